@@ -1,0 +1,123 @@
+"""Protocols: how exactly the paper is followed, as named switches (AUDIT A1 to A13)."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib.resources import files
+from typing import Literal, get_args, get_origin
+
+PROTOCOLS = ("published-code", "paper-text", "corrected")
+
+KeepDrop = Literal["keep", "drop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """The value of every switch. What each is for stands in `protocols.toml`, with its reason.
+
+    Lengths and the learning rate are those for Llama-2; a profile scales them for its model.
+    """
+
+    learning_rate: float
+    max_length: int
+    truncation_side: Literal["right", "source"]
+    loss_weighting: Literal["micro-batch", "step-tokens"]
+    clip_norm: float
+    replicas: int
+    label_boundary: Literal["joint", "separate"]
+    demonstrations_in_train: KeepDrop
+    bos_zero_shot_generation: int
+    bos_few_shot_classification: int
+    zero_shot_blank: bool
+    query_tokens: Literal["joint", "separate"]
+    label_tokens: Literal["prompt-1", "in-context"]
+    trailing_blank: Literal["keep", "strip"]
+    prompt2_spacing: Literal["code", "paper"]
+    rte_labels: Literal["all", "occurring"]
+    gold_dash: Literal["wrong", "drop"]
+    rows: int
+    repeated_inputs: KeepDrop
+    empty_inputs: KeepDrop
+    demonstrations_in_test: KeepDrop
+    leaked_rows: KeepDrop
+    cut_at_blank_line: bool
+    max_new_tokens: int
+    rouge_stemmer: bool
+    precision: Literal["mixed", "uniform"]
+    rotary_precision: Literal["float32", "rounded"]
+    best_of: Literal["smallest", "all", "split-half"]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A departure between paper, code and repair.
+
+    Attributes:
+        allowed: the values it can take; empty for numbers and booleans.
+        kind: its Python type.
+        values: its value under each protocol of PROTOCOLS.
+    """
+
+    name: str
+    audit: str
+    reason: str
+    kind: type
+    allowed: tuple[str, ...]
+    values: Mapping[str, object]
+
+    def parse(self, text: str) -> object:
+        """A value typed by a user; raises ValueError that says what is allowed."""
+        if self.allowed:
+            if text not in self.allowed:
+                raise ValueError(f"{self.name} is one of {', '.join(self.allowed)}, not '{text}'")
+            return text
+        if self.kind is bool:
+            if text not in ("true", "false"):
+                raise ValueError(f"{self.name} is true or false, not '{text}'")
+            return text == "true"
+        try:
+            value = self.kind(text)
+        except ValueError:
+            raise ValueError(
+                f"{self.name} is a number ({self.kind.__name__}), not '{text}'"
+            ) from None
+        if not 0 <= value < float("inf") or (
+            value == 0 and self.name in ("replicas", "learning_rate")
+        ):
+            raise ValueError(f"{self.name} cannot be {text}")
+        return value
+
+
+@cache
+def switches() -> dict[str, Switch]:
+    """All switches by name, in the order of the file."""
+    text = files("repro.paper").joinpath("protocols.toml").read_text(encoding="utf-8")
+    tables = tomllib.loads(text)
+    kinds = {field.name: field.type for field in fields(Protocol)}
+    if set(kinds) != set(tables):
+        raise ValueError(f"protocols.toml and Protocol differ in {set(kinds) ^ set(tables)}")
+    found = {}
+    for name, table in tables.items():
+        kind = kinds[name]
+        literal = get_origin(kind) is Literal
+        switch = Switch(
+            name,
+            table["audit"],
+            table["reason"],
+            str if literal else kind,  # type: ignore[arg-type]  # no annotation here is a string
+            get_args(kind) if literal else (),
+            {protocol: table[protocol] for protocol in PROTOCOLS},
+        )
+        for value in switch.values.values():
+            switch.parse(str(value).lower() if isinstance(value, bool) else str(value))
+        found[name] = switch
+    return found
+
+
+def protocol(name: str, overrides: Mapping[str, object] | None = None) -> Protocol:
+    """The named protocol, with single switches overridden. Raises KeyError for unknown names."""
+    if name not in PROTOCOLS:
+        raise KeyError(name)
+    values = {switch.name: switch.values[name] for switch in switches().values()}
+    return replace(Protocol(**values), **dict(overrides or {}))  # type: ignore[arg-type]
