@@ -19,12 +19,14 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "summary": "### Input:\n{input}\n### Summary:",
         "question": "### Input:\n{input}\n### Answer:\n{answer}\n### Question:",
         "sentiment": "### Input:\n{input}\n### Sentiment:",
-        "paraphrase": "### Input_1:\n{input_1}\n### Input_2:\n{input_2}\n### Paraphrase Classification:",
+        "paraphrase": "### Input_1:\n{input_1}\n### Input_2:\n{input_2}\n"
+        "### Paraphrase Classification:",
         "nli": "### Input_1:\n{input_1}\n### Input_2:\n{input_2}\n### Inference:",
     },
     "p2": {
         "summary": "Please read the following text:{input}\nProvide a summary:",
-        "question": "Given the context:{input}\nAnd the answer:{answer}\nGenerate a suitable question:",
+        "question": "Given the context:{input}\nAnd the answer:{answer}\n"
+        "Generate a suitable question:",
         "sentiment": "Analyze the sentiment of the following text:{input}\nSentiment:",
         "paraphrase": "Let's compare the two sentences: Sentence_1:{input_1}\nSentence_2:{input_2}\n"
         "Are they paraphrasing?:",

@@ -27,7 +27,7 @@ class Task:
         labels: the labels in Table 4's order; empty for generation.
         shots: numbers of in-context examples tested, zero first.
         train_set: name of its training set; part of variant names.
-        train_dataset: the test set that comes from the same source, whose demonstrations FTICL uses.
+        train_dataset: the test set from the same source; FTICL uses its demonstrations.
     """
 
     name: str

@@ -1,0 +1,254 @@
+"""The plan: which models and cells a selection needs, each with its content key.
+
+The graph is small and fixed: base weights -> fine-tunes -> cells; a `Job` is a model with its
+cells. Keys cover all that can change an artefact, and nothing that cannot.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+
+from datasets import Dataset
+
+from repro.data.filters import Selected, test_rows, train_rows
+from repro.data.source import Part, Source
+from repro.evaluate import Settings
+from repro.finetune import Recipe, recipe_from
+from repro.models.spec import ModelSpec
+from repro.paper.cells import BASE, Cell, Variant
+from repro.paper.protocols import Protocol
+from repro.paper.tasks import Kind
+from repro.pipeline.store import content_key
+from repro.profiles import Profile
+
+# Raised by one when a change to these packages changes their results.
+WEIGHTS_VERSION = 1
+FINETUNE_VERSION = 1
+EVALUATE_VERSION = 1
+
+# The switches that evaluation reads; rows are dropped by the others, and enter by content.
+_EVALUATION_SWITCHES = (
+    "bos_zero_shot_generation",
+    "bos_few_shot_classification",
+    "zero_shot_blank",
+    "query_tokens",
+    "label_tokens",
+    "trailing_blank",
+    "prompt2_spacing",
+    "rte_labels",
+    "cut_at_blank_line",
+    "rouge_stemmer",
+    "rotary_precision",
+)
+
+
+@dataclass(frozen=True)
+class CellStep:
+    """A cell with what it is computed from.
+
+    Attributes:
+        dtype: of the model when it computes the cell.
+    """
+
+    cell: Cell
+    key: str
+    rows: Dataset
+    dropped: dict[str, int]
+    demonstrations: Dataset
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model and its cells.
+
+    Attributes:
+        seed: of the fine-tune; None for the base, which has none.
+        key: of the weights: those of the base, or of the fine-tune.
+    """
+
+    variant: Variant
+    seed: int | None
+    key: str
+    cells: tuple[CellStep, ...]
+    recipe: Recipe | None = None
+    rows: Dataset | None = None
+    dropped: dict[str, int] | None = None
+    demonstrations: Dataset | None = None
+
+    @property
+    def name(self) -> str:
+        return self.variant.name if self.seed is None else f"{self.variant.name} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a selection.
+
+    Attributes:
+        identity: what must be equal for results to stand in one folder.
+    """
+
+    profile: Profile
+    protocol_name: str
+    protocol: Protocol
+    overrides: dict[str, object]
+    spec: ModelSpec
+    source: Source
+    base_key: str
+    settings: Settings
+    jobs: tuple[Job, ...]
+    identity: dict[str, object]
+
+
+def rows_digest(rows: Dataset) -> str:
+    """A hash over the content of rows, in their order."""
+    text = json.dumps(rows.to_list(), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def needed_parts(cells: Sequence[Cell], protocol: Protocol) -> list[Part]:
+    """The files of rows that cells and their models need."""
+    parts: dict[Part, None] = {}
+    for variant in dict.fromkeys(cell.variant for cell in cells):
+        if variant != BASE:
+            parts[Part("train", variant.train, variant.size)] = None
+            parts[Part("demonstrations", variant.task.train_dataset)] = None
+    for name in dict.fromkeys(cell.dataset for cell in cells):
+        parts[Part("test", name)] = None
+        parts[Part("demonstrations", name)] = None
+        if name == "paws" and protocol.leaked_rows == "drop":
+            parts[Part("train", "paws", 6000)] = None
+    return list(parts)
+
+
+def cell_dtype(cell: Cell, profile: Profile, protocol: Protocol) -> str:
+    """The precision of a cell (AUDIT A12): on CPU profiles float32 for all."""
+    if profile.compute.dtype == "float32":
+        return "float32"
+    mixed = protocol.precision == "mixed" and cell.variant == BASE
+    return "float16" if mixed and cell.task.kind is Kind.GENERATION else "bfloat16"
+
+
+def make_plan(
+    cells: Sequence[Cell],
+    *,
+    profile: Profile,
+    protocol_name: str,
+    protocol: Protocol,
+    overrides: dict[str, object],
+    spec: ModelSpec,
+    source: Source,
+    seeds: Sequence[int],
+    test_limit: int | None,
+    numerics: dict[str, object],
+) -> Plan:
+    """The plan of a selection. Reads all rows it needs, and loads no model.
+
+    Args:
+        test_limit: rows of a test set to score, at most; None for the protocol's number.
+        numerics: what else can change bits, see `machine.numerics`.
+    """
+    settings = Settings(
+        token_budget=profile.compute.evaluate_tokens,
+        max_new_tokens=max(1, round(protocol.max_new_tokens * profile.scale.new_tokens)),
+    )
+    base_key = content_key({"weights": WEIGHTS_VERSION, "spec": spec.identity()})
+    switches = {name: getattr(protocol, name) for name in _EVALUATION_SWITCHES}
+
+    @cache
+    def tested(dataset: str) -> tuple[Selected, str]:
+        selected = test_rows(source, dataset, protocol, limit=test_limit)
+        return selected, rows_digest(selected.rows)
+
+    @cache
+    def shown(dataset: str) -> Dataset:
+        return source.rows(Part("demonstrations", dataset))
+
+    @cache
+    def shown_digest(dataset: str, shots: int) -> str:
+        return rows_digest(shown(dataset).select(range(shots)))
+
+    def cell_step(cell: Cell, model_key: str) -> CellStep:
+        selected, digest = tested(cell.dataset)
+        dtype = cell_dtype(cell, profile, protocol)
+        parts = {
+            "evaluate": EVALUATE_VERSION,
+            "model": model_key,
+            "cell": [cell.dataset, cell.prompt, cell.shots],
+            "rows": digest,
+            "demonstrations": shown_digest(cell.dataset, cell.shots),
+            "switches": switches,
+            "settings": asdict(settings),
+            "dtype": dtype,
+            "numerics": numerics,
+        }
+        key = content_key(parts)
+        return CellStep(cell, key, selected.rows, selected.dropped, shown(cell.dataset), dtype)
+
+    @cache
+    def trained(variant: Variant) -> tuple[Selected, str]:
+        limit = profile.train_limit(variant.size)
+        selected = train_rows(source, variant, protocol, limit=limit)
+        return selected, rows_digest(selected.rows)
+
+    def job(variant: Variant, seed: int | None) -> Job:
+        own = [cell for cell in cells if cell.variant == variant]
+        if seed is None:
+            return Job(variant, None, base_key, tuple(cell_step(c, base_key) for c in own))
+        recipe = recipe_from(
+            protocol,
+            seed=seed,
+            dtype="float32" if profile.compute.dtype == "float32" else "bfloat16",
+            learning_rate_factor=profile.scale.learning_rate,
+            length_factor=profile.scale.length,
+        )
+        selected, digest = trained(variant)
+        examples = shown(variant.task.train_dataset).select(range(variant.train_shots))
+        parts = {
+            "finetune": FINETUNE_VERSION,
+            "base": base_key,
+            "task": variant.task.name,
+            "rows": digest,
+            "demonstrations": rows_digest(examples),
+            "recipe": asdict(recipe),
+            "numerics": numerics,
+        }
+        key = content_key(parts)
+        steps = tuple(cell_step(cell, key) for cell in own)
+        return Job(variant, seed, key, steps, recipe, selected.rows, selected.dropped, examples)
+
+    variants = dict.fromkeys(cell.variant for cell in cells)
+    jobs = [
+        job(variant, seed)
+        for variant in sorted(variants, key=lambda v: v != BASE)
+        for seed in ([None] if variant == BASE else seeds)
+    ]
+    identity = {
+        "profile": profile.name,
+        "profile_digest": profile.digest,
+        "protocol": protocol_name,
+        "overrides": overrides,
+        "test_limit": test_limit,
+        "model": base_key,
+        "numerics": numerics,
+    }
+    return Plan(
+        profile,
+        protocol_name,
+        protocol,
+        overrides,
+        spec,
+        source,
+        base_key,
+        settings,
+        tuple(jobs),
+        identity,
+    )
+
+
+def without(plan: Plan, missing: Sequence[Variant]) -> Plan:
+    """The plan without some variants."""
+    return replace(plan, jobs=tuple(job for job in plan.jobs if job.variant not in missing))

@@ -1,0 +1,193 @@
+"""The results folder: one line a cell, its samples, and what the run was.
+
+`results.jsonl` and `samples/` hold nothing that depends on time or place: two runs of the same
+command on the same kind of machine write the same bytes. Timings and the machine stand beside
+them in `run.json` and `timings.jsonl`.
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.metrics import summarise
+from repro.paper.cells import VARIANTS, Cell
+from repro.pipeline.plan import CellStep, Job, Plan
+from repro.pipeline.store import Store, file_sha256, write_atomically
+
+FORMAT = 1
+RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES = (
+    "results.jsonl",
+    "finetunes.jsonl",
+    "run.json",
+    "timings.jsonl",
+    "samples",
+)
+
+Line = dict[str, Any]
+
+
+def to_line(value: Line) -> str:
+    """One line of a JSONL file."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a JSONL file; none when it is not there.
+
+    Raises:
+        ReproError: a line is not a JSON object, with file and line number (3).
+    """
+    lines: list[Line] = []
+    if not path.is_file():
+        return lines
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ReproError(
+                f"{path}, line {number}: not a JSON object",
+                hint="the file was changed by hand or cut; move the folder away and run again",
+                exit_code=EXIT_MISSING,
+            )
+        lines.append(value)
+    return lines
+
+
+def samples_name(cell: Cell, seed: int | None) -> str:
+    """The path of a cell's samples inside the results folder."""
+    return f"{SAMPLES}/{cell.name}{'' if seed is None else f'.seed{seed}'}.jsonl"
+
+
+@contextmanager
+def claim_folder(out: Path, plan: Plan) -> Iterator[None]:
+    """Hold the results folder for this run.
+
+    Raises:
+        ReproError: it cannot be written (3), another run holds it, or it belongs to another
+            profile, protocol, model, machine kind or format (2).
+    """
+    try:
+        (out / SAMPLES).mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("a")
+    except OSError as error:
+        raise ReproError(
+            f"the results folder {out} cannot be written: {error.strerror}",
+            hint="name another folder with --out",
+            exit_code=EXIT_MISSING,
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ReproError(
+                f"another run is writing to {out}", hint="wait for it, or name another --out"
+            ) from None
+        _check_identity(out, plan)
+        yield
+
+
+def _check_identity(out: Path, plan: Plan) -> None:
+    path = out / RUN
+    if not path.is_file():
+        if (out / RESULTS).exists():
+            raise ReproError(
+                f"{out} has results but no {RUN}", hint="move it away, or name another --out"
+            )
+        return
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        identity, found_format = recorded["identity"], recorded["format"]
+    except (ValueError, KeyError, TypeError):
+        raise ReproError(
+            f"{path} cannot be read", hint="move the folder away, or name another --out"
+        ) from None
+    wanted = json.loads(json.dumps(plan.identity))
+    differing = [name for name in wanted if identity.get(name) != wanted[name]]
+    if found_format != FORMAT:
+        differing.append("format")
+    if differing:
+        shown = ", ".join(differing)
+        raise ReproError(
+            f"{out} holds results of another run: {shown} differ "
+            f"(there: profile {identity.get('profile')}, protocol {identity.get('protocol')})",
+            hint=f"run with --out {out}-{plan.profile.name}-{plan.protocol_name}, "
+            "or move the old folder away",
+        )
+
+
+def result_line(plan: Plan, job: Job, step: CellStep, samples: list[Line], digest: str) -> Line:
+    """The line of a cell: its score with all that a reader needs to know about it."""
+    cell = step.cell
+    return {
+        "cell": cell.name,
+        "variant": cell.variant.name,
+        "dataset": cell.dataset,
+        "prompt": cell.prompt,
+        "shots": cell.shots,
+        "seed": job.seed,
+        **summarise(cell, samples),
+        "dropped": step.dropped,
+        "prompt_tokens": sum(sample["prompt_tokens"] for sample in samples),
+        "profile": plan.profile.name,
+        "protocol": plan.protocol_name,
+        "overrides": plan.overrides,
+        "key": step.key,
+        "model_key": job.key,
+        "samples": samples_name(cell, job.seed),
+        "samples_sha256": digest,
+    }
+
+
+def write(out: Path, plan: Plan, store: Store) -> int:
+    """Write all finished cells of the plan; lines of other selections in the folder are kept.
+
+    Returns:
+        The number of cells of the plan that are not finished.
+    """
+    lines = {(line["cell"], line["seed"]): line for line in read_lines(out / RESULTS)}
+    tuned = {(line["variant"], line["seed"]): line for line in read_lines(out / FINETUNES)}
+    missing = 0
+    for job in plan.jobs:
+        facts = store.find("facts", job.key) if job.seed is not None else None
+        if facts:
+            loaded = json.loads((facts / "facts.json").read_text(encoding="utf-8"))
+            loaded.pop("timing", None)
+            own = {"variant": job.variant.name, "seed": job.seed, "key": job.key}
+            tuned[job.variant.name, job.seed] = own | {"dropped": job.dropped} | loaded
+        for step in job.cells:
+            folder = store.find("cell", step.key)
+            if folder is None:
+                missing += 1
+                continue
+            known = lines.get((step.cell.name, job.seed))
+            target = out / samples_name(step.cell, job.seed)
+            source = folder / "samples.jsonl"
+            digest = file_sha256(source)
+            if not target.is_file() or file_sha256(target) != digest:
+                write_atomically(target, source.read_bytes())
+            elif known and known["key"] == step.key and known["samples_sha256"] == digest:
+                continue
+            lines[step.cell.name, job.seed] = result_line(
+                plan, job, step, read_lines(target), digest
+            )
+    order = {name: index for index, name in enumerate(VARIANTS)}
+    ranked = sorted(
+        lines.values(),
+        key=lambda line: (
+            order[line["variant"]],
+            line["seed"] or 0,
+            line["dataset"],
+            line["prompt"],
+            line["shots"],
+        ),
+    )
+    write_atomically(out / RESULTS, "".join(map(to_line, ranked)))
+    models = sorted(tuned.values(), key=lambda line: (order[line["variant"]], line["seed"]))
+    write_atomically(out / FINETUNES, "".join(map(to_line, models)))
+    return missing

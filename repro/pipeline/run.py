@@ -1,0 +1,203 @@
+"""Running a plan: model by model, each loaded once for all its cells; what is there is kept."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.evaluate import Job as CellJob
+from repro.evaluate import evaluate
+from repro.finetune import finetune, save
+from repro.models.load import load
+from repro.models.sources import materialise
+from repro.pipeline import results
+from repro.pipeline.plan import CellStep, Job, Plan
+from repro.pipeline.store import Store, write_atomically
+
+Say = Callable[[str], None]
+
+
+class Runner:
+    """Does the steps of a plan that the store does not hold yet.
+
+    Attributes:
+        keep_models: which fine-tuned weights stay: "none", "last" or "all"; with "none" the
+            base weights go too, once everything is done.
+        say: prints a line for the user.
+        progress: a rich Progress that finetune and evaluate add their bars to, or None.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        out: Path,
+        *,
+        keep_models: str,
+        say: Say,
+        progress: object = None,
+    ) -> None:
+        self.plan = plan
+        self.store = store
+        self.out = out
+        self.keep_models = keep_models
+        self.say = say
+        self.progress = progress
+        self._last_tuned = ""
+
+    def run(self) -> int:
+        """Run all jobs and write the results after each.
+
+        Returns:
+            The number of cells that are not finished; 0 unless another process took them away.
+        """
+        with results.claim_folder(self.out, self.plan):
+            write_atomically(self.out / results.RUN, self._record())
+            try:
+                for index, job in enumerate(self.plan.jobs, 1):
+                    self._run_job(job, f"[{index}/{len(self.plan.jobs)}]")
+            finally:
+                missing = results.write(self.out, self.plan, self.store)
+            if self.keep_models == "none":
+                self.store.drop("weights", self.plan.base_key)
+            return missing
+
+    def _record(self) -> str:
+        from repro.pipeline import machine  # keeps this module easy to test
+
+        record = {
+            "format": results.FORMAT,
+            "identity": self.plan.identity,
+            "switches": vars(self.plan.protocol),
+            "source": machine.source_state(),
+            "versions": machine.versions(),
+            "machine": machine.describe(),
+        }
+        return json.dumps(record, indent=1) + "\n"
+
+    def _run_job(self, job: Job, label: str) -> None:
+        if all(self.store.find("cell", step.key) for step in job.cells) and (
+            job.seed is None or self.store.find("facts", job.key)
+        ):
+            return
+        with self.store.lock(
+            "job",
+            job.key,
+            waiting=lambda: self.say(f"{label} {job.name}: waiting for another process"),
+        ):
+            pending = [step for step in job.cells if not self.store.find("cell", step.key)]
+            if job.seed is not None and (pending or not self.store.find("facts", job.key)):
+                self._tune(job, label)
+            if pending:
+                self._evaluate(job, pending, label)
+            results.write(self.out, self.plan, self.store)
+        self._retire(job)
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[dict[str, object]]:
+        """Append the step's seconds to the timings of the run."""
+        facts: dict[str, object] = {"step": step}
+        start = time.monotonic()
+        yield facts
+        facts["seconds"] = round(time.monotonic() - start, 3)
+        with (self.out / results.TIMINGS).open("a", encoding="utf-8") as file:
+            file.write(results.to_line(facts))
+
+    def _base(self) -> Path:
+        key = self.plan.base_key
+        with self.store.lock(
+            "weights", key, waiting=lambda: self.say("waiting for the base weights")
+        ):
+            found = self.store.find("weights", key)
+            if found:
+                return found
+            self.say(f"base weights: {self.plan.spec.describe()}")
+            with self._timed("weights"), self.store.create("weights", key) as folder:
+                facts = materialise(self.plan.spec, folder, progress=self.progress)
+                write_atomically(folder / "origin.json", json.dumps(facts, indent=1) + "\n")
+        return self.store.path("weights", key)
+
+    def _tune(self, job: Job, label: str) -> None:
+        if self.store.find("model", job.key) and self.store.find("facts", job.key):
+            return
+        assert job.recipe is not None
+        assert job.rows is not None
+        base = self._base()
+        self.say(f"{label} {job.name}: fine-tuning on {len(job.rows)} rows")
+        compute = self.plan.profile.compute
+        with self._timed(f"finetune {job.name}"):
+            model, tokenizer = load(
+                base,
+                dtype="float32",
+                device=compute.device,
+                rotary=self.plan.protocol.rotary_precision,
+            )
+            facts = finetune(
+                model,
+                tokenizer,
+                job.rows,
+                job.demonstrations,
+                job.variant.task,
+                job.recipe,
+                token_budget=compute.train_tokens,
+                progress=self.progress,
+            )
+            if not self.store.find("model", job.key):
+                with self.store.create("model", job.key) as folder:
+                    save(model, tokenizer, facts, folder)
+            if not self.store.find("facts", job.key):
+                with self.store.create("facts", job.key) as folder:
+                    text = (self.store.path("model", job.key) / "facts.json").read_text()
+                    write_atomically(folder / "facts.json", text)
+
+    def _evaluate(self, job: Job, pending: list[CellStep], label: str) -> None:
+        folder = self._base() if job.seed is None else self.store.path("model", job.key)
+        compute = self.plan.profile.compute
+        self.say(f"{label} {job.name}: evaluating {len(pending)} cells")
+        for dtype, steps in groupby(sorted(pending, key=lambda s: s.dtype), lambda s: s.dtype):
+            by_cell = {step.cell: step for step in steps}
+            with self._timed(f"evaluate {job.name} {dtype}") as facts:
+                model, tokenizer = load(
+                    folder,
+                    dtype=dtype,
+                    device=compute.device,
+                    rotary=self.plan.protocol.rotary_precision,
+                )
+                jobs = [CellJob(s.cell, s.rows, s.demonstrations) for s in by_cell.values()]
+                done = evaluate(
+                    model,
+                    tokenizer,
+                    jobs,
+                    self.plan.protocol,
+                    self.plan.settings,
+                    progress=self.progress,
+                )
+                for cell, samples in done:
+                    key = by_cell[cell].key
+                    with self.store.create("cell", key) as temporary:
+                        text = "".join(map(results.to_line, samples))
+                        (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
+                facts["cells"] = len(by_cell)
+
+    def _retire(self, job: Job) -> None:
+        """Drop fine-tuned weights whose cells are done, as --keep-models asks."""
+        if job.seed is None or self.keep_models == "all":
+            return
+        if self.keep_models == "none":
+            self.store.drop("model", job.key)
+            return
+        if self._last_tuned and self._last_tuned != job.key:
+            self.store.drop("model", self._last_tuned)
+        self._last_tuned = job.key
+
+
+def require_data(plan_parts: list, source: object) -> None:
+    """Raise the first problem with the data, with all others named (exit code 3)."""
+    problems = source.missing(plan_parts)  # type: ignore[attr-defined]
+    if problems:
+        listed = "; ".join(str(problem) for problem in problems[:6])
+        more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
+        raise ReproError(listed + more, hint=problems[0].hint, exit_code=EXIT_MISSING)

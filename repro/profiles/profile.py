@@ -1,0 +1,221 @@
+"""A profile: protocol, model, data, sizes and machine limits, read from TOML and checked."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from repro.errors import EXIT_MISSING, ReproError, unknown
+from repro.paper.protocols import PROTOCOLS
+
+_FOLDER = files("repro.profiles")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many rows are used; absent means all that the protocol asks for.
+
+    Attributes:
+        train: first rows of the training sets of 2,000, 4,000 and 6,000 samples, in that order.
+        test: at most this many rows of a test set are scored.
+    """
+
+    train: tuple[int, ...] = ()
+    test: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What the protocol's Llama-2 settings are multiplied with for this profile's model.
+
+    Attributes:
+        learning_rate: a small model needs a larger one.
+        length: of training sequences, where texts are shorter than the paper's.
+        new_tokens: of generations, likewise.
+        reason: where the factors come from.
+    """
+
+    learning_rate: float = 1.0
+    length: float = 1.0
+    new_tokens: float = 1.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """The machine that the profile is made for, and how work is cut for it.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        dtype: "float32" everywhere, or "protocol" for the protocol's own precision.
+        threads: CPU threads, fixed, since sums depend on it; 0 leaves torch's default.
+        train_tokens: largest number of padded tokens in a training pass; no effect on the step.
+        evaluate_tokens: largest number of padded tokens in an evaluation pass.
+        train_rate: training tokens a second, for estimates only; see `measured`.
+        evaluate_rate: prompt tokens a second, likewise.
+        generate_rate: generated tokens a second, likewise.
+        measured: on what the rates were measured, or how they were derived.
+        memory_gb: main memory needed (GB).
+        disk_gb: disk needed (GB), with one fine-tune kept.
+        gpus: GPUs needed.
+        gpu_memory_gb: memory of each (GB).
+    """
+
+    device: Literal["cpu", "cuda"]
+    dtype: Literal["float32", "protocol"]
+    threads: int = 0
+    train_tokens: int = 8192
+    evaluate_tokens: int = 16384
+    train_rate: float
+    evaluate_rate: float
+    generate_rate: float
+    measured: str
+    memory_gb: float
+    disk_gb: float
+    gpus: int = 0
+    gpu_memory_gb: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What to run on.
+
+    Attributes:
+        name: the file's stem.
+        protocol: the protocol unless the command line names another.
+        data: "embedded" (made by the kit) or "upstream" (the authors' files).
+        seeds: of the fine-tunes.
+        model: the [model] table, checked by the model sources.
+        keep_models: which fine-tuned weights stay in the store.
+        origin: the file it came from, for messages.
+    """
+
+    name: str
+    summary: str
+    protocol: str
+    data: Literal["embedded", "upstream"]
+    seeds: tuple[int, ...] = (42,)
+    keep_models: Literal["none", "last", "all"] = "all"
+    model: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=Sizes)
+    scale: Scale = field(default_factory=Scale)
+    compute: Compute
+    origin: str = ""
+
+    def train_limit(self, size: int) -> int | None:
+        """Rows used of the training set of a nominal size; None for all of it."""
+        return dict(zip((2000, 4000, 6000), self.sizes.train, strict=False)).get(size)
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits that change with any setting but its name and origin."""
+        settings = {f.name: getattr(self, f.name) for f in fields(self)}
+        del settings["name"], settings["origin"], settings["summary"]
+        return hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:12]
+
+
+def names() -> list[str]:
+    """The profiles that come with the kit."""
+    found = (Path(entry.name) for entry in _FOLDER.iterdir())
+    return sorted(path.stem for path in found if path.suffix == ".toml")
+
+
+def load(name: str) -> Profile:
+    """The profile of a name, or of a TOML file.
+
+    Raises:
+        ReproError: unknown name (2), unreadable file (3), wrong or missing field (2).
+    """
+    if name in names():
+        text, where = _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml"
+        stem = name
+    elif name.endswith(".toml"):
+        path = Path(name)
+        try:
+            text, where, stem = path.read_text(encoding="utf-8"), name, path.stem
+        except (OSError, UnicodeDecodeError) as error:
+            raise ReproError(
+                f"profile file {name} cannot be read: {error}",
+                hint=f"profiles of the kit: {', '.join(names())}",
+                exit_code=EXIT_MISSING,
+            ) from None
+    else:
+        raise unknown("profile", name, names())
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ReproError(
+            f"{where}: not TOML: {error}", hint="see repro/profiles for examples"
+        ) from None
+    return parse(table, name=stem, where=where)
+
+
+def parse(table: Mapping[str, Any], *, name: str, where: str) -> Profile:
+    """A profile from a parsed TOML table; raises ReproError naming file and field."""
+    values = dict(table)
+    for section, kind in (("sizes", Sizes), ("scale", Scale), ("compute", Compute)):
+        if section in values:
+            inner = values[section]
+            if not isinstance(inner, dict):
+                raise ReproError(f"{where}: field '{section}' must be a table", hint=f"[{section}]")
+            values[section] = _build(kind, inner, f"{where}: [{section}]")
+    for reserved in ("name", "origin"):
+        if reserved in values:
+            raise ReproError(f"{where}: field '{reserved}' cannot be set; it is the file's own")
+    profile: Profile = _build(Profile, values | {"name": name, "origin": where}, where)
+    if profile.protocol not in PROTOCOLS:
+        raise ReproError(
+            f"{where}: field 'protocol' is '{profile.protocol}'",
+            hint=f"allowed: {', '.join(PROTOCOLS)}",
+        )
+    if len(profile.sizes.train) not in (0, 3):
+        raise ReproError(f"{where}: [sizes]: field 'train' needs three numbers, for 2k, 4k and 6k")
+    if not profile.seeds:
+        raise ReproError(f"{where}: field 'seeds' is empty", hint="for example seeds = [42]")
+    if "kind" not in profile.model:
+        raise ReproError(f"{where}: [model]: field 'kind' is missing")
+    return profile
+
+
+def _build(kind: type, table: Mapping[str, Any], where: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    for name in table:
+        if name not in known:
+            error = unknown("field", name, known)
+            raise ReproError(f"{where}: {error}", hint=error.hint)
+    values = {}
+    for name, spec in known.items():
+        if name in table:
+            values[name] = _check(table[name], spec.type, f"{where}: field '{name}'")
+        elif spec.default is MISSING and spec.default_factory is MISSING:
+            raise ReproError(f"{where}: field '{name}' is missing", hint=f"add {name} = ...")
+    return kind(**values)
+
+
+def _check(value: Any, kind: Any, where: str) -> Any:
+    """The value as the annotated type, or an error that says what is allowed."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        if value not in args:
+            raise ReproError(f"{where} is {value!r}", hint=f"allowed: {', '.join(map(str, args))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ReproError(f"{where} must be a list of {args[0].__name__}")
+        return tuple(_check(item, args[0], where) for item in value)
+    if origin is UnionType:
+        return _check(value, args[0], where)
+    if isinstance(value, dict) and (origin is Mapping or origin is not None):
+        return value
+    if kind is float and type(value) in (int, float) and value >= 0:
+        return float(value)
+    if kind is int and type(value) is int and value >= 0:
+        return value
+    if isinstance(kind, type) and kind not in (int, float) and isinstance(value, kind):
+        return value
+    expected = {int: "a whole number, 0 or more", float: "a number, 0 or more", str: "a text"}
+    raise ReproError(f"{where} is {value!r}", hint=f"allowed: {expected.get(kind, kind)}")
