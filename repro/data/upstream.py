@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.paper.tasks import Task
 
 VARIABLE = "REPRO_UPSTREAM_DATA"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 NO_MAJORITY = "-"
 """The gold label of nli rows on which the annotators did not agree (AUDIT A5)."""
 
@@ -143,7 +145,7 @@ def _wrong(task: Task, field: str, value: object) -> str:
         return "missing"
     if not isinstance(value, str):
         return f"not a string but {type(value).__name__}"
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _SURROGATE.search(value):
         return "half of a surrogate pair, which is no text"
     if field == "output":
         if not value:

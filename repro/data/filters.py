@@ -1,0 +1,153 @@
+"""Which rows are scored and trained on: the protocol's row switches (AUDIT A4, A5, A7 to A9)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import datasets
+
+from repro.data.leakage import implied_labels, same_text
+from repro.data.source import Part, Source
+from repro.data.upstream import NO_MAJORITY
+from repro.errors import ReproError
+from repro.paper.cells import Variant
+from repro.paper.protocols import Protocol
+from repro.paper.tasks import DATASETS, SIZES, Kind, Task
+
+Row = Mapping[str, str]
+
+LEAKING = "paws"
+"""The only set whose test labels follow from its training labels (AUDIT A4)."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Rows that passed the protocol's switches.
+
+    Attributes:
+        rows: in file order; their "row" column still counts from the file's first row.
+        dropped: switch -> rows that it dropped, for switches that dropped any. A row that several
+            switches concern is counted under the first of them.
+    """
+
+    rows: datasets.Dataset
+    dropped: dict[str, int]
+
+
+def test_rows(
+    source: Source,
+    dataset: str,
+    protocol: Protocol,
+    *,
+    limit: int | None = None,  # noqa: PT028  # no pytest function, in spite of its name
+) -> Selected:
+    """The rows of a test set that are scored: the first `protocol.rows`, less what it drops.
+
+    The same rows for every model variant and shot count, so that all cells can be compared.
+
+    Args:
+        limit: a profile's own cap on the number of first rows.
+
+    Raises:
+        ReproError: a file is missing or wrong, or no row is left.
+    """
+    task = DATASETS[dataset].task
+    cap = protocol.rows if limit is None else min(protocol.rows, limit)
+    first, rows = _first(source, Part("test", dataset), cap)
+    checks: dict[str, Sequence[bool]] = {}
+    if protocol.gold_dash == "drop" and task.kind is Kind.CLASSIFICATION:
+        checks["gold_dash"] = [row["output"] == NO_MAJORITY for row in rows]
+    if protocol.empty_inputs == "drop":
+        checks["empty_inputs"] = [_empty(task, row) for row in rows]
+    if protocol.repeated_inputs == "drop":
+        checks["repeated_inputs"] = _repeated(task, rows)
+    if protocol.demonstrations_in_test == "drop":
+        shown = _shown(source, dataset)
+        checks["demonstrations_in_test"] = [_texts(task, row) in shown for row in rows]
+    if protocol.leaked_rows == "drop" and dataset == LEAKING:
+        train = source.rows(Part("train", LEAKING, SIZES[-1])).to_list()
+        checks["leaked_rows"] = [label is not None for label in implied_labels(rows, train)]
+    return _keep(first, checks, f"test/{dataset}")
+
+
+def train_rows(
+    source: Source, variant: Variant, protocol: Protocol, *, limit: int | None = None
+) -> Selected:
+    """The rows a variant is trained on: the first of its training set, less what it drops.
+
+    FT and FTICL of a size train on the same rows.
+
+    Args:
+        limit: a profile's own number of first rows for this size; None for the whole file.
+
+    Raises:
+        ReproError: the file is missing or wrong, or no row is left.
+        KeyError: the variant is the base, which is not trained.
+    """
+    task = variant.task
+    part = Part("train", variant.train, variant.size)
+    first, rows = _first(source, part, limit)
+    checks: dict[str, Sequence[bool]] = {}
+    if protocol.empty_inputs == "drop":
+        checks["empty_inputs"] = [_empty(task, row) for row in rows]
+    if protocol.demonstrations_in_train == "drop":
+        shown = _shown(source, task.train_dataset)
+        checks["demonstrations_in_train"] = [_texts(task, row) in shown for row in rows]
+    return _keep(first, checks, str(part))
+
+
+def _first(
+    source: Source, part: Part, cap: int | None
+) -> tuple[datasets.Dataset, list[dict[str, str]]]:
+    """The first rows of a part, as a data set and as plain rows."""
+    rows = source.rows(part)
+    if cap is not None and cap < len(rows):
+        rows = rows.select(range(cap))
+    return rows, rows.to_list()
+
+
+def _keep(first: datasets.Dataset, checks: Mapping[str, Sequence[bool]], what: str) -> Selected:
+    """The rows that no check hits."""
+    kept, dropped = [], dict.fromkeys(checks, 0)
+    for index in range(len(first)):
+        switch = next((name for name, hits in checks.items() if hits[index]), None)
+        if switch is None:
+            kept.append(index)
+        else:
+            dropped[switch] += 1
+    dropped = {name: count for name, count in dropped.items() if count}
+    if not kept:
+        by = "".join(f", {name} drops {count}" for name, count in dropped.items())
+        raise ReproError(
+            f"no row of {what} is left: {len(first)} were asked for{by}",
+            hint="ask for more rows, or set a switch that drops rows to 'keep'",
+        )
+    return Selected(first.select(kept) if dropped else first, dropped)
+
+
+def _texts(task: Task, row: Row) -> tuple[str, ...]:
+    """The texts a row is about: its input fields, less the answer that a question is asked for.
+
+    AUDIT A9 and D3 count a tweet with another answer as the same input.
+    """
+    return tuple(same_text(row[field]) for field in task.fields if field != "answer")
+
+
+def _empty(task: Task, row: Row) -> bool:
+    return any(not row[field].strip() for field in task.fields)
+
+
+def _repeated(task: Task, rows: Iterable[Row]) -> list[bool]:
+    seen: set[tuple[str, ...]] = set()
+    hits = []
+    for row in rows:
+        texts = _texts(task, row)
+        hits.append(texts in seen)
+        seen.add(texts)
+    return hits
+
+
+def _shown(source: Source, dataset: str) -> set[tuple[str, ...]]:
+    """The texts of the demonstrations that some shot count of the paper puts into a context."""
+    task = DATASETS[dataset].task
+    rows = source.rows(Part("demonstrations", dataset))
+    return {_texts(task, row) for row in rows.to_list()[: max(task.shots)]}
