@@ -28,7 +28,8 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "question": "Given the context:{input}\nAnd the answer:{answer}\n"
         "Generate a suitable question:",
         "sentiment": "Analyze the sentiment of the following text:{input}\nSentiment:",
-        "paraphrase": "Let's compare the two sentences: Sentence_1:{input_1}\nSentence_2:{input_2}\n"
+        "paraphrase": "Let's compare the two sentences: Sentence_1:{input_1}\n"
+        "Sentence_2:{input_2}\n"
         "Are they paraphrasing?:",
         "nli": "Consider the following texts: Text 1:{input_1}\nText 2:{input_2}\nThe relation is ",
     },

@@ -1,0 +1,47 @@
+"""`repro data`: the authors' files, fetched and checked."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+
+@click.group()
+def data() -> None:
+    """The authors' data: fetch it, or check a copy."""
+
+
+_FOLDER = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder. [default: REPRO_UPSTREAM_DATA, or the cache of the user]",
+)
+
+
+@data.command()
+@_FOLDER
+@click.option("--base-url", help="Another place with the same files, such as a mirror.")
+def fetch(data_dir: Path | None, base_url: str | None) -> None:
+    """Download the authors' files at their pinned commit; resumes, and checks every hash."""
+    from repro.data import fetch as fetching
+
+    console = Console(highlight=False)
+    folder = fetching.locate(data_dir)
+    report = fetching.fetch(folder, **({"base_url": base_url} if base_url else {}))
+    console.print(report)
+
+
+@data.command()
+@_FOLDER
+def check(data_dir: Path | None) -> None:
+    """Check a copy of the authors' files against the pinned hashes."""
+    from repro.data import fetch as fetching
+
+    console = Console(highlight=False)
+    folder = fetching.locate(data_dir)
+    problems = fetching.check(folder)
+    for problem in problems:
+        console.print(str(problem))
+    if problems:
+        raise problems[0]
+    console.print(f"all files of {folder} match their hashes")

@@ -1,0 +1,63 @@
+"""The root of the command, and how errors end it."""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from repro import __version__
+from repro.cli.data import data
+from repro.cli.models import doctor, models
+from repro.cli.paper import profiles, protocols
+from repro.cli.run import plan, run
+from repro.errors import EXIT_INTERRUPTED, ReproError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def cli() -> None:
+    """Reproduce arXiv 2403.09162, "Unveiling the Generalization Power of Fine-Tuned LLMs".
+
+    First `repro run` (minutes on a CPU, no downloads), then `repro plan --profile llama2-7b`.
+
+    Exit codes: 0 done or verified, 1 verification failed, 2 wrong usage, 3 something is missing,
+    130 interrupted.
+    """
+
+
+for command in (run, plan, doctor, protocols, profiles, data, models):
+    cli.add_command(command)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    console = Console(stderr=True, highlight=False)
+    try:
+        code = cli.main(standalone_mode=False)
+    except ReproError as error:
+        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        if error.hint:
+            console.print(f"[bold]try:[/] {escape(error.hint)}", soft_wrap=True)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        console.print(
+            "interrupted; finished steps are kept, and the same command goes on from there"
+        )
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left; nothing is wrong with the run.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,182 @@
+"""Options that `run` and `plan` share, and what they come to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from repro import profiles
+from repro.errors import ReproError, unknown
+from repro.paper.protocols import PROTOCOLS, protocol, switches
+from repro.pipeline.select import Selection, select, split_names
+from repro.profiles import Profile
+
+if TYPE_CHECKING:
+    from repro.data.source import Source
+    from repro.pipeline.plan import Plan
+
+_OPTIONS = (
+    click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE",
+                 help="What to run on; `repro profiles` lists them."),
+    click.option("--protocol", "protocol_name", metavar="NAME",
+                 help=f"How the paper is followed: {', '.join(PROTOCOLS)}. [default: the profile's]"),
+    click.option("--set", "overrides", multiple=True, metavar="SWITCH=VALUE",
+                 help="Override a switch of the protocol; `repro protocols` lists them."),
+    click.option("--figures", metavar="1,2", help="Only the cells of these figures."),
+    click.option("--claims", metavar="C9,C12", help="Only the cells that these claims rest on."),
+    click.option("--variants", metavar="NAMES", help="Only these models, such as base,xsum-ft-2000."),
+    click.option("--tests", metavar="NAMES", help="Only these test sets, such as xsum,rte."),
+    click.option("--cells", metavar="NAMES", help="Exactly these cells, such as base.xsum.p1.2."),
+    click.option("--grid", type=click.Choice(["figures", "every-shot", "full"]), default="figures",
+                 show_default=True, help="574, 616 or 3,744 cells."),
+    click.option("--rows", type=click.IntRange(min=1), metavar="N",
+                 help="Score at most N rows of a test set."),
+    click.option("--seeds", metavar="42,43", help="Seeds of the fine-tunes. [default: the profile's]"),
+    click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False),
+                 help="A local copy of the authors' data; checked like a download."),
+    click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
+                 default="store", show_default=True, help="Where artefacts are kept."),
+    click.option("--skip-missing", is_flag=True,
+                 help="Leave out the models whose training data is not there, and say which."),
+)  # fmt: skip
+
+
+def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the shared options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the shared options ask for, checked as far as that goes without reading data."""
+
+    profile: Profile
+    protocol_name: str
+    overrides: dict[str, object]
+    selection: Selection
+    rows: int | None
+    seeds: tuple[int, ...]
+    data_dir: Path | None
+    store: Path
+    skip_missing: bool
+
+
+def _overrides(settings: tuple[str, ...]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if name not in switches():
+            raise unknown("switch", name, switches())
+        if not equals:
+            raise ReproError(f"--set {name} has no value", hint=f"--set {name}=VALUE")
+        try:
+            values[name] = switches()[name].parse(text)
+        except ValueError as error:
+            raise ReproError(f"--set: {error}", hint="repro protocols") from None
+    return dict(sorted(values.items()))
+
+
+def _seeds(text: str | None, profile: Profile) -> tuple[int, ...]:
+    if not text:
+        return profile.seeds
+    try:
+        seeds = tuple(dict.fromkeys(int(part) for part in split_names(text)))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0:
+        raise ReproError(f"--seeds takes whole numbers, not '{text}'", hint="--seeds 42,43,44")
+    return seeds
+
+
+def parse(
+    *,
+    profile: str,
+    protocol_name: str | None,
+    overrides: tuple[str, ...],
+    figures: str | None,
+    claims: str | None,
+    variants: str | None,
+    tests: str | None,
+    cells: str | None,
+    grid: Any,  # noqa: ANN401  # click has checked it
+    rows: int | None,
+    seeds: str | None,
+    data_dir: Path | None,
+    store: Path,
+    skip_missing: bool,
+) -> Request:
+    """The request behind the options; raises ReproError for what does not exist."""
+    loaded = profiles.load(profile)
+    name = protocol_name or loaded.protocol
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    selection = Selection(
+        grid=grid,
+        figures=split_names(figures),
+        claims=split_names(claims),
+        variants=split_names(variants),
+        tests=split_names(tests),
+        cells=split_names(cells),
+    )
+    select(selection)
+    return Request(
+        loaded,
+        name,
+        _overrides(overrides),
+        selection,
+        rows,
+        _seeds(seeds, loaded),
+        data_dir,
+        store,
+        skip_missing,
+    )
+
+
+def open_source(request: Request) -> "Source":
+    """Where the profile's rows come from."""
+    if request.profile.data == "embedded":
+        from repro.data.embedded import EmbeddedData  # noqa: PLC0415  # slow imports
+
+        return EmbeddedData()
+    from repro.data.fetch import locate  # noqa: PLC0415
+    from repro.data.upstream import UpstreamData  # noqa: PLC0415
+
+    return UpstreamData(locate(request.data_dir))
+
+
+def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
+    """Check the data, and plan; torch is started here, with its determinism settings.
+
+    Raises:
+        ReproError: data is missing or wrong (3), unless --skip-missing leaves its models out.
+    """
+    from repro.pipeline import machine  # noqa: PLC0415  # torch starts here
+
+    compute = request.profile.compute
+    machine.prepare(compute.threads, device=compute.device)
+    from repro.models.spec import ModelSpec  # noqa: PLC0415
+    from repro.pipeline import plan as planning  # noqa: PLC0415
+
+    chosen = protocol(request.protocol_name, request.overrides)
+    source = open_source(request)
+    cells, left_out = planning.available(
+        select(request.selection), source, chosen, skip_missing=request.skip_missing
+    )
+    for variant, reason in left_out.items():
+        say(f"left out: {variant.name} ({reason})")
+    return planning.make_plan(
+        cells,
+        profile=request.profile,
+        protocol_name=request.protocol_name,
+        protocol=chosen,
+        overrides=request.overrides,
+        spec=ModelSpec.from_table(request.profile.model, request.profile.origin),
+        source=source,
+        seeds=request.seeds,
+        test_limit=min(filter(None, (request.rows, request.profile.sizes.test)), default=None),
+        numerics=machine.numerics(compute.threads, device=compute.device),
+    )

@@ -1,0 +1,63 @@
+"""`repro run` and `repro plan`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from repro.cli.options import build_plan, parse, with_options
+
+
+@click.command()
+@with_options
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+              help="Results folder. [default: results/PROFILE-PROTOCOL]")  # fmt: skip
+@click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
+              help="Which fine-tuned weights stay in the store; none drops the base's too, "
+              "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
+def run(out: Path | None, keep_models: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Fine-tune and evaluate whatever the selection needs and the store does not hold yet.
+
+    Interrupted or killed, the same command goes on from there.
+    """
+    request = parse(**options)
+    console = Console(highlight=False)
+    plan = build_plan(request, console.print)
+    from repro.cli.progress import bars
+    from repro.models.doctor import require
+    from repro.pipeline.run import Runner
+    from repro.pipeline.store import Store
+    from repro.report.tables import figure_tables
+
+    store = Store(request.store)
+    folder = out or Path("results") / f"{request.profile.name}-{request.protocol_name}"
+    require(plan, store, folder)
+    with bars(console) as progress:
+        runner = Runner(
+            plan,
+            store,
+            folder,
+            keep_models=keep_models or request.profile.keep_models,
+            say=progress.console.print,
+            progress=progress,
+        )
+        runner.run()
+    for table in figure_tables(folder, plan):
+        console.print(table)
+    cells = sum(len(job.cells) for job in plan.jobs)
+    console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
+
+
+@click.command()
+@with_options
+def plan(**options: Any) -> None:  # noqa: ANN401
+    """Print what `repro run` would do with the same options: models, cells, tokens, time."""
+    request = parse(**options)
+    console = Console(highlight=False)
+    found = build_plan(request, console.print)
+    from repro.pipeline.store import Store
+    from repro.report.plan import plan_table
+
+    console.print(plan_table(found, Store(request.store)))

@@ -1,0 +1,93 @@
+"""What a plan would cost: tokens, time and disk, before anything runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from repro.paper import prompts
+from repro.paper.tasks import Kind
+from repro.pipeline.plan import CellStep, Job, Plan
+
+CHARACTERS_A_TOKEN = 4.0
+"""For plans without a tokenizer: rounded down from the Llama-2 vocabulary on the authors' data."""
+
+Count = Callable[[list[str]], list[int]]
+
+
+def by_characters(texts: list[str]) -> list[int]:
+    """Tokens guessed from characters, where no tokenizer is at hand."""
+    return [max(1, round(len(text) / CHARACTERS_A_TOKEN)) for text in texts]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Upper bounds for a job.
+
+    Attributes:
+        train_tokens: over all epochs, before padding.
+        prompt_tokens: with each context computed once a cell.
+        new_tokens: if every generation runs to its limit.
+        seconds: by the profile's rates.
+    """
+
+    train_tokens: int
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+
+
+def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Cost]:
+    """The cost of each job of the plan; finished steps cost nothing.
+
+    Args:
+        done: whether the store holds an artefact of a kind and key.
+    """
+    compute = plan.profile.compute
+
+    queries: dict[tuple[str, str], int] = {}
+    for step in (step for job in plan.jobs for step in job.cells):
+        task, where = step.cell.task, (step.cell.dataset, step.cell.prompt)
+        if where not in queries:
+            text = prompts.template(task, step.cell.prompt)
+            queries[where] = sum(count([prompts.fill(task, text, row) for row in step.rows]))
+
+    def prompt_tokens(step: CellStep) -> int:
+        task = step.cell.task
+        text = prompts.template(task, step.cell.prompt)
+        shown = step.demonstrations.select(range(step.cell.shots))
+        context = prompts.context(task, text, shown.to_list())
+        shared = sum(count([context])) if context else 0
+        return shared + queries[step.cell.dataset, step.cell.prompt]
+
+    def train_tokens(job: Job) -> int:
+        if job.rows is None or job.recipe is None or job.demonstrations is None:
+            return 0
+        task = job.variant.task
+        text = prompts.template(task, "p1")
+        context = prompts.context(task, text, job.demonstrations.to_list())
+        shared = sum(count([context])) if context else 0
+        own = count([prompts.fill(task, text, row) + row["output"] for row in job.rows])
+        longest = job.recipe.max_length or max(own, default=0) + shared
+        return job.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)
+
+    def cost(job: Job) -> Cost:
+        pending = [step for step in job.cells if not done("cell", step.key)]
+        tune = job.seed is not None and not done("model", job.key)
+        tune = tune and (bool(pending) or not done("facts", job.key))
+        train = train_tokens(job) if tune else 0
+        prompt = sum(map(prompt_tokens, pending))
+        generated = [s for s in pending if s.cell.task.kind is Kind.GENERATION]
+        new = sum(len(step.rows) for step in generated) * plan.settings.max_new_tokens
+        seconds = train / compute.train_rate + prompt / compute.evaluate_rate
+        return Cost(train, prompt, new, seconds + new / compute.generate_rate)
+
+    return [cost(job) for job in plan.jobs]
+
+
+def total(found: Sequence[Cost]) -> Cost:
+    """The sum of costs."""
+    return Cost(
+        sum(c.train_tokens for c in found),
+        sum(c.prompt_tokens for c in found),
+        sum(c.new_tokens for c in found),
+        sum(c.seconds for c in found),
+    )
