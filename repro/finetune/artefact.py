@@ -1,0 +1,86 @@
+"""What a fine-tune leaves behind: weights, tokenizer, and a JSON of facts."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
+
+FACTS = "facts.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What happened in a fine-tune.
+
+    Attributes:
+        recipe: the recipe's settings.
+        task: name of the task; demonstrations: how many stood before every row.
+        order_sha256: digest of the order of samples.
+        samples: rows; steps: optimiser steps taken.
+        input_tokens: of one epoch, after cutting; label_tokens: those that carry a label.
+        cut_targets: samples that lost a part of their target; dead_samples: all of it.
+        dead_micro_batches: micro-batches without any label, for each epoch.
+        unused_samples: samples at the very end of the order that fill no whole step.
+        losses: of each step, the objective whose gradient was taken (under "micro-batch" dead
+            micro-batches count as 0); null where the step had no label.
+        gradient_norms: of each step, before clipping.
+        weight_change: mean |fine-tuned - base| over all weights as saved, see `change`.
+        versions: of the packages; machine: device, threads, processes, token budget at the end.
+        timing: seconds and tokens a second; the only part that differs between equal runs.
+    """
+
+    recipe: dict[str, Any]
+    task: str
+    demonstrations: int
+    order_sha256: str
+    samples: int
+    steps: int
+    input_tokens: int
+    label_tokens: int
+    cut_targets: int
+    dead_samples: int
+    dead_micro_batches: list[int]
+    unused_samples: int
+    losses: list[float | None]
+    gradient_norms: list[float]
+    weight_change: dict[str, Any]
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    timing: dict[str, float]
+
+
+def save(model: Any, tokenizer: Any, facts: Facts, folder: Path) -> None:
+    """Write weights (safetensors), tokenizer and `facts.json` into an existing folder.
+
+    Only the main process writes. Not atomic: give a temporary folder and rename it afterwards.
+    """
+    if not PartialState().is_main_process:
+        return
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    text = json.dumps(asdict(facts), indent=1, allow_nan=False) + "\n"
+    (folder / FACTS).write_text(text, encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute the weights."""
+    packages = ("torch", "transformers", "accelerate", "tokenizers")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def machine(model: Any, processes: int) -> dict[str, Any]:
+    """What of the machine can change the last bits of the weights."""
+    device = model.device.type
+    if device == "cuda":
+        device = torch.cuda.get_device_name(model.device)
+    return {
+        "device": device,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+    }

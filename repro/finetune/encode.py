@@ -1,0 +1,177 @@
+"""Rows to token ids and label masks, with what was cut on the way (AUDIT A2, A3, A11)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from repro.errors import ReproError
+from repro.finetune.recipe import Recipe
+from repro.paper import prompts
+from repro.paper.tasks import Task
+
+Row = Mapping[str, Any]
+
+# Texts after which a target is tokenised on its own; a line break fuses with nothing in the
+# tokenizers in use, and what an anchor really does is checked for every target.
+_ANCHORS = ("\n", "\n\n", ".", "a")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sequence: BOS (if the tokenizer adds one), source, target, EOS.
+
+    Attributes:
+        ids: token ids, after cutting.
+        masked: leading tokens that carry no label; `ids[masked:]` are the labels.
+        cut: label tokens lost to cutting.
+    """
+
+    ids: tuple[int, ...]
+    masked: int
+    cut: int = 0
+
+    @property
+    def labels(self) -> int:
+        """Number of label tokens; 0 for a dead sample."""
+        return len(self.ids) - self.masked
+
+
+def encode(
+    rows: Sequence[Row], demonstrations: Sequence[Row], task: Task, tokenizer: Any, recipe: Recipe
+) -> list[Sample]:
+    """Encode training rows: [demonstrations +] prompt 1 + output + EOS.
+
+    Under `label_boundary` "joint" the tokens of the source alone count how many leading tokens of
+    source + target carry no label, as in the authors' dataset class. Under "separate" the target
+    keeps its joint tokens where the source's tokens are a prefix of them, and is otherwise
+    tokenised behind a line break, so that its first character is a label and no blank is added.
+
+    Under `truncation_side` "right" tokens and mask are cut at `max_length`, which can leave no
+    label. Under "source" the end of the row's longest input field is shortened, character by
+    character, until the whole sample fits; the cue and the target stay.
+
+    Args:
+        demonstrations: put before every row, in this order; empty for plain FT.
+        tokenizer: a transformers tokenizer with an EOS token.
+
+    Raises:
+        ReproError: a tokenizer without EOS, or a sample that cannot be cut to `max_length`.
+    """
+    encoder = _Encoder(tokenizer, separate=recipe.label_boundary == "separate")
+    template = prompts.template(task, "p1")
+    context = prompts.context(task, template, demonstrations)
+
+    def encoded(chosen: Sequence[Row]) -> list[Sample]:
+        sources = [context + prompts.fill(task, template, row) for row in chosen]
+        return encoder.samples(sources, [row["output"] for row in chosen])
+
+    rows = list(rows)
+    samples = encoded(rows)
+    limit = recipe.max_length
+    long = [i for i, sample in enumerate(samples) if 0 < limit < len(sample.ids)]
+    if recipe.truncation_side == "right":
+        for i in long:
+            samples[i] = _cut_right(samples[i], limit)
+    elif long:
+        fitted = _shorten([rows[i] for i in long], task.fields, limit, encoded)
+        for i, sample in zip(long, fitted, strict=True):
+            if sample is None:
+                raise ReproError(
+                    f"training row {rows[i].get('row', i)} does not fit into {limit} tokens even "
+                    "without its input text",
+                    hint="raise the switch max_length (0 for no cut), or the profile's scale of "
+                    "length",
+                )
+            samples[i] = sample
+    return samples
+
+
+def _cut_right(sample: Sample, limit: int) -> Sample:
+    labels = max(0, limit - sample.masked)
+    return Sample(sample.ids[:limit], min(sample.masked, limit), sample.labels - labels)
+
+
+def _shorten(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    limit: int,
+    encoded: Callable[[Sequence[Row]], list[Sample]],
+) -> list[Sample | None]:
+    """The longest cut of each row's input text that fits, or None where none does.
+
+    Bisects over the number of characters removed, for all rows at once.
+    """
+    too_few = [0] * len(rows)
+    enough = [sum(len(row[name]) for name in names) for row in rows]
+    fitted: list[Sample | None] = [
+        sample if len(sample.ids) <= limit else None
+        for sample in encoded([_without(row, names, enough[i]) for i, row in enumerate(rows)])
+    ]
+    while pending := [
+        i for i, sample in enumerate(fitted) if sample and enough[i] - too_few[i] > 1
+    ]:
+        middle = {i: (too_few[i] + enough[i]) // 2 for i in pending}
+        attempts = encoded([_without(rows[i], names, middle[i]) for i in pending])
+        for i, sample in zip(pending, attempts, strict=True):
+            if len(sample.ids) <= limit:
+                fitted[i], enough[i] = sample, middle[i]
+            else:
+                too_few[i] = middle[i]
+    return fitted
+
+
+def _without(row: Row, names: Sequence[str], count: int) -> Row:
+    """The row without `count` characters, from the end of its longest field, then the next."""
+    cut = dict(row)
+    for name in sorted(names, key=lambda name: -len(row[name])):
+        kept = max(0, len(row[name]) - count)
+        count -= len(row[name]) - kept
+        cut[name] = row[name][:kept]
+    return cut
+
+
+class _Encoder:
+    """Tokenises sources and targets with one tokenizer, whatever that tokenizer adds by itself."""
+
+    def __init__(self, tokenizer: Any, *, separate: bool) -> None:
+        if tokenizer.eos_token_id is None:
+            raise ReproError(
+                "the tokenizer has no EOS token, so targets cannot end",
+                hint="set eos_token in the tokenizer_config.json beside the weights",
+            )
+        self._tokenizer = tokenizer
+        self._separate = separate
+        plain = self._ids(["a"])[0]
+        whole = list(tokenizer("a")["input_ids"])
+        # What the tokenizer puts first by its own default (Llama: one BOS). A closing token it
+        # may add is left out: every target brings its EOS.
+        self._first = whole[: whole.index(plain[0])]
+
+    def samples(self, sources: Sequence[str], targets: Sequence[str]) -> list[Sample]:
+        alone = self._ids(sources)
+        joint = self._ids(
+            [source + target for source, target in zip(sources, targets, strict=True)]
+        )
+        if self._separate:
+            fused = [i for i, ids in enumerate(alone) if joint[i][: len(ids)] != ids]
+            for i in fused:
+                joint[i] = alone[i] + self._continuation(targets[i])
+        end = (self._tokenizer.eos_token_id,)
+        return [
+            Sample((*self._first, *ids, *end), len(self._first) + len(source))
+            for source, ids in zip(alone, joint, strict=True)
+        ]
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        found = self._tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        return [list(ids) for ids in found["input_ids"]]
+
+    def _continuation(self, target: str) -> list[int]:
+        """The tokens of a target as they stand behind other text, without fusing with it."""
+        for anchor in _ANCHORS:
+            before, both = self._ids([anchor, anchor + target])
+            if both[: len(before)] == before:
+                return both[len(before) :]
+        return self._ids([target])[0]

@@ -1,0 +1,261 @@
+"""The fine-tuning loop: FT and FTICL of any causal language model that transformers loads."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
+from accelerate.utils import reduce  # type: ignore[import-untyped]
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+
+from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.finetune import schedule
+from repro.finetune.artefact import Facts, machine, versions
+from repro.finetune.batches import Objective, Weighted, passes, weigh
+from repro.finetune.change import mean_absolute_change, snapshot
+from repro.finetune.encode import Row, Sample, encode
+from repro.finetune.progress import Bar
+from repro.finetune.recipe import Recipe
+from repro.paper.tasks import Task
+
+DEFAULT_TOKEN_BUDGET = 8192
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+
+def finetune(
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[Row],
+    demonstrations: Sequence[Row],
+    task: Task,
+    recipe: Recipe,
+    *,
+    order: Sequence[Sequence[int]] | None = None,
+    token_budget: int = DEFAULT_TOKEN_BUDGET,
+    progress: Any = None,
+) -> Facts:
+    """Fine-tune all weights of a model, in place, where the model is (CPU or a GPU).
+
+    The optimiser steps are those of the authors' trainer (see `schedule` and `batches`): AdamW
+    (betas .9 and .999, eps 1e-8, no weight decay), linear decay. A dead step, without any label,
+    still moves the weights by AdamW's momentum, as there. The model is left in evaluation mode, its
+    weights in the dtype that they are saved in.
+
+    Under `accelerate launch` or `torchrun` every process trains its own copy: each takes its equal
+    part of a step's micro-batches, and gradients are summed before the step, so that the number of
+    processes changes nothing but the speed.
+
+    Args:
+        model: a transformers causal language model; with several processes each on its own device.
+        tokenizer: its tokenizer; gets "[PAD]" where it has no pad token (and the model a row).
+        rows: training rows, dicts with the task's fields and "output".
+        demonstrations: the in-context examples put before every row; empty for plain FT.
+        order: positions of rows in the order they are trained on, one list an epoch; shuffled
+            from the seed without.
+        token_budget: largest number of padded tokens in one forward pass; halved when memory runs
+            out. Changes nothing but rounding.
+        progress: a rich `Progress` to add a bar to.
+
+    Returns:
+        The facts of the fine-tune; everything but `timing` is the same whenever it is repeated.
+
+    Raises:
+        ReproError: no rows, no label left, a step that cannot be divided among the processes, or
+            training that diverged: the model is then of no use.
+    """
+    start = time.monotonic()
+    state = PartialState()
+    if not len(rows):
+        raise ReproError("no training rows", hint="see which switches drop rows: repro protocols")
+    if recipe.accumulation % state.num_processes:
+        raise ReproError(
+            f"{recipe.accumulation} micro-batches a step cannot be divided among "
+            f"{state.num_processes} processes",
+            hint=f"start a number of processes that divides {recipe.accumulation}",
+        )
+    samples = encode(rows, demonstrations, task, tokenizer, recipe)
+    if not any(sample.labels for sample in samples):
+        raise ReproError(
+            f"no training sample has a label left within {recipe.max_length} tokens",
+            hint="raise the switch max_length, or set truncation_side to source",
+        )
+    order = schedule.shuffled(len(samples), recipe.epochs, recipe.seed) if order is None else order
+    schedule.check_order(order, len(samples), recipe.epochs)
+    steps = schedule.steps(order, recipe.micro_batch, recipe.accumulation)
+
+    vocabulary = model.get_input_embeddings().num_embeddings
+    _add_pad_token(model, tokenizer)
+    before = snapshot(model)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(_DTYPES[recipe.dtype])
+        parameter.requires_grad_(True)
+    torch.manual_seed(recipe.seed)  # only dropout draws from it
+    with Bar(progress if state.is_main_process else None, len(steps)) as bar:
+        trainer = _Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget)
+        model.train()
+        for number, step in enumerate(steps):
+            tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
+            trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
+            bar.advance(trainer.losses[-1], tokens)
+        model.eval()
+    _require_finite(model, trainer, recipe)
+    if recipe.dtype == "bfloat16":
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
+    seconds = time.monotonic() - start
+    return Facts(
+        recipe=asdict(recipe),
+        task=task.name,
+        demonstrations=len(demonstrations),
+        order_sha256=schedule.digest(order),
+        **_counts(samples, steps, order, recipe.micro_batch),
+        losses=trainer.losses,
+        gradient_norms=trainer.norms,
+        weight_change=mean_absolute_change(model, before, vocabulary),
+        versions=versions(),
+        machine=machine(model, state.num_processes) | {"token_budget": trainer.budget},
+        timing={
+            "seconds": round(seconds, 3),
+            "training_seconds": round(bar.seconds, 3),
+            "tokens_per_second": round(bar.tokens / bar.seconds, 1),
+        },
+    )
+
+
+class _Trainer:
+    """A model, its optimiser, and what was measured step by step."""
+
+    def __init__(self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int) -> None:
+        self._parameters = list(model.parameters())
+        self._optimiser = torch.optim.AdamW(
+            self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True
+        )
+        self._objective = Objective(model, pad=pad, dtype=recipe.dtype)
+        self._recipe = recipe
+        self._steps = steps
+        self._state = PartialState()
+        self.budget = budget
+        self.losses: list[float | None] = []
+        self.norms: list[float] = []
+
+    def step(self, number: int, groups: list[list[Weighted]]) -> None:
+        """One optimiser step over micro-batches of weighted samples; records loss and norm."""
+        rate = schedule.learning_rate(self._recipe.learning_rate, number, self._steps)
+        own = groups[self._state.process_index :: self._state.num_processes]
+        loss = self._backward([pair for group in own for pair in group])
+        if self._state.num_processes > 1:
+            loss = reduce(loss, "sum")
+            for parameter in self._parameters:
+                parameter.grad = reduce(parameter.grad, "sum")
+        gradients = [parameter.grad for parameter in self._parameters]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self._recipe.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self._recipe.clip_norm, norm)
+        value, size = loss.item(), norm.item()
+        if not math.isfinite(value) or not math.isfinite(size):
+            raise diverged(number + 1, self._steps, value, size, rate)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+        self.losses.append(value if any(groups) else None)
+        self.norms.append(size)
+
+    def _backward(self, weighted: list[Weighted]) -> torch.Tensor:
+        """Put the gradients of the step in place; start again with half the budget on no memory.
+
+        An interrupted backward pass leaves gradients half added up, hence the whole step again.
+        """
+        while True:
+            total = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
+            for parameter in self._parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                else:
+                    parameter.grad.zero_()
+            try:
+                for chosen in passes(weighted, self.budget):
+                    loss = self._objective(chosen)
+                    loss.backward()
+                    total += loss.detach()
+                return total
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                longest = max(len(sample.ids) for sample, _ in weighted)
+                if self.budget <= longest:
+                    raise ReproError(
+                        f"not enough memory to train on one sample of {longest} tokens",
+                        hint="use a device with more memory, or lower the switch max_length",
+                        exit_code=EXIT_MISSING,
+                    ) from error
+                self.budget = max(longest, min(self.budget, _padded(weighted)) // 2)
+            if self._parameters[0].device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def diverged(step: int, steps: int, loss: float, norm: float, rate: float) -> ReproError:
+    """The error for a loss, gradient or weight that is not finite."""
+    return ReproError(
+        f"training diverged at step {step} of {steps}: loss {loss:g}, gradient norm {norm:g}, "
+        f"learning rate {rate:g}",
+        hint=f"try a tenth of the learning rate: repro run --switch learning_rate={rate / 10:g}",
+        exit_code=EXIT_FAILED,
+    )
+
+
+def _require_finite(model: Any, trainer: _Trainer, recipe: Recipe) -> None:
+    """Weights can overflow in the very last step, which no loss shows."""
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        count = len(trainer.losses)
+        loss = math.nan if trainer.losses[-1] is None else trainer.losses[-1]
+        raise diverged(count, count, loss, trainer.norms[-1], recipe.learning_rate / count)
+
+
+def _padded(weighted: Sequence[Weighted]) -> int:
+    return len(weighted) * max(len(sample.ids) for sample, _ in weighted)
+
+
+def _add_pad_token(model: Any, tokenizer: Any) -> None:
+    """Give a tokenizer without pad token "[PAD]", and the model a row for it (AUDIT A12).
+
+    The row is the mean of all others, as the authors' helper intends (under their partitioned
+    parameters it had no effect). No input ever shows the token, and no label names it.
+    """
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    count = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > count:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+            rows = layer.weight.data
+            rows[count:] = rows[:count].mean(dim=0, keepdim=True)
+
+
+def _counts(
+    samples: Sequence[Sample],
+    steps: Sequence[schedule.Step],
+    order: Sequence[Sequence[int]],
+    micro_batch: int,
+) -> dict[str, Any]:
+    """Sizes of the training set after cutting, and how many micro-batches are dead."""
+
+    def dead(positions: Sequence[int]) -> bool:
+        return not any(samples[i].labels for i in positions)
+
+    used = sum(len(positions) for step in steps for positions in step)
+    return {
+        "samples": len(samples),
+        "steps": len(steps),
+        "input_tokens": sum(len(sample.ids) for sample in samples),
+        "label_tokens": sum(sample.labels for sample in samples),
+        "cut_targets": sum(bool(sample.cut and sample.labels) for sample in samples),
+        "dead_samples": sum(not sample.labels for sample in samples),
+        "dead_micro_batches": [
+            sum(dead(seen[i : i + micro_batch]) for i in range(0, len(seen), micro_batch))
+            for seen in order
+        ],
+        "unused_samples": sum(map(len, order)) - used,
+    }

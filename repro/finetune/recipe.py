@@ -1,0 +1,80 @@
+"""What, besides base weights and rows, decides the weights that come out. Needs no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from repro.errors import ReproError
+from repro.paper.protocols import Protocol
+
+EPOCHS = 2
+MICRO_BATCH = 2
+ACCUMULATION = 8
+DTYPES = ("float32", "bfloat16", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings of one fine-tune (section 3 of the paper; AUDIT A1, A2, A10, A11).
+
+    Attributes:
+        learning_rate: of the first step; it decays linearly to 0, without warm-up.
+        micro_batch: samples whose label tokens are averaged together.
+        accumulation: micro-batches of one optimiser step, over all replicas.
+        max_length: tokens a sample is cut to, BOS and EOS included; 0 for no cut.
+        truncation_side: "right" cuts the end of the sample (the target first), "source" the end
+            of its input text.
+        loss_weighting: "micro-batch" for the mean of micro-batch means, one without labels
+            counting as zero; "step-tokens" for the mean over all label tokens of the step.
+        clip_norm: gradient norm limit; 0 for none.
+        label_boundary: "joint" tokenises prompt and target together; "separate" keeps a target
+            from fusing with the prompt's last character.
+        seed: of the sample order, and of dropout where a model has any.
+        dtype: "float32"; "bfloat16" for bfloat16 compute on float32 master weights, saved in
+            bfloat16; "float64" for proofs.
+    """
+
+    learning_rate: float
+    epochs: int = EPOCHS
+    micro_batch: int = MICRO_BATCH
+    accumulation: int = ACCUMULATION
+    max_length: int
+    truncation_side: Literal["right", "source"]
+    loss_weighting: Literal["micro-batch", "step-tokens"]
+    clip_norm: float
+    label_boundary: Literal["joint", "separate"]
+    seed: int
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ReproError(f"a fine-tune's dtype is one of {', '.join(DTYPES)}: '{self.dtype}'")
+        for name in ("epochs", "micro_batch", "accumulation"):
+            if getattr(self, name) < 1:
+                raise ReproError(f"{name} of a fine-tune must be at least 1")
+
+
+def recipe_from(
+    protocol: Protocol,
+    *,
+    seed: int,
+    dtype: str,
+    learning_rate_factor: float = 1.0,
+    length_factor: float = 1.0,
+) -> Recipe:
+    """The recipe that a protocol means, scaled for a profile's model.
+
+    Args:
+        learning_rate_factor: the protocol's rate is one for Llama-2; a small model needs more.
+        length_factor: for tokenizers or texts that are shorter or longer than the paper's.
+    """
+    return Recipe(
+        learning_rate=protocol.learning_rate * learning_rate_factor,
+        accumulation=ACCUMULATION * protocol.replicas,
+        max_length=round(protocol.max_length * length_factor),
+        truncation_side=protocol.truncation_side,
+        loss_weighting=protocol.loss_weighting,
+        clip_norm=protocol.clip_norm,
+        label_boundary=protocol.label_boundary,
+        seed=seed,
+        dtype=dtype,
+    )
