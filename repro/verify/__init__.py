@@ -1,0 +1,1 @@
+"""Results and expected results -> verdicts on numbers and on claims. Needs no torch."""

@@ -1,0 +1,281 @@
+"""The published numbers: read from `expected_results/paper`, checked, and matched to points."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.paper.figures import FIGURES, Point, points
+from repro.paper.tasks import DATASETS, METRICS
+
+FORMAT = 1
+SUMS = "SHA256SUMS"
+PointKey = tuple[str, str, str, int | str]
+"""Figure, panel, series, shots: names one plotted point."""
+
+_POINT_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "panel": str,
+    "series": str,
+    "shots": (int, str),
+    "metric": str,
+    "value": (int, float),
+    "error": (int, float),
+    "exact": bool,
+    "occluded": bool,
+}
+_NUMBER_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "quantity": str,
+    "value": (int, float),
+    "rounding": (int, float),
+    "source": str,
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A plotted number as read off its figure.
+
+    Attributes:
+        value: accuracy or ROUGE-L F1, between 0 and 1.
+        error: bound on the reading error.
+        exact: an accuracy snapped to a multiple of 1/n, so that no reading error is left.
+        occluded: the marker is mostly covered by others.
+        n: test rows behind it.
+    """
+
+    key: PointKey
+    metric: str
+    value: float
+    error: float
+    exact: bool
+    occluded: bool
+    n: int
+    note: str = ""
+
+    @property
+    def reading_variance(self) -> float:
+        """Variance of a uniform error within the bound; 0 for exact values."""
+        return 0.0 if self.exact else self.error**2 / 3
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A number that the paper's text states.
+
+    Attributes:
+        quantity: "accuracy" or "weight change".
+        rounding: half a unit of its last digit.
+        point: the plotted point it should equal; None for other quantities.
+        train, method: of the fine-tune; empty when `point` is given.
+    """
+
+    id: str
+    quantity: str
+    value: float
+    rounding: float
+    source: str
+    point: PointKey | None = None
+    train: str = ""
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All published numbers."""
+
+    plotted: Mapping[PointKey, Published]
+    stated: tuple[Stated, ...]
+
+    def of(self, point: Point) -> Published:
+        return self.plotted[point_key(point)]
+
+    @cached_property
+    def text_conflicts(self) -> tuple[tuple[Stated, Published, PointKey | None], ...]:
+        """Stated numbers that differ from their point, with the neighbour they do equal."""
+        found = []
+        for number in self.stated:
+            if number.point is None:
+                continue
+            shown = self.plotted[number.point]
+            if abs(shown.value - number.value) <= number.rounding + shown.error:
+                continue
+            figure, panel, _, shots = number.point
+            same = [
+                key
+                for key, other in self.plotted.items()
+                if (key[0], key[1], key[3]) == (figure, panel, shots)
+                and abs(other.value - number.value) <= number.rounding
+            ]
+            found.append((number, shown, same[0] if same else None))
+        return tuple(found)
+
+
+def point_key(point: Point) -> PointKey:
+    """The key under which a point's published number is stored."""
+    return (point.figure, point.panel, point.series, point.shots)
+
+
+def default_folder() -> Path:
+    """`expected_results` beside the package of this checkout."""
+    return Path(__file__).parents[2] / "expected_results"
+
+
+def _fail(path: Path, what: str) -> ReproError:
+    return ReproError(
+        f"{path}: {what}",
+        hint="restore the file from the repository: git checkout -- " + path.name,
+        exit_code=EXIT_FAILED,
+    )
+
+
+def check_sums(folder: Path, wanted: set[str]) -> None:
+    """Check the files of a folder against its SHA256SUMS.
+
+    Raises:
+        ReproError: the folder or a file is missing (3), or a file was changed (1).
+    """
+    sums = folder / SUMS
+    if not sums.is_file():
+        raise ReproError(
+            f"{folder}: no {SUMS}, so this is not a folder of expected results",
+            hint="name the folder with --expected, or fetch the repository's expected_results/",
+            exit_code=EXIT_MISSING,
+        )
+    listed: dict[str, str] = {}
+    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), 1):
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name or "/" in name:
+            raise _fail(sums, f"line {number}: expected '<sha256>  <file name>'")
+        listed[name] = digest
+    for name in sorted(wanted | set(listed)):
+        path = folder / name
+        if name not in listed:
+            raise _fail(sums, f"{name} is not listed")
+        if not path.is_file():
+            raise ReproError(
+                f"{path}: missing", hint="fetch the folder again", exit_code=EXIT_MISSING
+            )
+        if hashlib.sha256(path.read_bytes()).hexdigest() != listed[name]:
+            raise _fail(path, f"its hash is not the one in {SUMS}: it was changed")
+
+
+def _table(path: Path, key: str) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _fail(path, f"not JSON: {error}") from None
+    if not isinstance(table, dict) or table.get("format") != FORMAT:
+        raise _fail(path, f"field 'format' must be {FORMAT}")
+    if not isinstance(table.get(key), list):
+        raise _fail(path, f"field '{key}' must be a list")
+    return table
+
+
+def _checked(
+    path: Path, where: str, item: Any, fields: Mapping[str, type | tuple[type, ...]]
+) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise _fail(path, f"{where}: not an object")
+    for name, kind in fields.items():
+        if name not in item:
+            raise _fail(path, f"{where}: field '{name}' is missing")
+        value = item[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise _fail(path, f"{where}: field '{name}' is {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _fail(path, f"{where}: field '{name}' is not a finite number")
+    return item
+
+
+def _read_figure(path: Path, figure: str) -> dict[PointKey, Published]:
+    table = _table(path, "points")
+    n = table.get("n")
+    if table.get("figure") != figure:
+        raise _fail(path, f"field 'figure' must be \"{figure}\"")
+    if type(n) is not int or n < 1:
+        raise _fail(path, f"field 'n' is {n!r}")
+    wanted = {point_key(point): point for point in points((figure,))}
+    found: dict[PointKey, Published] = {}
+    for index, raw in enumerate(table["points"]):
+        where = f"points[{index}]"
+        item = _checked(path, where, raw, _POINT_FIELDS)
+        key = (figure, item["panel"], item["series"], item["shots"])
+        if key not in wanted:
+            raise _fail(path, f"{where}: the paper has no such point: {key}")
+        if key in found:
+            raise _fail(path, f"{where}: the same point a second time: {key}")
+        if not 0 <= item["value"] <= 1:
+            raise _fail(path, f"{where}: field 'value' is {item['value']}, not between 0 and 1")
+        if not 0 <= item["error"] <= 0.01:
+            raise _fail(path, f"{where}: field 'error' is {item['error']}, not between 0 and 0.01")
+        if item["metric"] != METRICS[DATASETS[wanted[key].dataset].task.kind]:
+            raise _fail(path, f"{where}: field 'metric' is {item['metric']}")
+        if item["exact"] and abs(item["value"] * n - round(item["value"] * n)) > 1e-6:
+            raise _fail(path, f"{where}: field 'value' is exact, yet no multiple of 1/{n}")
+        found[key] = Published(
+            key,
+            item["metric"],
+            float(item["value"]),
+            float(item["error"]),
+            item["exact"],
+            item["occluded"],
+            n,
+            str(item.get("note", "")),
+        )
+    missing = set(wanted) - set(found)
+    if missing:
+        raise _fail(path, f"field 'points' lacks {len(missing)} points, such as {min(missing)}")
+    return found
+
+
+def _read_text(path: Path, plotted: Mapping[PointKey, Published]) -> tuple[Stated, ...]:
+    found = []
+    for index, raw in enumerate(_table(path, "numbers")["numbers"]):
+        where = f"numbers[{index}]"
+        item = _checked(path, where, raw, _NUMBER_FIELDS)
+        key = item.get("point")
+        point: PointKey | None = (key[0], key[1], key[2], key[3]) if key else None
+        if point is not None and point not in plotted:
+            raise _fail(path, f"{where}: field 'point' names no plotted point")
+        if point is None and not (item.get("train") and item.get("method")):
+            raise _fail(path, f"{where}: needs 'point', or 'train' and 'method'")
+        if not item["value"] > 0:
+            raise _fail(path, f"{where}: field 'value' is {item['value']}")
+        found.append(
+            Stated(
+                item["id"],
+                item["quantity"],
+                float(item["value"]),
+                float(item["rounding"]),
+                item["source"],
+                point,
+                item.get("train", ""),
+                item.get("method", ""),
+            )
+        )
+    return tuple(found)
+
+
+def load_paper(folder: Path | None = None) -> Paper:
+    """The published numbers.
+
+    Args:
+        folder: holds figure1.json to figure7.json, text.json and SHA256SUMS; the repository's
+            own by default.
+
+    Raises:
+        ReproError: a file is missing (3), or malformed or changed, with file and field (1).
+    """
+    folder = folder or default_folder() / "paper"
+    names = {figure: f"figure{figure}.json" for figure in FIGURES}
+    check_sums(folder, {*names.values(), "text.json"})
+    plotted: dict[PointKey, Published] = {}
+    for figure, name in names.items():
+        plotted |= _read_figure(folder / name, figure)
+    return Paper(plotted, _read_text(folder / "text.json", plotted))

@@ -1,0 +1,219 @@
+"""Each method against scipy as an oracle, and by simulation. All seeds are fixed."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from repro.verify import statistics as s
+
+SIMULATIONS = 4000
+# Four standard errors of a simulated share near 5%.
+NEAR_5 = 4 * math.sqrt(0.05 * 0.95 / SIMULATIONS)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 250), (1, 250), (125, 250), (249, 250), (250, 250)])
+def test_intervals_of_a_share_against_scipy(hits: int, n: int) -> None:
+    test = stats.binomtest(hits, n)
+    for mine, method in ((s.wilson(hits, n), "wilson"), (s.clopper_pearson(hits, n), "exact")):
+        oracle = test.proportion_ci(method=method)
+        assert mine == pytest.approx((oracle.low, oracle.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [5, 20, 60])
+def test_clopper_pearson_covers_at_least_its_level_and_wilson_on_average(n: int) -> None:
+    hits = np.arange(n + 1)
+    exact = np.array([s.clopper_pearson(int(h), n) for h in hits])
+    score = np.array([s.wilson(int(h), n) for h in hits])
+    shares = np.linspace(0.01, 0.99, 99)
+    covered = [
+        [stats.binom.pmf(hits, n, p)[(b[:, 0] <= p) & (p <= b[:, 1])].sum() for p in shares]
+        for b in (exact, score)
+    ]
+    assert min(covered[0]) >= 0.95
+    assert np.mean(covered[1]) == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (3, 9), (9, 3), (5, 5), (0, 12)])
+def test_mcnemar_is_the_binomial_test_on_discordant_rows(gained: int, lost: int) -> None:
+    n = gained + lost
+    oracle = stats.binomtest(gained, n).pvalue if n else 1.0
+    assert s.mcnemar(gained, lost) == pytest.approx(oracle)
+
+
+def test_mcnemar_false_alarms_stay_below_the_nominal_rate() -> None:
+    rng = np.random.default_rng(1)
+    discordant = rng.binomial(250, 0.2, SIMULATIONS)
+    gained = rng.binomial(discordant, 0.5)
+    alarms = np.mean(
+        [s.mcnemar(int(g), int(d - g)) < 0.05 for g, d in zip(gained, discordant, strict=True)]
+    )
+    assert 0.02 < alarms <= 0.05
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_benjamini_hochberg_against_scipy(p_values: list[float]) -> None:
+    oracle = stats.false_discovery_control(p_values, method="bh")
+    assert s.benjamini_hochberg(p_values) == pytest.approx(list(oracle), abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_against_its_definition(p_values: list[float]) -> None:
+    """Adjusted p of i: over all j with p_j <= p_i, the largest p_j times hypotheses not smaller."""
+    n = len(p_values)
+    ranks = {i: r for r, i in enumerate(sorted(range(n), key=lambda i: (p_values[i], i)))}
+    for i, adjusted in enumerate(s.holm(p_values)):
+        steps = [p_values[j] * (n - ranks[j]) for j in range(n) if ranks[j] <= ranks[i]]
+        assert adjusted == pytest.approx(min(1.0, max(steps)))
+
+
+def test_holm_and_bh_error_rates_by_simulation() -> None:
+    rng = np.random.default_rng(2)
+    p = rng.uniform(size=(SIMULATIONS, 16))
+    assert np.mean([min(s.holm(list(row))) < 0.05 for row in p]) == pytest.approx(0.05, abs=NEAR_5)
+    mixed = np.concatenate([p[:1000], rng.uniform(size=(1000, 16)) * 1e-4], axis=1)
+    shares = []
+    for row in mixed:
+        found = np.array(s.benjamini_hochberg(list(row))) < 0.05
+        shares.append(found[:16].sum() / max(1, found.sum()))
+    assert np.mean(shares) <= 0.05
+
+
+def test_difference_p_is_the_paired_t_test() -> None:
+    rng = np.random.default_rng(3)
+    d = rng.normal(0.01, 0.1, 100)
+    se = d.std(ddof=1) / 10
+    oracle = stats.ttest_1samp(d, 0)
+    assert s.difference_p(d.mean(), se, 99) == pytest.approx(oracle.pvalue)
+
+
+def test_tost_against_two_t_tests_of_scipy() -> None:
+    rng = np.random.default_rng(4)
+    d = rng.normal(0.005, 0.1, 250)
+    se = d.std(ddof=1) / math.sqrt(250)
+    low = stats.ttest_1samp(d, -0.02, alternative="greater").pvalue
+    high = stats.ttest_1samp(d, 0.02, alternative="less").pvalue
+    assert s.tost_p(d.mean(), se, 249, 0.02) == pytest.approx(max(low, high))
+
+
+@pytest.mark.parametrize(
+    ("n", "sd", "margin"), [(250, 0.1, 0.02), (8, 0.05, 0.06), (5, 0.05, 0.08)]
+)
+def test_tost_power_and_size_by_simulation(n: int, sd: float, margin: float) -> None:
+    rng = np.random.default_rng(5)
+
+    def shown(true: float) -> float:
+        d = rng.normal(true, sd, (SIMULATIONS, n))
+        errors = d.std(axis=1, ddof=1) / math.sqrt(n)
+        return float(
+            np.mean(
+                [
+                    s.tost_p(m, e, n - 1, margin) < 0.05
+                    for m, e in zip(d.mean(axis=1), errors, strict=True)
+                ]
+            )
+        )
+
+    power = s.tost_power(sd / math.sqrt(n), n - 1, margin)
+    assert shown(0.0) == pytest.approx(power, abs=4 * math.sqrt(0.25 / SIMULATIONS))
+    assert shown(margin) <= 0.05 + NEAR_5
+
+
+@pytest.mark.parametrize(("n", "effect"), [(250, 0.015), (6, 0.12)])
+def test_detection_power_and_false_alarms_by_simulation(n: int, effect: float) -> None:
+    rng = np.random.default_rng(6)
+
+    def alarms(true: float) -> float:
+        d = rng.normal(true, 0.1, (SIMULATIONS, n))
+        errors = d.std(axis=1, ddof=1) / math.sqrt(n)
+        return float(
+            np.mean(
+                [
+                    s.difference_p(m, e, n - 1) < 0.05
+                    for m, e in zip(d.mean(axis=1), errors, strict=True)
+                ]
+            )
+        )
+
+    power = s.detection_power(effect, 0.1 / math.sqrt(n), n - 1)
+    assert alarms(effect) == pytest.approx(power, abs=4 * math.sqrt(0.25 / SIMULATIONS))
+    assert alarms(0.0) == pytest.approx(0.05, abs=NEAR_5)
+
+
+@pytest.mark.parametrize(("k", "new"), [(2, 1), (5, 1), (5, 3), (10, 1)])
+def test_prediction_interval_covers_95_percent(k: int, new: int) -> None:
+    rng = np.random.default_rng(7)
+    stored = rng.normal(0.5, 0.02, (SIMULATIONS, k))
+    future = rng.normal(0.5, 0.02, (SIMULATIONS, new)).mean(axis=1)
+    inside = 0
+    for values, value in zip(stored, future, strict=True):
+        predicted = s.prediction(list(values), floor=0.0, new=new)
+        assert predicted is not None
+        low, high = predicted.interval()
+        inside += low <= value <= high
+    assert inside / SIMULATIONS == pytest.approx(0.95, abs=NEAR_5)
+
+
+def test_prediction_interval_by_hand() -> None:
+    predicted = s.prediction([0.50, 0.54, 0.52], floor=0.0)
+    assert predicted is not None
+    half = stats.t.ppf(0.975, 2) * 0.02 * math.sqrt(1 + 1 / 3)
+    assert predicted.interval() == pytest.approx((0.52 - half, 0.52 + half))
+    assert s.prediction([0.5], floor=0.1) is None
+
+
+def test_prediction_variance_is_floored_where_seeds_agree_by_luck() -> None:
+    predicted = s.prediction([0.5] * 5, floor=0.5 * 0.5 / 250)
+    assert predicted is not None
+    assert predicted.se == pytest.approx(math.sqrt(0.001 * 1.2))
+
+
+def test_paired_bootstrap_against_scipy_and_coverage() -> None:
+    rng = np.random.default_rng(8)
+    d = rng.gamma(2, 0.05, 120) - 0.08
+    oracle = stats.bootstrap(
+        (d,), np.mean, n_resamples=9999, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert s.paired_bootstrap(d, "x") == pytest.approx((oracle.low, oracle.high), abs=0.0015)
+    weights = s.resampling_weights(120, "coverage", 1000)
+    samples = rng.gamma(2, 0.05, (1000, 120)) - 0.1
+    bounds = np.quantile(samples @ weights.T / 120, [0.025, 0.975], axis=1)
+    covered = np.mean((bounds[0] <= 0) & (bounds[1] >= 0))
+    assert covered == pytest.approx(0.95, abs=0.03)
+
+
+def test_weights_are_multinomial_and_depend_on_the_name_only() -> None:
+    weights = s.resampling_weights(50, "paws", 2000)
+    assert (weights.sum(axis=1) == 50).all()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(50), abs=0.12)
+    assert weights.var() == pytest.approx(1 - 1 / 50, abs=0.03)
+    assert (weights == s.resampling_weights(50, "paws", 2000)).all()
+    assert (weights != s.resampling_weights(50, "qqp", 2000)).any()
+
+
+def test_satterthwaite_of_one_part_and_of_equal_parts() -> None:
+    assert s.satterthwaite([(0.04, 9.0), (0.0, 3.0)]) == pytest.approx((0.2, 9.0))
+    assert s.satterthwaite([(0.02, 5.0), (0.02, 5.0)]) == pytest.approx((0.2, 10.0))
+
+
+def test_quantiles_and_tails_against_scipy() -> None:
+    for df in (1.0, 4.0, 249.0):
+        assert s.t_quantile(0.975, df) == pytest.approx(stats.t.ppf(0.975, df))
+        assert s.t_tail(2.5, df) == pytest.approx(stats.t.sf(2.5, df))
+    assert s.t_quantile(0.975, math.inf) == pytest.approx(stats.norm.ppf(0.975))
+    assert s.binomial_tail(3, 20, 0.05) == pytest.approx(stats.binom.sf(2, 20, 0.05))
+    assert s.binomial_tail(0, 20, 0.05) == 1.0
+
+
+@given(
+    st.floats(-0.1, 0.1), st.floats(0.001, 0.1), st.floats(1, 300), st.floats(0.001, 0.1),
+    st.floats(0, 0.1),
+)  # fmt: skip
+def test_a_wider_margin_is_never_harder_to_meet(
+    estimate: float, se: float, df: float, margin: float, wider: float
+) -> None:
+    assert s.tost_p(estimate, se, df, margin + wider) <= s.tost_p(estimate, se, df, margin)
+    assert s.tost_power(se, df, margin + wider) >= s.tost_power(se, df, margin)
