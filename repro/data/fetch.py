@@ -18,8 +18,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from repro.data.manifest import Entry, Manifest, authors_manifest
 from repro.data.source import Part
-from repro.data.upstream import verified
+from repro.data.upstream import check, locate, verified
 from repro.errors import EXIT_MISSING, ReproError
+
+__all__ = ["Report", "check", "fetch", "locate", "progress_bar"]
 
 ATTEMPTS = 5
 TIMEOUT = 30.0
@@ -44,6 +46,9 @@ class Report:
 
     fetched: tuple[str, ...]
     kept: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.fetched)} files fetched, {len(self.kept)} were there and match"
 
 
 class _AgainError(Exception):
