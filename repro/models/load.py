@@ -1,0 +1,116 @@
+"""Loading a model folder, the same way for every model of the kit."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.models.files import check_folder, model_digest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["load", "load_tokenizer", "model_digest", "quiet", "round_rotary"]
+
+Rotary = Literal["float32", "rounded"]
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def load(
+    folder: Path,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    rotary: str = "float32",
+) -> tuple[Any, Any]:
+    """A causal language model and its tokenizer, ready for evaluation.
+
+    The weights are read as `dtype`, never cast afterwards: a cast would also round the rotary
+    frequencies, which loading leaves in float32 (AUDIT A12). Reads safetensors only, runs no code
+    from the folder, and asks no server.
+
+    Args:
+        folder: as written by `materialise` or by a fine-tune.
+        dtype: "float32", "bfloat16" or "float16".
+        device: "cpu", "cuda" or "cuda:N".
+        rotary: "float32", or "rounded" for frequencies as a cast to bfloat16 leaves them.
+
+    Returns:
+        The model (a transformers PreTrainedModel in evaluation mode) and the tokenizer.
+
+    Raises:
+        ReproError: exit code 3, when the folder is no complete model; 2 for a wrong argument.
+    """
+    if dtype not in DTYPES:
+        raise ReproError(f"dtype is '{dtype}'", hint=f"allowed: {', '.join(DTYPES)}")
+    if rotary not in get_args(Rotary):
+        raise ReproError(
+            f"rotary_precision is '{rotary}'", hint=f"allowed: {', '.join(get_args(Rotary))}"
+        )
+    check_folder(folder, what=f"model folder {folder}")
+    import torch  # slow, and not part of the light install
+    from transformers import AutoModelForCausalLM
+
+    with quiet():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            output_loading_info=True,
+            dtype=getattr(torch, dtype),
+            attn_implementation="sdpa",  # the same bits on every run on a CPU: tested
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    model, report = loaded
+    wrong = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
+    if wrong:  # transformers would go on with random weights in their place
+        kind, names = next(iter(wrong.items()))
+        raise ReproError(
+            f"model folder {folder}: weights and config.json do not fit: {kind.replace('_', ' ')} "
+            f"{', '.join(names[:3])}",
+            hint="take both from the same model",
+            exit_code=EXIT_MISSING,
+        )
+    if rotary == "rounded":
+        round_rotary(model)
+    return model.to(device).eval(), load_tokenizer(folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder, without its model."""
+    from transformers import AutoTokenizer  # slow, and not part of the light install
+
+    with quiet():
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def round_rotary(model: "nn.Module") -> None:
+    """Round the rotary frequencies to bfloat16, in place; they stay float32 tensors (AUDIT A12).
+
+    That is what casting a loaded model to bfloat16 does to them, since the model computes angles
+    in float32 from whatever the frequencies are.
+    """
+    import torch  # slow, and not part of the light install
+
+    for name, buffer in model.named_buffers():
+        if name.rpartition(".")[2] in ("inv_freq", "original_inv_freq"):
+            buffer.copy_(buffer.to(torch.bfloat16).float())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bars and chatter; its errors still come through."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

