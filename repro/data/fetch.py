@@ -241,7 +241,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """The body, with the network's errors told from those of the disk."""
     while True:
         try:
-            chunk = response.read(_CHUNK)
+            chunk = response.read1(_CHUNK)  # what is there: a lost connection loses nothing
         except http.client.IncompleteRead as error:
             chunk = error.partial
             if chunk:
