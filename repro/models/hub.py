@@ -18,8 +18,9 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.models.files import check_folder, git_blob_id, is_weights, sha256, wanted
 from repro.models.spec import ModelSpec
 
-REVISION_FLAG = "--revision"
-REPO_FLAG = "--model-repo"
+# How the command line overrides fields of [model].
+REVISION_FLAG = "--model revision="
+REPO_FLAG = "--model repo="
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def require_revision(spec: ModelSpec) -> None:
         raise ReproError(
             f"no revision is pinned for {spec.repo}: the kit's authors could not look at it",
             hint=f"take the commit from {_page(spec)}/commits/main and give it as "
-            f'{REVISION_FLAG} COMMIT, or as revision = "COMMIT" in [model] of the profile',
+            f'{REVISION_FLAG}COMMIT, or as revision = "COMMIT" in [model] of the profile',
             exit_code=EXIT_MISSING,
         )
 
@@ -200,7 +201,7 @@ def _explained(spec: ModelSpec) -> Iterator[None]:
     except errors.RevisionNotFoundError:
         raise ReproError(
             f"{spec.repo} has no revision {spec.revision}",
-            hint=f"take a commit from {_page(spec)}/commits/main for {REVISION_FLAG}",
+            hint=f"take a commit from {_page(spec)}/commits/main for {REVISION_FLAG}COMMIT",
             exit_code=EXIT_MISSING,
         ) from None
     except errors.HfHubHTTPError as error:
@@ -228,7 +229,7 @@ def _no_access(spec: ModelSpec, status: int) -> ReproError:
     if spec.alternative:
         hint += (
             f"; or take the same weights, not gated, from {spec.alternative}: "
-            f"{REPO_FLAG} {spec.alternative}"
+            f"{REPO_FLAG}{spec.alternative}"
         )
     return ReproError(
         f"no access to {spec.repo}: it is gated, and the hub wants a token of somebody who "
@@ -250,7 +251,7 @@ def _offline(spec: ModelSpec, also: str) -> _UnreachableError:
 def _refused(spec: ModelSpec, message: str) -> ReproError:
     return ReproError(
         f"{spec.repo} at {spec.revision[:12]}: {message}",
-        hint=f"check repo and revision, or give another with {REPO_FLAG} and {REVISION_FLAG}",
+        hint=f"check repo and revision, or give others: {REPO_FLAG}NAME {REVISION_FLAG}COMMIT",
         exit_code=EXIT_MISSING,
     )
 

@@ -1,0 +1,374 @@
+"""Preflight checks: is what a profile needs there, and if not, which command mends it.
+
+Each check is a function of what it was told and of a probe of the machine, so that it can be tested
+on any machine. `check` runs them all.
+"""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from pathlib import Path
+from typing import Literal
+
+from repro.errors import ReproError
+from repro.models import sources
+from repro.models.spec import ModelSpec
+
+Level = Literal["ok", "warn", "fail"]
+
+_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)(?P<marker>.*)")
+_EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
+_CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        what: what was looked at.
+        level: "ok"; "warn": it will run, but look at it; "fail": it cannot finish.
+        found: what is there.
+        needed: what must be there.
+        remedy: the next command or step; empty when all is well.
+    """
+
+    what: str
+    level: Level
+    found: str
+    needed: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """What torch says of the GPUs.
+
+    Attributes:
+        built: CUDA version that torch was built with; None for a build without it.
+        driver: newest CUDA version that the driver serves, as (major, minor); None without one.
+        memory: bytes of each GPU.
+        names: of each GPU.
+    """
+
+    built: str | None
+    driver: tuple[int, int] | None
+    memory: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def probe_cuda() -> Cuda:
+    """Ask torch for the GPUs; starts torch."""
+    import torch  # slow, and not part of the light install
+
+    if torch.version.cuda is None:
+        return Cuda(None, None)
+    number = vars(torch._C)["_cuda_getDriverVersion"]()  # 12080 for 12.8; 0 without a driver
+    driver = (number // 1000, number % 1000 // 10) if number else None
+    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return Cuda(
+        torch.version.cuda,
+        driver,
+        tuple(gpu.total_memory for gpu in found),
+        tuple(gpu.name for gpu in found),
+    )
+
+
+def probe_memory() -> int:
+    """Bytes of main memory that this process may use: the machine's, or its container's limit."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _CGROUP_LIMITS:
+        try:
+            total = min(total, int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return total
+
+
+def probe_version(package: str) -> str | None:
+    """The installed version of a package, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def probe_token() -> bool:
+    """Whether huggingface_hub finds an access token (HF_TOKEN or its own store)."""
+    from huggingface_hub import get_token  # slow to import
+
+    return bool(get_token())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """How the machine is looked at; tests give their own."""
+
+    cuda: Callable[[], Cuda] = probe_cuda
+    memory: Callable[[], int] = probe_memory
+    installed: Callable[[str], str | None] = probe_version
+    free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
+    weights: Callable[[ModelSpec], str] = sources.require
+    token: Callable[[], bool] = probe_token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a run needs of the machine.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        gpus: their number.
+        gpu_memory_gb: of each (GB).
+        memory_gb: main memory (GB).
+        disk_gb: free disk under `folders`' first (GB).
+        folders: that must be writable: the store first, then the output folder.
+        extras: groups of the kit's requirements that must be installed.
+    """
+
+    device: str
+    gpus: int = 0
+    gpu_memory_gb: float = 0.0
+    memory_gb: float = 0.0
+    disk_gb: float = 0.0
+    folders: tuple[Path, ...] = ()
+    extras: tuple[str, ...] = ("run",)
+
+
+def check(
+    spec: ModelSpec, needs: Needs, *, weights_present: bool = False, probes: Probes | None = None
+) -> list[Finding]:
+    """All checks but that of the data, in the order in which they are worth reading.
+
+    Args:
+        weights_present: whether the store holds the base weights already.
+    """
+    probes = probes or Probes()
+    findings = [check_python(), *check_packages(extras=needs.extras, installed=probes.installed)]
+    if needs.device == "cuda":
+        findings += check_gpus(needs.gpus, needs.gpu_memory_gb, probe=probes.cuda)
+    findings.append(check_memory(needs.memory_gb, probe=probes.memory))
+    writable = [check_writable(folder) for folder in needs.folders]
+    if needs.folders:
+        findings.append(check_disk(needs.folders[0], needs.disk_gb, free=probes.free))
+    findings += writable
+    if spec.kind == "hub" and spec.gated and not weights_present:
+        findings.append(check_token(spec, probe=probes.token))
+    findings.append(check_weights(spec, present=weights_present, probe=probes.weights))
+    return findings
+
+
+def failed(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that keep a run from finishing."""
+    return [finding for finding in findings if finding.level == "fail"]
+
+
+def check_python(
+    found: Sequence[int] = sys.version_info[:3], *, supported: str | None = None
+) -> Finding:
+    """Python's version against what the kit supports.
+
+    Args:
+        supported: such as ">=3.11,<3.14"; by default what the kit's own metadata say.
+    """
+    if supported is None:
+        try:
+            supported = metadata("repro")["Requires-Python"] or ""
+        except PackageNotFoundError:
+            supported = ""
+    text = ".".join(map(str, found))
+    right = all(_satisfies(found, part) for part in filter(None, supported.split(",")))
+    return Finding(
+        "Python",
+        "ok" if right else "fail",
+        text,
+        supported or "any",
+        "" if right else "install Python 3.11 to 3.13 and run ./run_all.sh again",
+    )
+
+
+def _satisfies(found: Sequence[int], part: str) -> bool:
+    match = re.fullmatch(r"\s*(>=|<)\s*(\d+(?:\.\d+)*)\s*", part)
+    if not match:
+        raise ValueError(f"Requires-Python is not understood: {part}")
+    bound = tuple(map(int, match[2].split(".")))
+    return tuple(found) >= bound if match[1] == ">=" else tuple(found) < bound
+
+
+def check_packages(
+    required: Iterable[str] | None = None,
+    *,
+    extras: Sequence[str] = ("run",),
+    installed: Callable[[str], str | None] = probe_version,
+) -> list[Finding]:
+    """Installed packages against the kit's exact pins: one finding for each that is off.
+
+    Args:
+        required: requirement lines ("torch==2.13.0; extra == 'run'"); by default the kit's own.
+        extras: groups that count; lines without a group always do.
+        installed: gives a package's version, or None.
+    """
+    if required is None:
+        try:
+            required = requires("repro") or []
+        except PackageNotFoundError:
+            return [Finding("packages", "warn", "the kit is not installed", "pins", "./run_all.sh")]
+    findings, right = [], 0
+    for line in required:
+        match = _REQUIREMENT.fullmatch(line.strip())
+        if not match:
+            continue
+        extra = _EXTRA.search(match["marker"])
+        if extra and extra["extra"] not in extras:
+            continue
+        name, pinned = match["name"], match["version"]
+        found = installed(name)
+        # A local part ("+cpu") names the build, not another version.
+        if found is not None and found.partition("+")[0] == pinned:
+            right += 1
+            continue
+        level: Level = "fail" if found is None else "warn"
+        remedy = f"pip install {name}=={pinned}"
+        findings.append(Finding(f"package {name}", level, found or "missing", pinned, remedy))
+    if not findings:
+        findings.append(Finding("packages", "ok", f"{right} as pinned", "as pinned"))
+    return findings
+
+
+def check_gpus(
+    count: int, memory_gb: float, *, probe: Callable[[], Cuda] = probe_cuda
+) -> list[Finding]:
+    """Driver, number and memory of the GPUs.
+
+    Args:
+        count: GPUs needed, at least one is.
+        memory_gb: needed on each of them (GB).
+    """
+    count = max(count, 1)
+    found = probe()
+    needed = f"{count} with {memory_gb:g} GB"
+    smaller = "or run a smaller profile: repro run --profile small"
+    if found.built is None:
+        remedy = "pip uninstall torch, then install its CUDA build: pip install torch"
+        return [Finding("GPU", "fail", "torch was built without CUDA", needed, remedy)]
+    if found.driver is None:
+        remedy = f"install the NVIDIA driver (check: nvidia-smi), {smaller}"
+        return [Finding("GPU", "fail", "no NVIDIA driver", needed, remedy)]
+    built = tuple(int(part) for part in found.built.split(".")[:2])
+    served = ".".join(map(str, found.driver))
+    findings = []
+    # Within a major version, older drivers run newer CUDA builds.
+    if found.driver[0] < built[0]:
+        findings.append(
+            Finding(
+                "GPU driver",
+                "fail",
+                f"serves CUDA {served}",
+                f"CUDA {found.built}",
+                f"install a newer NVIDIA driver, one for CUDA {built[0]} or later",
+            )
+        )
+    else:
+        findings.append(Finding("GPU driver", "ok", f"CUDA {served}", f"CUDA {built[0]}"))
+    enough = [size for size in found.memory if size >= memory_gb * 1e9]
+    listed = (
+        ", ".join(
+            f"{name} {size / 1e9:.0f} GB"
+            for name, size in zip(found.names, found.memory, strict=True)
+        )
+        or "none"
+    )
+    right = len(enough) >= count
+    remedy = "" if right else f"use a machine with such GPUs (CUDA_VISIBLE_DEVICES?), {smaller}"
+    findings.append(Finding("GPU", "ok" if right else "fail", listed, needed, remedy))
+    return findings
+
+
+def check_memory(needed_gb: float, *, probe: Callable[[], int] = probe_memory) -> Finding:
+    """Main memory, the container's limit included, against the need (GB)."""
+    found = probe()
+    right = found >= needed_gb * 1e9
+    remedy = "" if right else "use a machine or container with more memory, or a smaller profile"
+    return Finding(
+        "memory",
+        "ok" if right else "fail",
+        f"{found / 1e9:.1f} GB",
+        f"{needed_gb:g} GB",
+        remedy,
+    )
+
+
+def check_disk(
+    folder: Path,
+    needed_gb: float,
+    *,
+    free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+) -> Finding:
+    """Free disk where a folder is or will be, against the need (GB)."""
+    found = free(_existing(folder))
+    right = found >= needed_gb * 1e9
+    remedy = "" if right else "free space, or name a --store on another disk"
+    return Finding(
+        f"disk for {folder}",
+        "ok" if right else "fail",
+        f"{found / 1e9:.1f} GB free",
+        f"{needed_gb:g} GB",
+        remedy,
+    )
+
+
+def check_writable(folder: Path) -> Finding:
+    """Whether files can be written to a folder, or the folder be made; leaves nothing behind."""
+    existing = _existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        remedy = f"chmod u+rwx {existing}, or name another folder"
+        found = error.strerror or str(error)
+        return Finding(f"folder {folder}", "fail", found, "writable", remedy)
+    return Finding(f"folder {folder}", "ok", "writable", "writable")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    path = folder.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def check_token(spec: ModelSpec, *, probe: Callable[[], bool] = probe_token) -> Finding:
+    """Whether there is a hub token for a gated repository; the token itself is not looked at."""
+    if probe():
+        return Finding("hub token", "ok", "set", f"for {spec.repo}")
+    remedy = "set HF_TOKEN or run: hf auth login"
+    return Finding("hub token", "warn", "none", f"for {spec.repo}", remedy)
+
+
+def check_weights(
+    spec: ModelSpec,
+    *,
+    present: bool = False,
+    probe: Callable[[ModelSpec], str] = sources.require,
+) -> Finding:
+    """Whether the base weights are in the store, or can be got: hashed, installed or reachable.
+
+    Args:
+        present: whether the store holds them; then nothing else is looked at.
+    """
+    what = "base weights"
+    if present:
+        return Finding(what, "ok", "in the store", spec.describe())
+    try:
+        return Finding(what, "ok", probe(spec), spec.describe())
+    except ReproError as error:
+        return Finding(what, "fail", str(error), spec.describe(), error.hint)
