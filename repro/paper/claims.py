@@ -200,10 +200,11 @@ def _pairs(
     lefts = _terms(left, every_shot)
     if right is None:
         return tuple(Pair(term, None) for term in lefts)
+    rights = _terms(right, every_shot)
     return tuple(
         Pair(a, b)
         for a in lefts
-        for b in _terms(right, every_shot)
+        for b in rights
         if a.dataset == b.dataset
         and ("model" not in contrast.same or a.model == b.model)
         and ("shots" not in contrast.same or a.shots == b.shots)

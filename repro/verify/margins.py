@@ -1,0 +1,43 @@
+"""The registered margins, from `margins.toml` beside this file."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Fixed tolerances; each dict is by metric, "accuracy" and "rougeL".
+
+    Attributes:
+        same_weights: for L1; retrained: for L2; paper: for L3; claims: for claims of equality.
+        logit_tie: labels whose logits are nearer than this are tied.
+        rouge_spread: assumed spread of the paper's ROUGE-L rows, see the file.
+        comparable: profiles that can be held against the paper's numbers.
+    """
+
+    same_weights: Mapping[str, float]
+    retrained: Mapping[str, float]
+    paper: Mapping[str, float]
+    claims: Mapping[str, float]
+    logit_tie: float
+    rouge_spread: float
+    comparable: tuple[str, ...]
+
+
+@cache
+def margins() -> Margins:
+    """The margins as registered."""
+    text = files("repro.verify").joinpath("margins.toml").read_text(encoding="utf-8")
+    table = tomllib.loads(text)
+    return Margins(
+        table["same_weights"],
+        table["retrained"],
+        table["paper"],
+        table["claims"],
+        table["rows"]["logit_tie"],
+        table["rows"]["rouge_spread"],
+        tuple(table["comparable"]["profiles"]),
+    )
