@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from repro.errors import ReproError
@@ -48,7 +49,8 @@ def encode(
 
     Under `truncation_side` "right" tokens and mask are cut at `max_length`, which can leave no
     label. Under "source" the end of the row's longest input field is shortened, character by
-    character, until the whole sample fits; the cue and the target stay.
+    character, until the whole sample fits; the cue and the target stay. (A sample may end a few
+    characters short of the longest text that fits.)
 
     Args:
         demonstrations: put before every row, in this order; empty for plain FT.
@@ -73,7 +75,9 @@ def encode(
         for i in long:
             samples[i] = _cut_right(samples[i], limit)
     elif long:
-        fitted = _shorten([rows[i] for i in long], task.fields, limit, encoded)
+        fitted = _shorten(
+            [rows[i] for i in long], task.fields, [samples[i] for i in long], limit, encoded
+        )
         for i, sample in zip(long, fitted, strict=True):
             if sample is None:
                 raise ReproError(
@@ -94,30 +98,37 @@ def _cut_right(sample: Sample, limit: int) -> Sample:
 def _shorten(
     rows: Sequence[Row],
     names: Sequence[str],
+    long: Sequence[Sample],
     limit: int,
     encoded: Callable[[Sequence[Row]], list[Sample]],
 ) -> list[Sample | None]:
-    """The longest cut of each row's input text that fits, or None where none does.
+    """Each row's sample with as much input text as fits, or None where none does.
 
-    Bisects over the number of characters removed, for all rows at once.
+    Searches the number of characters to remove, for all rows at once, between a number known to
+    be too small and one known to do. Tokens are nearly proportional to characters, so the first
+    rounds interpolate; a sample of exactly `limit` tokens ends the search.
     """
-    too_few = [0] * len(rows)
-    enough = [sum(len(row[name]) for name in names) for row in rows]
-    fitted: list[Sample | None] = [
-        sample if len(sample.ids) <= limit else None
-        for sample in encoded([_without(row, names, enough[i]) for i, row in enumerate(rows)])
-    ]
-    while pending := [
-        i for i, sample in enumerate(fitted) if sample and enough[i] - too_few[i] > 1
-    ]:
-        middle = {i: (too_few[i] + enough[i]) // 2 for i in pending}
-        attempts = encoded([_without(rows[i], names, middle[i]) for i in pending])
-        for i, sample in zip(pending, attempts, strict=True):
+    small = [0] * len(rows)
+    excess = [len(sample.ids) - limit for sample in long]
+    large = [sum(len(row[name]) for name in names) for row in rows]
+    shortest = encoded([_without(row, names, n) for row, n in zip(rows, large, strict=True)])
+    best = [sample if len(sample.ids) <= limit else None for sample in shortest]
+    for attempt in count():
+        middle: dict[int, int] = {}
+        for i, sample in enumerate(best):
+            if sample and len(sample.ids) < limit and large[i] - small[i] > 1:
+                room = large[i] - small[i]
+                share = excess[i] / (excess[i] + limit - len(sample.ids)) if attempt < 4 else 0.5
+                middle[i] = small[i] + min(max(1, round(room * share)), room - 1)
+        if not middle:
+            return best
+        tried = encoded([_without(rows[i], names, n) for i, n in middle.items()])
+        for (i, n), sample in zip(middle.items(), tried, strict=True):
             if len(sample.ids) <= limit:
-                fitted[i], enough[i] = sample, middle[i]
+                best[i], large[i] = sample, n
             else:
-                too_few[i] = middle[i]
-    return fitted
+                small[i], excess[i] = n, len(sample.ids) - limit
+    raise AssertionError("the search above always ends")
 
 
 def _without(row: Row, names: Sequence[str], count: int) -> Row:
