@@ -51,11 +51,11 @@ class Entry:
             kind, expected, found = "git blob id", self.blob, blob_id(content)
         else:
             kind, expected, found = "sha256", self.sha256, hashlib.sha256(content).hexdigest()
-        right_size = self.size is None or self.size == len(content)
-        if expected == found and right_size:
+        if expected == found:
             return ""
-        sizes = "" if self.size is None else f" ({len(content):,} bytes, not {self.size:,})"
-        return f"expected {kind} {expected}, found {found}" + ("" if right_size else sizes)
+        wrong_size = self.size is not None and self.size != len(content)
+        sizes = f" ({len(content):,} bytes, not {self.size:,})" if wrong_size else ""
+        return f"expected {kind} {expected}, found {found}{sizes}"
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class Trial:
         with pytest.raises(ReproError) as caught:
             self(*parts)
         assert caught.value.exit_code == 3
-        assert f"repro data fetch --data-dir {self.folder}" in caught.value.hint
+        assert f"repro data check --data-dir {self.folder}" in caught.value.hint
         return caught.value
 
 
@@ -336,6 +336,29 @@ def test_finished_part_needs_no_server(trial: Trial) -> None:
     trial(ONE)
     assert trial.one.read_bytes() == BODY
     assert trial.server.asked == []
+
+
+class Seen(Progress):
+    """A display that remembers the most bytes it was told of."""
+
+    most = 0.0
+
+    def update(self, task_id: object, *, completed: float = 0, **fields: object) -> None:
+        self.most = max(self.most, completed)
+
+
+@pytest.mark.parametrize("part", [ONE, TWO])
+def test_server_cannot_fill_the_disk(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, part: Part
+) -> None:
+    monkeypatch.setattr(fetching, "_LARGEST", 200_000)
+    path = "one.json" if part == ONE else "sub/two.json"
+    trial.server.script[f"/data/{path}"] = [sends(b"x" * 5_000_000)]
+    seen = Seen()
+    with pytest.raises(ReproError, match="not the authors' file"):
+        trial(part, progress=seen)
+    assert 200_000 < seen.most < 1_000_000
+    assert not list(trial.folder.rglob("*.json*"))
 
 
 class Interrupted(Progress):
