@@ -20,15 +20,16 @@ _FOLDER = click.option(
 
 @data.command()
 @_FOLDER
-@click.option("--base-url", help="Another place with the same files, such as a mirror.")
-def fetch(data_dir: Path | None, base_url: str | None) -> None:
+@click.option("--base-url", default="", help="Another place with the same files, such as a mirror.")
+def fetch(data_dir: Path | None, base_url: str) -> None:
     """Download the authors' files at their pinned commit; resumes, and checks every hash."""
     from repro.data import fetch as fetching
 
     console = Console(highlight=False)
     folder = fetching.locate(data_dir)
-    report = fetching.fetch(folder, **({"base_url": base_url} if base_url else {}))
-    console.print(report)
+    with fetching.progress_bar(console) as progress:
+        report = fetching.fetch(folder, base_url=base_url, progress=progress)
+    console.print(f"{report}: {folder}", soft_wrap=True)
 
 
 @data.command()
@@ -40,8 +41,8 @@ def check(data_dir: Path | None) -> None:
     console = Console(highlight=False)
     folder = fetching.locate(data_dir)
     problems = fetching.check(folder)
-    for problem in problems:
-        console.print(str(problem))
+    for problem in problems[1:]:
+        console.print(str(problem), soft_wrap=True, markup=False)
     if problems:
         raise problems[0]
-    console.print(f"all files of {folder} match their hashes")
+    console.print(f"all files of {folder} match their hashes", soft_wrap=True)

@@ -1,7 +1,7 @@
 """Options that `run` and `plan` share, and what they come to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,19 +21,20 @@ _OPTIONS = (
     click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE",
                  help="What to run on; `repro profiles` lists them."),
     click.option("--protocol", "protocol_name", metavar="NAME",
-                 help=f"How the paper is followed: {', '.join(PROTOCOLS)}. [default: the profile's]"),
+                 help=f"One of {', '.join(PROTOCOLS)}. [default: the profile's]"),
     click.option("--set", "overrides", multiple=True, metavar="SWITCH=VALUE",
                  help="Override a switch of the protocol; `repro protocols` lists them."),
     click.option("--figures", metavar="1,2", help="Only the cells of these figures."),
     click.option("--claims", metavar="C9,C12", help="Only the cells that these claims rest on."),
-    click.option("--variants", metavar="NAMES", help="Only these models, such as base,xsum-ft-2000."),
+    click.option("--variants", metavar="NAMES", help="Only these, such as base,xsum-ft-2000."),
     click.option("--tests", metavar="NAMES", help="Only these test sets, such as xsum,rte."),
     click.option("--cells", metavar="NAMES", help="Exactly these cells, such as base.xsum.p1.2."),
     click.option("--grid", type=click.Choice(["figures", "every-shot", "full"]), default="figures",
                  show_default=True, help="574, 616 or 3,744 cells."),
     click.option("--rows", type=click.IntRange(min=1), metavar="N",
                  help="Score at most N rows of a test set."),
-    click.option("--seeds", metavar="42,43", help="Seeds of the fine-tunes. [default: the profile's]"),
+    click.option("--seeds", metavar="42,43",
+                 help="Seeds of the fine-tunes. [default: the profile's]"),
     click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False),
                  help="A local copy of the authors' data; checked like a download."),
     click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
@@ -43,11 +44,36 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+_MODEL = click.option(
+    "--model", "model", multiple=True, metavar="FIELD=VALUE",
+    help="Override a field of the profile's [model] table, such as "
+    "repo=NousResearch/Llama-2-7b-hf or revision=COMMIT.",
+)  # fmt: skip
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --model to a command."""
+    return _MODEL(command)
+
+
+def with_model(profile: Profile, settings: tuple[str, ...]) -> Profile:
+    """The profile with fields of its [model] table overridden; `kind` starts a new table."""
+    table = dict(profile.model)
+    for setting in sorted(settings, key=lambda s: not s.startswith("kind=")):
+        name, equals, text = setting.partition("=")
+        if not name or not equals:
+            raise ReproError(f"--model takes FIELD=VALUE, not '{setting}'", hint="--model repo=...")
+        if name == "kind" and text != table.get("kind"):
+            table = {}
+        table[name] = text
+    return replace(profile, model=table)
+
+
 def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the shared options to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
-    return command
+    return model_options(command)
 
 
 @dataclass(frozen=True)
@@ -102,15 +128,16 @@ def parse(
     variants: str | None,
     tests: str | None,
     cells: str | None,
-    grid: Any,  # noqa: ANN401  # click has checked it
+    grid: Any,  # click has checked it
     rows: int | None,
     seeds: str | None,
     data_dir: Path | None,
     store: Path,
     skip_missing: bool,
+    model: tuple[str, ...],
 ) -> Request:
     """The request behind the options; raises ReproError for what does not exist."""
-    loaded = profiles.load(profile)
+    loaded = with_model(profiles.load(profile), model)
     name = protocol_name or loaded.protocol
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
@@ -136,16 +163,16 @@ def parse(
     )
 
 
-def open_source(request: Request) -> "Source":
+def open_source(profile: Profile, data_dir: Path | None) -> "Source":
     """Where the profile's rows come from."""
-    if request.profile.data == "embedded":
-        from repro.data.embedded import EmbeddedData  # noqa: PLC0415  # slow imports
+    if profile.data == "embedded":
+        from repro.data.embedded import EmbeddedData  # slow imports
 
         return EmbeddedData()
-    from repro.data.fetch import locate  # noqa: PLC0415
-    from repro.data.upstream import UpstreamData  # noqa: PLC0415
+    from repro.data.fetch import locate
+    from repro.data.upstream import UpstreamData
 
-    return UpstreamData(locate(request.data_dir))
+    return UpstreamData(locate(data_dir))
 
 
 def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
@@ -154,15 +181,15 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
     Raises:
         ReproError: data is missing or wrong (3), unless --skip-missing leaves its models out.
     """
-    from repro.pipeline import machine  # noqa: PLC0415  # torch starts here
+    from repro.pipeline import machine  # torch starts here
 
     compute = request.profile.compute
     machine.prepare(compute.threads, device=compute.device)
-    from repro.models.spec import ModelSpec  # noqa: PLC0415
-    from repro.pipeline import plan as planning  # noqa: PLC0415
+    from repro.models.spec import ModelSpec
+    from repro.pipeline import plan as planning
 
     chosen = protocol(request.protocol_name, request.overrides)
-    source = open_source(request)
+    source = open_source(request.profile, request.data_dir)
     cells, left_out = planning.available(
         select(request.selection), source, chosen, skip_missing=request.skip_missing
     )

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from repro.cli.options import build_plan, parse, with_options
+from repro.paper.figures import FIGURES
 
 
 @click.command()
@@ -17,7 +17,7 @@ from repro.cli.options import build_plan, parse, with_options
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
               "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
-def run(out: Path | None, keep_models: str | None, **options: Any) -> None:  # noqa: ANN401
+def run(out: Path | None, keep_models: str | None, **options: Any) -> None:
     """Fine-tune and evaluate whatever the selection needs and the store does not hold yet.
 
     Interrupted or killed, the same command goes on from there.
@@ -26,7 +26,8 @@ def run(out: Path | None, keep_models: str | None, **options: Any) -> None:  # n
     console = Console(highlight=False)
     plan = build_plan(request, console.print)
     from repro.cli.progress import bars
-    from repro.models.doctor import require
+    from repro.pipeline import results
+    from repro.pipeline.preflight import require
     from repro.pipeline.run import Runner
     from repro.pipeline.store import Store
     from repro.report.tables import figure_tables
@@ -44,20 +45,26 @@ def run(out: Path | None, keep_models: str | None, **options: Any) -> None:  # n
             progress=progress,
         )
         runner.run()
-    for table in figure_tables(folder, plan):
-        console.print(table)
+    figures = request.selection.figures or FIGURES
+    for table in figure_tables(results.read_lines(folder / results.RESULTS), figures):
+        console.print(table, "")
     cells = sum(len(job.cells) for job in plan.jobs)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
 
 
 @click.command()
 @with_options
-def plan(**options: Any) -> None:  # noqa: ANN401
+def plan(**options: Any) -> None:
     """Print what `repro run` would do with the same options: models, cells, tokens, time."""
     request = parse(**options)
     console = Console(highlight=False)
     found = build_plan(request, console.print)
+    from repro.pipeline.estimate import costs, counter
+    from repro.pipeline.preflight import needs
     from repro.pipeline.store import Store
     from repro.report.plan import plan_table
 
-    console.print(plan_table(found, Store(request.store)))
+    store = Store(request.store)
+    count, counted = counter(found, store)
+    spent = costs(found, count, store.has)
+    console.print(plan_table(found, store, spent, counted=counted, needs=needs(found, store)))

@@ -7,13 +7,14 @@ cells. Keys cover all that can change an artefact, and nothing that cannot.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 
 from datasets import Dataset
 
 from repro.data.filters import Selected, test_rows, train_rows
 from repro.data.source import Part, Source
+from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
 from repro.models.spec import ModelSpec
@@ -103,6 +104,11 @@ class Plan:
     identity: dict[str, object]
 
 
+def weights_key(spec: ModelSpec) -> str:
+    """The content key of base weights in the kit's own layout."""
+    return content_key({"weights": WEIGHTS_VERSION, "spec": spec.identity()})
+
+
 def rows_digest(rows: Dataset) -> str:
     """A hash over the content of rows, in their order."""
     text = json.dumps(rows.to_list(), ensure_ascii=False, sort_keys=True)
@@ -155,7 +161,7 @@ def make_plan(
         token_budget=profile.compute.evaluate_tokens,
         max_new_tokens=max(1, round(protocol.max_new_tokens * profile.scale.new_tokens)),
     )
-    base_key = content_key({"weights": WEIGHTS_VERSION, "spec": spec.identity()})
+    base_key = weights_key(spec)
     switches = {name: getattr(protocol, name) for name in _EVALUATION_SWITCHES}
 
     @cache
@@ -226,7 +232,7 @@ def make_plan(
         for variant in sorted(variants, key=lambda v: v != BASE)
         for seed in ([None] if variant == BASE else seeds)
     ]
-    identity = {
+    identity: dict[str, object] = {
         "profile": profile.name,
         "profile_digest": profile.digest,
         "protocol": protocol_name,
@@ -249,6 +255,31 @@ def make_plan(
     )
 
 
-def without(plan: Plan, missing: Sequence[Variant]) -> Plan:
-    """The plan without some variants."""
-    return replace(plan, jobs=tuple(job for job in plan.jobs if job.variant not in missing))
+def available(
+    cells: Sequence[Cell], source: Source, protocol: Protocol, *, skip_missing: bool
+) -> tuple[tuple[Cell, ...], dict[Variant, str]]:
+    """The cells whose data is there, and why models are left out.
+
+    Raises:
+        ReproError: data is missing or wrong (3): any file, or with `skip_missing` one that is
+            not only a training set.
+    """
+    left_out: dict[Variant, str] = {}
+    if skip_missing:
+        for variant in dict.fromkeys(cell.variant for cell in cells if cell.variant != BASE):
+            problems = source.missing([Part("train", variant.train, variant.size)])
+            if problems:
+                left_out[variant] = str(problems[0])
+    kept = tuple(cell for cell in cells if cell.variant not in left_out)
+    problems = source.missing(needed_parts(kept, protocol))
+    if problems:
+        shown = "; ".join(str(problem) for problem in problems[:4])
+        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise ReproError(shown + more, hint=problems[0].hint, exit_code=problems[0].exit_code)
+    if not kept:
+        raise ReproError(
+            "no cell is left: the training data of every selected model is missing",
+            hint="repro data fetch",
+            exit_code=EXIT_MISSING,
+        )
+    return kept, left_out

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
+from repro.finetune.artefact import FACTS
 from repro.metrics import summarise
 from repro.paper.cells import VARIANTS, Cell
 from repro.pipeline.plan import CellStep, Job, Plan
@@ -156,7 +157,7 @@ def write(out: Path, plan: Plan, store: Store) -> int:
     for job in plan.jobs:
         facts = store.find("facts", job.key) if job.seed is not None else None
         if facts:
-            loaded = json.loads((facts / "facts.json").read_text(encoding="utf-8"))
+            loaded = json.loads((facts / FACTS).read_text(encoding="utf-8"))
             loaded.pop("timing", None)
             own = {"variant": job.variant.name, "seed": job.seed, "key": job.key}
             tuned[job.variant.name, job.seed] = own | {"dropped": job.dropped} | loaded

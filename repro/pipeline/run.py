@@ -1,23 +1,42 @@
 """Running a plan: model by model, each loaded once for all its cells; what is there is kept."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-from repro.errors import EXIT_MISSING, ReproError
+from rich.progress import Progress
+
 from repro.evaluate import Job as CellJob
 from repro.evaluate import evaluate
-from repro.finetune import finetune, save
+from repro.finetune.artefact import FACTS
 from repro.models.load import load
 from repro.models.sources import materialise
+from repro.models.spec import ModelSpec
 from repro.pipeline import results
-from repro.pipeline.plan import CellStep, Job, Plan
+from repro.pipeline.plan import CellStep, Job, Plan, weights_key
 from repro.pipeline.store import Store, write_atomically
+from repro.pipeline.tune import Request, launch, tune
 
 Say = Callable[[str], None]
+
+
+def base_weights(spec: ModelSpec, store: Store, say: Say, progress: Progress | None) -> Path:
+    """The folder of the base weights in the store, made if it is not there."""
+    key = weights_key(spec)
+    with store.lock("weights", key, waiting=lambda: say("waiting for the base weights")):
+        found = store.find("weights", key)
+        if found:
+            return found
+        say(f"base weights: {spec.describe()}")
+        with store.create("weights", key) as folder:
+            facts = materialise(spec, folder, progress=progress)
+            write_atomically(folder / "origin.json", json.dumps(facts, indent=1) + "\n")
+    return store.path("weights", key)
 
 
 class Runner:
@@ -38,7 +57,7 @@ class Runner:
         *,
         keep_models: str,
         say: Say,
-        progress: object = None,
+        progress: Progress | None = None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -107,51 +126,42 @@ class Runner:
             file.write(results.to_line(facts))
 
     def _base(self) -> Path:
-        key = self.plan.base_key
-        with self.store.lock(
-            "weights", key, waiting=lambda: self.say("waiting for the base weights")
-        ):
-            found = self.store.find("weights", key)
-            if found:
-                return found
-            self.say(f"base weights: {self.plan.spec.describe()}")
-            with self._timed("weights"), self.store.create("weights", key) as folder:
-                facts = materialise(self.plan.spec, folder, progress=self.progress)
-                write_atomically(folder / "origin.json", json.dumps(facts, indent=1) + "\n")
-        return self.store.path("weights", key)
+        if not self.store.find("weights", self.plan.base_key):
+            with self._timed("weights"):
+                base_weights(self.plan.spec, self.store, self.say, self.progress)
+        return self.store.path("weights", self.plan.base_key)
 
     def _tune(self, job: Job, label: str) -> None:
         if self.store.find("model", job.key) and self.store.find("facts", job.key):
             return
         assert job.recipe is not None
         assert job.rows is not None
+        assert job.demonstrations is not None
         base = self._base()
         self.say(f"{label} {job.name}: fine-tuning on {len(job.rows)} rows")
         compute = self.plan.profile.compute
-        with self._timed(f"finetune {job.name}"):
-            model, tokenizer = load(
-                base,
-                dtype="float32",
-                device=compute.device,
-                rotary=self.plan.protocol.rotary_precision,
-            )
-            facts = finetune(
-                model,
-                tokenizer,
-                job.rows,
-                job.demonstrations,
-                job.variant.task,
-                job.recipe,
-                token_budget=compute.train_tokens,
-                progress=self.progress,
-            )
+        with (
+            self._timed(f"finetune {job.name}"),
+            self.store.create("facts", job.key) as facts,
+        ):
             if not self.store.find("model", job.key):
                 with self.store.create("model", job.key) as folder:
-                    save(model, tokenizer, facts, folder)
-            if not self.store.find("facts", job.key):
-                with self.store.create("facts", job.key) as folder:
-                    text = (self.store.path("model", job.key) / "facts.json").read_text()
-                    write_atomically(folder / "facts.json", text)
+                    request = Request(
+                        base=str(base),
+                        folder=str(folder),
+                        task=job.variant.task.name,
+                        rows=job.rows.to_list(),
+                        demonstrations=job.demonstrations.to_list(),
+                        recipe=asdict(job.recipe),
+                        device=compute.device,
+                        rotary=self.plan.protocol.rotary_precision,
+                        token_budget=compute.train_tokens,
+                    )
+                    if compute.gpus > 1:
+                        launch(request, compute.gpus)
+                    else:
+                        tune(request, progress=self.progress)
+            shutil.copy(self.store.path("model", job.key) / FACTS, facts / FACTS)
 
     def _evaluate(self, job: Job, pending: list[CellStep], label: str) -> None:
         folder = self._base() if job.seed is None else self.store.path("model", job.key)
@@ -192,12 +202,3 @@ class Runner:
         if self._last_tuned and self._last_tuned != job.key:
             self.store.drop("model", self._last_tuned)
         self._last_tuned = job.key
-
-
-def require_data(plan_parts: list, source: object) -> None:
-    """Raise the first problem with the data, with all others named (exit code 3)."""
-    problems = source.missing(plan_parts)  # type: ignore[attr-defined]
-    if problems:
-        listed = "; ".join(str(problem) for problem in problems[:6])
-        more = f"; and {len(problems) - 6} more" if len(problems) > 6 else ""
-        raise ReproError(listed + more, hint=problems[0].hint, exit_code=EXIT_MISSING)

@@ -1,0 +1,97 @@
+"""`repro models` and `repro doctor`: weights, and whether a profile can run here."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from repro import profiles
+from repro.cli.options import model_options, open_source, with_model
+from repro.errors import EXIT_MISSING
+
+
+@click.group()
+def models() -> None:
+    """Base models: fetch one into the store, or build the embedded one."""
+
+
+@models.command()
+@click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE")
+@model_options
+@click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
+              default="store", show_default=True)  # fmt: skip
+def fetch(profile: str, model: tuple[str, ...], store: Path) -> None:
+    """Put a profile's base weights into the store, checked against their hashes."""
+    from repro.cli.progress import bars
+    from repro.models.spec import ModelSpec
+    from repro.pipeline.run import base_weights
+    from repro.pipeline.store import Store
+
+    loaded = with_model(profiles.load(profile), model)
+    spec = ModelSpec.from_table(loaded.model, loaded.origin)
+    console = Console(highlight=False)
+    with bars(console) as progress:
+        folder = base_weights(spec, Store(store), progress.console.print, progress)
+    console.print(f"base weights in {folder}")
+
+
+@models.command("build-embedded")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True,
+              help="An empty or new folder for the model.")  # fmt: skip
+@click.option("--smoke", is_flag=True, help="A few steps only: shows that the recipe runs.")
+def build_embedded(out: Path, smoke: bool) -> None:
+    """Pre-train the micro Llama of the embedded profile from its recipe and seed."""
+    from repro.models.pretrain import build
+
+    console = Console(highlight=False)
+
+    def show(step: int, line: dict[str, float]) -> None:
+        told = ", ".join(f"{name} {value:.4g}" for name, value in line.items() if name != "step")
+        console.print(f"step {step}: {told}")
+
+    build(out, progress=show, smoke=smoke)
+    console.print(f"model, tokenizer and recipe.json in {out}", soft_wrap=True)
+
+
+@click.command()
+@click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE")
+@model_options
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
+              default="store", show_default=True)  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="results",
+              show_default=True)  # fmt: skip
+def doctor(
+    profile: str, model: tuple[str, ...], data_dir: Path | None, store: Path, out: Path
+) -> None:
+    """Check whether a profile can run here, and say what mends what is wrong."""
+    from repro.models.doctor import failed
+    from repro.models.spec import ModelSpec
+    from repro.paper.protocols import protocol
+    from repro.pipeline.plan import needed_parts
+    from repro.pipeline.preflight import data_findings, machine_findings
+    from repro.pipeline.select import Selection, select
+    from repro.pipeline.store import Store
+
+    loaded = with_model(profiles.load(profile), model)
+    spec = ModelSpec.from_table(loaded.model, loaded.origin)
+    parts = needed_parts(select(Selection()), protocol(loaded.protocol))
+    findings = [
+        *machine_findings(loaded, spec, Store(store), [out]),
+        *data_findings(open_source(loaded, data_dir), parts),
+    ]
+    table = Table(box=None, pad_edge=False)
+    for heading in ("check", "", "found", "needed"):
+        table.add_column(heading)
+    colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    for finding in findings:
+        level = f"[{colours[finding.level]}]{finding.level}[/]"
+        found, needed = escape(finding.found), escape(finding.needed)
+        table.add_row(escape(finding.what), level, found, needed)
+        if finding.remedy and finding.level != "ok":
+            table.add_row("", "", f"[dim]try:[/] {escape(finding.remedy)}", "")
+    Console(highlight=False).print(table)
+    if failed(findings):
+        raise click.exceptions.Exit(EXIT_MISSING)

@@ -1,0 +1,73 @@
+"""What a run needs, checked before it starts anything."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro.data.source import Part, Source
+from repro.errors import EXIT_MISSING, ReproError
+from repro.models import doctor
+from repro.models.doctor import Finding
+from repro.models.memory import finetune_bytes, weights_bytes
+from repro.models.spec import ModelSpec
+from repro.paper.cells import BASE
+from repro.pipeline.plan import Plan, weights_key
+from repro.pipeline.store import Store
+from repro.profiles import Profile
+
+
+def machine_findings(
+    profile: Profile, spec: ModelSpec, store: Store, folders: Sequence[Path]
+) -> list[Finding]:
+    """Checks of Python, packages, GPU, memory, disk, folders, hub access and weights."""
+    compute = profile.compute
+    needs = doctor.Needs(
+        device=compute.device,
+        gpus=compute.gpus,
+        gpu_memory_gb=compute.gpu_memory_gb,
+        memory_gb=compute.memory_gb,
+        disk_gb=compute.disk_gb,
+        folders=(store.root, *folders),
+    )
+    return doctor.check(spec, needs, weights_present=store.has("weights", weights_key(spec)))
+
+
+def data_findings(source: Source, parts: Sequence[Part]) -> list[Finding]:
+    """Whether the rows are there and match their hashes; one finding, or one a missing file."""
+    problems = source.missing(parts)
+    if not problems:
+        return [Finding("data", "ok", f"{len(parts)} files", f"{source.name}, all as pinned")]
+    return [Finding("data", "fail", str(p), source.name, p.hint) for p in problems]
+
+
+def require(plan: Plan, store: Store, out: Path) -> None:
+    """Start nothing that cannot finish.
+
+    Raises:
+        ReproError: what is missing, with its remedy (3).
+    """
+    found = doctor.failed(machine_findings(plan.profile, plan.spec, store, [out]))
+    if found:
+        told = "; ".join(f"{f.what}: {f.found} (needed: {f.needed})" for f in found)
+        raise ReproError(
+            told,
+            hint=found[0].remedy or f"repro doctor --profile {plan.profile.name}",
+            exit_code=EXIT_MISSING,
+        )
+
+
+def needs(plan: Plan, store: Store) -> list[str]:
+    """Lines on memory and disk for the plan."""
+    compute = plan.profile.compute
+    lines = [f"needs: {compute.memory_gb:g} GB of memory, {compute.disk_gb:g} GB of disk"]
+    if compute.gpus:
+        lines[0] += f", {compute.gpus} GPU(s) of {compute.gpu_memory_gb:g} GB"
+    sizes = plan.spec.architecture
+    tuned = sum(job.variant != BASE for job in plan.jobs)
+    if sizes is not None and tuned:
+        dtype = "float32" if compute.dtype == "float32" else "bfloat16"
+        one = weights_bytes(sizes, dtype) / 1e9
+        lines.append(
+            f"weights: {one:.2g} GB a fine-tune; all {tuned} kept: {one * tuned:.3g} GB; "
+            f"training state {finetune_bytes(sizes) / 1e9:.3g} GB"
+        )
+    return lines

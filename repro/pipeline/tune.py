@@ -1,0 +1,102 @@
+"""The fine-tuning step, in this process or in one process a GPU.
+
+Run as a module by `launch`, in every process: `python -m repro.pipeline.tune REQUEST.json`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.finetune import Recipe, finetune, save
+from repro.models.load import load
+from repro.paper.tasks import TASKS
+
+_ERROR = "error.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A fine-tune: everything that crosses to other processes.
+
+    Attributes:
+        base: folder of the base weights.
+        folder: existing folder that gets the fine-tuned model.
+        rows, demonstrations: as plain dicts.
+    """
+
+    base: str
+    folder: str
+    task: str
+    rows: list[dict[str, Any]]
+    demonstrations: list[dict[str, Any]]
+    recipe: dict[str, Any]
+    device: str
+    rotary: str
+    token_budget: int
+
+
+def tune(request: Request, *, progress: object = None) -> None:
+    """Fine-tune and save. With several processes each works on its own GPU, the first saves."""
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = f"cuda:{rank}" if request.device == "cuda" else request.device
+    model, tokenizer = load(
+        Path(request.base), dtype="float32", device=device, rotary=request.rotary
+    )
+    facts = finetune(
+        model,
+        tokenizer,
+        request.rows,
+        request.demonstrations,
+        TASKS[request.task],
+        Recipe(**request.recipe),
+        token_budget=request.token_budget,
+        progress=progress,
+    )
+    if rank == 0:
+        save(model, tokenizer, facts, Path(request.folder))
+
+
+def launch(request: Request, processes: int) -> None:
+    """The same in several processes, one a GPU; the numbers do not depend on how many.
+
+    Raises:
+        ReproError: what a process met, or that one ended otherwise (3).
+    """
+    folder = Path(request.folder)
+    path = folder / "request.json"
+    path.write_text(json.dumps(asdict(request)), encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={processes}", "-m", "repro.pipeline.tune", str(path)]
+    done = subprocess.run(command, check=False)
+    path.unlink()
+    if (folder / _ERROR).is_file():
+        raise ReproError(**json.loads((folder / _ERROR).read_text(encoding="utf-8")))
+    if done.returncode:
+        raise ReproError(
+            f"fine-tuning in {processes} processes ended with code {done.returncode}",
+            hint="see the messages above; the same command starts this fine-tune again",
+            exit_code=EXIT_MISSING,
+        )
+
+
+def _main() -> None:
+    from repro.pipeline import machine
+
+    text = Path(sys.argv[1]).read_text(encoding="utf-8")
+    request = Request(**json.loads(text))
+    machine.prepare(0, device=request.device)
+    try:
+        tune(request)
+    except ReproError as error:
+        told = {"message": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        (Path(request.folder) / _ERROR).write_text(json.dumps(told), encoding="utf-8")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,53 @@
+"""The command line: what wrong input gets, and that start-up stays light."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "datasets", "accelerate", "numpy")
+
+
+def _repro(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from repro.cli import main; main()", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"import sys, repro.cli.main\nprint([name for name in {HEAVY} if name in sys.modules])\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "nearest"),
+    [
+        (["run", "--figures", "8"], "unknown figure '8'", "1"),
+        (["run", "--variants", "xsum-2000"], "unknown variant 'xsum-2000'", "xsum-ft-2000"),
+        (["run", "--tests", "mnli"], "unknown dataset 'mnli'", "mnli1"),
+        (["run", "--claims", "C17"], "unknown claim 'C17'", "C1"),
+        (["run", "--cells", "base.xsum.p1.3"], "unknown cell", "base.xsum.p1.2"),
+        (["run", "--set", "learning=1"], "unknown switch 'learning'", "learning_rate"),
+        (["run", "--set", "rows=many"], "rows is a number", "repro protocols"),
+        (["run", "--set", "rows"], "has no value", "--set rows=VALUE"),
+        (["run", "--seeds", "x"], "--seeds takes whole numbers", "--seeds 42"),
+        (["plan", "--protocol", "corect"], "unknown protocol 'corect'", "corrected"),
+        (["plan", "--profile", "smal"], "unknown profile 'smal'", "small"),
+        (["run", "--figures", "1", "--tests", "rte"], "no cell is left", "--grid full"),
+    ],
+)
+def test_wrong_names_get_the_nearest_and_exit_code_2(
+    words: list[str], said: str, nearest: str
+) -> None:
+    done = _repro(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert nearest in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_protocols_prints_every_switch() -> None:
+    done = _repro("protocols")
+    assert done.returncode == 0
+    for name in ("learning_rate", "leaked_rows", "best_of", "published-code", "corrected"):
+        assert name in done.stdout

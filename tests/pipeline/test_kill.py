@@ -1,0 +1,29 @@
+"""A run that is killed at random moments, and started again, ends in the same bytes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+KILLS = 24
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    files = [folder / "results.jsonl", *sorted((folder / "samples").iterdir())]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_killed_runs_resume_to_the_same_bytes(tmp_path: Path) -> None:
+    harness = Path(__file__).with_name("kill_harness.py")
+    options = ["--variants", "base,socialqa-ft-2000,amazon-fticl2-2000", "--rows", "8"]
+    options += ["--figures", "4,6", "--tests", "socialqa,amazon"]
+    command = [sys.executable, str(harness), str(KILLS), "7", str(tmp_path), *options]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    counted = json.loads(done.stdout.splitlines()[-1])
+    assert counted["struck"] >= 20
+    reference = _bytes(tmp_path / "reference" / "out")
+    assert len(reference) > 10
+    for number in range(counted["finished"]):
+        assert _bytes(tmp_path / str(number) / "out") == reference
+        left = tmp_path / str(number) / "store" / "tmp"
+        assert [path.name for path in left.iterdir() if path.name.startswith("cell")] == []

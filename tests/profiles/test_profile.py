@@ -1,0 +1,64 @@
+"""Profiles: those of the kit load; a wrong file is refused with file and field."""
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from repro import profiles
+from repro.errors import ReproError
+
+EMBEDDED = files("repro.profiles").joinpath("embedded.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_profiles_of_the_kit_load_and_begin_with_their_command(name: str) -> None:
+    assert profiles.load(name).summary
+    text = files("repro.profiles").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    assert text.startswith(f"# repro run --profile {name}\n")
+    tomllib.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('data = "embedded"', 'data = "hub"', "field 'data' is 'hub'"),
+        ('data = "embedded"', "", "field 'data' is missing"),
+        ('data = "embedded"', 'date = "embedded"', "unknown field 'date'"),
+        ("test = 100", 'test = "many"', r"\[sizes\]: field 'test' is 'many'"),
+        ("threads = 2", "threads = -2", r"\[compute\]: field 'threads' is -2"),
+        ("threads = 2", "threads = true", r"\[compute\]: field 'threads' is True"),
+        ("train = [", "train = [1, ", "three numbers"),
+        ('protocol = "published-code"', 'protocol = "as-is"', "field 'protocol' is 'as-is'"),
+        ('kind = "embedded"', "", "field 'kind' is missing"),
+        ("[model]", "[model", "not TOML"),
+    ],
+)
+def test_a_wrong_profile_names_file_and_field(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in EMBEDDED
+    path = tmp_path / "mine.toml"
+    path.write_text(EMBEDDED.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ReproError, match=said) as caught:
+        profiles.load(str(path))
+    assert "mine.toml" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_setting_changes_the_digest_and_a_comment_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "embedded.toml"
+    path.write_text("# a comment\n" + EMBEDDED, encoding="utf-8")
+    assert profiles.load(str(path)).digest == profiles.load("embedded").digest
+    path.write_text(EMBEDDED.replace("test = 100", "test = 99"), encoding="utf-8")
+    assert profiles.load(str(path)).digest != profiles.load("embedded").digest
+
+
+def test_unknown_and_unreadable_profiles(tmp_path: Path) -> None:
+    with pytest.raises(ReproError, match="unknown profile 'lama2-7b'") as caught:
+        profiles.load("lama2-7b")
+    assert "llama2-7b" in caught.value.hint
+    with pytest.raises(ReproError, match="cannot be read") as caught:
+        profiles.load(str(tmp_path / "none.toml"))
+    assert caught.value.exit_code == 3
