@@ -25,6 +25,14 @@ TOKENIZER_FILES = (
 )
 INDEX = "model.safetensors.index.json"
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+PATTERNS = (
+    *CONFIG_FILES,
+    *TOKENIZER_FILES,
+    INDEX,
+    "model.safetensors",
+    "model-?????-of-?????.safetensors",
+)
+"""Shell patterns of the files that belong to a model folder, for downloads; see `wanted`."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
-from repro.models.files import check_folder, git_blob_id, is_weights, sha256, wanted
+from repro.models.files import PATTERNS, check_folder, git_blob_id, is_weights, sha256, wanted
 from repro.models.spec import ModelSpec
 
 # How the command line overrides fields of [model].
@@ -44,33 +44,35 @@ def download(spec: ModelSpec, folder: Path, *, progress: Any = None) -> dict[str
     """
     require_revision(spec)
     listing = _listing(spec)
-    if listing is None:
-        names = [name for name in spec.sha256 if wanted(name)]
-        if not any(is_weights(name) for name in names):
-            raise _offline(spec, "and weights without a pinned hash cannot be checked without it")
-    else:
-        names = [name for name in listing if wanted(name)]
+    if listing is not None:
         _check_listing(spec, listing)
-    source = _snapshot(spec, names if listing else None, progress)
-    checked = {}
-    for path in sorted(source.iterdir()):
-        if path.is_file() and wanted(path.name):
-            checked[path.name] = _verify(spec, path, listing)
-            _link_or_copy(path.resolve(), folder / path.name)
+    elif not any(map(is_weights, spec.sha256)):
+        raise _offline(spec, "and weights without a pinned hash cannot be checked without it")
+    source = _snapshot(spec, progress, offline=listing is None)
+    files = [path for path in sorted(source.iterdir()) if path.is_file() and wanted(path.name)]
+    checked = {path.name: _verify(spec, path, listing) for path in files}
+    check_folder(source, what=f"{spec.repo} at {spec.revision[:12]}")
+    for path in files:
+        _link_or_copy(path.resolve(), folder / path.name)
     return checked
 
 
 def reach(spec: ModelSpec) -> str:
     """Ask whether the repository could be downloaded, with one small request; see `require`."""
     require_revision(spec)
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # slow to import
-
     if _cached(spec):
         return "in the hub's cache"
-    url = hf_hub_url(spec.repo, "config.json", revision=spec.revision, endpoint=_endpoint())
     with _explained(spec):
-        get_hf_file_metadata(url, endpoint=_endpoint())
+        _ask(spec)
     return f"{spec.repo} can be read"
+
+
+def _ask(spec: ModelSpec) -> None:
+    """One request without retries, as gated as the weights are: fails at once where they would."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # slow to import
+
+    url = hf_hub_url(spec.repo, "config.json", revision=spec.revision, endpoint=_endpoint())
+    get_hf_file_metadata(url, endpoint=_endpoint())
 
 
 def require_revision(spec: ModelSpec) -> None:
@@ -91,6 +93,7 @@ def _listing(spec: ModelSpec) -> dict[str, Listed] | None:
 
     try:
         with _explained(spec):
+            _ask(spec)
             entries = HfApi(endpoint=_endpoint()).list_repo_tree(
                 spec.repo, revision=spec.revision, recursive=False
             )
@@ -120,8 +123,8 @@ def _check_listing(spec: ModelSpec, listing: dict[str, Listed]) -> None:
         raise _refused(spec, f"the repository has no safetensors, {what}")
 
 
-def _snapshot(spec: ModelSpec, names: list[str] | None, progress: Any) -> Path:
-    """The commit's folder in the hub's cache; downloads the named files unless names is None."""
+def _snapshot(spec: ModelSpec, progress: Any = None, *, offline: bool) -> Path:
+    """The commit's folder in the hub's cache, downloaded unless offline."""
     from huggingface_hub import snapshot_download  # slow to import
 
     with _explained(spec):
@@ -129,8 +132,8 @@ def _snapshot(spec: ModelSpec, names: list[str] | None, progress: Any) -> Path:
             spec.repo,
             revision=spec.revision,
             endpoint=_endpoint(),
-            allow_patterns=names,
-            local_files_only=names is None,
+            allow_patterns=list(PATTERNS),
+            local_files_only=offline,
             tqdm_class=_bars(progress),
         )
     return Path(found)
@@ -138,15 +141,9 @@ def _snapshot(spec: ModelSpec, names: list[str] | None, progress: Any) -> Path:
 
 def _cached(spec: ModelSpec) -> bool:
     """Whether the hub's cache holds a complete model of this commit; its hashes are not checked."""
-    from huggingface_hub import snapshot_download  # slow to import
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     try:
-        found = snapshot_download(
-            spec.repo, revision=spec.revision, local_files_only=True, allow_patterns=["config.json"]
-        )
-        check_folder(Path(found), what=spec.repo)
-    except (LocalEntryNotFoundError, ReproError):
+        check_folder(_snapshot(spec, offline=True), what=spec.repo)
+    except ReproError:
         return False
     return True
 

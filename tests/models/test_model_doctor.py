@@ -1,0 +1,161 @@
+"""Preflight: what each check says of a machine that the test describes."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.models import doctor
+from repro.models.doctor import Cuda, Needs, Probes
+from repro.models.spec import ModelSpec
+
+GATED = ModelSpec.from_table({"kind": "hub", "repo": "meta-llama/Llama-2-7b-hf"}, "x.toml")
+EMBEDDED = ModelSpec.from_table({"kind": "embedded"}, "x.toml")
+H200 = Cuda("12.8", (12, 8), (150_000_000_000,), ("NVIDIA H200",))
+
+
+@pytest.mark.parametrize(
+    ("found", "level"),
+    [
+        ((3, 10, 14), "fail"),
+        ((3, 11, 0), "ok"),
+        ((3, 13, 9), "ok"),
+        ((3, 14, 0), "fail"),
+    ],
+)
+def test_python(found, level):
+    finding = doctor.check_python(found, supported=">=3.11,<3.14")
+    assert finding.level == level
+    assert bool(finding.remedy) == (level == "fail")
+
+
+def test_packages_missing_and_off_their_pin():
+    required = [
+        "click==8.5.1",
+        "torch==2.13.0; extra == 'run'",
+        'transformers==5.19.0; extra == "run"',
+        'gguf==0.19.0; extra == "small"',
+    ]
+    have = {"click": "8.5.1", "torch": "2.13.0+cpu", "transformers": "5.18.0"}
+    findings = doctor.check_packages(required, extras=("run",), installed=have.get)
+    assert [(f.what, f.level) for f in findings] == [("package transformers", "warn")]
+    findings = doctor.check_packages(required, extras=("run", "small"), installed=have.get)
+    assert [(f.what, f.level, f.remedy) for f in findings] == [
+        ("package transformers", "warn", "pip install transformers==5.19.0"),
+        ("package gguf", "fail", "pip install gguf==0.19.0"),
+    ]
+    have |= {"transformers": "5.19.0"}
+    (finding,) = doctor.check_packages(required, extras=("run",), installed=have.get)
+    assert (finding.level, finding.found) == ("ok", "3 as pinned")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "count", "memory", "failing", "words"),
+    [
+        (Cuda(None, None), 1, 10, ["GPU"], "without CUDA"),
+        (Cuda("12.8", None), 1, 10, ["GPU"], "no NVIDIA driver"),
+        (H200, 1, 120, [], ""),
+        (H200, 2, 120, ["GPU"], "NVIDIA H200 150 GB"),
+        (H200, 1, 160, ["GPU"], "NVIDIA H200 150 GB"),
+        (Cuda("13.0", (12, 8), (10**11,), ("X",)), 1, 80, ["GPU driver"], "serves CUDA 12.8"),
+        (Cuda("12.8", (12, 8)), 1, 0, ["GPU"], "none"),
+        # One of two is large enough.
+        (Cuda("12.8", (13, 0), (8 * 10**9, 10**11), ("S", "L")), 2, 80, ["GPU"], "S 8 GB"),
+        (Cuda("12.8", (13, 0), (8 * 10**9, 10**11), ("S", "L")), 1, 80, [], ""),
+    ],
+)
+def test_gpus(cuda, count, memory, failing, words):
+    findings = doctor.check_gpus(count, memory, probe=lambda: cuda)
+    bad = doctor.failed(findings)
+    assert [finding.what for finding in bad] == failing
+    assert all(finding.remedy for finding in bad)
+    assert not words or words in bad[0].found
+
+
+def test_memory_and_disk(tmp_path):
+    assert doctor.check_memory(8, probe=lambda: 8 * 10**9).level == "ok"
+    assert doctor.check_memory(8, probe=lambda: 8 * 10**9 - 1).level == "fail"
+    asked: list[Path] = []
+
+    def free(folder):
+        asked.append(folder)
+        return 5 * 10**9
+
+    later = tmp_path / "not" / "yet"
+    assert doctor.check_disk(later, 5, free=free).level == "ok"
+    short = doctor.check_disk(later, 6, free=free)
+    assert (short.level, short.found, short.needed) == ("fail", "5.0 GB free", "6 GB")
+    assert set(asked) == {tmp_path}
+
+
+def test_memory_of_this_machine_is_no_more_than_the_kernel_says():
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    kib = next(int(line.split()[1]) for line in lines if line.startswith("MemTotal:"))
+    assert 0 < doctor.probe_memory() <= kib * 1024
+
+
+def test_writable_folder_that_is_not_there_yet(tmp_path):
+    assert doctor.check_writable(tmp_path / "a" / "b").level == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs a POSIX system")
+def test_folder_that_cannot_be_written(tmp_path):
+    locked = Path("/proc/self") if os.geteuid() == 0 else tmp_path / "locked"
+    locked.exists() or locked.mkdir(mode=0o500)
+    finding = doctor.check_writable(locked / "results")
+    assert finding.level == "fail"
+    assert finding.remedy
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert doctor.check_writable(tmp_path / "file" / "results").level == "fail"
+
+
+def test_weights_in_the_store_need_no_look_at_the_hub():
+    def reach(_):
+        raise AssertionError("asked the hub")
+
+    assert doctor.check_weights(GATED, present=True, probe=reach).level == "ok"
+
+
+def test_gated_weights_without_access_say_what_to_do(monkeypatch):
+    def reach(_):
+        raise ReproError("no access", hint="accept the licence", exit_code=EXIT_MISSING)
+
+    probes = Probes(
+        cuda=lambda: H200,
+        memory=lambda: 10**12,
+        installed=lambda name: None,
+        free=lambda folder: 10**12,
+        weights=reach,
+        token=lambda: False,
+    )
+    needs = Needs(device="cuda", gpus=1, gpu_memory_gb=120, memory_gb=48, disk_gb=60)
+    findings = {f.what: f for f in doctor.check(GATED, needs, probes=probes)}
+    assert findings["hub token"].level == "warn"
+    assert "HF_TOKEN" in findings["hub token"].remedy
+    assert findings["base weights"].level == "fail"
+    assert findings["base weights"].remedy == "accept the licence"
+    present = doctor.check(GATED, needs, weights_present=True, probes=probes)
+    assert "hub token" not in {f.what for f in present}
+
+
+def test_cpu_profiles_do_not_ask_for_a_gpu(tmp_path):
+    def cuda():
+        raise AssertionError("asked for a GPU")
+
+    probes = Probes(cuda=cuda, weights=lambda spec: "there")
+    needs = Needs(device="cpu", folders=(tmp_path / "store", tmp_path / "results"))
+    findings = doctor.check(EMBEDDED, needs, probes=probes)
+    folders = [f.what for f in findings if f.what.startswith("folder")]
+    assert folders == [f"folder {tmp_path / 'store'}", f"folder {tmp_path / 'results'}"]
+
+
+def test_this_python_is_supported():
+    assert doctor.check_python(supported=">=3.11,<3.14").found.startswith(
+        f"{sys.version_info.major}.{sys.version_info.minor}."
+    )

@@ -1,0 +1,66 @@
+"""Estimates against the audit's own figures (sections E1 and E3)."""
+
+import pytest
+
+from repro.models import memory
+from repro.models.spec import Architecture, pins
+
+LLAMA = Architecture(**pins()["architecture"]["llama2-7b"])
+LLAMA_70B = Architecture(**pins()["architecture"]["llama2-70b"])
+N = 6.74e9
+A100, H200 = 312e12, 790e12
+
+
+def test_full_fine_tuning_of_7b_takes_108_gb():
+    assert memory.finetune_bytes(LLAMA) / 1e9 == pytest.approx(108, abs=0.5)
+
+
+def test_25_kept_fine_tunes_of_7b_take_340_gb():
+    assert 25 * memory.weights_bytes(LLAMA, "bfloat16") / 1e9 == pytest.approx(340, rel=0.01)
+
+
+def test_cache_of_a_token():
+    assert memory.cache_bytes(LLAMA, "float16") == 512 * 1024
+    # Grouped-query attention: 8 of 64 heads, 80 layers, 128 wide.
+    assert memory.cache_bytes(LLAMA_70B, "bfloat16") == 2 * 80 * 8 * 128 * 2
+
+
+@pytest.mark.parametrize(
+    ("prompt_tokens", "gib"),
+    [(658_699, 329), (127_582, 70)],  # CNN/DailyMail, 4 shots, without and with a shared prefix
+)
+def test_cache_of_250_sequences_of_the_largest_cell(prompt_tokens, gib):
+    tokens = prompt_tokens + 250 * 60
+    cached = memory.evaluation_bytes(LLAMA, "float16", tokens=tokens)
+    cached -= memory.weights_bytes(LLAMA, "float16")
+    assert cached / 2**30 == pytest.approx(gib, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "flops", "a100", "h200"),
+    [
+        (17_108_096, 6.92e17, 1.54, 0.61),
+        (15_926_726, 6.44e17, 1.43, 0.57),
+        (37_733_706, 1.53e18, 3.40, 1.34),
+    ],
+)
+def test_training_costs(tokens, flops, a100, h200):
+    found = memory.training_flops(N, tokens)
+    assert found == pytest.approx(flops, rel=0.005)
+    assert memory.seconds(found, peak=A100) / 3600 == pytest.approx(a100, abs=0.006)
+    assert memory.seconds(found, peak=H200) / 3600 == pytest.approx(h200, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "flops", "a100", "h200"),
+    [
+        (62_889_703 + 3_715_000, 8.98e17, 2.00, 0.79),
+        (20_019_871 + 3_715_000, 3.20e17, 0.71, 0.28),
+        (439_061_584 + 24_700_000, 6.25e18, 13.91, 5.50),
+    ],
+)
+def test_evaluation_costs(tokens, flops, a100, h200):
+    found = memory.forward_flops(N, tokens)
+    assert found == pytest.approx(flops, rel=0.005)
+    assert memory.seconds(found, peak=A100) / 3600 == pytest.approx(a100, abs=0.006)
+    assert memory.seconds(found, peak=H200) / 3600 == pytest.approx(h200, abs=0.006)
