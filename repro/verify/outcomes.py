@@ -1,0 +1,130 @@
+"""What single rows came to: scores, outputs, and how near a classification was to a tie."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repro.errors import EXIT_FAILED, ReproError
+from repro.paper.cells import Cell
+from repro.paper.tasks import Kind
+from repro.verify.statistics import Floats
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The rows of a cell, in ascending order of their position in the test file.
+
+    Attributes:
+        rows: positions, int64 [n].
+        scores: 0 or 1, or ROUGE-L F1, float64 [n].
+        outputs: the predicted label, or a digest of the generated text (8 hex digits).
+        gaps: best logit minus the next, float64 [n]; None for generation.
+    """
+
+    rows: NDArray[np.int64]
+    scores: Floats
+    outputs: tuple[str, ...]
+    gaps: Floats | None
+
+    def at(self, rows: NDArray[np.int64]) -> "Outcomes":
+        """The outcomes of some of its rows, given in ascending order."""
+        if len(rows) == len(self.rows):
+            return self
+        index = np.searchsorted(self.rows, rows)
+        return Outcomes(
+            rows,
+            self.scores[index],
+            tuple(self.outputs[i] for i in index),
+            None if self.gaps is None else self.gaps[index],
+        )
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """What stands for a generated text when outputs are compared."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _bad(path: Path, number: int, what: str) -> NoReturn:
+    raise ReproError(
+        f"{path}, line {number}: {what}",
+        hint="the samples were changed or cut; run again into a new folder",
+        exit_code=EXIT_FAILED,
+    )
+
+
+def _gap(sample: dict[str, Any], path: Path, number: int) -> float:
+    logits = sample.get("logits")
+    if not isinstance(logits, dict) or sample.get("prediction") not in logits:
+        _bad(path, number, "field 'logits' lacks the prediction")
+    values = sorted(logits.values(), reverse=True)
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        _bad(path, number, "field 'logits' holds something else than numbers")
+    if logits[sample["prediction"]] != values[0]:
+        _bad(path, number, "field 'prediction' is not the label with the largest logit")
+    if sample["score"] != int(sample["prediction"] == sample.get("gold")):
+        _bad(path, number, f"field 'score' is {sample['score']}, unlike prediction and gold")
+    return float(values[0] - values[1]) if len(values) > 1 else math.inf
+
+
+def read_samples(path: Path, cell: Cell) -> Outcomes:
+    """The rows of a samples file.
+
+    Raises:
+        ReproError: a line is malformed, or a row stands there twice (1), with file and line.
+    """
+    classification = cell.task.kind is Kind.CLASSIFICATION
+    rows: dict[int, tuple[float, str, float]] = {}
+    for number, text in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            sample = json.loads(text)
+            row, score = sample["row"], sample["score"]
+        except (ValueError, KeyError, TypeError) as error:
+            _bad(path, number, f"not a sample: {error!r}")
+        if type(row) is not int or row < 0:
+            _bad(path, number, f"field 'row' is {row!r}")
+        if row in rows:
+            _bad(path, number, f"row {row} stands here a second time")
+        if not isinstance(score, int | float) or not 0 <= score <= 1:
+            _bad(path, number, f"field 'score' is {score!r}, not between 0 and 1")
+        if classification:
+            rows[row] = (score, sample["prediction"], _gap(sample, path, number))
+        else:
+            generated = sample.get("text")
+            if not isinstance(generated, str):
+                _bad(path, number, "field 'text' is missing")
+            rows[row] = (score, text_digest(generated), 0.0)
+    if not rows:
+        _bad(path, 1, "the file is empty")
+    return outcomes(rows, classification)
+
+
+def outcomes(rows: dict[int, tuple[float, str, float]], classification: bool) -> Outcomes:
+    """Outcomes from row -> (score, output, gap)."""
+    order = sorted(rows)
+    return Outcomes(
+        np.array(order, dtype=np.int64),
+        np.array([rows[row][0] for row in order], dtype=np.float64),
+        tuple(rows[row][1] for row in order),
+        np.array([rows[row][2] for row in order]) if classification else None,
+    )
+
+
+def common_rows(several: Sequence[Outcomes]) -> NDArray[np.int64]:
+    """Rows that all of them have, ascending."""
+    rows = several[0].rows
+    for other in several[1:]:
+        if len(other.rows) != len(rows) or (other.rows != rows).any():
+            rows = np.intersect1d(rows, other.rows)
+    return rows
