@@ -1,7 +1,7 @@
 """The statistics behind the verdicts, each a plain function of numbers.
 
-Sources: exact McNemar (McNemar 1947, binomial form), Wilson 1927, Clopper and Pearson 1934,
-two one-sided tests (Schuirmann 1987), prediction interval of a normal sample, Satterthwaite 1946,
+Sources: exact McNemar (McNemar 1947, binomial form), Clopper and Pearson 1934, two one-sided
+tests (Schuirmann 1987), prediction interval of a normal sample, Satterthwaite 1946,
 Benjamini and Hochberg 1995, Holm 1979, percentile bootstrap (Efron 1979).
 """
 
@@ -37,15 +37,6 @@ def t_quantile(p: float, df: float) -> float:
 def t_tail(t: float, df: float) -> float:
     """P(T >= t) of Student's t; df may be infinite."""
     return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
-
-
-def wilson(successes: int, n: int, level: float = 1 - ALPHA) -> Interval:
-    """Score interval of a share."""
-    z = t_quantile((1 + level) / 2, math.inf)
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def clopper_pearson(successes: int, n: int, level: float = 1 - ALPHA) -> Interval:

@@ -1,0 +1,88 @@
+"""Plotted points held against the published numbers (L3)."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from repro.paper.figures import Point
+from repro.verify.decide import WEAK, adjusted, decided
+from repro.verify.margins import Margins, margins
+from repro.verify.measured import Source, row_variance
+from repro.verify.published import Published
+from repro.verify.results import Run
+from repro.verify.statistics import (
+    ALPHA,
+    Interval,
+    difference_p,
+    satterthwaite,
+    t_quantile,
+    tost_p,
+    tost_power,
+)
+from repro.verify.verdicts import Level, NumberVerdict
+
+
+def against_paper(
+    run: Run,
+    points: Sequence[Point],
+    published: Mapping[Point, Published],
+    source: Source,
+    *,
+    limits: Margins | None = None,
+) -> tuple[NumberVerdict, ...]:
+    """Every plotted point against its published number (L3).
+
+    The paper has one run of unknown seed: its error is that of sampling its rows, of reading the
+    figure, and the spread over our seeds, which stands for its own.
+    """
+    limits = limits or margins()
+    found = []
+    for point in points:
+        number, measured = published[point], source(point)
+        if measured is None:
+            found.append(
+                NumberVerdict(
+                    cell=point.cells[0], point=point, theirs=number.value, reason="not run"
+                )
+            )
+            continue
+        k = len(measured.values)
+        ours = float(measured.values.mean())
+        rows = float(np.var(measured.draws.mean(axis=0))) + row_variance(number)
+        parts = [(rows, measured.n - 1.0)]
+        reason = f"k = {k}" + (", weak" if k < WEAK else "")
+        if k > 1:
+            spread = float(np.var(measured.values, ddof=1)) * (1 + 1 / k)
+            parts.append((spread, k - 1.0))
+        elif measured.seeds:
+            reason = "k = 1: the spread over seeds is unknown and left out"
+        se, df = satterthwaite(parts)
+        margin = limits.paper[number.metric]
+        difference = ours - number.value
+        half = t_quantile(1 - ALPHA / 2, df) * se
+        results = [
+            run.cells.get((cell, s)) for cell in point.cells for s in measured.seeds or [None]
+        ]
+        labels = {result.constant for result in results if result is not None}
+        found.append(
+            decided(
+                NumberVerdict(
+                    cell=point.cells[0],
+                    point=point,
+                    seeds=measured.seeds,
+                    level=Level.L3,
+                    ours=ours,
+                    theirs=number.value,
+                    interval=Interval(difference - half, difference + half),
+                    p=difference_p(difference, se, df),
+                    equivalence_p=tost_p(difference, se, df, margin),
+                    margin=margin,
+                    power=tost_power(se, df, margin),
+                    n=measured.n,
+                    stored=1,
+                    constant=labels.pop() if len(labels) == 1 else None,
+                    reason=reason,
+                )
+            )
+        )
+    return adjusted(found)
