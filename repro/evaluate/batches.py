@@ -1,0 +1,74 @@
+"""Batches by token budget, sorted by length; out of memory halves the budget and goes on."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+from repro.errors import EXIT_MISSING, ReproError
+
+Result = TypeVar("Result")
+
+
+class Budget:
+    """How many tokens a batch may hold; shrinks for good when memory runs out.
+
+    Attributes:
+        tokens: rows times the longest row of a batch, padding and tokens to come included.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+
+def take(costs: Sequence[int], tokens: int) -> int:
+    """How many leading rows of `costs` (sorted, largest first) fit; one always does."""
+    return max(1, min(len(costs), tokens // costs[0]))
+
+
+def in_batches(
+    costs: Sequence[int], budget: Budget, work: Callable[[list[int]], Sequence[Result]]
+) -> list[Result]:
+    """Do `work` on batches of row numbers and give the results in the rows' own order.
+
+    The longest rows go first, ties in their order, so batches depend on the costs and the
+    budget alone, and a batch that does not fit shows early.
+
+    Args:
+        costs: tokens that each row takes, at least 1.
+        work: takes row numbers, gives one result each.
+
+    Raises:
+        ReproError: a batch of one row does not fit into memory (exit code 3).
+    """
+    order = sorted(range(len(costs)), key=lambda row: (-costs[row], row))
+    results: dict[int, Result] = {}
+    while order:
+        rows = order[: take([costs[row] for row in order], budget.tokens)]
+        done = _try(work, rows)
+        if done is None:
+            if len(rows) == 1:
+                raise ReproError(
+                    f"out of memory on a single prompt of {costs[rows[0]]} tokens",
+                    hint="use a machine with more memory, or a profile with a smaller model",
+                    exit_code=EXIT_MISSING,
+                )
+            # From what was tried, not from the budget, which a small cell may not have used up.
+            budget.tokens = max(1, min(budget.tokens, len(rows) * costs[rows[0]]) // 2)
+            continue
+        results.update(zip(rows, done, strict=True))
+        order = order[len(rows) :]
+    return [results[row] for row in range(len(costs))]
+
+
+def _try(work: Callable[[list[int]], Sequence[Result]], rows: list[int]) -> Sequence[Result] | None:
+    """The results, or None when memory ran out."""
+    try:
+        return work(rows)
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)):
+            raise
+    # Behind the except block, so that the error no longer holds the batch's tensors.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None

@@ -1,0 +1,197 @@
+"""From a cell and its rows to token ids, as the protocol's switches say (AUDIT A3, A5, A11)."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from repro.errors import ReproError
+from repro.paper.cells import Cell
+from repro.paper.prompts import context, fill, template
+from repro.paper.protocols import Protocol
+from repro.paper.tasks import Kind
+
+Tokenizer = Any
+"""A tokenizer of transformers."""
+
+RTE_LABELS = ("entailment", "neutral")
+"""RTE has two classes; its third one exists only in the scoring of the published code (A5)."""
+
+
+_OTHER = "use a model whose tokenizer splits these labels differently"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell and what it needs.
+
+    Attributes:
+        rows: the rows to score, with "row", the task's input fields and "output".
+        demonstrations: the whole list of its test set; the first `cell.shots` are used.
+    """
+
+    cell: Cell
+    rows: datasets.Dataset
+    demonstrations: datasets.Dataset
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The prompts of a cell.
+
+    Attributes:
+        rows: the job's rows as dicts.
+        hashes: sha256 of each prompt's text (UTF-8, without BOS).
+        prompts: token ids of each prompt, BOS included.
+        contexts: token ids of the demonstrations alone, BOS included, for every non-zero shot
+            count of the task up to the cell's: each is meant to begin the next, and the last
+            to begin every prompt.
+        labels: label -> id of its scored token, in Table 4's order; empty for generation.
+    """
+
+    rows: list[dict[str, Any]]
+    hashes: list[str]
+    prompts: list[list[int]]
+    contexts: list[list[int]]
+    labels: dict[str, int]
+
+
+def adds_bos(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer puts its BOS before a text by itself.
+
+    Where it does not (SmolLM2), the model has not been trained with one, and no prompt gets any.
+    """
+    bos = tokenizer.bos_token_id
+    return bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
+
+
+def bos_count(cell: Cell, tokenizer: Tokenizer, protocol: Protocol) -> int:
+    """How many BOS tokens open the cell's prompts (AUDIT A3).
+
+    The published code differs between paths: 0-shot generation and few-shot classification are
+    switches, the two others have one under every protocol.
+    """
+    if not adds_bos(tokenizer):
+        return 0
+    generation = cell.task.kind is Kind.GENERATION
+    if generation and cell.shots == 0:
+        return protocol.bos_zero_shot_generation
+    if not generation and cell.shots > 0:
+        return protocol.bos_few_shot_classification
+    return 1
+
+
+def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
+    """The prompts of a cell as token ids.
+
+    Raises:
+        ReproError: too few demonstrations, or two labels with the same first token.
+    """
+    cell, task = job.cell, job.cell.task
+    shown = job.demonstrations.to_list()[: cell.shots]
+    if len(shown) < cell.shots:
+        raise ReproError(
+            f"{cell.name} needs {cell.shots} demonstrations, {cell.dataset} has {len(shown)}",
+            hint="check the file of demonstrations with: repro data check",
+        )
+    text, joint = _template(cell, protocol)
+    head = [tokenizer.bos_token_id] * bos_count(cell, tokenizer, protocol)
+    rows = job.rows.to_list()
+    if not rows:
+        raise ReproError(
+            f"{cell.name} has no rows to score",
+            hint="ask for more with --rows, or turn a switch that drops rows to keep",
+        )
+    blank = " " if protocol.zero_shot_blank and cell.shots == 0 else ""
+    queries = [blank + fill(task, text, row) for row in rows]
+    counts = [shots for shots in task.shots if 0 < shots <= cell.shots]
+    contexts = [context(task, text, shown[:shots], joint=joint) for shots in counts]
+    before = contexts[-1] if contexts else ""
+    context_ids = [head + ids for ids in _tokenize(tokenizer, contexts)]
+    if protocol.query_tokens == "separate" and contexts:
+        prompts = [context_ids[-1] + ids for ids in _tokenize(tokenizer, queries)]
+    else:
+        prompts = [head + ids for ids in _tokenize(tokenizer, [before + q for q in queries])]
+    hashes = [hashlib.sha256((before + query).encode()).hexdigest() for query in queries]
+    return Encoded(rows, hashes, prompts, context_ids, _labels(cell, rows[0], tokenizer, protocol))
+
+
+def first_tokens(
+    tokenizer: Tokenizer, prompt: str, labels: Sequence[str], *, joint: str = ""
+) -> dict[str, int]:
+    """The first token of each label behind a prompt, found by tokenising both ways.
+
+    It is the token at which prompt + label departs from the prompt's own tokens. Where the
+    prompt's end fuses with the label (a trailing blank does), that lies before the prompt's end.
+
+    Args:
+        joint: put between prompt and label.
+
+    Raises:
+        ReproError: two labels begin with the same token there, so one cannot be told from the
+            other by it.
+    """
+    alone, *joined = _tokenize(tokenizer, [prompt, *(prompt + joint + label for label in labels)])
+    found: dict[str, int] = {}
+    for label, ids in zip(labels, joined, strict=True):
+        departure = common_prefix([alone, ids])
+        if departure == len(ids):
+            raise ReproError(
+                f"label '{label}' is no token of its own behind '{prompt[-20:]}'", hint=_OTHER
+            )
+        token = ids[departure]
+        for other, taken in found.items():
+            if taken == token:
+                piece = tokenizer.convert_ids_to_tokens(token)
+                raise ReproError(
+                    f"labels '{other}' and '{label}' begin with the same token '{piece}' ({token})"
+                    f" behind '{prompt[-20:]}', so one forward pass cannot tell them apart",
+                    hint=_OTHER,
+                )
+        found[label] = token
+    return found
+
+
+def common_prefix(sequences: Sequence[list[int]]) -> int:
+    """How many leading ids all sequences share."""
+    # Among sorted sequences, the first and the last share the least.
+    low, high = min(sequences), max(sequences)
+    for position, (a, b) in enumerate(zip(low, high, strict=False)):
+        if a != b:
+            return position
+    return min(len(low), len(high))
+
+
+def _template(cell: Cell, protocol: Protocol) -> tuple[str, str]:
+    """The cell's template, and what stands between a prompt and its answer.
+
+    That is nothing, but where a trailing blank is stripped: it then belongs to the answer.
+    """
+    whole = template(cell.task, cell.prompt, spacing=protocol.prompt2_spacing)
+    if protocol.trailing_blank == "keep":
+        return whole, ""
+    text = template(cell.task, cell.prompt, spacing=protocol.prompt2_spacing, strip=True)
+    return text, whole[len(text) :]
+
+
+def _labels(
+    cell: Cell, row: Mapping[str, str], tokenizer: Tokenizer, protocol: Protocol
+) -> dict[str, int]:
+    """The scored token of each label. One row serves: all prompts end in the template's words."""
+    labels = cell.task.labels
+    if cell.dataset == "rte" and protocol.rte_labels == "occurring":
+        labels = RTE_LABELS
+    if not labels:
+        return {}
+    text, joint = _template(cell, protocol)
+    if protocol.label_tokens == "prompt-1":
+        text, joint = template(cell.task, "p1"), ""
+    return first_tokens(tokenizer, fill(cell.task, text, row), labels, joint=joint)
+
+
+def _tokenize(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]

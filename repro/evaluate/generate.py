@@ -1,0 +1,130 @@
+"""Greedy generation in left-padded batches, up to EOS, the first blank line, or a length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from transformers import PreTrainedModel
+
+from repro.evaluate.batches import Budget, in_batches
+from repro.evaluate.forward import keep, pad_id, prefill, require_finite, step
+from repro.evaluate.prefix import SharedPrefix
+from repro.paper.prompts import SEPARATOR
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a model wrote.
+
+    Attributes:
+        text: without special tokens; cut at the first blank line where that is asked for. A
+            generation that begins with a blank line is cut to nothing.
+        tokens: ids generated, an EOS included.
+        stopped: by "eos", by a "blank-line", or at the "length" asked for.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    stopped: Literal["eos", "blank-line", "length"]
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+    """The ids that end a generation: the tokenizer's EOS and those of the generation config."""
+    config = getattr(model, "generation_config", None)
+    configured = getattr(config, "eos_token_id", None)
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(id_ for id_ in (*ids, tokenizer.eos_token_id) if id_ is not None)
+
+
+class BlankLines:
+    """Finds the first blank line in growing generations, decoding only when one may be there."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """For one tokenizer; remembers which tokens hold a line break."""
+        self._tokenizer = tokenizer
+        self._breaks: dict[int, bool] = {}
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text without special tokens, blanks left as they are."""
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def ends_with_one(self, tokens: Sequence[int]) -> bool:
+        """Whether the last token completes a blank line."""
+        last = tokens[-1]
+        if last not in self._breaks:
+            self._breaks[last] = "\n" in self.decode([last])
+        return self._breaks[last] and SEPARATOR in self.decode(tokens)
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    budget: Budget,
+    *,
+    max_new_tokens: int,
+    cut_at_blank_line: bool,
+    prefix: SharedPrefix | None = None,
+) -> list[Generation]:
+    """Continue each prompt with its most likely tokens.
+
+    A row is done at EOS, at `max_new_tokens`, and, where text counts only up to the first blank
+    line, as soon as one is there: what would follow could not change the text.
+
+    Args:
+        prompts: token ids.
+        prefix: holds what all prompts begin with; None computes each prompt whole.
+
+    Raises:
+        ReproError: the model's logits are not finite.
+    """
+    stops = stop_ids(model, tokenizer)
+    blank_lines = BlankLines(tokenizer)
+    pad = pad_id(tokenizer)
+
+    def finish(tokens: list[int]) -> Generation | None:
+        if tokens[-1] in stops:
+            stopped: Literal["eos", "blank-line", "length"] = "eos"
+        elif cut_at_blank_line and blank_lines.ends_with_one(tokens):
+            stopped = "blank-line"
+        elif len(tokens) == max_new_tokens:
+            stopped = "length"
+        else:
+            return None
+        text = blank_lines.decode(tokens)
+        if cut_at_blank_line:
+            text = text.split(SEPARATOR, 1)[0]
+        return Generation(text, tuple(tokens), stopped)
+
+    def work(rows: list[int]) -> list[Generation]:
+        batch = prefill(model, [prompts[row] for row in rows], prefix, pad=pad, room=max_new_tokens)
+        written: list[list[int]] = [[] for _ in rows]
+        done: dict[int, Generation] = {}
+        running = list(range(len(rows)))  # which row each line of the batch belongs to
+        while True:
+            # argmax gives the first of equal maxima; float16 logits do tie.
+            chosen = batch.logits.argmax(-1)
+            require_finite(batch.logits.gather(1, chosen[:, None]))
+            for row, token in zip(running, chosen.tolist(), strict=True):
+                if row in done:
+                    continue
+                written[row].append(token)
+                end = finish(written[row])
+                if end:
+                    done[row] = end
+            if len(done) == len(rows):
+                return [done[row] for row in range(len(rows))]
+            left = [line for line, row in enumerate(running) if row not in done]
+            # Dropping finished rows copies the cache, so only when that halves the work.
+            if prefix and 2 * len(left) <= len(running):
+                lines = torch.tensor(left, device=chosen.device)
+                batch, chosen = keep(batch, lines), chosen[lines]
+                running = [running[line] for line in left]
+            batch = step(model, batch, chosen)
+
+    costs = [len(prompt) + max_new_tokens for prompt in prompts]
+    return in_batches(costs, budget, work)
