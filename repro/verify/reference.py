@@ -1,0 +1,279 @@
+"""Expected results: raw reference runs with the outcome of every row, recorded and read back.
+
+A reference folder holds `reference.json` (what was run, where, with what), `results.jsonl` and
+`finetunes.jsonl` as the runs wrote them, `outcomes.jsonl.gz` (rows, scores, outputs and logit gaps
+of every cell), and `SHA256SUMS`. Thresholds are computed from it when checking.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.paper.cells import VARIANTS, Cell, Variant
+from repro.paper.tasks import Kind
+from repro.verify.outcomes import Outcomes
+from repro.verify.published import SUMS, check_sums
+from repro.verify.results import (
+    FINETUNES,
+    RESULTS,
+    CellResult,
+    Run,
+    Tuned,
+    json_lines,
+    read_results,
+)
+
+FORMAT = 1
+REFERENCE, OUTCOMES = "reference.json", "outcomes.jsonl.gz"
+FILES = {REFERENCE, RESULTS, FINETUNES, OUTCOMES}
+
+# What of a fine-tune's facts a reference keeps; the rest is large and compared nowhere.
+_FACTS = ("variant", "seed", "key", "losses", "weight_change", "order_sha256", "steps", "samples")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A stored reference.
+
+    Attributes:
+        run: its cells, as those of a run.
+        recorded: run.json of each folder that it was made from.
+    """
+
+    folder: Path
+    run: Run
+    recorded: tuple[Mapping[str, Any], ...]
+
+
+def _fail(where: str, what: str) -> NoReturn:
+    raise ReproError(
+        f"{where}: {what}",
+        hint="restore the folder from the repository, or record it again: repro expected record",
+        exit_code=EXIT_FAILED,
+    )
+
+
+def record(results: Sequence[Path], out: Path) -> Path:
+    """Make a reference folder from results folders: one run with all its seeds, or several runs.
+
+    Args:
+        results: results folders of one profile, protocol and base model, with all samples.
+        out: a folder that does not exist yet.
+
+    Raises:
+        ReproError: the runs are of different kinds, contradict each other in a cell of the same
+            seed, or lack samples (1); `out` exists (2); nothing to record (3).
+    """
+    if out.exists():
+        raise ReproError(f"{out} exists", hint="name a new folder with -o, or remove that one")
+    runs = [run for folder in results for run in read_results(folder).runs]
+    _check_alike(runs)
+    cells: dict[tuple[Cell, int | None], CellResult] = {}
+    tuned: dict[tuple[Variant, int], Tuned] = {}
+    for run in runs:
+        for place, result in run.cells.items():
+            if result.outcomes is None:
+                _fail(str(run.folder), f"the samples of {result.cell.name} are missing")
+            known = cells.setdefault(place, result)
+            if known.samples_sha256 != result.samples_sha256:
+                _fail(str(run.folder), f"{result.cell.name} differs from an earlier folder's")
+        tuned |= run.tuned
+    order = {name: index for index, name in enumerate(VARIANTS)}
+
+    def rank(item: CellResult) -> tuple[int, int, str, str, int]:
+        cell = item.cell
+        return (order[cell.variant.name], item.seed or 0, cell.dataset, cell.prompt, cell.shots)
+
+    ranked = sorted(cells.values(), key=rank)
+    models = sorted(tuned.values(), key=lambda item: (order[item.variant.name], item.seed))
+    head = {
+        "format": FORMAT,
+        "profile": runs[0].profile,
+        "protocol": runs[0].protocol,
+        "overrides": runs[0].overrides,
+        "seeds": sorted({seed for _, seed in cells if seed is not None}),
+        "recorded": [run.record for run in runs],
+    }
+    out.mkdir(parents=True)
+    (out / REFERENCE).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
+    _write_lines(out / RESULTS, (dict(item.raw) for item in ranked))
+    _write_lines(
+        out / FINETUNES,
+        ({name: item.raw[name] for name in _FACTS if name in item.raw} for item in models),
+    )
+    text = "".join(json.dumps(_outcome_line(item)) + "\n" for item in ranked)
+    buffer = io.BytesIO()
+    # Without a time or a name inside, the same runs make the same file.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
+        file.write(text.encode())
+    (out / OUTCOMES).write_bytes(buffer.getvalue())
+    sums = (
+        f"{hashlib.sha256((out / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in sorted(FILES)
+    )
+    (out / SUMS).write_text("".join(sums), encoding="utf-8")
+    return out
+
+
+def _check_alike(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        for name in ("profile", "protocol", "overrides"):
+            if getattr(run, name) != getattr(first, name):
+                _fail(str(run.folder), f"its {name} differs from that of {first.folder}")
+        for name in ("model", "profile_digest", "test_limit"):
+            if run.identity.get(name) != first.identity.get(name):
+                _fail(str(run.folder), f"'{name}' in run.json differs from {first.folder}")
+
+
+def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def _outcome_line(result: CellResult) -> dict[str, Any]:
+    """Rows as they are; labels as letters, scores of classification as digits, to stay small."""
+    found = result.outcomes
+    assert found is not None
+    line: dict[str, Any] = {
+        "cell": result.cell.name,
+        "seed": result.seed,
+        "rows": [int(row) for row in found.rows],
+    }
+    if found.gaps is None:
+        line["scores"] = [round(float(score), 9) for score in found.scores]
+        line["outputs"] = list(found.outputs)
+        return line
+    labels = result.cell.task.labels
+    line["scores"] = "".join(str(int(score)) for score in found.scores)
+    line["outputs"] = "".join(str(labels.index(label)) for label in found.outputs)
+    line["gaps"] = [float(f"{gap:.4g}") for gap in found.gaps]
+    return line
+
+
+def _outcomes(where: str, cell: Cell, line: Mapping[str, Any]) -> Outcomes:
+    try:
+        rows = np.array(line["rows"], dtype=np.int64)
+        scores = np.array([float(score) for score in line["scores"]])
+        if cell.task.kind is Kind.CLASSIFICATION:
+            outputs = tuple(cell.task.labels[int(label)] for label in line["outputs"])
+            gaps = np.array(line["gaps"], dtype=np.float64)
+        else:
+            outputs, gaps = tuple(str(text) for text in line["outputs"]), None
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        _fail(where, f"not an outcome: {error!r}")
+    lengths = {len(rows), len(scores), len(outputs), len(rows) if gaps is None else len(gaps)}
+    if len(lengths) != 1 or not len(rows) or (np.diff(rows) <= 0).any():
+        _fail(where, "rows must ascend, and go with as many scores, outputs and gaps")
+    if not (np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()):
+        _fail(where, "field 'scores' is not between 0 and 1")
+    return Outcomes(rows, scores, outputs, gaps)
+
+
+def load_reference(folder: Path) -> Reference:
+    """A stored reference, checked.
+
+    Raises:
+        ReproError: a file is missing (3), or malformed or changed (1), with file and field.
+    """
+    check_sums(folder, FILES)
+    try:
+        head = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        _fail(str(folder / REFERENCE), f"not JSON: {error}")
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        _fail(str(folder / REFERENCE), f"field 'format' must be {FORMAT}")
+    for name, kind in (
+        ("profile", str),
+        ("protocol", str),
+        ("overrides", dict),
+        ("recorded", list),
+    ):
+        if not isinstance(head.get(name), kind):
+            _fail(str(folder / REFERENCE), f"field '{name}' is {head.get(name)!r}")
+    stored: dict[tuple[str, int | None], Outcomes] = {}
+    try:
+        text = gzip.decompress((folder / OUTCOMES).read_bytes()).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        _fail(str(folder / OUTCOMES), f"not a gzip file of text: {error}")
+    for number, raw in enumerate(text.splitlines(), 1):
+        where = f"{folder / OUTCOMES}, line {number}"
+        try:
+            line = json.loads(raw)
+            cell = Cell.parse(line["cell"])
+            place = (cell.name, line["seed"])
+        except (ValueError, KeyError, TypeError) as error:
+            _fail(where, f"not an outcome: {error!r}")
+        stored[place] = _outcomes(where, cell, line)
+    return Reference(folder, _as_run(folder, head, stored), tuple(head["recorded"]))
+
+
+def _as_run(
+    folder: Path, head: Mapping[str, Any], stored: Mapping[tuple[str, int | None], Outcomes]
+) -> Run:
+    cells: dict[tuple[Cell, int | None], CellResult] = {}
+    for where, line in json_lines(folder / RESULTS):
+        found = stored.get((line.get("cell", ""), line.get("seed")))
+        if found is None:
+            _fail(where, f"{OUTCOMES} lacks this cell")
+        cell = Cell.parse(line["cell"])
+        if len(found.rows) != line["n"] or abs(float(found.scores.mean()) - line["value"]) > 1e-6:
+            _fail(where, f"fields 'n' or 'value' do not go with {OUTCOMES}")
+        cells[cell, line["seed"]] = CellResult(
+            cell,
+            line["seed"],
+            line["metric"],
+            line["value"],
+            line["stderr"],
+            line["n"],
+            line["key"],
+            line["model_key"],
+            line["samples_sha256"],
+            found,
+            line,
+        )
+    tuned: dict[tuple[Variant, int], Tuned] = {}
+    for _, line in json_lines(folder / FINETUNES):
+        variant = Variant.parse(line["variant"])
+        change = (line.get("weight_change") or {}).get("all")
+        tuned[variant, line["seed"]] = Tuned(
+            variant, line["seed"], line["key"], tuple(line.get("losses") or ()), change, line
+        )
+    return Run(
+        folder,
+        head["profile"],
+        head["protocol"],
+        head["overrides"],
+        head["recorded"][0] if head["recorded"] else {},
+        cells,
+        tuned,
+    )
+
+
+def find_reference(root: Path, run: Run) -> Reference | None:
+    """The reference for a run: `root` itself, or the folder inside it of the same kind of run."""
+    folders = (
+        [root]
+        if (root / REFERENCE).is_file()
+        else sorted(path.parent for path in root.glob(f"*/{REFERENCE}"))
+    )
+    for folder in folders:
+        try:
+            head = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
+        except ValueError as error:
+            _fail(str(folder / REFERENCE), f"not JSON: {error}")
+        wanted = {"profile": run.profile, "protocol": run.protocol, "overrides": run.overrides}
+        if isinstance(head, dict) and all(head.get(k) == value for k, value in wanted.items()):
+            return load_reference(folder)
+    if not root.is_dir():
+        raise ReproError(
+            f"{root}: no such folder", hint="name one with --expected", exit_code=EXIT_MISSING
+        )
+    return None
