@@ -1,5 +1,6 @@
 """The root of the command, and how errors end it."""
 
+import errno
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from repro.cli.data import data
 from repro.cli.models import doctor, models
 from repro.cli.paper import profiles, protocols
 from repro.cli.run import plan, run
-from repro.errors import EXIT_INTERRUPTED, ReproError
+from repro.errors import EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -31,6 +32,19 @@ def cli() -> None:
 
 for command in (run, plan, doctor, protocols, profiles, data, models):
     cli.add_command(command)
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def _machine_fault(error: Exception) -> str | None:
+    """A full or broken disk or a lost GPU in words; None for what is a bug."""
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}" if error.errno in _DISK else None
+    text = str(error)
+    lost = "CUDA error" in text or "CUDA driver" in text
+    return f"the GPU failed: {text.splitlines()[0]}" if lost else None
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -60,4 +74,11 @@ def main() -> None:
         # The reader of our output left; nothing is wrong with the run.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (OSError, RuntimeError) as error:
+        told = _machine_fault(error)
+        if told is None:
+            raise
+        console.print(f"[bold red]error:[/] {escape(told)}", soft_wrap=True)
+        console.print("[bold]try:[/] mend it and run the same command: finished steps are kept")
+        code = EXIT_MISSING
     sys.exit(code if isinstance(code, int) else 0)

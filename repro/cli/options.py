@@ -29,8 +29,9 @@ _OPTIONS = (
     click.option("--variants", metavar="NAMES", help="Only these, such as base,xsum-ft-2000."),
     click.option("--tests", metavar="NAMES", help="Only these test sets, such as xsum,rte."),
     click.option("--cells", metavar="NAMES", help="Exactly these cells, such as base.xsum.p1.2."),
-    click.option("--grid", type=click.Choice(["figures", "every-shot", "full"]), default="figures",
-                 show_default=True, help="574, 616 or 3,744 cells."),
+    click.option("--grid", type=click.Choice(["figures", "every-shot", "full"]),
+                 help="574, 616 (bars over all shot counts) or 3,744 cells. [default: figures, or "
+                 "every-shot where the protocol's bars need it]"),
     click.option("--rows", type=click.IntRange(min=1), metavar="N",
                  help="Score at most N rows of a test set."),
     click.option("--seeds", metavar="42,43",
@@ -141,6 +142,10 @@ def parse(
     name = protocol_name or loaded.protocol
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
+    switched = _overrides(overrides)
+    if grid is None:
+        smallest = protocol(name, switched).best_of == "smallest"
+        grid = "figures" if smallest else "every-shot"
     selection = Selection(
         grid=grid,
         figures=split_names(figures),
@@ -153,7 +158,7 @@ def parse(
     return Request(
         loaded,
         name,
-        _overrides(overrides),
+        switched,
         selection,
         rows,
         _seeds(seeds, loaded),

@@ -26,6 +26,7 @@ def run(out: Path | None, keep_models: str | None, **options: Any) -> None:
     console = Console(highlight=False)
     plan = build_plan(request, console.print)
     from repro.cli.progress import bars
+    from repro.lines import read_lines
     from repro.pipeline import results
     from repro.pipeline.preflight import require
     from repro.pipeline.run import Runner
@@ -46,7 +47,8 @@ def run(out: Path | None, keep_models: str | None, **options: Any) -> None:
         )
         runner.run()
     figures = request.selection.figures or FIGURES
-    for table in figure_tables(results.read_lines(folder / results.RESULTS), figures):
+    lines = read_lines(folder / results.RESULTS)
+    for table in figure_tables(folder, lines, figures, plan.protocol.best_of):
         console.print(table, "")
     cells = sum(len(job.cells) for job in plan.jobs)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")

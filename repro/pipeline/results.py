@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune.artefact import FACTS
+from repro.lines import Line, read_lines, to_line
 from repro.metrics import summarise
 from repro.paper.cells import VARIANTS, Cell
 from repro.pipeline.plan import CellStep, Job, Plan
@@ -27,37 +27,6 @@ RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES = (
     "timings.jsonl",
     "samples",
 )
-
-Line = dict[str, Any]
-
-
-def to_line(value: Line) -> str:
-    """One line of a JSONL file."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def read_lines(path: Path) -> list[Line]:
-    """The lines of a JSONL file; none when it is not there.
-
-    Raises:
-        ReproError: a line is not a JSON object, with file and line number (3).
-    """
-    lines: list[Line] = []
-    if not path.is_file():
-        return lines
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise ReproError(
-                f"{path}, line {number}: not a JSON object",
-                hint="the file was changed by hand or cut; move the folder away and run again",
-                exit_code=EXIT_MISSING,
-            )
-        lines.append(value)
-    return lines
 
 
 def samples_name(cell: Cell, seed: int | None) -> str:

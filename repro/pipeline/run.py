@@ -14,6 +14,7 @@ from rich.progress import Progress
 from repro.evaluate import Job as CellJob
 from repro.evaluate import evaluate
 from repro.finetune.artefact import FACTS
+from repro.lines import to_line
 from repro.models.load import load
 from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
@@ -123,7 +124,7 @@ class Runner:
         yield facts
         facts["seconds"] = round(time.monotonic() - start, 3)
         with (self.out / results.TIMINGS).open("a", encoding="utf-8") as file:
-            file.write(results.to_line(facts))
+            file.write(to_line(facts))
 
     def _base(self) -> Path:
         if not self.store.find("weights", self.plan.base_key):
@@ -188,7 +189,7 @@ class Runner:
                 for cell, samples in done:
                     key = by_cell[cell].key
                     with self.store.create("cell", key) as temporary:
-                        text = "".join(map(results.to_line, samples))
+                        text = "".join(map(to_line, samples))
                         (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
                 facts["cells"] = len(by_cell)
 

@@ -5,7 +5,6 @@ made in `ROOT/tmp/` and renamed into place, so a half-written artefact is never 
 (released by the system when its process dies) lets one process compute while others wait for it.
 """
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -18,7 +17,6 @@ from pathlib import Path
 from repro.errors import EXIT_MISSING, ReproError
 
 MANIFEST = "manifest.json"
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}
 
 
 def content_key(parts: Mapping[str, object]) -> str:
@@ -134,15 +132,6 @@ class Store:
             target.parent.mkdir(exist_ok=True)
             os.rename(temporary, target)
             sync(target.parent)
-        except OSError as error:
-            if error.errno not in _DISK_ERRORS:
-                raise
-            raise ReproError(
-                f"writing to the store failed: {error.strerror or error} ({self.root})",
-                hint="free disk space or name another --store, then run the same command again: "
-                "finished steps are kept",
-                exit_code=EXIT_MISSING,
-            ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

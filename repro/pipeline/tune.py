@@ -13,7 +13,7 @@ from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Recipe, finetune, save
-from repro.models.load import load
+from repro.models.load import load, quiet
 from repro.paper.tasks import TASKS
 
 _ERROR = "error.json"
@@ -58,7 +58,8 @@ def tune(request: Request, *, progress: object = None) -> None:
         progress=progress,
     )
     if rank == 0:
-        save(model, tokenizer, facts, Path(request.folder))
+        with quiet():
+            save(model, tokenizer, facts, Path(request.folder))
 
 
 def launch(request: Request, processes: int) -> None:

@@ -30,7 +30,7 @@ def plan_table(
     """
     table = Table(title="Plan", title_justify="left", box=None, pad_edge=False)
     table.add_column("model", no_wrap=True)
-    for heading in ("cells", "to do", "train tokens", "prompt tokens", "new tokens", "time"):
+    for heading in ("cells", "to do", "train", "prompt", "new", "time"):
         table.add_column(heading, justify="right")
     for job, cost in zip(plan.jobs, costs, strict=True):
         pending = sum(not store.has("cell", step.key) for step in job.cells)
@@ -45,17 +45,19 @@ def plan_table(
         f"profile {plan.profile.name}, protocol {plan.protocol_name}"
         + "".join(f", {name}={value}" for name, value in plan.overrides.items()),
         f"base model: {plan.spec.describe()}",
-        f"tokens: {counted}; each context counted once; new tokens are the most there can be",
+        f"tokens: {counted}; prompts with each context once; new ones at most",
         f"time: by the rates of {compute.measured}",
         *needs,
     ]
     return Group(*notes, "", table)
 
 
+def thousands(tokens: int) -> str:
+    """A number of tokens in thousands or millions."""
+    return f"{tokens / 1e6:.2f}M" if tokens >= 1e6 else f"{tokens / 1e3:.0f}k"
+
+
 def _numbers(cost: Cost) -> tuple[str, str, str, str]:
-    return (
-        f"{cost.train_tokens:,}",
-        f"{cost.prompt_tokens:,}",
-        f"{cost.new_tokens:,}",
-        duration(cost.seconds),
-    )
+    tokens = (cost.train_tokens, cost.prompt_tokens, cost.new_tokens)
+    train, prompt, new = map(thousands, tokens)
+    return train, prompt, new, duration(cost.seconds)

@@ -1,40 +1,48 @@
 """Terminal tables of a results folder: each panel of the figures with its scores."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table
 
-from repro.paper.figures import PANELS, Point, points
+from repro.lines import read_lines
+from repro.metrics import best_of
+from repro.metrics.bestof import Rule
+from repro.paper.figures import BEST, PANELS, Point, points
 from repro.paper.tasks import DATASETS, METRICS
 
 Line = dict[str, Any]
 
 
-def figure_tables(lines: Sequence[Line], figures: Sequence[str]) -> list[Table]:
+def figure_tables(
+    folder: Path, lines: Sequence[Line], figures: Sequence[str], rule: Rule
+) -> list[Table]:
     """One table a figure: a row a panel and series, a column a shot count.
 
-    A score is the mean over the seeds that were run; bars show the best over their shot counts,
-    marked with that count. What was not run is left empty, and panels without any score are
-    left out.
+    A score is the mean over the seeds that were run; bars are the best over their shot counts by
+    the protocol's rule, with the counts chosen. What was not run is left empty, and panels
+    without any score are left out.
 
     Args:
-        lines: lines of results.jsonl, of one profile and protocol.
+        folder: the results folder, for its samples.
+        lines: of its results.jsonl, of one profile and protocol.
+        rule: the protocol's `best_of`.
     """
-    scores: dict[str, list[float]] = {}
+    by_cell: dict[str, list[Line]] = {}
     for line in lines:
-        scores.setdefault(line["cell"], []).append(line["value"])
-    means = {cell: sum(values) / len(values) for cell, values in scores.items()}
+        by_cell.setdefault(line["cell"], []).append(line)
     tables = []
     for figure in figures:
         table = Table(title=f"Figure {figure}", title_justify="left", box=None, pad_edge=False)
         for heading in ("panel", "series", "scores, shots ascending"):
             table.add_column(heading, no_wrap=heading != "panel")
+        every = points([figure], every_shot=rule != "smallest")
         for panel in (panel for panel in PANELS if panel.figure == figure):
-            own = [p for p in points([figure]) if p.panel == panel.letter]
             series: dict[str, list[str]] = {}
-            for point in own:
-                text = _score(point, means)
+            for point in (point for point in every if point.panel == panel.letter):
+                text = _score(folder, point, by_cell, rule)
                 if text:
                     series.setdefault(point.series, []).append(text)
             dataset = DATASETS[panel.dataset]
@@ -48,9 +56,19 @@ def figure_tables(lines: Sequence[Line], figures: Sequence[str]) -> list[Table]:
     return tables
 
 
-def _score(point: Point, means: dict[str, float]) -> str:
-    found = [(means[cell.name], cell.shots) for cell in point.cells if cell.name in means]
-    if len(found) < len(point.cells):
+def _score(folder: Path, point: Point, by_cell: dict[str, list[Line]], rule: Rule) -> str:
+    if not all(cell.name in by_cell for cell in point.cells):
         return ""
-    value, shots = max(found, key=lambda pair: (pair[0], -pair[1]))
-    return f"{value:.3f}" + (f" at {shots}" if len(point.cells) > 1 else "")
+    if point.shots != BEST:
+        return f"{fmean(line['value'] for line in by_cell[point.cells[0].name]):.3f}"
+    seeds = {line["seed"] for line in by_cell[point.cells[0].name]}
+    best = []
+    for seed in sorted(seeds, key=lambda seed: seed or 0):
+        samples = {}
+        for cell in point.cells:
+            own = [line for line in by_cell[cell.name] if line["seed"] == seed]
+            if own:
+                samples[cell.shots] = read_lines(folder / own[0]["samples"])
+        best.append(best_of(samples, rule))
+    chosen = sorted({shots for found in best for shots in found.chosen})
+    return f"{fmean(found.value for found in best):.3f} at {', '.join(map(str, chosen))}"

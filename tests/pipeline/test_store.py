@@ -26,9 +26,14 @@ def test_an_artefact_is_found_with_its_files(tmp_path: Path) -> None:
 
 def test_a_failed_step_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(ZeroDivisionError), store.create("cell", "k") as folder:
-        (folder / "half").write_text("half")
-        _ = 1 / 0
+
+    def fail() -> None:
+        with store.create("cell", "k") as folder:
+            (folder / "half").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert store.find("cell", "k") is None
     assert list((tmp_path / "tmp").iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Fixtures of the data tests."""
+"""Fixtures for all tests."""
 
 import os
 from pathlib import Path

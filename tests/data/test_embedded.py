@@ -1,0 +1,236 @@
+"""The rules of the micro-English world, on the rows it makes."""
+
+import itertools
+import json
+import math
+import re
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from repro.data.embedded import EmbeddedData
+from repro.data.embedded.documents import EVERY_WORD, TASKS, task_document
+from repro.data.embedded.tokenizer import build_tokenizer
+from repro.data.source import Part
+from repro.paper.prompts import TEMPLATES, context, fill, template
+from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind, Role
+
+SOURCE = EmbeddedData()
+TESTS = [Part("test", name) for name in DATASETS]
+DEMONSTRATIONS = [Part("demonstrations", name) for name in DATASETS]
+TRAIN = [Part("train", name, SIZES[-1]) for name in TRAIN_SETS]
+PAIRS = [dataset for dataset in DATASETS.values() if "input_1" in dataset.task.fields]
+
+
+def inputs(part: Part) -> list[tuple[str, ...]]:
+    return [tuple(row[field] for field in part.task.fields) for row in SOURCE.rows(part)]
+
+
+@pytest.fixture(scope="module")
+def documents() -> str:
+    """A sample of pre-training: 120 documents of every kind, words parted by blanks."""
+    rng = Random(2024)
+    made = [task_document(rng, kind, 300, 0.5) for kind in TASKS for _ in range(120)]
+    return "\n\n".join(" ".join(token.text for token in document) for document in made)
+
+
+def test_the_rows_are_the_recorded_ones() -> None:
+    stored = json.loads(Path(__file__).with_name("embedded_digests.json").read_text())
+    sizes = [Part("train", name, size) for name in TRAIN_SETS for size in SIZES]
+    found = {str(part): SOURCE.digest(part) for part in [*TESTS, *DEMONSTRATIONS, *sizes]}
+    assert found == stored
+
+
+def test_sizes_and_columns() -> None:
+    for part in TESTS:
+        rows = SOURCE.rows(part)
+        assert len(rows) == 500
+        assert rows.column_names == ["row", *part.task.fields, "output"]
+        assert rows["row"][:] == list(range(500))
+    for part in DEMONSTRATIONS:
+        four = part.name in ("xsum", "xlsum", "peerread", "cnndm", "tweetqa")
+        assert len(SOURCE.rows(part)) == (4 if four else 8)
+
+
+@pytest.mark.parametrize("name", TRAIN_SETS)
+def test_smaller_training_sets_begin_larger_ones(name: str) -> None:
+    small, middle, large = (list(SOURCE.rows(Part("train", name, size))) for size in SIZES)
+    assert [len(rows) for rows in (small, middle, large)] == list(SIZES)
+    assert large[:4000] == middle
+    assert middle[:2000] == small
+
+
+def test_no_two_splits_share_inputs() -> None:
+    for task in {dataset.task.name: dataset.task for dataset in DATASETS.values()}.values():
+        parts = [part for part in [*TESTS, *DEMONSTRATIONS, *TRAIN] if part.task == task]
+        for part in parts:
+            assert len(set(inputs(part))) == len(inputs(part)), part
+        for one, two in itertools.combinations(parts, 2):
+            assert not set(inputs(one)) & set(inputs(two)), (one, two)
+
+
+def test_no_training_text_of_a_question_is_tested() -> None:
+    # The same text with another answer would be another row, but half of it known.
+    train = {row[0] for row in inputs(Part("train", "socialqa", 6000))}
+    assert not train & {row[0] for row in inputs(Part("test", "socialqa"))}
+
+
+def test_few_shots_show_every_label() -> None:
+    for part in DEMONSTRATIONS:
+        if part.task.kind is Kind.CLASSIFICATION:
+            shown = SOURCE.rows(part)["output"][: part.task.shots[1]]
+            expected = part.task.labels[:2] if part.name == "rte" else part.task.labels
+            assert sorted(shown) == sorted(expected), part
+
+
+def test_labels_are_balanced() -> None:
+    for part in [*TESTS, *TRAIN]:
+        if part.task.kind is Kind.CLASSIFICATION:
+            counts = Counter(SOURCE.rows(part)["output"])
+            assert set(counts) <= set(part.task.labels)
+            even = 1 / len(counts)
+            n = sum(counts.values())
+            assert all(
+                abs(count / n - even) < 4 * math.sqrt(even * (1 - even) / n)
+                for count in counts.values()
+            ), (part, counts)
+
+
+def naive_bayes(train: list[tuple[str, str]], test: list[tuple[str, str]]) -> float:
+    """Accuracy on `test` of multinomial naive Bayes on words and pairs of neighbours."""
+
+    def grams(text: str) -> list[str]:
+        words = re.findall(r"\w+|[^\w\s]", text)
+        return words + [" ".join(pair) for pair in itertools.pairwise(words)]
+
+    counts: dict[str, Counter[str]] = {}
+    for text, label in train:
+        counts.setdefault(label, Counter()).update(grams(text))
+    known = len(set().union(*counts.values()))
+    totals = {label: sum(found.values()) + known for label, found in counts.items()}
+    prior = Counter(label for _, label in train)
+
+    def best(text: str) -> str:
+        return max(
+            counts,
+            key=lambda label: (
+                math.log(prior[label])
+                + sum(math.log((counts[label][gram] + 1) / totals[label]) for gram in grams(text))
+            ),
+        )
+
+    return sum(best(text) == label for text, label in test) / len(test)
+
+
+@pytest.mark.parametrize("field", ["input_1", "input_2"])
+@pytest.mark.parametrize("name", [dataset.name for dataset in PAIRS])
+def test_one_input_alone_does_not_tell_the_label(name: str, field: str) -> None:
+    """Within 5 points of the majority, out-of-domain sets too (trained on half of the test rows)."""
+    dataset = DATASETS[name]
+    tests = [(row[field], row["output"]) for row in SOURCE.rows(Part("test", name))]
+    if dataset.role is Role.IN_DOMAIN:
+        rows = SOURCE.rows(Part("train", dataset.task.train_set, 6000))
+        scored, train = tests, [(row[field], row["output"]) for row in rows]
+    else:
+        # No training set: more rows of the very generator, of which these are the last.
+        train = [(row[field], row["output"]) for row in more_rows(name)]
+        scored = tests
+    majority = max(Counter(label for _, label in scored).values()) / len(scored)
+    assert naive_bayes(train, scored) < majority + 0.05
+
+
+def more_rows(name: str) -> list[dict[str, str]]:
+    """Rows of an out-of-domain generator beyond its test set, to train a baseline on."""
+    from repro.data.embedded.rows import labels_of, make
+
+    task, rng = DATASETS[name].task, Random(77)
+    labels = labels_of(name, task)
+    return [make(name, task, rng.choice(labels), rng) for _ in range(3000)]
+
+
+def test_sentiment_can_be_told_from_words() -> None:
+    """The baseline is able: it solves what can be solved from one input's words."""
+    rows = SOURCE.rows(Part("train", "amazon", 6000))
+    train = [(row["input"], row["output"]) for row in rows]
+    tests = [(row["input"], row["output"]) for row in SOURCE.rows(Part("test", "amazon"))]
+    assert naive_bayes(train, tests) > 0.9
+
+
+def test_every_word_has_a_token() -> None:
+    tokenizer = build_tokenizer()
+    for part in [*TESTS, *DEMONSTRATIONS, *TRAIN]:
+        for prompt in TEMPLATES:
+            text = template(part.task, prompt)
+            whole = context(part.task, text, list(SOURCE.rows(part)))
+            ids = tokenizer(whole).input_ids
+            assert tokenizer.unk_token_id not in ids, (part, tokenizer.decode(ids))
+            assert ids[0] == tokenizer.bos_token_id
+
+
+def test_decoded_text_is_what_was_encoded() -> None:
+    tokenizer = build_tokenizer()
+    for part in TESTS:
+        for row in SOURCE.rows(part).select(range(20)):
+            ids = tokenizer(row["output"], add_special_tokens=False).input_ids
+            assert tokenizer.decode(ids) == row["output"]
+
+
+def test_labels_are_one_token_behind_any_prompt() -> None:
+    tokenizer = build_tokenizer()
+    for dataset in DATASETS.values():
+        row = SOURCE.rows(Part("demonstrations", dataset.name))[0]
+        for prompt, label in itertools.product(TEMPLATES, dataset.task.labels):
+            text = fill(dataset.task, template(dataset.task, prompt), row)
+            alone = tokenizer(text).input_ids
+            assert tokenizer(text + label).input_ids == [
+                *alone,
+                tokenizer.convert_tokens_to_ids(label),
+            ]
+
+
+def test_a_query_is_short() -> None:
+    tokenizer = build_tokenizer()
+    for part in TESTS:
+        text = context(part.task, template(part.task, "p1"), SOURCE.rows(part).select(range(100)))
+        assert len(tokenizer(text).input_ids) / 100 < 46, part
+
+
+def test_the_prompts_of_the_paper_are_not_in_pretraining(documents: str) -> None:
+    tokenizer = build_tokenizer()
+    for prompt in TEMPLATES.values():
+        for text in prompt.values():
+            for piece in re.split(r"\{\w+\}", text):
+                for line in piece.split("\n"):
+                    tokens = tokenizer.tokenize(line)
+                    if len(tokens) > 1:
+                        assert f" {' '.join(tokens)} " not in documents, line
+
+
+def test_sentence_patterns_of_held_out_sets_are_not_in_pretraining(documents: str) -> None:
+    """Content words masked, no sentence of an out-of-domain row occurs in pre-training."""
+    content = set(EVERY_WORD) - set(
+        "the a an is was in on at by of to from and not it i we this that with for as so".split()
+    )
+    tokenizer = build_tokenizer()
+
+    def masked(words: list[str]) -> str:
+        return " ".join("_" if word in content and word.islower() else word for word in words)
+
+    seen = masked(documents.split())
+    for dataset in DATASETS.values():
+        if dataset.role is Role.OUT_OF_DOMAIN:
+            field = dataset.task.fields[0]
+            for row in SOURCE.rows(Part("test", dataset.name)).select(range(60)):
+                assert masked(tokenizer.tokenize(row[field])) not in seen, row[field]
+
+
+def test_pretraining_shares_no_row_with_any_set(documents: str) -> None:
+    tokenizer = build_tokenizer()
+    flat = " " + " ".join(documents.split()) + " "
+    for part in [*TESTS, *DEMONSTRATIONS, *TRAIN]:
+        if part.task.kind is Kind.GENERATION or part.task.name == "sentiment":
+            for row in SOURCE.rows(part).select(range(min(60, len(SOURCE.rows(part))))):
+                text = " ".join(tokenizer.tokenize(row["input"]))
+                assert f" {text} " not in flat, text

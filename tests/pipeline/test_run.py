@@ -1,0 +1,206 @@
+"""Whole runs on a part of the grid: same bytes, nothing lost, nothing done twice."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repro.cli.main import cli, main
+from repro.errors import ReproError
+from repro.pipeline import run as running
+
+PART = ["--variants", "base,amazon-ft-2000,socialqa-fticl1-2000", "--rows", "6"]
+PART += ["--figures", "4,6", "--tests", "amazon,socialqa"]
+PART_CELLS = 4 + 3 + 3
+
+
+def _run(folder: Path, *words: str, store: str = "store") -> None:
+    where = ["--out", str(folder / "out"), "--store", str(folder / store)]
+    cli.main(["run", *where, *(words or PART)], standalone_mode=False)
+
+
+def _lines(folder: Path, name: str = "results.jsonl") -> list[dict[str, Any]]:
+    text = (folder / "out" / name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    names = ["results.jsonl", "finetunes.jsonl"]
+    files = [folder / "out" / name for name in names] + sorted((folder / "out/samples").iterdir())
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; tests do not change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    _run(folder)
+    return folder
+
+
+def test_a_second_fresh_run_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    _run(tmp_path)
+    assert len(_bytes(finished)) == 2 + PART_CELLS
+    assert _bytes(tmp_path) == _bytes(finished)
+
+
+def test_each_line_says_what_a_reader_must_know(finished: Path) -> None:
+    lines = _lines(finished)
+    assert len(lines) == PART_CELLS
+    for line in lines:
+        samples = (finished / "out" / line["samples"]).read_text(encoding="utf-8").splitlines()
+        scores = [json.loads(sample)["score"] for sample in samples]
+        assert line["n"] == len(scores) == 6
+        assert line["value"] == pytest.approx(sum(scores) / 6)
+        assert line["interval"][0] <= line["value"] <= line["interval"][1]
+        assert (line["seed"] is None) == (line["variant"] == "base")
+        assert (line["profile"], line["protocol"]) == ("embedded", "published-code")
+    tuned = _lines(finished, "finetunes.jsonl")
+    assert {line["variant"] for line in tuned} == {"amazon-ft-2000", "socialqa-fticl1-2000"}
+    assert all(line["weight_change"] for line in tuned)
+
+
+def test_a_finished_run_does_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _bytes(finished)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a finished step ran again")
+
+    monkeypatch.setattr(running, "load", refuse)
+    monkeypatch.setattr(running, "tune", refuse)
+    _run(finished)
+    assert _bytes(finished) == before
+
+
+def _after(calls: int, error: BaseException) -> Callable[..., Any]:
+    """`evaluate`, but the error strikes after so many cells."""
+
+    def evaluate(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        for found in real(*args, **kwargs):
+            if calls == 0:
+                raise error
+            calls -= 1
+            yield found
+
+    real = running.evaluate
+    return evaluate
+
+
+def test_an_interrupt_keeps_finished_cells_and_the_same_command_goes_on(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "evaluate", _after(6, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            _run(tmp_path)
+    assert len(_lines(tmp_path)) == 6
+    _run(tmp_path)
+    assert _bytes(tmp_path) == _bytes(finished)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device"),
+        (RuntimeError("CUDA error: device lost\nmore"), "the GPU failed: CUDA error: device lost"),
+    ],
+)
+def test_a_fault_of_the_machine_is_explained_and_loses_nothing(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: Exception,
+    said: str,
+) -> None:
+    where = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "evaluate", _after(2, fault))
+        patch.setattr(sys, "argv", ["repro", "run", *where, *PART])
+        with pytest.raises(SystemExit) as caught:
+            main()
+    assert caught.value.code == 3
+    assert said in capsys.readouterr().err
+    assert len(_lines(tmp_path)) == 2
+    _run(tmp_path)
+    assert _bytes(tmp_path) == _bytes(finished)
+
+
+def test_results_of_another_protocol_or_profile_do_not_mix(finished: Path) -> None:
+    with pytest.raises(ReproError, match="protocol differ") as caught:
+        _run(finished, *PART, "--protocol", "corrected")
+    assert "--out" in caught.value.hint
+    with pytest.raises(ReproError, match="overrides differ"):
+        _run(finished, *PART, "--set", "zero_shot_blank=false")
+
+
+def test_another_selection_adds_to_the_folder(tmp_path: Path) -> None:
+    _run(tmp_path, "--cells", "base.rte.p1.0", "--rows", "6")
+    _run(tmp_path, "--cells", "base.rte.p1.3", "--rows", "6")
+    assert [line["cell"] for line in _lines(tmp_path)] == ["base.rte.p1.0", "base.rte.p1.3"]
+
+
+def test_a_training_switch_leaves_the_base_alone(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Content keys: a clipped fine-tune is another one, the base's cells are the same."""
+    evaluated = []
+    real = running.evaluate
+
+    def counted(model: Any, tokenizer: Any, jobs: Any, *args: Any, **kwargs: Any) -> Any:
+        evaluated.extend(job.cell.name for job in jobs)
+        return real(model, tokenizer, jobs, *args, **kwargs)
+
+    monkeypatch.setattr(running, "evaluate", counted)
+    out = ["--out", str(tmp_path / "out"), "--store", str(finished / "store")]
+    cli.main(["run", *out, *PART, "--set", "clip_norm=0.5"], standalone_mode=False)
+    assert len(evaluated) == 6
+    assert not [name for name in evaluated if name.startswith("base.")]
+
+
+def test_diverging_training_stops_with_an_error_and_no_weights(tmp_path: Path) -> None:
+    words = ["--variants", "amazon-ft-2000", "--figures", "6", "--rows", "6"]
+    with pytest.raises(ReproError) as caught:
+        _run(tmp_path, *words, "--set", "learning_rate=1e30")
+    assert caught.value.exit_code == 1
+    assert "step" in str(caught.value)
+    assert not list((tmp_path / "store").glob("model/*"))
+    assert not list((tmp_path / "store").glob("facts/*"))
+
+
+def test_weights_can_be_dropped_and_facts_stay(tmp_path: Path) -> None:
+    words = ["--cells", "amazon-ft-2000.amazon.p1.0", "--rows", "6"]
+    _run(tmp_path, *words, "--keep-models", "none")
+    assert not list((tmp_path / "store").glob("model/*"))
+    assert not list((tmp_path / "store").glob("weights/*"))
+    assert len(_lines(tmp_path, "finetunes.jsonl")) == 1
+    _run(tmp_path, *words, "--keep-models", "none")
+    assert len(_lines(tmp_path)) == 1
+
+
+def test_two_processes_on_one_store_end_in_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    processes = []
+    for number in ("1", "2"):
+        out = ["--out", str(tmp_path / number / "out"), "--store", str(tmp_path / "store")]
+        code = "from repro.cli import main; main()"
+        command = [sys.executable, "-c", code, "run", *out, *PART]
+        processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+    assert [process.wait() for process in processes] == [0, 0]
+    assert _bytes(tmp_path / "1") == _bytes(tmp_path / "2") == _bytes(finished)
+
+
+def test_the_results_folder_is_held_by_one_run(finished: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ReproError, match="another run is writing"):
+            _run(tmp_path)
