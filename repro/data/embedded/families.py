@@ -1,0 +1,330 @@
+"""The families of examples that in-domain sets and pre-training share.
+
+Every function draws from a `random.Random` and gives words parted by single blanks. For tasks
+with two inputs both are drawn so that each alone says nothing about the label: facts are drawn
+first, the second is the first or a symmetric change of it, and wordings are drawn without regard
+to the label.
+"""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from repro.data.embedded.words import (
+    ADJECTIVES,
+    BAD,
+    BAD_VERBS,
+    COLOURS,
+    DAYS,
+    DEGREES,
+    GOOD,
+    GOOD_VERBS,
+    HYPERNYMS,
+    MOODS,
+    NOUNS,
+    PEOPLE,
+    PERSON_ATTRIBUTES,
+    PLACES,
+    SOCIAL_VERBS,
+    SYNONYMS,
+    THING_VERBS,
+    THINGS,
+)
+
+Slots = dict[str, str]
+
+EVENT_TEMPLATES = (
+    "{who} {past} the {colour} {thing} in {place} on {day} .",
+    "on {day} , {who} {past} the {colour} {thing} in {place} .",
+    "in {place} , the {colour} {thing} was {part} by {who} on {day} .",
+)
+FILLER_TEMPLATES = (
+    "{who2} was there .",
+    "the {thing} was {size} .",
+    "{who2} felt {mood} .",
+    "it was {heat} .",
+)
+
+
+def event(rng: Random, nouns: Sequence[str] = THINGS) -> Slots:
+    """Somebody did something with a thing, somewhere, some day."""
+    lemma, past, part = rng.choice(THING_VERBS)
+    who, who2 = rng.sample(PEOPLE, 2)
+    return {
+        "who": who,
+        "who2": who2,
+        "lemma": lemma,
+        "past": past,
+        "part": part,
+        "thing": rng.choice(nouns),
+        "colour": rng.choice(COLOURS),
+        "place": rng.choice(PLACES),
+        "day": rng.choice(DAYS),
+        "size": rng.choice(ADJECTIVES["size"]),
+        "heat": rng.choice(ADJECTIVES["heat"]),
+        "mood": rng.choice(MOODS),
+    }
+
+
+def story(rng: Random, slots: Mapping[str, str]) -> str:
+    """An event told in one sentence, with one sentence of no weight before or after it."""
+    told = rng.choice(EVENT_TEMPLATES).format(**slots)
+    filler = rng.choice(FILLER_TEMPLATES).format(**slots)
+    return f"{told} {filler}" if rng.random() < 0.7 else f"{filler} {told}"
+
+
+SOCIAL_TEMPLATES = (
+    "{who} {past} {whom} in {place} . {other} felt {mood} .",
+    "in {place} , {who} {past} {whom} on {day} . {other} felt {mood} .",
+    "on {day} , {whom} was {part} by {who} . {other} felt {mood} .",
+)
+
+
+def social(rng: Random) -> Slots:
+    """Somebody did something to somebody, and one of them felt some way."""
+    lemma, past, part = rng.choice(SOCIAL_VERBS)
+    who, whom = rng.sample(PEOPLE, 2)
+    return {
+        "who": who,
+        "whom": whom,
+        "lemma": lemma,
+        "past": past,
+        "part": part,
+        "other": rng.choice((who, whom)),
+        "mood": rng.choice(MOODS),
+        "place": rng.choice(PLACES),
+        "day": rng.choice(DAYS),
+    }
+
+
+SOCIAL_QUESTIONS = {
+    "who": "who {past} {whom}",
+    "whom": "who did {who} {lemma}",
+    "mood": "how did {other} feel",
+    "place": "where did {who} {lemma} {whom}",
+    "day": "when did {who} {lemma} {whom}",
+}
+EVENT_QUESTIONS = {
+    "who": "who {past} the {thing}",
+    "thing": "what did {who} {lemma}",
+    "place": "where did {who} {lemma} the {thing}",
+    "day": "when did {who} {lemma} the {thing}",
+    "colour": "which colour was the {thing}",
+}
+
+
+def question(rng: Random, slots: Mapping[str, str], text: str, forms: Mapping[str, str]) -> Slots:
+    """Text, answer and question; the answer is one of the words in the text."""
+    words = text.split()
+    asked = rng.choice([slot for slot in forms if slots[slot] in words])
+    return {"input": text, "answer": slots[asked], "output": forms[asked].format(**slots)}
+
+
+OPINIONS = (
+    "the {noun} is {degree} {good}",
+    "i {verb} this {noun}",
+    "what a {good} {noun}",
+    "this {noun} is {good} and {good2}",
+    "it is a {good} {noun} and i {verb} it",
+)
+NEGATED_OPINIONS = (
+    "the {noun} is not {bad}",
+    "i do not {unverb} this {noun}",
+    "it is not a {bad} {noun}",
+)
+REMARKS = (
+    "i have it from {place}",
+    "it came on {day}",
+    "{who} has one",
+    "it is {colour}",
+    "{who} bought it in {place}",
+)
+
+
+def opinion(rng: Random, positive: bool, nouns: Sequence[str] = THINGS) -> str:
+    """A remark on a thing that praises or damns it; one in five does so by denying the contrary."""
+    adjectives, opposite = (GOOD, BAD) if positive else (BAD, GOOD)
+    verbs, unverbs = (GOOD_VERBS, BAD_VERBS) if positive else (BAD_VERBS, GOOD_VERBS)
+    good, good2 = rng.sample(adjectives, 2)
+    slots = {
+        "noun": rng.choice(nouns),
+        "good": good,
+        "good2": good2,
+        "bad": rng.choice(opposite),
+        "verb": rng.choice(verbs),
+        "unverb": rng.choice(unverbs),
+        "degree": rng.choice(DEGREES),
+        "place": rng.choice(PLACES),
+        "day": rng.choice(DAYS),
+        "who": rng.choice(PEOPLE),
+        "colour": rng.choice(COLOURS),
+    }
+    said = rng.choice(NEGATED_OPINIONS if rng.random() < 0.2 else OPINIONS).format(**slots)
+    remark = rng.choice(REMARKS).format(**slots)
+    return f"{said} . {remark} ." if rng.random() < 0.6 else f"{remark} . {said} ."
+
+
+MEETING_TEMPLATES = (
+    "{who} {past} {whom} in {place}",
+    "in {place} , {who} {past} {whom}",
+    "{whom} was {part} by {who} in {place}",
+    "in {place} , {whom} was {part} by {who}",
+)
+ROUTE_TEMPLATES = (
+    "{who} went from {place} to {goal}",
+    "from {place} , {who} went to {goal}",
+    "{who} went to {goal} from {place}",
+)
+
+
+def reword(rng: Random, text: str) -> str:
+    """The text with each word that has a synonym replaced by it half of the time."""
+    return " ".join(
+        SYNONYMS[word] if word in SYNONYMS and rng.random() < 0.5 else word for word in text.split()
+    )
+
+
+def two_wordings(
+    rng: Random, templates: Sequence[str], first: Mapping[str, str], second: Mapping[str, str]
+) -> tuple[str, str]:
+    """Two facts, each in a template of its own, drawn without regard to what they say."""
+    one, two = rng.sample(templates, 2)
+    return reword(rng, one.format(**first)), reword(rng, two.format(**second))
+
+
+def swapped(slots: Mapping[str, str], one: str, two: str) -> Slots:
+    """The fact with two roles exchanged: the same words, another meaning."""
+    return {**slots, one: slots[two], two: slots[one]}
+
+
+def other(rng: Random, value: str, values: Sequence[str]) -> str:
+    """Another value, each as likely as the next."""
+    found = rng.choice(values)
+    while found == value:
+        found = rng.choice(values)
+    return found
+
+
+def swap_pair(rng: Random, same: bool) -> tuple[str, str]:
+    """Two sentences on who did what to whom, or from where to where, with the same words."""
+    lemma, past, part = rng.choice(SOCIAL_VERBS)
+    who, whom = rng.sample(PEOPLE, 2)
+    place, goal = rng.sample(PLACES, 2)
+    slots = {
+        "who": who,
+        "whom": whom,
+        "past": past,
+        "part": part,
+        "place": place,
+        "goal": goal,
+    }
+    if rng.random() < 0.6:
+        return two_wordings(
+            rng, MEETING_TEMPLATES, slots, slots if same else swapped(slots, "who", "whom")
+        )
+    return two_wordings(
+        rng, ROUTE_TEMPLATES, slots, slots if same else swapped(slots, "place", "goal")
+    )
+
+
+PURCHASE_TEMPLATES = (
+    "{who} {past} the {colour} {thing} in {place}",
+    "in {place} , {who} {past} the {colour} {thing}",
+    "the {colour} {thing} was {part} by {who} in {place}",
+)
+
+
+def change_pair(rng: Random, same: bool) -> tuple[str, str]:
+    """Two sentences on an event; if they differ, in one word."""
+    slots = event(rng)
+    slot = rng.choice(("who", "thing", "colour", "place"))
+    values = {"who": PEOPLE, "thing": THINGS, "colour": COLOURS, "place": PLACES}[slot]
+    second = slots if same else {**slots, slot: other(rng, slots[slot], values)}
+    return two_wordings(rng, PURCHASE_TEMPLATES, slots, second)
+
+
+ENTAILMENT, NEUTRAL, CONTRADICTION = "entailment", "neutral", "contradiction"
+
+
+def choose_facts(
+    rng: Random, attributes: Mapping[str, Sequence[str]], label: str, told: int
+) -> tuple[dict[str, str], str, str]:
+    """What the premise tells, and the attribute and value that the hypothesis claims.
+
+    Attributes and values are uniform in both, whatever the label: claimed is a told attribute
+    with its value (entailment) or another (contradiction), or one that is not told (neutral).
+    """
+    names = rng.sample(list(attributes), told + 1)
+    premise = {name: rng.choice(attributes[name]) for name in names[:told]}
+    if label == NEUTRAL:
+        claimed = names[told]
+        return premise, claimed, rng.choice(attributes[claimed])
+    claimed = names[0]
+    value = premise[claimed]
+    return (
+        premise,
+        claimed,
+        (value if label == ENTAILMENT else other(rng, value, attributes[claimed])),
+    )
+
+
+THING_ATTRIBUTES: dict[str, Sequence[str]] = {
+    **ADJECTIVES,
+    "place": PLACES,
+    "owner": PEOPLE,
+}
+PREMISES = ("the {noun} {one} and {two} .", "look : the {noun} {one} and it {two} .")
+CLAIMS = ("the {noun} {one} .", "the {noun} {one} , they say .")
+
+
+def told_of_thing(name: str, value: str) -> str:
+    """A verb phrase for a thing's attribute."""
+    if name in ("place", "home"):
+        return f"is in {value}"
+    if name == "owner":
+        return f"is with {value}"
+    return f"is {value}"
+
+
+def claim_pair(rng: Random, label: str, kind: str) -> tuple[str, str]:
+    """A premise that tells two attributes of a thing, and a hypothesis that claims one.
+
+    Args:
+        label: "entailment", "neutral" or "contradiction".
+        kind: "things", "foods" or "animals". The hypothesis names the thing or what it is a kind of.
+    """
+    premise, name, value = choose_facts(rng, THING_ATTRIBUTES, label, told=2)
+    told = list(premise)
+    rng.shuffle(told)
+    noun = rng.choice(NOUNS[kind])
+    one, two = (told_of_thing(attribute, premise[attribute]) for attribute in told)
+    named = HYPERNYMS[kind] if rng.random() < 0.3 else noun
+    return (
+        rng.choice(PREMISES).format(noun=noun, one=one, two=two),
+        rng.choice(CLAIMS).format(noun=named, one=told_of_thing(name, value)),
+    )
+
+
+def person_pair(rng: Random, label: str) -> tuple[str, str]:
+    """As `claim_pair`, on a person. Pre-training only: its words are those of held-out sets."""
+    premise, name, value = choose_facts(rng, PERSON_ATTRIBUTES, label, told=2)
+    told = list(premise)
+    rng.shuffle(told)
+    who = rng.choice(PEOPLE)
+    one, two = (told_of_person(attribute, premise[attribute]) for attribute in told)
+    return (
+        f"{who} {one} and {two} .",
+        f"{who} {told_of_person(name, value)} .",
+    )
+
+
+def told_of_person(name: str, value: str) -> str:
+    """A verb phrase for a person's attribute."""
+    return {
+        "job": f"works as a {value}",
+        "home": f"lives in {value}",
+        "mood": f"feels {value}",
+        "hobby": f"plays {value}",
+        "venue": f"is at the {value}",
+        "action": f"was {value}",
+        "clothes": f"wears {value}",
+    }[name]

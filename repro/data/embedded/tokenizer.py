@@ -1,0 +1,55 @@
+"""The word-level tokenizer of the world: every word, mark and line break is one token."""
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from repro.data.embedded import words
+
+SPECIAL = ("<unk>", "<s>", "</s>")
+
+
+def vocabulary() -> list[str]:
+    """All tokens in order of their ids."""
+    found: dict[str, None] = dict.fromkeys((*SPECIAL, "\n", "\n\n", *words.PUNCTUATION))
+    for name, value in vars(words).items():
+        if name.isupper():
+            found |= dict.fromkeys(_leaves(value))
+    return list(found)
+
+
+def _leaves(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        parts = [*value.keys(), *value.values()]
+    else:
+        assert isinstance(value, tuple)
+        parts = list(value)
+    return [leaf for part in parts for leaf in _leaves(part)]
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer; with special tokens it puts BOS first, as Llama's does."""
+    vocab = {token: number for number, token in enumerate(vocabulary())}
+    inner = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Split(
+        Regex(r"\n\n|\n|#+|->|=>|[A-Za-z0-9_']+|[^\sA-Za-z0-9_']"), "removed", invert=True
+    )
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", vocab["<s>"])]
+    )
+    # Tokens are joined by blanks; none stands before closing marks or around line breaks.
+    tidy = [(f" {mark}", mark) for mark in (*".,?!:;", "\n")] + [("\n ", "\n")]
+    inner.decoder = decoders.Sequence(
+        [decoders.WordPiece(prefix="\0", cleanup=False), decoders.Fuse()]
+        + [decoders.Replace(found, instead) for found, instead in tidy]
+    )
+    inner.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        clean_up_tokenization_spaces=False,
+        model_max_length=1024,
+    )
