@@ -91,12 +91,9 @@ def hold_against(
                     cell=cell, verdict=Verdict.INCONCLUSIVE, reason="not in the reference"
                 )
             )
-        elif seeds - set(own[cell]) and None not in own[cell]:
-            lost = ", ".join(str(seed) for seed in sorted(seeds - set(own[cell])))
-            found.append(NumberVerdict(cell=cell, reason=f"seed {lost} is missing"))
         else:
             pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits)
-            found.append(_judge(pair, known, level))
+            found.append(_forged(pair, known) or _lacking(pair, seeds) or _judge(pair, level))
     return adjusted(found)
 
 
@@ -120,9 +117,9 @@ class _Pair:
         return next(iter(self.ours.values())).metric
 
 
-def _judge(pair: _Pair, known: _Owners, level: Level | None) -> NumberVerdict:
+def _basis(pair: _Pair) -> NumberVerdict:
     first = next(iter(pair.ours.values()))
-    basis = NumberVerdict(
+    return NumberVerdict(
         cell=pair.cell,
         seeds=pair.seeds,
         ours=float(np.mean([result.value for result in pair.ours.values()])),
@@ -131,6 +128,10 @@ def _judge(pair: _Pair, known: _Owners, level: Level | None) -> NumberVerdict:
         stored=len(pair.theirs),
         constant=first.constant,
     )
+
+
+def _forged(pair: _Pair, known: _Owners) -> NumberVerdict | None:
+    """What content keys give away: the same key, but another cell or another outcome."""
     for seed, result in pair.ours.items():
         stranger = known.other(result)
         stored = pair.theirs.get(seed)
@@ -140,7 +141,23 @@ def _judge(pair: _Pair, known: _Owners, level: Level | None) -> NumberVerdict:
         elif stored and stored.key == result.key and stored.samples_sha256 != result.samples_sha256:
             reason = "same content key as in the reference, other outcome: altered, or not exact"
         if reason:
-            return replace(basis, level=Level.L0, verdict=Verdict.NOT_REPRODUCED, reason=reason)
+            return replace(
+                _basis(pair), level=Level.L0, verdict=Verdict.NOT_REPRODUCED, reason=reason
+            )
+    return None
+
+
+def _lacking(pair: _Pair, seeds: set[int]) -> NumberVerdict | None:
+    """A fine-tuned cell without a seed that other cells have."""
+    lost = sorted(seeds - set(pair.ours))
+    if not lost or None in pair.ours:
+        return None
+    shown = ", ".join(str(seed) for seed in lost)
+    return replace(_basis(pair), verdict=Verdict.NOT_RUN, reason=f"seed {shown} is missing")
+
+
+def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
+    basis = _basis(pair)
     exact = all(_same_bits(result, pair.theirs.get(seed)) for seed, result in pair.ours.items())
     if exact and level in (None, Level.L0):
         same = [pair.theirs[seed].value for seed in pair.ours]
@@ -239,7 +256,7 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
         replace(
             basis,
             level=Level.L1,
-            interval=paired_bootstrap(difference, f"{pair.cell.name}/{pair.seeds}"),
+            interval=paired_bootstrap(difference),
             p=1.0 if same else p,
             equivalence_p=0.0 if same else tost_p(mean, se, df, margin),
             margin=margin,
@@ -300,7 +317,7 @@ def _single_reference(
         stored = next(iter(pair.theirs.values()))
         _, difference = _paired(pair, [(result, stored) for result in pair.ours.values()])
         se = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if basis.n > 1 else 0.0
-        interval = paired_bootstrap(difference, f"{pair.cell.name}/{pair.seeds}")
+        interval = paired_bootstrap(difference)
     else:
         sides = (pair.ours, pair.theirs)
         se = math.sqrt(sum(r.stderr**2 for side in sides for r in side.values()))

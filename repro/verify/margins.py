@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
+
+from repro.paper.tasks import METRICS
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,20 @@ class Margins:
     comparable: tuple[str, ...]
 
 
+def _by_metric(table: Mapping[str, Any]) -> dict[str, float]:
+    return {metric: float(table[metric]) for metric in METRICS.values()}
+
+
 @cache
 def margins() -> Margins:
     """The margins as registered."""
     text = files("repro.verify").joinpath("margins.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
     return Margins(
-        table["same_weights"],
-        table["retrained"],
-        table["paper"],
-        table["claims"],
+        _by_metric(table["same_weights"]),
+        _by_metric(table["retrained"]),
+        _by_metric(table["paper"]),
+        _by_metric(table["claims"]),
         table["rows"]["logit_tie"],
         table["rows"]["rouge_spread"],
         tuple(table["comparable"]["profiles"]),

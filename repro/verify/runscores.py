@@ -51,7 +51,6 @@ def run_source(run: Run) -> Source:
         scores = np.stack([outcomes.at(rows).scores for _, outcomes in own], axis=1)
         return _Block(rows, scores, {key: index for index, (key, _) in enumerate(own)})
 
-    @cache
     def weights(dataset: str) -> Floats:
         return resampling_weights(len(block(dataset).rows), f"rows/{dataset}")
 

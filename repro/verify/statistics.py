@@ -8,6 +8,7 @@ Benjamini and Hochberg 1995, Holm 1979, percentile bootstrap (Efron 1979).
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -64,10 +65,12 @@ def rng_for(name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
+@lru_cache(maxsize=4)
 def resampling_weights(n: int, name: str, draws: int = DRAWS) -> Floats:
     """How often each of n rows is drawn, per bootstrap draw: [draws, n], each line sums to n.
 
-    One matrix serves all systems scored on the same rows, which keeps them paired.
+    One matrix serves all systems scored on the same rows, which keeps them paired; do not write
+    to it.
     """
     picks = rng_for(name).integers(0, n, size=(draws, n))
     flat = picks + np.arange(draws)[:, None] * n
@@ -80,10 +83,10 @@ def percentile_interval(draws: Floats, level: float = 1 - ALPHA) -> Interval:
     return Interval(float(low), float(high))
 
 
-def paired_bootstrap(differences: Floats, name: str, draws: int = DRAWS) -> Interval:
-    """95% interval of the mean of paired differences [n], seeded by the name."""
+def paired_bootstrap(differences: Floats, draws: int = DRAWS) -> Interval:
+    """95% interval of the mean of paired differences [n]; seeded."""
     n = len(differences)
-    return percentile_interval(resampling_weights(n, name, draws) @ differences / n)
+    return percentile_interval(resampling_weights(n, "paired", draws) @ differences / n)
 
 
 def satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -120,6 +123,7 @@ def tost_p(estimate: float, se: float, df: float, margin: float) -> float:
 _GRID = (np.arange(400) + 0.5) / 400
 
 
+@lru_cache
 def _scaled_errors(df: float) -> Floats:
     """Estimated over true standard error at equally likely points."""
     if math.isinf(df):

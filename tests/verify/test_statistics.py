@@ -170,7 +170,7 @@ def test_paired_bootstrap_against_scipy_and_coverage() -> None:
     oracle = stats.bootstrap(
         (d,), np.mean, n_resamples=9999, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
-    assert s.paired_bootstrap(d, "x") == pytest.approx((oracle.low, oracle.high), abs=0.0015)
+    assert s.paired_bootstrap(d) == pytest.approx((oracle.low, oracle.high), abs=0.0015)
     weights = s.resampling_weights(120, "coverage", 1000)
     samples = rng.gamma(2, 0.05, (1000, 120)) - 0.1
     bounds = np.quantile(samples @ weights.T / 120, [0.025, 0.975], axis=1)
