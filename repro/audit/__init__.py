@@ -1,0 +1,22 @@
+"""The audit of the authors' code and data, recomputed without a model.
+
+`run` is the command; `audit` recomputes, `compare` sets the values beside the stored ones.
+"""
+
+from repro.audit.command import run
+from repro.audit.compare import Comparison, Stored, Verdict, compare, load
+from repro.audit.findings import FINDINGS, audit
+from repro.audit.measure import Finding, Measurement
+
+__all__ = [
+    "FINDINGS",
+    "Comparison",
+    "Finding",
+    "Measurement",
+    "Stored",
+    "Verdict",
+    "audit",
+    "compare",
+    "load",
+    "run",
+]

@@ -1,0 +1,85 @@
+"""What `repro audit` does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from repro.audit import show
+from repro.audit import tokenizer as tokenizers
+from repro.audit.compare import Verdict, compare, load
+from repro.audit.findings import audit, chosen
+from repro.audit.measure import Finding
+from repro.data.upstream import UpstreamData, locate
+from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+
+EXPECTED = Path(__file__).parents[2] / "expected_results" / "audit"
+"""The stored values of a checkout."""
+
+
+def run(
+    data_dir: Path | None,
+    tokenizer_dir: Path | None,
+    only: Sequence[str] | None,
+    json_path: Path | None,
+    console: Console,
+    *,
+    expected: Path = EXPECTED,
+    every: bool = False,
+) -> int:
+    """Recompute the findings, compare them with the stored values, and print the result.
+
+    Without a tokenizer (neither named nor in the environment) the findings that need one are
+    shown as NOT RUN, with the file that is missing.
+
+    Args:
+        only: ids of findings; all for None or none.
+        json_path: also write everything there.
+        expected: the folder of the stored values.
+        every: print every stored value, not only those that differ.
+
+    Returns:
+        0 if all values are equal, 1 if any differs, 3 if none differs but some could not be run.
+
+    Raises:
+        ReproError: unknown finding (2); data, stored values or a named tokenizer missing (3).
+    """
+    findings = chosen(only)
+    stored = load(expected)
+    source = UpstreamData(locate(data_dir))
+    tokenizer, lacking = None, None
+    not_run: tuple[Finding, ...] = ()
+    if any(finding.needs_tokenizer for finding in findings):
+        try:
+            tokenizer = tokenizers.load(tokenizer_dir)
+        except ReproError as error:
+            if tokenizer_dir is not None:
+                raise
+            lacking = error
+            not_run = tuple(finding for finding in findings if finding.needs_tokenizer)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task("reading", total=len(findings) - len(not_run))
+
+        def say(finding: Finding) -> None:
+            done = [f for f in findings if f not in not_run].index(finding)
+            progress.update(bar, description=finding.title, completed=done)
+
+        measurements = audit(source, tokenizer, only=[f.id for f in findings], progress=say)
+    comparisons = compare(measurements, stored, not_run=not_run)
+    console.print(show.report(findings, comparisons, every=every))
+    if lacking is not None:
+        console.print(f"NOT RUN: {lacking}; {lacking.hint}", markup=False, soft_wrap=True)
+    if json_path is not None:
+        json_path.write_text(show.to_json(findings, comparisons, measurements), encoding="utf-8")
+    verdicts = {comparison.verdict for comparison in comparisons}
+    if Verdict.DIFFERS in verdicts:
+        return EXIT_FAILED
+    return EXIT_MISSING if not_run else 0

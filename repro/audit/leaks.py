@@ -1,0 +1,187 @@
+"""What training and test sets share, and rows that occur twice (AUDIT A4, A8, A9, D3, D4)."""
+
+from collections import Counter
+from functools import lru_cache
+from itertools import pairwise
+
+from repro.audit.material import FIRST, TRAINED, Material, Row
+from repro.audit.measure import Value
+from repro.audit.overlap import contained, near_pairs, repeats
+from repro.data.leakage import implied_labels, same_text
+from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Task, datasets_of
+
+_SCOPES = (("all", None), ("first 250", FIRST))
+
+
+_normal = lru_cache(maxsize=None)(same_text)
+
+
+def inputs(task: Task, row: Row) -> tuple[str, ...]:
+    """What a row is about, for comparison: its input fields, less the answer of a question."""
+    return tuple(_normal(row[field]) for field in task.fields if field != "answer")
+
+
+def _joined(task: Task, row: Row) -> str:
+    return " ".join(inputs(task, row))
+
+
+def paws_leakage(material: Material) -> dict[str, Value]:
+    """Paws test rows whose sentences, pairs or labels the training rows give away (A4)."""
+    found: dict[str, Value] = {}
+    task = TRAIN_SETS["paws"]
+    for size in SIZES:
+        train = material.train("paws", size)
+        pairs = {frozenset(inputs(task, row)) for row in train}
+        sentences = Counter(sentence for pair in pairs for sentence in pair)
+        for scope, first in _SCOPES:
+            test = material.test("paws", first)
+            own = [frozenset(inputs(task, row)) for row in test]
+            implied = implied_labels(test, train)
+            near = near_pairs([_joined(task, r) for r in test], [_joined(task, r) for r in train])
+            values = {
+                "a sentence in training": sum(any(s in sentences for s in p) for p in own),
+                "both sentences in other pairs": sum(
+                    all(sentences[s] > (pair in pairs) for s in pair) for pair in own
+                ),
+                "identical pair": sum(pair in pairs for pair in own),
+                "near-duplicate pair": len({i for i, _ in near}),
+                "label follows": sum(label is not None for label in implied),
+                "label follows, correctly": sum(
+                    label == row["output"] for label, row in zip(implied, test, strict=True)
+                ),
+                "no sentence in training": sum(not any(s in sentences for s in p) for p in own),
+            }
+            found |= {f"{size}, {scope}: {k}": v for k, v in values.items()}
+    return found
+
+
+def other_leakage(material: Material) -> dict[str, Value]:
+    """Test rows, other than Paws, that occur in a training set of their task (A4).
+
+    An empty text is none that could be shared.
+    """
+    found: dict[str, Value] = {}
+    for train, task in TRAIN_SETS.items():
+        rows = material.train(train, max(size for name, size in TRAINED if name == train))
+        known = {inputs(task, row) for row in rows}
+        texts = [_joined(task, row) for row in rows]
+        tested = [
+            (dataset.name, row)
+            for dataset in datasets_of(task)
+            for row in material.test(dataset.name)
+            if dataset.name != "paws" and any(inputs(task, row))
+        ]
+        near = {i for i, _ in near_pairs([_joined(task, row) for _, row in tested], texts)}
+        for name in dict.fromkeys(name for name, _ in tested):
+            own = [(i, row) for i, (of, row) in enumerate(tested) if of == name]
+            found[f"{name}: identical"] = sum(inputs(task, row) in known for _, row in own)
+            found[f"{name}: near-duplicate"] = sum(i in near for i, _ in own)
+            if name in ("xsum", "xlsum"):
+                documents = [_joined(task, row) for _, row in own]
+                found[f"{name}: shared document"] = contained(documents, texts)
+    premises = {same_text(row["input_1"]) for row in material.train("mnli", SIZES[-1])}
+    for scope, first in _SCOPES:
+        found[f"mnli1, {scope}: premise in training"] = sum(
+            same_text(row["input_1"]) in premises for row in material.test("mnli1", first)
+        )
+    return found
+
+
+def demonstrations_in_test(material: Material) -> dict[str, Value]:
+    """Test rows that are demonstrations of their own set, and the shot counts showing them (A9)."""
+    found: dict[str, Value] = {}
+    for dataset in DATASETS.values():
+        task = dataset.task
+        shown = [inputs(task, row) for row in material.demonstrations(dataset.name)]
+        places: list[int] = []
+        for position, row in enumerate(material.test(dataset.name)):
+            if inputs(task, row) in shown:
+                places.append(position)
+                index = shown.index(inputs(task, row))
+                shots = ", ".join(str(n) for n in task.shots if n > index) or "none"
+                found[f"{dataset.name}, row {position}: shot counts"] = shots
+        found[f"{dataset.name}: rows"] = ", ".join(map(str, places)) or "none"
+    return found
+
+
+def demonstrations_in_train(material: Material) -> dict[str, Value]:
+    """Demonstrations (counted from 1) that are rows of their task's training sets (A9)."""
+    found: dict[str, Value] = {}
+    for train, size in TRAINED:
+        task = TRAIN_SETS[train]
+        known = {inputs(task, row) for row in material.train(train, size)}
+        shown = [inputs(task, row) for row in material.demonstrations(task.train_dataset)]
+        numbers = [i for i, own in enumerate(shown, start=1) if own in known]
+        found[f"{train} {size}: demonstrations"] = ", ".join(map(str, numbers)) or "none"
+        found[f"{train} {size}: number"] = len(numbers)
+    return found
+
+
+def nesting(material: Material) -> dict[str, Value]:
+    """Whether each smaller training set begins the next (D3)."""
+    found: dict[str, Value] = {}
+    for train, task in TRAIN_SETS.items():
+        sizes = [size for name, size in TRAINED if name == train]
+        for small, large in pairwise(sizes):
+            fields = (*task.fields, "output")
+            a, b = (
+                [tuple(row[f] for f in fields) for row in material.train(train, size)]
+                for size in (small, large)
+            )
+            within = set(b)
+            name = f"{train}, {small} in {large}"
+            found[f"{name}: rows absent"] = sum(row not in within for row in a)
+            found[f"{name}: rows elsewhere"] = sum(x != y for x, y in zip(a, b, strict=False))
+    return found
+
+
+def duplicates(material: Material) -> dict[str, Value]:
+    """Rows that repeat another row of their own file (D3)."""
+    found: dict[str, Value] = {}
+    for train, size in TRAINED:
+        task, rows = TRAIN_SETS[train], material.train(train, size)
+        whole = [tuple(same_text(row[f]) for f in (*task.fields, "output")) for row in rows]
+        found[f"{train} {size}: identical rows"] = repeats(whole)
+        labels: dict[tuple[str, ...], set[str]] = {}
+        for row in rows:
+            labels.setdefault(inputs(task, row), set()).add(row["output"])
+        if task.labels:
+            found[f"{train} {size}: inputs with two labels"] = sum(
+                len(own) > 1 for own in labels.values()
+            )
+    contexts = [same_text(row["input"]) for row in material.train("socialqa", SIZES[-1])]
+    found["socialqa 6000: repeated contexts"] = repeats(contexts)
+    return found
+
+
+def repeated_inputs(material: Material) -> dict[str, Value]:
+    """Test rows whose input an earlier row has, and pairs of rows that nearly agree (A8, D3)."""
+    found: dict[str, Value] = {}
+    for dataset in DATASETS.values():
+        for scope, first in _SCOPES:
+            rows = material.test(dataset.name, first)
+            own = [inputs(dataset.task, row) for row in rows]
+            found[f"{dataset.name}, {scope}: repeated"] = repeats(own)
+            texts = [_joined(dataset.task, row) for row in rows]
+            found[f"{dataset.name}, {scope}: near pairs"] = len(near_pairs(texts))
+    tweets = [inputs(DATASETS["tweetqa"].task, row) for row in material.test("tweetqa", FIRST)]
+    found["tweetqa, first 250: repeated tweets"] = repeats(
+        [tweet for tweet in tweets if any(tweet)]
+    )
+    return found
+
+
+def empty_inputs(material: Material) -> dict[str, Value]:
+    """Rows with an empty input field (A8, D4)."""
+
+    def empty(task: Task, rows: list[Row]) -> int:
+        return sum(any(not row[field].strip() for field in task.fields) for row in rows)
+
+    found: dict[str, Value] = {}
+    for dataset in DATASETS.values():
+        for scope, first in _SCOPES:
+            rows = material.test(dataset.name, first)
+            found[f"test/{dataset.name}, {scope}"] = empty(dataset.task, rows)
+    for train, size in TRAINED:
+        found[f"train/{train}/{size}"] = empty(TRAIN_SETS[train], material.train(train, size))
+    return found

@@ -1,0 +1,168 @@
+"""What the audit reads: rows of the authors' files, and encodings that several findings share."""
+
+from dataclasses import dataclass, replace
+
+from repro.audit.tokenizer import LineTokenizer
+from repro.data.source import Part, Source
+from repro.evaluate.encode import Encoded, Job, common_prefix
+from repro.evaluate.encode import encode as encode_prompts
+from repro.finetune.encode import encode
+from repro.finetune.recipe import recipe_from
+from repro.paper.cells import BASE, Cell
+from repro.paper.protocols import Protocol, protocol
+from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind, Task
+
+Row = dict[str, str]
+
+FIRST = 250
+"""Rows of a test file that the published code scores (AUDIT A7)."""
+
+# The snapshot that was audited lacks the two larger XSum training files.
+TRAINED = tuple(
+    (train, size) for train in TRAIN_SETS for size in SIZES if train != "xsum" or size == SIZES[0]
+)
+"""The audited training files: name and size as the paper counts it."""
+
+GENERATION = tuple(d.name for d in DATASETS.values() if d.task.kind is Kind.GENERATION)
+CLASSIFICATION = tuple(d.name for d in DATASETS.values() if d.task.kind is Kind.CLASSIFICATION)
+
+
+@dataclass(frozen=True)
+class Length:
+    """Tokens of a training sample before cutting, BOS, demonstrations and EOS included.
+
+    Attributes:
+        source: tokens that carry no label.
+        total: source and target.
+        kept: label tokens that are left after cutting.
+        after: tokens that are left after cutting.
+        fused: whether the target's first character shares a token with the prompt's end; not
+            looked at with demonstrations, which stand far from it, but for XSum.
+    """
+
+    source: int
+    total: int
+    kept: int
+    after: int
+    fused: bool
+
+    @property
+    def target(self) -> int:
+        return self.total - self.source
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of a cell, as the published code makes them of the first 250 rows.
+
+    Attributes:
+        lengths: tokens of each, BOS included.
+        context: tokens of the demonstrations, BOS included; 0 without any.
+        common: leading tokens that all prompts share.
+        openings: the first four ids of each, the different ones.
+        joints: the two ids behind the demonstrations, the different ones.
+        labels: label -> id of its scored token; empty for generation.
+    """
+
+    lengths: list[int]
+    context: int
+    common: int
+    openings: list[list[int]]
+    joints: list[list[int]]
+    labels: dict[str, int]
+
+
+class Material:
+    """Rows and a tokenizer; what was read or encoded once is kept.
+
+    Args:
+        source: where the rows come from.
+        tokenizer: Llama-2's; None where only findings that need none are asked for.
+    """
+
+    def __init__(self, source: Source, tokenizer: LineTokenizer | None = None) -> None:
+        self._source = source
+        self._tokenizer = tokenizer
+        self._rows: dict[Part, list[Row]] = {}
+        self._lengths: dict[tuple[str, int, int], list[Length]] = {}
+        self._prompts: dict[tuple[str, str, int], Prompts] = {}
+        self.published: Protocol = protocol("published-code")
+
+    @property
+    def tokenizer(self) -> LineTokenizer:
+        if self._tokenizer is None:
+            raise ValueError("this finding needs a tokenizer")
+        return self._tokenizer
+
+    def _read(self, part: Part) -> list[Row]:
+        if part not in self._rows:
+            self._rows[part] = self._source.rows(part).to_list()
+        return self._rows[part]
+
+    def train(self, name: str, size: int) -> list[Row]:
+        """All rows of a training file."""
+        return self._read(Part("train", name, size))
+
+    def test(self, dataset: str, first: int | None = None) -> list[Row]:
+        """The rows of a test file, or its first ones."""
+        return self._read(Part("test", dataset))[:first]
+
+    def demonstrations(self, dataset: str) -> list[Row]:
+        """All in-context examples of a test set."""
+        return self._read(Part("demonstrations", dataset))
+
+    def shown(self, task: Task, shots: int) -> list[Row]:
+        """The in-context examples that FTICL puts before every training sample."""
+        return self.demonstrations(task.train_dataset)[:shots]
+
+    def lengths(self, train: str, size: int, shots: int) -> list[Length]:
+        """The lengths of all samples of a training run, by the kit's own encoder."""
+        key = (train, size, shots)
+        if key not in self._lengths:
+            self._lengths[key] = _lengths(self, *key)
+        return self._lengths[key]
+
+    def prompts(self, dataset: str, prompt: str, shots: int) -> Prompts:
+        """The prompts of a cell, by the kit's own encoder."""
+        key = (dataset, prompt, shots)
+        if key not in self._prompts:
+            rows = self._source.rows(Part("test", dataset))
+            shown = self._source.rows(Part("demonstrations", dataset))
+            rows = rows.select(range(min(FIRST, len(rows))))
+            job = Job(Cell(BASE, *key), rows, shown)
+            self._prompts[key] = _prompts(encode_prompts(job, self.tokenizer, self.published))
+        return self._prompts[key]
+
+
+def _prompts(encoded: Encoded) -> Prompts:
+    context = len(encoded.contexts[-1]) if encoded.contexts else 0
+    return Prompts(
+        [len(ids) for ids in encoded.prompts],
+        context,
+        common_prefix(encoded.prompts),
+        [list(ids) for ids in dict.fromkeys(tuple(ids[:4]) for ids in encoded.prompts)],
+        [
+            list(ids)
+            for ids in dict.fromkeys(tuple(ids[context : context + 2]) for ids in encoded.prompts)
+        ],
+        encoded.labels,
+    )
+
+
+def _lengths(material: Material, train: str, size: int, shots: int) -> list[Length]:
+    task = TRAIN_SETS[train]
+    rows, shown = material.train(train, size), material.shown(task, shots)
+    recipe = recipe_from(material.published, seed=0, dtype="float32")
+    uncut = replace(recipe, max_length=0)
+    whole = encode(rows, shown, task, material.tokenizer, uncut)
+    apart = whole
+    if not shots or train == "xsum":
+        separate = replace(uncut, label_boundary="separate")
+        apart = encode(rows, shown, task, material.tokenizer, separate)
+    cut = whole
+    if max(len(sample.ids) for sample in whole) > recipe.max_length:
+        cut = encode(rows, shown, task, material.tokenizer, recipe)
+    return [
+        Length(a.masked, len(a.ids), b.labels, len(b.ids), a.ids != c.ids)
+        for a, b, c in zip(whole, cut, apart, strict=True)
+    ]

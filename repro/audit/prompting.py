@@ -1,0 +1,112 @@
+"""What the evaluation prompts are as tokens (AUDIT A3, A5, E2, E3)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
+
+from repro.audit.material import CLASSIFICATION, FIRST, GENERATION, Material
+from repro.audit.measure import Value
+from repro.audit.statistics import mean
+from repro.evaluate.encode import first_tokens as in_context
+from repro.finetune.encode import encode
+from repro.finetune.recipe import recipe_from
+from repro.paper import prompts
+from repro.paper.tasks import DATASETS, PROMPTS, TASKS, TRAIN_SETS, Kind, datasets_of
+
+
+def opening(sequences: Sequence[Sequence[int]], count: int) -> str:
+    """The first ids of all sequences, as text; each different opening once, joined by "or"."""
+    openings = dict.fromkeys(", ".join(map(str, ids[:count])) for ids in sequences)
+    return " or ".join(openings)
+
+
+def first_tokens(material: Material) -> dict[str, Value]:
+    """The ids that open the prompts of each path: how many BOS, and whether a blank (A3)."""
+    found: dict[str, Value] = {}
+    recipe = recipe_from(material.published, seed=0, dtype="float32")
+    for name, few in (("training", False), ("training with demonstrations", True)):
+        opened: list[Sequence[int]] = []
+        for train, task in TRAIN_SETS.items():
+            shown = material.shown(task, task.fticl_shots[0] if few else 0)
+            rows = material.train(train, 2000)[:FIRST]
+            opened += [s.ids for s in encode(rows, shown, task, material.tokenizer, recipe)]
+        found[name] = opening(opened, 3)
+    joints: list[Sequence[int]] = []
+    for kind, names in ((Kind.GENERATION, GENERATION), (Kind.CLASSIFICATION, CLASSIFICATION)):
+        zero: list[Sequence[int]] = []
+        few_shot: list[Sequence[int]] = []
+        for name in names:
+            zero += material.prompts(name, "p1", 0).openings
+            for shots in DATASETS[name].task.shots[1:]:
+                few_shot += material.prompts(name, "p1", shots).openings
+                joints += material.prompts(name, "p1", shots).joints
+        generation = kind is Kind.GENERATION
+        found[f"{kind}, 0-shot"] = opening(zero, 4 if generation else 3)
+        found[f"{kind}, few-shot"] = opening(few_shot, 3 if generation else 2)
+    found["query behind a blank line"] = opening(joints, 2)
+    return found
+
+
+def label_tokens(material: Material) -> dict[str, Value]:
+    """The token that is scored for each label, and the one it begins with in prompt 2 (A5)."""
+    found: dict[str, Value] = {}
+    for task in (task for task in TASKS.values() if task.labels):
+        dataset = datasets_of(task)[0].name
+        scored = material.prompts(dataset, "p1", 0).labels
+        text = prompts.fill(task, prompts.template(task, "p2"), material.test(dataset)[0])
+        other = in_context(material.tokenizer, text, task.labels)
+        for label in task.labels:
+            found[f"{task.name}, {label}: scored"] = _piece(material, scored[label])
+            found[f"{task.name}, {label}: behind prompt 2"] = _piece(material, other[label])
+    return found
+
+
+def _piece(material: Material, token: int) -> str:
+    return f"{token} {material.tokenizer.convert_ids_to_tokens(token)}"
+
+
+def label_matches(material: Material) -> dict[str, Value]:
+    """Labels of the prompts that do begin with the token scored for them (A5)."""
+    found: dict[str, Value] = {}
+    for task in (task for task in TASKS.values() if task.labels):
+        for prompt in PROMPTS:
+            text = prompts.template(task, prompt)
+            for few in (False, True):
+                shots = task.shots[-1] if few else 0
+                count = 0
+                for dataset in datasets_of(task):
+                    shown = material.demonstrations(dataset.name)[:shots]
+                    before = prompts.context(task, text, shown)
+                    scored = material.prompts(dataset.name, prompt, shots).labels
+                    for row in material.test(dataset.name, FIRST):
+                        whole = before + prompts.fill(task, text, row)
+                        first = in_context(material.tokenizer, whole, task.labels)
+                        count += sum(first[label] == scored[label] for label in task.labels)
+                found[f"{task.name}, {prompt}, {'few' if few else '0'}-shot"] = count
+    return found
+
+
+def prompt_lengths(material: Material) -> dict[str, Value]:
+    """Tokens of the prompts of every test set, prompt and shot count (E2, E3)."""
+    found: dict[str, Value] = {}
+    totals: Counter[str] = Counter()
+    longest = 0
+    for dataset in DATASETS.values():
+        for prompt, shots in product(PROMPTS, dataset.task.shots):
+            made = material.prompts(dataset.name, prompt, shots)
+            whole = sum(made.lengths)
+            shared = whole - made.common * (len(made.lengths) - 1)
+            values: dict[str, Value] = {
+                "context": made.context,
+                "common": made.common,
+                "mean": mean(made.lengths),
+                "longest": max(made.lengths),
+                "all": whole,
+                "all, shared prefix once": shared,
+            }
+            found |= {f"{dataset.name}, {prompt}, {shots} shots: {k}": values[k] for k in values}
+            for name in (dataset.name, "every set"):
+                totals[f"{name}: all"] += whole
+                totals[f"{name}: all, shared prefix once"] += shared
+            longest = max(longest, *made.lengths)
+    return {**found, **totals, "longest prompt": longest}

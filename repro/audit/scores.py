@@ -1,0 +1,152 @@
+"""What answers without a model score (AUDIT A8), in ROUGE-L F1 without a stemmer."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+
+from rouge_score.rouge_scorer import RougeScorer
+
+from repro.audit.material import FIRST, GENERATION, Material, Row
+from repro.audit.measure import Value
+from repro.audit.statistics import mean, percentile
+from repro.paper import prompts
+from repro.paper.tasks import DATASETS
+
+TEMPLATES = 10
+NAME = "NAME"
+_CAPITALISED = re.compile(r"\b[A-Z]\w*")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+@cache
+def _scorer(stemmer: bool) -> RougeScorer:
+    return RougeScorer(["rougeL"], use_stemmer=stemmer)
+
+
+def rouge(reference: str, text: str, *, stemmer: bool = False) -> float:
+    """ROUGE-L F1 of a text, 0 to 1."""
+    return float(_scorer(stemmer).score(reference, text)["rougeL"].fmeasure)
+
+
+def score(rows: Sequence[Row], texts: Sequence[str], *, stemmer: bool = False) -> float:
+    """The mean ROUGE-L F1 of one text a row against its output."""
+    return mean(
+        [rouge(r["output"], text, stemmer=stemmer) for r, text in zip(rows, texts, strict=True)]
+    )
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first ".", "!" or "?" that white space follows; line breaks end none."""
+    return _SENTENCE_END.split(text.strip())[0]
+
+
+def simple_baselines(material: Material) -> dict[str, Value]:
+    """Scores of the first sentence, and of demonstration 1's output for every row (A8)."""
+    found: dict[str, Value] = {}
+    for name in GENERATION:
+        rows = material.test(name, FIRST)
+        constant = material.demonstrations(name)[0]["output"]
+        found[f"{name}: first sentence"] = score(rows, [first_sentence(r["input"]) for r in rows])
+        found[f"{name}: demonstration 1"] = score(rows, [constant] * len(rows))
+    return found
+
+
+def token_baselines(material: Material) -> dict[str, Value]:
+    """Scores of texts of 60 tokens: the reference, the input's beginning, and a run-on (A8).
+
+    The run-on is the reference, a blank line and the prompt of demonstration 1.
+    """
+    limit = material.published.max_new_tokens
+
+    def cut(text: str) -> str:
+        tokenizer = material.tokenizer
+        return tokenizer.decode(tokenizer.ids(text)[:limit])
+
+    found: dict[str, Value] = {}
+    gains = []
+    for name in GENERATION:
+        task = DATASETS[name].task
+        rows = material.test(name, FIRST)
+        example = material.demonstrations(name)[0]
+        rest = prompts.SEPARATOR + prompts.fill(task, prompts.template(task, "p1"), example)
+        lead = [cut(row["input"]) for row in rows]
+        found[f"{name}: reference cut to 60 tokens"] = score(rows, [cut(r["output"]) for r in rows])
+        found[f"{name}: first 60 tokens"] = plain = score(rows, lead)
+        found[f"{name}: reference with a run-on"] = score(
+            rows, [cut(row["output"] + rest) for row in rows]
+        )
+        gains.append(score(rows, lead, stemmer=True) - plain)
+    found["a stemmer's least gain on the first 60 tokens"] = min(gains)
+    found["a stemmer's largest gain on the first 60 tokens"] = max(gains)
+    return found
+
+
+def reference_lengths(material: Material) -> dict[str, Value]:
+    """References that 60 tokens cannot hold, of the first 250; CNN/DailyMail's lengths (A8)."""
+    limit = material.published.max_new_tokens
+
+    def lengths(name: str, first: int | None) -> list[int]:
+        return [len(material.tokenizer.ids(row["output"])) for row in material.test(name, first)]
+
+    found: dict[str, Value] = {
+        f"{name}: longer than 60": sum(length > limit for length in lengths(name, FIRST))
+        for name in GENERATION
+    }
+    found["cnndm: mean of all"] = mean(lengths("cnndm", None))
+    found["cnndm: 95th percentile of all"] = percentile(lengths("cnndm", None), 95)
+    return found
+
+
+def without_names(row: Row) -> str:
+    """A question with the capitalised words of its context replaced by NAME."""
+    words = set(re.findall(r"\w+", row["input"]))
+    return _CAPITALISED.sub(lambda m: NAME if m.group() in words else m.group(), row["output"])
+
+
+def names_asked_about(rows: Sequence[Row]) -> frozenset[str]:
+    """The capitalised words that contexts and their questions share."""
+    return frozenset(
+        word
+        for row in rows
+        for word in _CAPITALISED.findall(row["output"])
+        if word in set(re.findall(r"\w+", row["input"]))
+    )
+
+
+def first_name(text: str, names: frozenset[str]) -> str:
+    """The first of these names in a text; "they" if there is none."""
+    return next((word for word in _CAPITALISED.findall(text) if word in names), "they")
+
+
+def socialqa_templates(material: Material) -> dict[str, Value]:
+    """How few templates the Socialqa questions are made of, in questions (A8)."""
+    train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
+    exact = Counter(without_names(row) for row in train)
+    folded = Counter(without_names(row).casefold() for row in train)
+    top = {template for template, _ in folded.most_common(TEMPLATES)}
+    return {
+        "train, the most frequent template": exact.most_common(1)[0][0],
+        "train, of the most frequent template": exact.most_common(1)[0][1],
+        "train, percent of the ten templates": 100 * sum(folded[t] for t in top) / len(train),
+        "first 250, percent of the ten templates": 100
+        * mean([without_names(row).casefold() in top for row in test]),
+    }
+
+
+def template_scores(material: Material) -> dict[str, Value]:
+    """What one template, or the best of ten, scores with the context's first name (A8)."""
+    train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
+    names = names_asked_about(train)
+    counted = Counter(without_names(row) for row in train)
+    filled = [
+        [
+            rouge(row["output"], template.replace(NAME, first_name(row["input"], names)))
+            for template, _ in counted.most_common(TEMPLATES)
+        ]
+        for row in test
+    ]
+    return {
+        "the most frequent template": mean([scores[0] for scores in filled]),
+        "the best of ten": mean([max(scores) for scores in filled]),
+    }

@@ -1,0 +1,142 @@
+"""The audit's result as a terminal table and as JSON."""
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from repro.audit.compare import FORMAT, Comparison, Verdict
+from repro.audit.measure import Finding, Measurement, Value
+
+# Words carry the verdict; the colours repeat it.
+_STYLES = {Verdict.EQUAL: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_RUN: "yellow"}
+
+
+def number(value: Value | None) -> str:
+    """A value for the table: whole numbers with commas, others with up to four decimals."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def summary(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> Table:
+    """A line a finding: its section, how many stored values, how many equal, the verdict."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("section")
+    table.add_column("finding", ratio=1)
+    table.add_column("stored", justify="right")
+    table.add_column("equal", justify="right")
+    table.add_column("verdict", no_wrap=True)
+    for finding in findings:
+        own = [c.verdict for c in comparisons if c.stored.finding == finding.id]
+        equal = own.count(Verdict.EQUAL)
+        if Verdict.NOT_RUN in own:
+            verdict = Verdict.NOT_RUN
+        else:
+            verdict = Verdict.EQUAL if equal == len(own) else Verdict.DIFFERS
+        title = Text(finding.title).append(f"  {finding.id}", style="dim")
+        shown = "-" if verdict is Verdict.NOT_RUN else str(equal)
+        table.add_row(
+            finding.section, title, str(len(own)), shown, Text(verdict, style=_STYLES[verdict])
+        )
+    return table
+
+
+def details(comparisons: Sequence[Comparison]) -> Table:
+    """A line a stored value: what, stored, recomputed, verdict."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("finding: value", ratio=1)
+    table.add_column("stored", justify="right")
+    table.add_column("recomputed", justify="right")
+    table.add_column("verdict", no_wrap=True)
+    for comparison in comparisons:
+        stored = comparison.stored
+        what = Text(f"{stored.finding}: {stored.what}")
+        if stored.audit_says is not None:
+            what.append(f"\n  AUDIT says {number(stored.audit_says)}. {stored.note}", style="dim")
+        verdict = comparison.verdict
+        table.add_row(
+            what,
+            Text(number(stored.value)),
+            Text(number(comparison.recomputed)),
+            Text(verdict, style=_STYLES[verdict]),
+        )
+    return table
+
+
+def report(
+    findings: Sequence[Finding], comparisons: Sequence[Comparison], *, every: bool = False
+) -> RenderableType:
+    """The whole result: a line a finding, then what differs or corrects AUDIT.md, then totals.
+
+    Args:
+        every: list every stored value instead of only those.
+    """
+    parts: list[RenderableType] = [summary(findings, comparisons)]
+    listed = [
+        c
+        for c in comparisons
+        if every or c.verdict is Verdict.DIFFERS or c.stored.audit_says is not None
+    ]
+    if listed:
+        parts += [Text(), details(listed)]
+    counts = [
+        f"{sum(c.verdict is verdict for c in comparisons):,} {verdict}" for verdict in Verdict
+    ]
+    parts += [Text(), Text(f"{len(comparisons):,} stored values: {', '.join(counts)}")]
+    return Group(*parts)
+
+
+def to_json(
+    findings: Sequence[Finding],
+    comparisons: Sequence[Comparison],
+    measurements: Sequence[Measurement],
+) -> str:
+    """Everything that was compared or measured, as one JSON document (format 1).
+
+    "comparisons" has the stored values with their verdicts; "measurements" every recomputed
+    value, stored or not.
+    """
+    document = {
+        "format": FORMAT,
+        "findings": [
+            {
+                "id": finding.id,
+                "section": finding.section,
+                "title": finding.title,
+                "unit": finding.unit,
+                "needs_tokenizer": finding.needs_tokenizer,
+            }
+            for finding in findings
+        ],
+        "comparisons": [
+            {
+                "finding": c.stored.finding,
+                "section": c.stored.section,
+                "what": c.stored.what,
+                "stored": c.stored.value,
+                "recomputed": c.recomputed,
+                "tolerance": c.stored.tolerance,
+                "reason": c.stored.reason,
+                "audit_says": c.stored.audit_says,
+                "note": c.stored.note,
+                "verdict": c.verdict.value,
+            }
+            for c in comparisons
+        ],
+        "measurements": [
+            {
+                "finding": m.id,
+                "section": m.section,
+                "what": m.what,
+                "value": m.value,
+                "unit": m.unit,
+            }
+            for m in measurements
+        ],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,188 @@
+"""What cutting and tokenising does to the training samples (AUDIT A2, A11, C)."""
+
+from collections.abc import Callable, Sequence
+
+from repro.audit.material import FIRST, GENERATION, TRAINED, Length, Material
+from repro.audit.measure import Value
+from repro.audit.statistics import mean, micro_batches, percentile, worst_step
+from repro.paper import prompts
+from repro.paper.tasks import DATASETS, TASKS, TRAIN_SETS
+
+SIMULATED_EPOCHS = 1_000
+FITS = (1280, 1536, 2048)
+
+_SUMMARY = TASKS["summary"]
+
+
+def truncation(lengths: Sequence[Length]) -> dict[str, int]:
+    """How many samples lose what to cutting."""
+    dead = sum(length.kept == 0 for length in lengths)
+    partly = sum(0 < length.kept < length.target for length in lengths)
+    return {
+        "longer than the maximum": sum(length.after < length.total for length in lengths),
+        "target cut partly": partly,
+        "no target token left": dead,
+        "target complete": len(lengths) - partly - dead,
+    }
+
+
+def lost(lengths: Sequence[Length]) -> float:
+    """Percent of all target tokens that are cut off."""
+    return 100 * (1 - sum(x.kept for x in lengths) / sum(x.target for x in lengths))
+
+
+def _runs() -> list[tuple[str, int, int]]:
+    return [
+        (train, size, shots)
+        for train, size in TRAINED
+        for shots in (0, *TRAIN_SETS[train].fticl_shots)
+    ]
+
+
+def _xsum(
+    material: Material, measure: Callable[[list[Length], int], dict[str, Value]]
+) -> dict[str, Value]:
+    """What is measured of each XSum run; the second argument is the number of context tokens."""
+    found: dict[str, Value] = {}
+    plain = material.lengths("xsum", 2000, 0)
+    for shots in (0, *_SUMMARY.fticl_shots):
+        lengths = material.lengths("xsum", 2000, shots)
+        context = lengths[0].source - plain[0].source
+        found |= {f"{shots} shots: {k}": v for k, v in measure(lengths, context).items()}
+    return found
+
+
+def xsum_truncation(material: Material) -> dict[str, Value]:
+    """XSum samples whose target is cut, by number of demonstrations (A2)."""
+    return _xsum(material, lambda lengths, _: dict(truncation(lengths)))
+
+
+def xsum_target_loss(material: Material) -> dict[str, Value]:
+    """Share of the XSum target tokens that are never trained on (A2)."""
+    return _xsum(material, lambda lengths, _: {"target tokens lost": lost(lengths)})
+
+
+def xsum_source_lengths(material: Material) -> dict[str, Value]:
+    """How long the documents are that keep a target, and those that lose it (A2)."""
+
+    def measure(lengths: list[Length], context: int) -> dict[str, Value]:
+        living = [x.source - context for x in lengths if x.kept]
+        dead = [x.source - context for x in lengths if not x.kept]
+        return {
+            "mean with a target": mean(living),
+            "longest with a target": max(living),
+            "mean without": mean(dead),
+            "shortest without": min(dead),
+        }
+
+    return _xsum(material, measure)
+
+
+def xsum_micro_batches(material: Material) -> dict[str, Value]:
+    """What the dead samples do to micro-batches of two and to steps of eight of them (A2)."""
+
+    def measure(lengths: list[Length], _: int) -> dict[str, Value]:
+        dead = [not x.kept for x in lengths]
+        expected = micro_batches(len(dead), sum(dead))
+        return {
+            "both dead": expected.both_dead,
+            "both dead, standard deviation": expected.both_dead_sd,
+            "exactly one dead": expected.one_dead,
+            "steps with both dead": expected.steps,
+            "living samples a step": expected.living,
+            "both dead in the worst step": worst_step(dead, epochs=SIMULATED_EPOCHS),
+        }
+
+    return _xsum(material, measure)
+
+
+def xsum_fit(material: Material) -> dict[str, Value]:
+    """Share of the XSum FTICL samples that fit into longer maxima (A2)."""
+
+    def measure(lengths: list[Length], _: int) -> dict[str, Value]:
+        return {
+            f"fit into {limit:,}": 100 * mean([x.total <= limit for x in lengths]) for limit in FITS
+        }
+
+    return _xsum(material, measure)
+
+
+def xsum_test_prompts(material: Material) -> dict[str, Value]:
+    """Test prompts of the training's shape that are as long as the training maximum (A2)."""
+    tokenizer, text = material.tokenizer, prompts.template(_SUMMARY, "p1")
+    found: dict[str, Value] = {}
+    for shots in (0, *_SUMMARY.fticl_shots):
+        before = prompts.context(_SUMMARY, text, material.shown(_SUMMARY, shots))
+        lengths = [
+            1 + len(tokenizer.ids(before + prompts.fill(_SUMMARY, text, row)))
+            for row in material.test("xsum", FIRST)
+        ]
+        limit = material.published.max_length
+        found[f"{shots} shots: prompts of the maximum or longer"] = sum(
+            length >= limit for length in lengths
+        )
+    return found
+
+
+def training_truncation(material: Material) -> dict[str, Value]:
+    """Samples of every training run that are cut (C)."""
+    found: dict[str, Value] = {}
+    for train, size, shots in _runs():
+        counts = truncation(material.lengths(train, size, shots))
+        counts.pop("target complete")
+        found |= {f"{train} {size}, {shots} shots: {k}": v for k, v in counts.items()}
+    return found
+
+
+def training_lengths(material: Material) -> dict[str, Value]:
+    """Lengths of every training run before cutting, and tokens of an epoch after it (C)."""
+    found: dict[str, Value] = {}
+    for train, size, shots in _runs():
+        lengths = material.lengths(train, size, shots)
+        context = lengths[0].source - material.lengths(train, size, 0)[0].source
+        totals = [x.total for x in lengths]
+        values = {
+            "context": context,
+            "mean": mean(totals),
+            "median": percentile(totals, 50),
+            "95th percentile": percentile(totals, 95),
+            "99th percentile": percentile(totals, 99),
+            "longest": max(totals),
+            "target mean": mean([x.target for x in lengths]),
+            "longest target": max(x.target for x in lengths),
+            "an epoch after cutting": sum(x.after for x in lengths),
+        }
+        found |= {f"{train} {size}, {shots} shots: {k}": v for k, v in values.items()}
+    return found
+
+
+def label_boundary(material: Material) -> dict[str, Value]:
+    """Targets whose first character fuses with the prompt's colon into one token (A11).
+
+    These are the samples that the switch label_boundary changes.
+    """
+    found: dict[str, Value] = {
+        f"{train} {size}, {shots} shots": sum(x.fused for x in material.lengths(train, size, shots))
+        for train, size, shots in _runs()
+        if not shots or train == "xsum"
+    }
+    pairs = zip(material.train("xsum", 2000), material.lengths("xsum", 2000, 0), strict=True)
+    opened = [row["output"][0] for row, length in pairs if length.fused]
+    found["xsum 2000: targets that open with a bracket"] = sum(x == "(" for x in opened)
+    found["xsum 2000: with a quotation mark"] = sum(x == '"' for x in opened)
+    return found
+
+
+def label_boundary_test(material: Material) -> dict[str, Value]:
+    """References of the test files that would fuse with the prompt's colon (A11)."""
+    tokenizer = material.tokenizer
+    found: dict[str, Value] = {}
+    for name in GENERATION:
+        task = DATASETS[name].task
+        cue = prompts.template(task, "p1").rpartition("\n")[2]
+        alone = tokenizer.ids("\n" + cue)
+        found[name] = sum(
+            tokenizer.ids("\n" + cue + row["output"])[: len(alone)] != alone
+            for row in material.test(name)
+        )
+    return found
