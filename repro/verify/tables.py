@@ -39,7 +39,7 @@ def _signed(value: float | None) -> str:
 
 
 def _between(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.low:+.3f} {interval.high:+.3f}"
+    return "" if interval is None else f" [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
 def _table(title: str, *columns: str, caption: str = "") -> Table:
@@ -48,7 +48,7 @@ def _table(title: str, *columns: str, caption: str = "") -> Table:
         caption_justify="left",
     )  # fmt: skip
     for name in columns:
-        table.add_column(name, no_wrap=name not in ("comparison", "why", "what", "number"))
+        table.add_column(name, no_wrap=name not in ("what", "finding"))
     return table
 
 
@@ -88,39 +88,34 @@ def _listed(items: Sequence[object]) -> str:
 
 def claims_table(verdicts: Sequence[ClaimVerdict], title: str) -> Table:
     """Each claim with its contrasts: verdict, effect, interval, the paper's effect."""
-    table = _table(title, "", "comparison", "effect", "95% interval", "paper", "verdict")
+    table = _table(title, "", "verdict", "what")
     for verdict in verdicts:
-        table.add_row(
-            verdict.claim.id,
-            Text(verdict.claim.finding, style="bold"),
-            "",
-            "",
-            "",
-            word(verdict.verdict),
-        )
+        finding = Text(verdict.claim.finding, style="bold")
+        if not verdict.paired:
+            finding.append(" (rows not paired: samples are missing)")
+        table.add_row(verdict.claim.id, word(verdict.verdict), finding)
         for item in verdict.contrasts:
-            table.add_row("", Text(_contrast_text(item), style="dim"), *_effects(item))
+            shown = Text("beyond it" if item.contrast.beyond else item.verdict.lower(), "dim")
+            table.add_row("", shown, _contrast_text(item))
     return table
 
 
 def _contrast_text(item: ContrastVerdict) -> str:
-    text = f"{item.contrast.name}: {item.reason}"
-    short = [e for e in item.by_dataset if 0 < e.right_count < e.total]
+    text = f"{item.contrast.name}: "
+    if item.mean is not None:
+        text += _signed(item.mean.effect) + _between(item.mean.interval)
+        if item.paper_effect is not None:
+            text += f", paper {_signed(item.paper_effect)}"
+        if item.ratio is not None:
+            text += f", ratio {item.ratio:.2f}"
+        text += "; "
+    text += item.reason
+    short = [e for e in item.by_dataset if e.right_count < e.total]
     if short and item.contrast.kind == "scores":
         text += " (" + ", ".join(f"{e.name} {e.right_count} of {e.total}" for e in short) + ")"
     if item.power is not None and item.verdict is Verdict.CONSISTENT:
         text += f"; power {item.power:.0%}"
-    return text + ("; beyond the claim" if item.contrast.beyond else "")
-
-
-def _effects(item: ContrastVerdict) -> tuple[str, str, str, Text]:
-    mean = item.mean
-    return (
-        _signed(mean.effect) if mean else "",
-        _between(mean.interval) if mean else "",
-        _signed(item.paper_effect),
-        Text("") if item.contrast.beyond else word(item.verdict),
-    )
+    return text
 
 
 def paper_table() -> Table:
@@ -135,7 +130,6 @@ def paper_table() -> Table:
         Verdict.NOT_REPRODUCED: "contradicted",
         Verdict.NOT_RUN: "no numbers",
     }
-    table.columns[1].no_wrap = False
     for verdict in paper_verdicts():
         counts = "; ".join(
             f"{item.mean.right_count} of {item.mean.total}"
@@ -161,26 +155,29 @@ def text_conflicts() -> Iterator[str]:
 
 def numbers_table(numbers: Sequence[NumberVerdict], title: str) -> Table:
     """Counts by level and verdict, then the cells that do not pass, or fell outside."""
-    table = _table(title, "number", "ours", "stored", "diff.", "95% interval", "power", "verdict")
+    table = _table(title, "cells", "verdict", "what")
     counts = Counter((number.level, number.verdict) for number in numbers)
     for (level, verdict), count in sorted(counts.items(), key=lambda item: str(item[0])):
-        name = f"{level} {level.meaning}" if isinstance(level, Level) else "no comparison"
-        table.add_row(f"{count} x {name}", "", "", "", "", "", word(verdict))
+        name = f"{level} {level.meaning}" if isinstance(level, Level) else "nothing to compare"
+        table.add_row(str(count), word(verdict), name)
     wrong = [n for n in numbers if not n.verdict.passes or n.outside]
     order = list(Verdict)
     for number in sorted(wrong, key=lambda n: -order.index(n.verdict))[:_SHOWN]:
-        table.add_row(
-            number.name + (f" (always {number.constant})" if number.constant else ""),
-            *(f"{x:.3f}" if x is not None else "" for x in (number.ours, number.theirs)),
-            _signed(number.difference),
-            _between(number.interval),
-            "" if number.power is None else f"{number.power:.0%}",
-            word(number.verdict),
-        )
-        table.add_row(Text(f"  {number.reason}", style="dim"))
+        table.add_row("", word(number.verdict), number_text(number))
     if len(wrong) > _SHOWN:
-        table.add_row(f"... and {len(wrong) - _SHOWN} more")
+        table.add_row("", "", f"... and {len(wrong) - _SHOWN} more")
     return table
+
+
+def number_text(number: NumberVerdict) -> str:
+    """A verdict on a number in words."""
+    text = f"{number.name}: "
+    if number.ours is not None and number.theirs is not None:
+        text += f"{number.ours:.3f}, stored {number.theirs:.3f}, {_signed(number.difference)}"
+        text += _between(number.interval) + f", n = {number.n}; "
+    if number.power is not None:
+        text += f"power {number.power:.0%}; "
+    return text + number.reason + (f"; always '{number.constant}'" if number.constant else "")
 
 
 def panel_rows(numbers: Sequence[NumberVerdict]) -> Table:

@@ -31,6 +31,7 @@ class RunVerification:
             are the paper's, or L3 was asked for.
         claims: do the paper's findings hold in this run.
         claims_count: whether they enter the exit code.
+        not_run: asked-for cells that are missing, or lack a seed.
     """
 
     run: Run
@@ -39,6 +40,7 @@ class RunVerification:
     points: tuple[NumberVerdict, ...]
     claims: tuple[ClaimVerdict, ...]
     claims_count: bool
+    not_run: tuple[Cell, ...] = ()
 
     @property
     def judged(self) -> tuple[NumberVerdict, ...]:
@@ -55,12 +57,6 @@ class RunVerification:
         return count, ALPHA * len(tested), binomial_tail(count, len(tested), ALPHA)
 
     @property
-    def not_run(self) -> tuple[Cell, ...]:
-        """Asked-for cells that are missing, or lack a seed."""
-        missing = (n.cell for n in self.judged if n.verdict is Verdict.NOT_RUN)
-        return tuple(dict.fromkeys(missing))
-
-    @property
     def unstored(self) -> int:
         """Cells of the run that the reference lacks; nothing is said about them."""
         if self.reference is None:
@@ -70,16 +66,18 @@ class RunVerification:
 
     @property
     def exit_code(self) -> int:
-        """0 all at least CONSISTENT, 1 something is not, 3 something asked for is missing."""
+        """0 all at least CONSISTENT, 1 something is not, 3 something asked for is missing.
+
+        A failure outweighs what is missing, which outweighs what is inconclusive.
+        """
         verdicts = [number.verdict for number in self.judged]
         if self.claims_count:
             verdicts += [claim.verdict for claim in self.claims]
-        if any(not v.passes and v is not Verdict.NOT_RUN for v in verdicts):
+        if Verdict.NOT_REPRODUCED in verdicts:
             return EXIT_FAILED
-        # Claims alone can be asked of a run that nothing is stored for.
-        if Verdict.NOT_RUN in verdicts or not verdicts:
+        if self.not_run or not verdicts or Verdict.NOT_RUN in verdicts:
             return EXIT_MISSING
-        return 0
+        return 0 if all(verdict.passes for verdict in verdicts) else EXIT_FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +164,8 @@ def _verify_run(
         published = {point: paper.of(point) for point in chosen}
         plotted = against_paper(run, chosen, published, source)
     ids = list(claims()) if asked is None else list(asked)
+    lacking = [number.cell for number in (*numbers, *plotted) if number.verdict is Verdict.NOT_RUN]
+    lacking += [cell for cell in wanted or () if not run.of(cell)]
     return RunVerification(
         run=run,
         reference=reference,
@@ -180,6 +180,7 @@ def _verify_run(
             paired=is_paired(run),
         ),
         claims_count=asked is not None or comparable,
+        not_run=tuple(dict.fromkeys(lacking)),
     )
 
 

@@ -182,3 +182,9 @@ def reseal(folder: Path, cell: str, seed: int | None) -> None:
 @pytest.fixture(scope="session", name="reseal")
 def reseal_fixture() -> Callable[..., None]:
     return reseal
+
+
+@pytest.fixture(scope="session", name="published")
+def published_fixture() -> Mapping[Cell, float]:
+    """The paper's value of each cell, which is the skill of made-up models by default."""
+    return SKILL

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from repro.errors import ReproError
+from repro.paper.cells import Cell
 from repro.paper.claims import claims
 from repro.paper.figures import cells
 from repro.verify.flips import Flips
@@ -220,10 +221,10 @@ def test_retrained_runs_are_l2_and_mostly_inside(make: Make, tmp_path: Path, sto
     assert all(n.stored == 5 and n.interval and n.power is not None for n in tuned)
 
 
-def test_a_worse_model_is_not_reproduced(make: Make, tmp_path: Path, stored: Path) -> None:
-    from tests.verify.conftest import SKILL
-
-    worse = SKILL | {cell: 0.5 * SKILL[cell] for cell in CELLS if cell.name == SOME}
+def test_a_worse_model_is_not_reproduced(
+    make: Make, tmp_path: Path, stored: Path, published: dict[Cell, float]
+) -> None:
+    worse = published | {cell: 0.5 * published[cell] for cell in CELLS if cell.name == SOME}
     folder = make(tmp_path / "x", CELLS, seeds=(1,), n=60, machine="B", noise="B", skill=worse)
     found = judged(folder, stored)
     assert found[SOME].verdict == Verdict.NOT_REPRODUCED
@@ -297,11 +298,9 @@ def widened(factor: float) -> Margins:
 
 
 def test_widening_a_margin_turns_no_cell_for_the_worse(
-    make: Make, tmp_path: Path, stored: Path
+    make: Make, tmp_path: Path, stored: Path, published: dict[Cell, float]
 ) -> None:
-    from tests.verify.conftest import SKILL
-
-    worse = {cell: 0.8 * SKILL[cell] for cell in SKILL}
+    worse = {cell: 0.8 * published[cell] for cell in published}
     folder = make(tmp_path / "x", CELLS, seeds=(1,), n=60, machine="B", noise="B", skill=worse)
     series = [
         judged(folder, stored, limits=widened(factor), level=level)

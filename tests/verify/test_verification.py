@@ -1,0 +1,275 @@
+"""Whole verifications: exit codes, the two separate questions, and what the terminal shows."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from repro.errors import ReproError
+from repro.metrics import best_of
+from repro.paper.cells import Cell
+from repro.paper.claims import claims
+from repro.paper.figures import Point, cells, points
+from repro.verify.commands import compare, follow, record_expected, show_expected, verify
+from repro.verify.contrasts import judge
+from repro.verify.measured import Measured
+from repro.verify.outcomes import read_samples
+from repro.verify.reference import record
+from repro.verify.results import read_results
+from repro.verify.runscores import run_source
+from repro.verify.verdicts import Level, Verdict
+from repro.verify.verification import build
+
+Make = Callable[..., Path]
+CELLS = claims()["C12"].cells()
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=80, highlight=False)
+
+
+def shown(terminal: Console) -> str:
+    assert isinstance(terminal.file, io.StringIO)
+    return terminal.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def expected(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    run = make(home / "run", CELLS, seeds=(1, 2, 3, 4, 5), n=40)
+    record([run], home / "expected" / "embedded")
+    return home / "expected"
+
+
+@pytest.fixture(scope="module")
+def again(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("again") / "run", CELLS, seeds=(1,), n=40)
+
+
+def test_the_same_bits_verify_whatever_the_papers_claims_come_to(
+    again: Path, expected: Path
+) -> None:
+    terminal = console()
+    assert verify(again, expected, console=terminal) == 0
+    text = shown(terminal)
+    assert "L0 bit-exact" in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.index("claims hold") < text.index("numbers reproduce")
+
+
+def test_a_claim_asked_for_counts_and_one_not_asked_for_does_not(
+    again: Path, expected: Path
+) -> None:
+    """C12 does not hold for skills like the paper's: FC2 equals FT on PeerRead."""
+    (verified,) = build(again, expected=expected).runs
+    assert not verified.claims_count
+    (found,) = [c for c in verified.claims if c.claim.id == "C12"]
+    assert not found.verdict.passes
+    assert verified.exit_code == 0
+    assert verify(again, expected, claims=["C12"], console=console()) == 1
+
+
+def test_missing_cells_are_exit_code_3_with_the_command_to_run(
+    make: Make, tmp_path: Path, expected: Path
+) -> None:
+    folder = make(tmp_path / "run", CELLS[:-3], seeds=(1,), n=40)
+    terminal = console()
+    assert verify(folder, expected, console=terminal) == 3
+    text = shown(terminal)
+    assert "3 cells were not run" in text
+    assert "repro run --profile embedded --protocol published-code" in text
+    assert verify(folder, expected, claims=["C1"], console=console()) == 3
+
+
+def test_nothing_stored_for_a_protocol_is_said(make: Make, tmp_path: Path, expected: Path) -> None:
+    folder = make(tmp_path / "run", CELLS, seeds=(1,), n=40, protocol="corrected")
+    terminal = console()
+    assert verify(folder, expected, console=terminal) == 3
+    assert "nothing is stored" in shown(terminal)
+
+
+def test_one_wrong_cell_fails(
+    make: Make, tmp_path: Path, expected: Path, published: dict[Cell, float]
+) -> None:
+    worse = published | {CELLS[0]: 0.3 * published[CELLS[0]]}
+    folder = make(tmp_path / "run", CELLS, seeds=(1,), n=40, machine="B", noise="B", skill=worse)
+    terminal = console()
+    assert verify(folder, expected, console=terminal) == 1
+    assert CELLS[0].name in shown(terminal)
+
+
+def test_unknown_claim_and_missing_folder(again: Path, expected: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReproError, match="unknown claim 'C99'"):
+        verify(again, expected, claims=["C99"], console=console())
+    with pytest.raises(ReproError, match="no such folder") as caught:
+        verify(again, tmp_path / "nowhere", console=console())
+    assert caught.value.exit_code == 3
+
+
+def test_protocols_side_by_side_show_whether_claims_survive(
+    make: Make, tmp_path: Path, published: dict[Cell, float]
+) -> None:
+    fixed = published | {c: 0.45 for c in CELLS if c.variant.method == "fticl"}
+    make(tmp_path / "results" / "a", CELLS, n=60)
+    make(tmp_path / "results" / "b", CELLS, n=60, protocol="corrected", skill=fixed)
+    verification = build(tmp_path / "results", expected=tmp_path)
+    rows = dict(verification.survival)
+    found = {name.split(" / ")[1]: verdict for name, verdict in rows["C12"]}
+    assert found["corrected"] == Verdict.REPRODUCED
+    assert found["published-code"] != Verdict.REPRODUCED
+
+
+def test_claims_hold_on_results_made_to_the_papers_effects(make: Make, tmp_path: Path) -> None:
+    wanted = [*claims()["C5"].cells(), *claims()["C9"].cells()]
+    folder = make(tmp_path / "run", dict.fromkeys(wanted), seeds=(1, 2, 3), n=120, jitter=0.003)
+    (verified,) = build(folder, expected=tmp_path, asked=["C5", "C9"]).runs
+    assert [claim.verdict for claim in verified.claims] == [Verdict.REPRODUCED] * 2
+    against_base = verified.claims[0].contrasts[0]
+    assert against_base.ratio == pytest.approx(1.0, abs=0.15)
+    assert against_base.seeds == (1, 2, 3)
+
+
+def test_a_claim_turned_round_is_not_reproduced(make: Make, tmp_path: Path) -> None:
+    wanted = claims()["C5"].cells()
+    turned = {c: 0.2 if c.variant.method == "base" else 0.4 for c in wanted}
+    folder = make(tmp_path / "run", wanted, n=120, skill=turned)
+    (verified,) = build(folder, expected=tmp_path, asked=["C5"]).runs
+    assert verified.claims[0].verdict == Verdict.NOT_REPRODUCED
+    assert verified.exit_code == 1
+
+
+def test_the_papers_own_model_is_held_against_the_paper(make: Make, tmp_path: Path) -> None:
+    wanted = [cell for cell in cells(["4"]) if cell.dataset == "peerread"]
+    folder = make(tmp_path / "run", wanted, n=250, seeds=(1, 2), profile="llama2-7b")
+    (verified,) = build(folder, expected=tmp_path).runs
+    ran = [n for n in verified.points if n.verdict != Verdict.NOT_RUN]
+    assert {n.level for n in ran} == {Level.L3}
+    assert all(n.verdict.passes for n in ran if n.point and n.point.shots != "best")
+    assert verified.claims_count
+    assert verified.not_run
+    assert verified.exit_code == 3
+    other = make(tmp_path / "other", wanted[:3], n=40)
+    assert not build(other, expected=tmp_path).runs[0].points
+    assert build(other, expected=tmp_path, level=Level.L3).runs[0].points
+
+
+@pytest.mark.parametrize("rule", ["smallest", "all", "split-half"])
+def test_bars_are_chosen_as_the_metrics_choose_them(make: Make, tmp_path: Path, rule: str) -> None:
+    """Against the rule's own implementation, which works on samples."""
+    (point,) = [
+        p
+        for p in points(["4"], every_shot=rule != "smallest")
+        if (p.panel, p.series) == ("b", "FC1")
+    ]
+    skill = {cell: 0.3 + 0.01 * index for index, cell in enumerate(point.cells)}
+    folder = make(tmp_path / "run", point.cells, seeds=(7,), n=41, best_of=rule, skill=skill)
+    (run,) = read_results(folder).runs
+    measured = run_source(run)(point)
+    by_shots: dict[int, list[dict[str, float]]] = {}
+    for cell in point.cells:
+        path = folder / "samples" / f"{cell.name}.seed7.jsonl"
+        found = read_samples(path, cell)
+        by_shots[cell.shots] = [
+            {"row": int(row), "score": float(score)}
+            for row, score in zip(found.rows, found.scores, strict=True)
+        ]
+    assert measured is not None
+    assert measured.values == pytest.approx([best_of(by_shots, rule).value])  # type: ignore[arg-type]
+    assert measured.draws.shape == (1, 10_000)
+
+
+def test_draws_of_two_cells_are_paired(make: Make, tmp_path: Path) -> None:
+    wanted = [Cell.parse("base.xsum.p1.1"), Cell.parse("base.xsum.p1.2")]
+    (run,) = read_results(make(tmp_path / "run", wanted, n=200)).runs
+    by_cell = {p.cells[0]: p for p in points(["1"])}
+    one, two = (run_source(run)(by_cell[cell]) for cell in wanted)
+    assert one is not None
+    assert two is not None
+    scores = [run.cells[cell, None].outcomes.scores for cell in wanted]  # type: ignore[union-attr]
+    paired = float(np.std(scores[0] - scores[1]) / np.sqrt(200))
+    assert float(np.std(one.draws - two.draws)) == pytest.approx(paired, rel=0.05)
+
+
+def test_false_alarms_and_power_of_a_contrast_by_simulation() -> None:
+    """A contrast of many pairs whose error is known, drawn again and again."""
+    contrast = claims()["C9"].contrasts[0]
+    assert contrast.left is not None
+    contrast = replace(
+        contrast, direction="greater", right=replace(contrast.left, models=("base",))
+    )
+    contrast = replace(contrast, same=("shots",))
+    wanted = dict.fromkeys(
+        p for pair in contrast.pairs() for t in (pair.left, pair.right) for p in t.points
+    )
+    noise = np.random.default_rng(0)
+    z = noise.standard_normal(2000)
+
+    def shown_share(effect: float) -> tuple[float, float]:
+        hits, power = 0, 0.0
+        for _ in range(150):
+            drawn: dict[Point, Measured] = {}
+            common = {p.variant: 0.03 * noise.standard_normal() for p in wanted}
+            for p in wanted:
+                # All pairs share one error, so that the mean has that of a single pair.
+                base = p.variant.method == "base"
+                value = 0.3 if base else 0.3 + effect + common[next(iter(common))]
+                draws = value + (0 if base else 0.03) * z
+                drawn[p] = Measured((), np.array([value]), draws[None, :], 250)
+            found = judge(
+                replace(contrast, quantifier="most"), drawn.get, {}, paper_effect=effect or None
+            )
+            hits += found.p_shown < 0.05
+            power = found.power or 0.0
+        return hits / 150, power
+
+    rate, _ = shown_share(0.0)
+    assert rate == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 150) ** 0.5)
+    rate, power = shown_share(0.06)
+    assert rate == pytest.approx(power, abs=4 * (0.25 / 150) ** 0.5)
+
+
+def test_compare_names_what_differs(make: Make, again: Path, tmp_path: Path) -> None:
+    terminal = console()
+    assert compare(again, again, console=terminal) == 0
+    assert "What differs" not in shown(terminal)
+    other = make(tmp_path / "b", CELLS[2:], seeds=(1,), n=40, machine="cpu B", noise="B")
+    terminal = console()
+    assert compare(again, other, console=terminal) in (0, 1)
+    text = shown(terminal)
+    assert "numerics.device" in text
+    assert "2 cells are in" in text
+
+
+def test_recorded_references_are_shown(again: Path, tmp_path: Path) -> None:
+    terminal = console()
+    assert record_expected([again], tmp_path / "new", terminal) == 0
+    first = shown(terminal)
+    terminal = console()
+    show_expected(tmp_path / "new", terminal)
+    assert shown(terminal) == first
+    assert f"{len(CELLS)}" in first
+
+
+def test_following_from_the_figures_is_printed() -> None:
+    terminal = console()
+    follow(terminal)
+    text = shown(terminal)
+    assert text.count("does not follow") == 3
+    assert "0.932" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_verifying_needs_neither_torch_nor_datasets() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'datasets'): sys.modules[name] = None\n"
+        "import repro.verify.commands"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
