@@ -47,9 +47,8 @@ def build_embedded(out: Path, smoke: bool) -> None:
 
     console = Console(highlight=False)
 
-    def show(step: int, line: dict[str, float]) -> None:
-        told = ", ".join(f"{name} {value:.4g}" for name, value in line.items() if name != "step")
-        console.print(f"step {step}: {told}")
+    def show(line: dict[str, float], model: object) -> None:
+        console.print(", ".join(f"{name} {value:.5g}" for name, value in line.items()))
 
     build(out, progress=show, smoke=smoke)
     console.print(f"model, tokenizer and recipe.json in {out}", soft_wrap=True)

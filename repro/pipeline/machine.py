@@ -23,6 +23,7 @@ def prepare(threads: int, *, device: str) -> None:
     """
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # beside other work, threads that spin are slow
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     if threads:
