@@ -215,11 +215,11 @@ def test_false_alarms_and_power_of_a_contrast_by_simulation() -> None:
         hits, power = 0, 0.0
         for _ in range(150):
             drawn: dict[Point, Measured] = {}
-            common = {p.variant: 0.03 * noise.standard_normal() for p in wanted}
+            error = 0.03 * noise.standard_normal()
             for p in wanted:
                 # All pairs share one error, so that the mean has that of a single pair.
                 base = p.variant.method == "base"
-                value = 0.3 if base else 0.3 + effect + common[next(iter(common))]
+                value = 0.3 if base else 0.3 + effect + error
                 draws = value + (0 if base else 0.03) * z
                 drawn[p] = Measured((), np.array([value]), draws[None, :], 250)
             found = judge(
