@@ -15,6 +15,7 @@ from repro.cli.data import data
 from repro.cli.models import doctor, models
 from repro.cli.paper import profiles, protocols
 from repro.cli.run import plan, run
+from repro.cli.verify import audit, claims, compare, expected, verify
 from repro.errors import EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 
 
@@ -30,7 +31,10 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, doctor, protocols, profiles, data, models):
+for command in (
+    *(run, plan, doctor, verify, compare, claims, expected, audit),
+    *(protocols, profiles, data, models),
+):
     cli.add_command(command)
 
 

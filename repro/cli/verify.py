@@ -1,0 +1,114 @@
+"""`repro verify`, `repro compare`, `repro expected` and `repro audit`: from results to answers."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from repro.pipeline.select import split_names
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def _end(code: int) -> None:
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+@click.command()
+@click.argument("results", type=_FOLDER)
+@click.option(
+    "--expected",
+    type=_FOLDER,
+    help="A reference folder, or one with several. [default: expected_results]",
+)
+@click.option(
+    "--level",
+    type=click.Choice(["L0", "L1", "L2", "L3"]),
+    help="Compare at this level of evidence only.",
+)
+@click.option("--claims", metavar="C9,C12", help="Only these claims and the cells they rest on.")
+def verify(
+    results: Path, expected: Path | None, level: str | None, claims: str | None
+) -> None:  # fmt: skip
+    """Verdicts on a results folder: do its numbers reproduce, and do the paper's claims hold.
+
+    L0: bit for bit. L1: same weights, against stored predictions. L2: retrained, against stored
+    seeds. L3: against the paper's published numbers. Exit code 0, 1 or 3.
+    """
+    from repro.verify.commands import verify as command
+
+    _end(command(results, expected, level, split_names(claims) or None))
+
+
+@click.command()
+@click.argument("a", type=_FOLDER)
+@click.argument("b", type=_FOLDER)
+def compare(a: Path, b: Path) -> None:
+    """Hold results B against results A: another machine, version or protocol."""
+    from repro.verify.commands import compare as command
+
+    _end(command(a, b))
+
+
+@click.command()
+def claims() -> None:
+    """Print whether each of the paper's findings follows from its own published figures."""
+    from repro.verify.commands import follow
+
+    _end(follow())
+
+
+@click.group()
+def expected() -> None:
+    """Reference folders: what results are held against."""
+
+
+@expected.command()
+@click.argument("results", type=_FOLDER, nargs=-1, required=True)
+@click.option("--out", type=_FOLDER, required=True, help="The new reference folder.")
+def record(results: tuple[Path, ...], out: Path) -> None:
+    """Make a reference folder from one or more results folders."""
+    from repro.verify.commands import record_expected
+
+    _end(record_expected(results, out))
+
+
+@expected.command()
+@click.argument("folder", type=_FOLDER)
+def show(folder: Path) -> None:
+    """Print what a reference folder holds."""
+    from repro.verify.commands import show_expected
+
+    _end(show_expected(folder))
+
+
+@click.command()
+@click.option("--data-dir", type=_FOLDER, help="A copy of the authors' data.")
+@click.option(
+    "--tokenizer",
+    type=_FOLDER,
+    envvar="REPRO_LLAMA2_TOKENIZER",
+    help="A folder with the Llama-2 tokenizer.json.",
+)
+@click.option("--only", metavar="IDS", help="Only these findings, such as A2,A4.")
+@click.option("--all", "every", is_flag=True, help="Print every value, not only differing ones.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all values to this file.",
+)
+def audit(
+    data_dir: Path | None,
+    tokenizer: Path | None,
+    only: str | None,
+    every: bool,
+    json_path: Path | None,
+) -> None:  # fmt: skip
+    """Recompute what is wrong with the published code and data, without any model."""
+    from repro.audit import run
+
+    console = Console(highlight=False)
+    names = split_names(only) or None
+    _end(run(data_dir, tokenizer, names, json_path, console, every=every))
