@@ -93,7 +93,12 @@ def hold_against(
             )
         else:
             pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits)
-            found.append(_forged(pair, known) or _lacking(pair, seeds) or _judge(pair, level))
+            found.append(
+                _forged(pair, known)
+                or _lacking(pair, seeds)
+                or _other_data(pair)
+                or _judge(pair, level)
+            )
     return adjusted(found)
 
 
@@ -156,9 +161,30 @@ def _lacking(pair: _Pair, seeds: set[int]) -> NumberVerdict | None:
     return replace(_basis(pair), verdict=Verdict.NOT_RUN, reason=f"seed {shown} is missing")
 
 
+def _other_data(pair: _Pair) -> NumberVerdict | None:
+    """The same rows by number, but not by content: results of other data are not compared."""
+    runs = (pair.our_run, pair.their_run)
+    if runs[0].protocol != runs[1].protocol or runs[0].overrides != runs[1].overrides:
+        return None  # other prompts are then what is compared
+    ours = [r.outcomes for r in pair.ours.values() if r.outcomes]
+    theirs = [r.outcomes for r in pair.theirs.values() if r.outcomes]
+    if not ours or not theirs or len(ours[0].rows) != len(theirs[0].rows):
+        return None
+    if {item.inputs for item in ours} == {item.inputs for item in theirs}:
+        return None
+    return replace(
+        _basis(pair),
+        verdict=Verdict.INCONCLUSIVE,
+        reason="prompts or golds differ from the reference's: another data version",
+    )
+
+
 def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
     basis = _basis(pair)
-    exact = all(_same_bits(result, pair.theirs.get(seed)) for seed, result in pair.ours.items())
+    exact = all(
+        _same_bits(result, pair.theirs.get(seed)) and _same_training(pair, seed) is not False
+        for seed, result in pair.ours.items()
+    )
     if exact and level in (None, Level.L0):
         same = [pair.theirs[seed].value for seed in pair.ours]
         return replace(
@@ -166,14 +192,14 @@ def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
             theirs=float(np.mean(same)),
             level=Level.L0,
             verdict=Verdict.REPRODUCED,
-            reason="outputs and logits equal to the last bit",
+            reason="losses, logits and outputs equal to the last bit",
         )
     if level is Level.L0:
         return replace(
             basis,
             level=Level.L0,
             verdict=Verdict.NOT_REPRODUCED,
-            reason="samples missing, or outputs or logits differ in some bit",
+            reason="samples missing, or losses, logits or outputs differ in some bit",
         )
     pairs = [(result, pair.theirs.get(seed)) for seed, result in pair.ours.items()]
     complete = all(
@@ -207,13 +233,18 @@ def _same_weights(pair: _Pair, seed: int | None) -> bool:
         return False
     if ours.model_key == theirs.model_key:
         return True
+    return _same_training(pair, seed) is True
+
+
+def _same_training(pair: _Pair, seed: int | None) -> bool | None:
+    """Whether every loss and the weight change are equal; None where they are not known."""
     if seed is None:
-        return False
+        return None
     a = pair.our_run.tuned.get((pair.cell.variant, seed))
     b = pair.their_run.tuned.get((pair.cell.variant, seed))
-    return bool(
-        a and b and a.losses and a.losses == b.losses and a.weight_change == b.weight_change
-    )
+    if a is None or b is None or not a.losses or not b.losses:
+        return None
+    return a.losses == b.losses and a.weight_change == b.weight_change
 
 
 def _paired(

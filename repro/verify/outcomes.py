@@ -26,12 +26,14 @@ class Outcomes:
         scores: 0 or 1, or ROUGE-L F1, float64 [n].
         outputs: the predicted label, or a digest of the generated text (8 hex digits).
         gaps: best logit minus the next, float64 [n]; None for generation.
+        inputs: digest over all rows, prompts and golds: equal for the same data and encoding.
     """
 
     rows: NDArray[np.int64]
     scores: Floats
     outputs: tuple[str, ...]
     gaps: Floats | None
+    inputs: str
 
     def at(self, rows: NDArray[np.int64]) -> "Outcomes":
         """The outcomes of some of its rows, given in ascending order."""
@@ -43,6 +45,7 @@ class Outcomes:
             self.scores[index],
             tuple(self.outputs[i] for i in index),
             None if self.gaps is None else self.gaps[index],
+            self.inputs,
         )
 
 
@@ -52,7 +55,7 @@ def sha256(path: Path) -> str:
 
 
 def text_digest(text: str) -> str:
-    """What stands for a generated text when outputs are compared."""
+    """What stands for a text when texts are compared."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
@@ -85,7 +88,7 @@ def read_samples(path: Path, cell: Cell) -> Outcomes:
         ReproError: a line is malformed, or a row stands there twice (1), with file and line.
     """
     classification = cell.task.kind is Kind.CLASSIFICATION
-    rows: dict[int, tuple[float, str, float]] = {}
+    rows: dict[int, tuple[float, str, float, str]] = {}
     for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
             sample = json.loads(text)
@@ -99,25 +102,24 @@ def read_samples(path: Path, cell: Cell) -> Outcomes:
         if not isinstance(score, int | float) or not 0 <= score <= 1:
             _bad(path, number, f"field 'score' is {score!r}, not between 0 and 1")
         if classification:
-            rows[row] = (score, sample["prediction"], _gap(sample, path, number))
+            gap = _gap(sample, path, number)
+            output = str(sample["prediction"])
         else:
-            generated = sample.get("text")
-            if not isinstance(generated, str):
+            gap, output = 0.0, sample.get("text")
+            if not isinstance(output, str):
                 _bad(path, number, "field 'text' is missing")
-            rows[row] = (score, text_digest(generated), 0.0)
+            output = text_digest(output)
+        source = f"{row} {sample.get('prompt_sha256')} {sample.get('gold')}\n"
+        rows[row] = (float(score), output, gap, source)
     if not rows:
         _bad(path, 1, "the file is empty")
-    return outcomes(rows, classification)
-
-
-def outcomes(rows: dict[int, tuple[float, str, float]], classification: bool) -> Outcomes:
-    """Outcomes from row -> (score, output, gap)."""
     order = sorted(rows)
     return Outcomes(
         np.array(order, dtype=np.int64),
         np.array([rows[row][0] for row in order], dtype=np.float64),
         tuple(rows[row][1] for row in order),
         np.array([rows[row][2] for row in order]) if classification else None,
+        text_digest("".join(rows[row][3] for row in order)),
     )
 
 

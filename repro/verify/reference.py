@@ -145,6 +145,7 @@ def _outcome_line(result: CellResult) -> dict[str, Any]:
     line: dict[str, Any] = {
         "cell": result.cell.name,
         "seed": result.seed,
+        "inputs": found.inputs,
         "rows": [int(row) for row in found.rows],
     }
     if found.gaps is None:
@@ -160,7 +161,7 @@ def _outcome_line(result: CellResult) -> dict[str, Any]:
 
 def _outcomes(where: str, cell: Cell, line: Mapping[str, Any]) -> Outcomes:
     try:
-        rows = np.array(line["rows"], dtype=np.int64)
+        rows, inputs = np.array(line["rows"], dtype=np.int64), str(line["inputs"])
         scores = np.array([float(score) for score in line["scores"]])
         if cell.task.kind is Kind.CLASSIFICATION:
             outputs = tuple(cell.task.labels[int(label)] for label in line["outputs"])
@@ -174,7 +175,7 @@ def _outcomes(where: str, cell: Cell, line: Mapping[str, Any]) -> Outcomes:
         _fail(where, "rows must ascend, and go with as many scores, outputs and gaps")
     if not (np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()):
         _fail(where, "field 'scores' is not between 0 and 1")
-    return Outcomes(rows, scores, outputs, gaps)
+    return Outcomes(rows, scores, outputs, gaps, inputs)
 
 
 def load_reference(folder: Path) -> Reference:

@@ -160,7 +160,8 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         ReproError: a line is no JSON object, or holds NaN or Infinity (1).
     """
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # As bytes, since texts may hold characters that end a line for str but not in a file.
+    for number, text in enumerate(path.read_bytes().splitlines(), 1):
         where = f"{path}, line {number}"
         try:
             value = json.loads(text, parse_constant=_no_constant)
@@ -267,11 +268,13 @@ def _read_record(path: Path, warnings: list[str]) -> dict[str, Any]:
         warnings.append(f"{path} is missing: machine and versions of these results are unknown")
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_bytes())
     except ValueError as error:
         _bad(str(path), f"not JSON: {error}")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         _bad(str(path), f"field 'format' must be {FORMAT}")
+    if not isinstance(record.get("identity"), dict):
+        _bad(str(path), "field 'identity' is missing")
     return record
 
 
@@ -294,7 +297,7 @@ def _check_model(
 
 def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
     record = _read_record(folder / RUN, warnings)
-    identity = record.get("identity") or {}
+    identity = record.get("identity", {})
     tuned = _read_tuned(folder / FINETUNES)
     groups: dict[tuple[str, str, str], dict[Key, CellResult]] = {}
     without_samples: list[str] = []
@@ -332,6 +335,9 @@ def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
                 f"{folder}: {len(cells)} cells are of {run.name}, unlike {RUN}; kept apart"
             )
         warnings += _uneven_rows(run)
+        kinds = {json.dumps(t.raw.get("machine"), sort_keys=True) for t in tuned.values()}
+        if len(kinds) > 1:
+            warnings.append(f"{folder}: fine-tunes of {len(kinds)} kinds of machines: {kinds}")
         runs.append(run)
     return runs
 

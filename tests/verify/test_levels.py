@@ -117,6 +117,16 @@ def test_equal_bits_are_l0(same: Path, stored: Path) -> None:
     assert {(n.level, n.verdict) for n in found.values()} == {(Level.L0, Verdict.REPRODUCED)}
 
 
+def test_equal_outputs_with_another_loss_trace_are_not_l0(
+    same: Path, stored: Path, edit: Edit
+) -> None:
+    edit(same / "finetunes.jsonl", lambda lines: lines[0]["losses"].append(0.1))
+    first = json.loads((same / "finetunes.jsonl").read_text().splitlines()[0])["variant"]
+    found = judged(same, stored)
+    assert {n.level for n in found.values() if n.cell.variant.name == first} == {Level.L1}
+    assert {n.level for n in found.values() if n.cell.variant.name != first} == {Level.L0}
+
+
 def test_l0_asked_for_refuses_other_bits(make: Make, tmp_path: Path, stored: Path) -> None:
     folder = make(tmp_path / "x", CELLS, seeds=(1,), n=60, machine="cpu B", noise="B")
     verdicts = {n.verdict for n in judged(folder, stored, level=Level.L0).values()}
@@ -238,6 +248,24 @@ def test_without_samples_the_level_falls_and_says_so(same: Path, stored: Path) -
     assert {n.level for n in found.values()} == {Level.L2}
     assert all("samples are missing" in n.reason for n in found.values())
     assert not any(n.verdict == Verdict.NOT_REPRODUCED for n in found.values())
+
+
+def test_another_data_version_is_named_and_not_compared(
+    same: Path, stored: Path, edit: Edit, reseal: Edit
+) -> None:
+    path = same / "samples" / f"{SOME}.seed1.jsonl"
+    edit(path, lambda lines: lines[5].update(prompt_sha256="1" * 64))
+    reseal(same, SOME, 1)
+
+    def other_key(lines: list[dict]) -> None:
+        for line in lines:
+            if line["cell"] == SOME:
+                line["key"] = "0" * 64
+
+    edit(same / "results.jsonl", other_key)
+    number = judged(same, stored)[SOME]
+    assert number.verdict == Verdict.INCONCLUSIVE
+    assert "another data version" in number.reason
 
 
 def test_one_stored_run_is_never_green(make: Make, tmp_path: Path) -> None:

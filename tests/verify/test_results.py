@@ -104,6 +104,7 @@ def test_bad_samples_are_refused_even_when_hashes_were_made_to_agree(
     [
         (field(0, prediction="negative"), "largest logit"),
         (field(0, score=0), "unlike prediction"),
+        (lambda lines: lines[0].pop("prediction"), "lacks the prediction"),
         (field(0, logits={"positive": float("nan"), "negative": 0.0}), "logits"),
     ],
 )
@@ -200,6 +201,31 @@ def test_no_results_and_several_runs(folder: Path, tmp_path: Path, make: Make) -
     assert caught.value.exit_code == 3
     make(tmp_path / "other", CELLS[:2], protocol="corrected")
     assert {run.protocol for run in read_results(tmp_path).runs} == {"published-code", "corrected"}
+
+
+def test_fine_tunes_of_several_machines_are_named(folder: Path, edit: Edit) -> None:
+    edit(folder / "finetunes.jsonl", field(0, machine={"device": "cpu B"}))
+    (warning,) = read_results(folder).warnings
+    assert "2 kinds of machines" in warning
+
+
+def test_texts_may_hold_any_character(folder: Path, edit: Edit, reseal: Edit) -> None:
+    """U+2028 and U+0085 end lines for str.splitlines, but not lines of a file."""
+    path = sample_path(folder)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["text"] = "a\u2028b\u0085c"
+    path.write_text("".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
+    from hashlib import sha256
+
+    new = sha256(path.read_bytes()).hexdigest()
+
+    def follow(table: list[dict]) -> None:
+        for line in table:
+            if line["samples"].endswith(path.name):
+                line["samples_sha256"] = new
+
+    edit(folder / "results.jsonl", follow)
+    assert read_results(folder).runs[0].cells
 
 
 def test_final_loss_is_the_mean_of_the_last_tenth(folder: Path, edit: Edit) -> None:
