@@ -20,6 +20,8 @@ HINT = (
 # tokenizers of 32,000 entries.
 _PROBE = {"▁###": 835, "▁negative": 8178, "<s>": 1, "</s>": 2, "▁": 29871, "<0x0A>": 13}
 
+_SPECIAL = ("<s>", "</s>", "<unk>")
+
 
 class LineTokenizer:
     """The part of a transformers tokenizer that the kit's encoders use, with a memory for lines.
@@ -64,7 +66,10 @@ class LineTokenizer:
         return {"input_ids": [head + self.ids(text) for text in texts]}
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of a text without special tokens."""
+        """Token ids of a text; special tokens only where it spells them out."""
+        if any(token in text for token in _SPECIAL):
+            # The tokenizer takes what follows one for the beginning of a text.
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
         context, blank, query = text.rpartition("\n\n")
         if not blank:
             return self._lines(text)
