@@ -70,8 +70,8 @@ class LineTokenizer:
         if any(token in text for token in _SPECIAL):
             # The tokenizer takes what follows one for the beginning of a text.
             return self._tokenizer.encode(text, add_special_tokens=False).ids
-        context, blank, query = text.rpartition("\n\n")
-        if not blank:
+        context, _, query = text.rpartition("\n\n")
+        if not context:
             return self._lines(text)
         if context not in self._contexts:
             self._contexts[context] = self._lines(context)
