@@ -291,6 +291,10 @@ def _decide(
     if run < expected:
         count += f"; {run} of {expected} were run"
         p_shown = 1.0
+    if 2 * run < expected:
+        # A few comparisons speak for none of the others, but one counterexample refutes "all".
+        agrees = False
+        p_against = p_against if contrast.quantifier == "all" else 1.0
     return ContrastVerdict(
         contrast=contrast,
         verdict=verdict_of(agrees, p_shown, p_against),

@@ -94,6 +94,8 @@ def claims_table(verdicts: Sequence[ClaimVerdict], title: str) -> Table:
         if not verdict.paired:
             finding.append(" (rows not paired: samples are missing)")
         table.add_row(verdict.claim.id, word(verdict.verdict), finding)
+        if verdict.verdict is Verdict.NOT_RUN:
+            continue  # the reason would only be repeated for each comparison
         for item in verdict.contrasts:
             shown = Text("beyond it" if item.contrast.beyond else item.verdict.lower(), "dim")
             table.add_row("", shown, _contrast_text(item))
@@ -225,7 +227,7 @@ def parts(verification: Verification) -> Iterator[RenderableType]:
         yield claims_table(
             verified.claims, "\nDo the paper's claims hold in this run? (Holm-corrected)"
         )
-        if verified.reference is not None:
+        if verified.numbers:
             yield numbers_table(
                 verified.numbers, "\nDo the kit's numbers reproduce? (against the reference)"
             )

@@ -136,6 +136,20 @@ def test_claims_hold_on_results_made_to_the_papers_effects(make: Make, tmp_path:
     assert against_base.seeds == (1, 2, 3)
 
 
+def test_a_claim_run_in_part_is_not_reproduced_and_for_less_than_half_not_even_consistent(
+    make: Make, tmp_path: Path
+) -> None:
+    wanted = claims()["C5"].cells()
+    found = []
+    for name, datasets in (("most", {"cnndm", "tweetqa", "sciqa"}), ("few", {"sciqa"})):
+        some = [cell for cell in wanted if cell.dataset in datasets]
+        folder = make(tmp_path / name, some, n=120, jitter=0.003)
+        (verified,) = build(folder, expected=tmp_path, asked=["C5"]).runs
+        found.append(verified.claims[0].verdict)
+        assert verified.exit_code == 3
+    assert found == [Verdict.CONSISTENT, Verdict.INCONCLUSIVE]
+
+
 def test_a_claim_turned_round_is_not_reproduced(make: Make, tmp_path: Path) -> None:
     wanted = claims()["C5"].cells()
     turned = {c: 0.2 if c.variant.method == "base" else 0.4 for c in wanted}
