@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState  # type: ignore[import-untyped]
+
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Recipe, finetune, save
 from repro.models.load import load, quiet
@@ -42,6 +44,7 @@ class Request:
 
 def tune(request: Request, *, progress: object = None) -> None:
     """Fine-tune and save. With several processes each works on its own GPU, the first saves."""
+    PartialState(cpu=request.device == "cpu")  # joins the processes before anything asks for it
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = f"cuda:{rank}" if request.device == "cuda" else request.device
     model, tokenizer = load(

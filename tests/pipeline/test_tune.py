@@ -1,0 +1,55 @@
+"""Fine-tuning in several processes gives what one process gives."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from repro.data.embedded import EmbeddedData
+from repro.data.source import Part
+from repro.errors import ReproError
+from repro.finetune import recipe_from
+from repro.models.spec import EMBEDDED
+from repro.paper.protocols import protocol
+from repro.pipeline.tune import Request, launch, tune
+
+
+def _request(folder: Path, **changes: object) -> Request:
+    folder.mkdir()
+    factors = {"learning_rate_factor": 25.0, "length_factor": 1.0}
+    recipe = recipe_from(protocol("published-code"), seed=1, dtype="float32", **factors)
+    rows = EmbeddedData().rows(Part("train", "amazon", 2000)).select(range(20)).to_list()
+    return Request(
+        base=str(EMBEDDED),
+        folder=str(folder),
+        task="sentiment",
+        rows=rows,
+        demonstrations=[],
+        recipe=asdict(recipe) | changes,
+        device="cpu",
+        rotary="float32",
+        token_budget=4096,
+    )
+
+
+def test_two_processes_end_in_the_same_weights(tmp_path: Path) -> None:
+    one, two = _request(tmp_path / "one"), _request(tmp_path / "two")
+    tune(one)
+    launch(two, 2)
+    assert json.loads((tmp_path / "two/facts.json").read_text())["machine"]["processes"] == 2
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
+    base = load_file(EMBEDDED / "model.safetensors")
+    for name, own in weights[0].items():
+        # Sums are split otherwise, and AdamW scales a near-zero gradient up to a whole step: a
+        # hundredth of the learning rate of 5e-4. A lost micro-batch would be a hundred times that.
+        assert weights[1][name] == pytest.approx(own, abs=5e-6)
+    moved = max(abs(weights[0][name][: len(old)] - old).max() for name, old in base.items())
+    assert moved > 1e-4
+
+
+def test_an_error_of_a_process_is_told(tmp_path: Path) -> None:
+    request = _request(tmp_path / "bad", max_length=1)
+    with pytest.raises(ReproError, match="no training sample has a label left"):
+        launch(request, 2)
