@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
+from transformers.utils import logging
 
 FACTS = "facts.json"
 
@@ -61,7 +62,13 @@ def save(model: Any, tokenizer: Any, facts: Facts, folder: Path) -> None:
     """
     if not PartialState().is_main_process:
         return
-    model.save_pretrained(folder)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # its bar would fill a piped log
+    try:
+        model.save_pretrained(folder)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
     tokenizer.save_pretrained(folder)
     text = json.dumps(asdict(facts), indent=1, allow_nan=False) + "\n"
     (folder / FACTS).write_text(text, encoding="utf-8")

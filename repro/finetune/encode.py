@@ -83,8 +83,8 @@ def encode(
                 raise ReproError(
                     f"training row {rows[i].get('row', i)} does not fit into {limit} tokens even "
                     "without its input text",
-                    hint="raise the switch max_length (0 for no cut), or the profile's scale of "
-                    "length",
+                    hint="raise the profile's scale of length, or cut nothing: "
+                    "repro run --set max_length=0",
                 )
             samples[i] = sample
     return samples

@@ -63,8 +63,8 @@ def finetune(
         The facts of the fine-tune; everything but `timing` is the same whenever it is repeated.
 
     Raises:
-        ReproError: no rows, no label left, a step that cannot be divided among the processes, or
-            training that diverged: the model is then of no use.
+        ReproError: no rows, no label left, a step that cannot be divided among the processes, no
+            memory for a single sample, or training that diverged: the model is then of no use.
     """
     start = time.monotonic()
     state = PartialState()
@@ -80,7 +80,7 @@ def finetune(
     if not any(sample.labels for sample in samples):
         raise ReproError(
             f"no training sample has a label left within {recipe.max_length} tokens",
-            hint="raise the switch max_length, or set truncation_side to source",
+            hint="cut the input instead of the target: repro run --set truncation_side=source",
         )
     order = schedule.shuffled(len(samples), recipe.epochs, recipe.seed) if order is None else order
     schedule.check_order(order, len(samples), recipe.epochs)
@@ -188,7 +188,7 @@ class _Trainer:
                 if self.budget <= longest:
                     raise ReproError(
                         f"not enough memory to train on one sample of {longest} tokens",
-                        hint="use a device with more memory, or lower the switch max_length",
+                        hint="use a device with more memory, or shorter samples: repro run --set max_length=VALUE",
                         exit_code=EXIT_MISSING,
                     ) from error
                 self.budget = max(longest, min(self.budget, _padded(weighted)) // 2)
@@ -201,7 +201,8 @@ def diverged(step: int, steps: int, loss: float, norm: float, rate: float) -> Re
     return ReproError(
         f"training diverged at step {step} of {steps}: loss {loss:g}, gradient norm {norm:g}, "
         f"learning rate {rate:g}",
-        hint=f"try a tenth of the learning rate: repro run --switch learning_rate={rate / 10:g}",
+        hint="try a tenth of the protocol's learning rate (repro protocols shows it): "
+        "repro run --set learning_rate=VALUE",
         exit_code=EXIT_FAILED,
     )
 

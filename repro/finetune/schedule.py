@@ -32,7 +32,7 @@ def shuffled(samples: int, epochs: int, seed: int) -> list[list[int]]:
 
 
 def check_order(order: Sequence[Sequence[int]], samples: int, epochs: int) -> None:
-    """Raise ReproError unless `order` holds `epochs` non-empty lists of positions of samples."""
+    """Raise ReproError unless `order` holds `epochs` equally long lists of positions of samples."""
     if len(order) != epochs:
         raise ReproError(f"the order has {len(order)} lists for {epochs} epochs")
     for epoch, positions in enumerate(order, 1):
@@ -40,6 +40,8 @@ def check_order(order: Sequence[Sequence[int]], samples: int, epochs: int) -> No
         if wrong or not positions:
             what = f"position {wrong[0]} of {samples} samples" if wrong else "no position"
             raise ReproError(f"the order of epoch {epoch} has {what}")
+    if len({len(positions) for positions in order}) > 1:
+        raise ReproError("the orders of all epochs must have the same length")
 
 
 def steps(order: Sequence[Sequence[int]], micro_batch: int, accumulation: int) -> list[Step]:
