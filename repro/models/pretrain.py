@@ -5,11 +5,9 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.resources import files
-from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -18,7 +16,14 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from repro.data.embedded.documents import document
+from repro.data.embedded.documents import (
+    EOS,
+    OUTPUT_WEIGHT,
+    Options,
+    Token,
+    document,
+    packed,
+)
 from repro.data.embedded.tokenizer import build_tokenizer, vocabulary
 from repro.models.incontext import table
 
@@ -26,7 +31,8 @@ Mix = dict[str, float]
 Progress = Callable[[dict[str, float], LlamaForCausalLM], None]
 """Gets each line of the log (step, tokens, output_loss) and the model as it is."""
 
-# Lists and repeats come first: copying and looking back for a label are learnt from them.
+# First phase. Lists and repeats come first: copying, and looking back for a label, are learnt
+# from them.
 EARLY: Mix = {
     "repeats": 3.0,
     "selection": 2.0,
@@ -36,19 +42,154 @@ EARLY: Mix = {
     "summary": 0.5,
     "lookup": 0.5,
 }
-LATE: Mix = {
-    "repeats": 0.15,
-    "selection": 0.3,
-    "category": 0.8,
+BROAD: Mix = {
+    "repeats": 0.3,
+    "selection": 0.7,
+    "category": 1.0,
     "equality": 0.8,
     "sentiment": 1.5,
-    "paraphrase": 4.0,
-    "nli": 4.0,
-    "summary": 1.0,
-    "question": 1.2,
-    "rewrite": 0.7,
-    "lookup": 1.2,
+    "paraphrase": 2.5,
+    "nli": 2.5,
+    "summary": 1.5,
+    "question": 1.5,
+    "rewrite": 0.8,
+    "lookup": 1.0,
 }
+# Second phase. Single examples, whose labels always mean the same, teach what a task is about: in
+# longer documents every word has occurred before, which hides whether two sentences share it.
+SINGLE: Mix = {
+    "sentiment": 1.0,
+    "paraphrase": 3.0,
+    "nli": 3.0,
+    "equality": 1.5,
+    "lookup": 1.5,
+    "summary": 0.5,
+    "question": 1.0,
+    "rewrite": 1.0,
+}
+# Few-shot documents, most of whose labels are given out anew.
+MANY: Mix = {
+    "repeats": 0.2,
+    "selection": 0.5,
+    "category": 1.5,
+    "equality": 1.0,
+    "sentiment": 2.5,
+    "paraphrase": 3.0,
+    "nli": 3.0,
+    "summary": 1.0,
+    "question": 1.0,
+    "rewrite": 0.3,
+    "lookup": 0.4,
+}
+
+
+# Third phase: more of what was not learnt yet, in single examples and in context.
+HARD_SINGLE: Mix = {
+    "nli": 4.0,
+    "paraphrase": 3.0,
+    "equality": 2.0,
+    "sentiment": 0.3,
+    "lookup": 0.3,
+}
+HARD_MANY: Mix = {
+    "selection": 0.3,
+    "category": 4.0,
+    "equality": 1.5,
+    "sentiment": 4.0,
+    "paraphrase": 1.5,
+    "nli": 1.5,
+    "summary": 0.8,
+    "question": 0.8,
+}
+# Fourth phase: what a label of a pair is made of, as words to copy: what is the same in both, what
+# differs, what is told instead.
+STEPS_SINGLE: Mix = {
+    "twice": 2.0,
+    "differs": 3.0,
+    "check": 3.0,
+    "nli": 3.0,
+    "paraphrase": 3.0,
+    "equality": 2.0,
+    "sentiment": 0.2,
+}
+STEPS_MANY: Mix = {
+    "selection": 0.3,
+    "twice": 0.3,
+    "differs": 0.7,
+    "check": 0.7,
+    "category": 1.5,
+    "equality": 1.0,
+    "sentiment": 1.5,
+    "paraphrase": 2.0,
+    "nli": 2.0,
+    "summary": 1.0,
+    "question": 1.0,
+    "rewrite": 0.3,
+    "lookup": 0.3,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Size of steps and rates of a phase; each phase has optimisers of its own.
+
+    Attributes:
+        steps: optimiser steps; tokens: about so many a step.
+        learning_rate: peak for embeddings and norms (AdamW); muon_rate: for all other matrices.
+        warmup: steps up to the peak; horizon: step at which the rates would be down to 2 %, after
+            falling linearly over `decay` steps.
+    """
+
+    steps: int
+    tokens: int
+    learning_rate: float
+    muon_rate: float
+    warmup: int
+    horizon: int
+    decay: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broad:
+    """A phase on rows packed with few-shot documents, from easy kinds to all.
+
+    Attributes:
+        length: tokens a row; early_length: in the first `early_steps` steps. In twice as many the
+            easy mix turns into the broad one.
+        meaning: share of documents whose label words keep a fixed meaning, at the start and at
+            the horizon.
+    """
+
+    pace: Pace
+    length: int
+    early_length: int
+    early_steps: int
+    meaning: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """A phase on one document a row: in each step either single examples or few-shot documents.
+
+    Attributes:
+        single, many: kinds of documents in either.
+        single_length, many_length: tokens a row.
+        singles: share of steps with single examples, at first and after `ramp` steps.
+        meaning: share of few-shot documents whose label words keep a fixed meaning.
+        terse: share of few-shot documents without cue words.
+        swaps: pairs with exchanged roles for every pair with a changed word, in paraphrases.
+    """
+
+    pace: Pace
+    single: Mix
+    many: Mix
+    single_length: int
+    many_length: int
+    singles: tuple[float, float]
+    ramp: int
+    meaning: float
+    terse: float
+    swaps: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,72 +198,157 @@ class Pretraining:
 
     Attributes:
         layers, width, inner, heads: shape of the Llama; input and output embeddings are one.
-        length: tokens a row; rows: rows a step; steps: optimiser steps.
-        early_steps: first steps, on rows of only `early_length` tokens.
-        ramp: steps in which the early mix, label meaning and formats turn into the late ones.
-        learning_rate: peak for embeddings and norms (AdamW); muon_rate: for all other matrices.
-        warmup: steps up to the peak; decay: last steps, in which the rates fall linearly.
-        meaning: share of documents whose label words keep a fixed meaning, first and last.
-        threads: parts of a step, a CPU thread each; the last bits depend on their number.
+        phases: what is trained on, in this order.
+        seed: of the weights and of each phase's documents.
+        threads: CPU threads; the last bits of sums depend on their number.
     """
 
     layers: int = 4
     width: int = 128
     inner: int = 344
     heads: int = 4
-    length: int = 288
-    rows: int = 8
-    steps: int = 6000
-    early_steps: int = 400
-    early_length: int = 96
-    ramp: int = 1500
-    learning_rate: float = 3e-3
-    muon_rate: float = 0.015
-    warmup: int = 100
-    decay: int = 1800
+    phases: tuple[Broad | Mixed, ...]
     weight_decay: float = 0.05
     beta2: float = 0.98
     clip_norm: float = 1.0
-    meaning: tuple[float, float] = (0.7, 0.4)
     seed: int = 1
-    threads: int = 2
+    threads: int = 1
 
 
-RECIPE = Pretraining()
+RECIPE = Pretraining(
+    phases=(
+        Broad(
+            pace=Pace(
+                steps=1600,
+                tokens=4096,
+                learning_rate=3e-3,
+                muon_rate=0.02,
+                warmup=100,
+                horizon=3000,
+                decay=2100,
+            ),
+            length=256,
+            early_length=96,
+            early_steps=250,
+            meaning=(0.6, 0.35),
+        ),
+        Mixed(
+            pace=Pace(
+                steps=800,
+                tokens=2304,
+                learning_rate=2e-3,
+                muon_rate=0.01,
+                warmup=50,
+                horizon=3200,
+                decay=1000,
+            ),
+            single=SINGLE,
+            many=MANY,
+            single_length=48,
+            many_length=288,
+            singles=(0.7, 0.25),
+            ramp=1500,
+            meaning=0.3,
+            terse=0.2,
+        ),
+        Mixed(
+            pace=Pace(
+                steps=6000,
+                tokens=2304,
+                learning_rate=2e-3,
+                muon_rate=0.012,
+                warmup=50,
+                horizon=10000,
+                decay=1000,
+            ),
+            single=HARD_SINGLE,
+            many=HARD_MANY,
+            single_length=40,
+            many_length=288,
+            singles=(0.6, 0.2),
+            ramp=2000,
+            meaning=0.1,
+            terse=0.4,
+        ),
+        Mixed(
+            pace=Pace(
+                steps=6000,
+                tokens=2304,
+                learning_rate=2e-3,
+                muon_rate=0.012,
+                warmup=50,
+                horizon=10000,
+                decay=1000,
+            ),
+            single=STEPS_SINGLE,
+            many=STEPS_MANY,
+            single_length=40,
+            many_length=288,
+            singles=(0.75, 0.4),
+            ramp=2000,
+            meaning=0.25,
+            terse=0.4,
+            swaps=0,
+        ),
+    )
+)
 
 
-def packed(
-    rng: Random, mix: Mix, length: int, meaning: float, terse: float = 0.2
-) -> tuple[list[str], list[float]]:
-    """Documents one after another until the length; the last one is cut."""
-    texts: list[str] = []
-    weights: list[float] = []
-    while len(texts) < length:
-        found = document(rng, mix, length - len(texts), meaning, terse)
-        texts += [token.text for token in found]
-        weights += [token.weight for token in found]
-    return texts, weights
+def _hurried(phase: Broad | Mixed) -> Broad | Mixed:
+    pace = replace(phase.pace, steps=12, tokens=600, warmup=4, horizon=12, decay=6)
+    if isinstance(phase, Broad):
+        return replace(phase, pace=pace, early_steps=8)
+    return replace(phase, pace=pace)
 
 
-def batches(recipe: Pretraining) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Token ids (rows, length) int64 and the weight of predicting each (rows, length) float32."""
-    ids = {token: number for number, token in enumerate(vocabulary())}
-    rng = Random(recipe.seed)
-    first, last = recipe.meaning
-    for step in count():
-        if step >= recipe.steps:
-            return
-        # Shorter rows at first, as many more of them: about the same tokens a step.
-        length = recipe.early_length if step < recipe.early_steps else recipe.length
-        rows = recipe.rows * recipe.length // length
-        share = min(1.0, step / recipe.ramp)
-        mix = {name: (1 - share) * EARLY.get(name, 0.0) + share * LATE[name] for name in LATE}
-        meaning, terse = first + (last - first) * share, 0.7 - 0.5 * share
-        made = [packed(rng, mix, length, meaning, terse) for _ in range(rows)]
-        yield (
-            torch.tensor([[ids[text] for text in texts] for texts, _ in made]),
-            torch.tensor([weights for _, weights in made]),
-        )
+SMOKE = replace(
+    RECIPE, layers=2, width=64, phases=tuple(_hurried(phase) for phase in RECIPE.phases)
+)
+"""The same code in a few seconds."""
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Token ids (rows, length) int64 and the weight of predicting each (rows, length) float32."""
+
+
+def broad_batches(phase: Broad, rng: Random) -> Iterator[Batch]:
+    """The batches of a broad phase."""
+    start, end = phase.meaning
+    for step in range(phase.pace.steps):
+        length = phase.early_length if step < phase.early_steps else phase.length
+        share = min(1.0, step / (2 * phase.early_steps))
+        mix = {kind: (1 - share) * EARLY.get(kind, 0.0) + share * BROAD[kind] for kind in BROAD}
+        meaning = start + (end - start) * (step / phase.pace.horizon)
+        options = Options(meaning=meaning, terse=0.0, swaps=2, examples=(6, 14))
+        yield batch([packed(rng, mix, length, options) for _ in range(phase.pace.tokens // length)])
+
+
+def mixed_batches(phase: Mixed, rng: Random) -> Iterator[Batch]:
+    """The batches of a mixed phase."""
+    start, end = phase.singles
+    single = Options(meaning=1.0, terse=0.5, swaps=phase.swaps, examples=(1, 1))
+    many = Options(meaning=phase.meaning, terse=phase.terse, swaps=phase.swaps)
+    for step in range(phase.pace.steps):
+        if rng.random() < start + (end - start) * min(1.0, step / phase.ramp):
+            mix, length, options = phase.single, phase.single_length, single
+        else:
+            mix, length, options = phase.many, phase.many_length, many
+        rows = phase.pace.tokens // length
+        yield batch([document(rng, mix, length, options) for _ in range(rows)])
+
+
+@cache
+def _ids() -> dict[str, int]:
+    return {token: number for number, token in enumerate(vocabulary())}
+
+
+def batch(documents: list[list[Token]]) -> Batch:
+    """Rows as tensors; shorter ones are filled up with tokens of weight 0."""
+    ids, longest = _ids(), max(map(len, documents))
+    filled = [row + [Token(EOS, 0.0)] * (longest - len(row)) for row in documents]
+    return (
+        torch.tensor([[ids[token.text] for token in row] for row in filled]),
+        torch.tensor([[token.weight for token in row] for row in filled]),
+    )
 
 
 def new_model(recipe: Pretraining) -> LlamaForCausalLM:
@@ -145,40 +371,11 @@ def new_model(recipe: Pretraining) -> LlamaForCausalLM:
     )
 
 
-def twin(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """A model with the very same weights in memory, and gradients of its own."""
-    copy = deepcopy(model)
-    for parameter, other in zip(model.parameters(), copy.parameters(), strict=True):
-        other.data = parameter.data
-    return copy
-
-
-def backward(
-    model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tensor, total: torch.Tensor
-) -> tuple[float, float]:
-    """Adds a part's share of the gradient; returns the summed loss of output tokens, their number.
-
-    Args:
-        model: gets the gradient of the loss summed over these rows, divided by `total`.
-        ids: (rows, length) int64.
-        weights: (rows, length) float32, of predicting each token.
-        total: the sum of the weights of the whole step.
-    """
-    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
-    )
-    flat = weights[:, 1:].flatten()
-    ((losses * flat).sum() / total).backward()
-    outputs = flat == 1.0
-    return float(losses.detach()[outputs].sum()), float(outputs.sum())
-
-
-def rate(recipe: Pretraining, step: int) -> float:
-    """Share of the peak learning rate at a step: warm-up, plateau, linear decay."""
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    return min(1.0, 0.02 + (recipe.steps - step) / recipe.decay)
+def rate(pace: Pace, step: int) -> float:
+    """Share of the peak learning rate at a step of a phase: warm-up, plateau, linear decay."""
+    if step < pace.warmup:
+        return (step + 1) / pace.warmup
+    return min(1.0, 0.02 + (pace.horizon - step) / pace.decay)
 
 
 class Muon:
@@ -214,78 +411,74 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def train(
-    recipe: Pretraining,
-    *,
-    progress: Progress | None = None,
-    every: int = 50,
+    recipe: Pretraining, *, progress: Progress | None = None, every: int = 50
 ) -> tuple[LlamaForCausalLM, list[dict[str, float]]]:
     """Trains from scratch; returns the model and the log, one line every `every` steps.
 
-    A logged loss is the mean since the line before, over tokens as weighted.
+    A logged loss is the mean since the line before, over the tokens of outputs.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False
     model = new_model(recipe)
-    copies = [model, *(twin(model) for _ in range(recipe.threads - 1))]
-    pool = ThreadPoolExecutor(recipe.threads, initializer=torch.set_num_threads, initargs=(1,))
-    hidden = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
-    inner = {id(p) for p in hidden}
-    optimisers = (
-        Muon(hidden, recipe.muon_rate, recipe.weight_decay),
-        torch.optim.AdamW(
-            [p for p in model.parameters() if id(p) not in inner],
-            lr=recipe.learning_rate,
-            betas=(0.9, recipe.beta2),
-            weight_decay=0.0,
-            fused=True,
-        ),
-    )
     log: list[dict[str, float]] = []
-    total = weight_sum = tokens = 0.0
-    for step, (ids, weights) in enumerate(batches(recipe)):
-        share = rate(recipe, step)
-        optimisers[0].rate = recipe.muon_rate * share
-        optimisers[1].param_groups[0]["lr"] = recipe.learning_rate * share
-        flat = weights[:, 1:].sum()
-        parts = [
-            (copy, ids[i :: recipe.threads], weights[i :: recipe.threads], flat)
-            for i, copy in enumerate(copies)
-        ]
-        # Sums in the order of the parts: the same bits every time.
-        for output_loss, outputs in pool.map(lambda part: backward(*part), parts):
-            total += output_loss
-            weight_sum += outputs
-        for copy in copies[1:]:
-            for parameter, other in zip(model.parameters(), copy.parameters(), strict=True):
-                assert parameter.grad is not None
-                assert other.grad is not None
-                parameter.grad += other.grad
-                other.grad = None
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-        for optimiser in optimisers:
-            optimiser.step()
-        model.zero_grad(set_to_none=True)
-        tokens += ids.numel()
-        if (step + 1) % every == 0 or step + 1 == recipe.steps:
-            line = {"step": step + 1, "tokens": tokens, "output_loss": total / weight_sum}
-            log.append(line)
-            total = weight_sum = 0.0
-            if progress:
-                progress(line, model)
+    for phase in recipe.phases:
+        run_phase(model, phase, recipe, log, progress, every)
     return model, log
 
 
+def run_phase(
+    model: LlamaForCausalLM,
+    phase: Broad | Mixed,
+    recipe: Pretraining,
+    log: list[dict[str, float]],
+    progress: Progress | None,
+    every: int,
+) -> None:
+    """Trains the model through one phase and writes on in the log."""
+    rng, pace = Random(recipe.seed), phase.pace
+    batches = broad_batches(phase, rng) if isinstance(phase, Broad) else mixed_batches(phase, rng)
+    muon, adam = _optimisers(model, recipe)
+    before, tokens = (log[-1]["step"], log[-1]["tokens"]) if log else (0, 0)
+    total = outputs = 0.0
+    for step, (ids, weights) in enumerate(batches, start=1):
+        share = rate(pace, step - 1)
+        muon.rate = pace.muon_rate * share
+        adam.param_groups[0]["lr"] = pace.learning_rate * share
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+        )
+        flat = weights[:, 1:].flatten()
+        ((losses * flat).sum() / flat.sum()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        muon.step()
+        adam.step()
+        model.zero_grad(set_to_none=True)
+        is_output = flat == OUTPUT_WEIGHT
+        total += float(losses.detach()[is_output].sum())
+        outputs += float(is_output.sum())
+        tokens += ids.numel()
+        if step % every == 0 or step == pace.steps:
+            loss = round(total / outputs, 4)
+            line = {"step": before + step, "tokens": tokens, "output_loss": loss}
+            log.append(line)
+            total = outputs = 0.0
+            if progress:
+                progress(line, model)
+
+
+def _optimisers(model: LlamaForCausalLM, recipe: Pretraining) -> tuple[Muon, torch.optim.Optimizer]:
+    inner = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
+    known = {id(parameter) for parameter in inner}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return (
+        Muon(inner, 0.0, recipe.weight_decay),
+        torch.optim.AdamW(rest, betas=(0.9, recipe.beta2), weight_decay=0.0, fused=True),
+    )
+
+
 GENERATOR = ("words", "families", "rows", "documents", "tokenizer")
-SMOKE = {
-    "steps": 30,
-    "early_steps": 20,
-    "rows": 2,
-    "warmup": 5,
-    "threads": 1,
-    "layers": 2,
-    "width": 64,
-}
 
 
 def generator_sha256() -> str:
@@ -311,9 +504,9 @@ def build(
     Returns:
         What `recipe.json` holds: recipe, versions, hashes, log, and the in-context table.
     """
-    recipe = replace(RECIPE, **SMOKE) if smoke else RECIPE
+    recipe = SMOKE if smoke else RECIPE
     started = time.monotonic()
-    model, log = train(recipe, progress=progress, every=5 if smoke else 100)
+    model, log = train(recipe, progress=progress, every=5 if smoke else 50)
     seconds = time.monotonic() - started
     return save(out, model, recipe, log, seconds, rows=4 if smoke else 250)
 

@@ -21,6 +21,11 @@ SOURCE = EmbeddedData()
 TESTS = [Part("test", name) for name in DATASETS]
 DEMONSTRATIONS = [Part("demonstrations", name) for name in DATASETS]
 TRAIN = [Part("train", name, SIZES[-1]) for name in TRAIN_SETS]
+FUNCTION_WORDS = set(
+    re.findall(
+        r"\w+", "the a an is was in on at by of to from and not it i we this that with for as so"
+    )
+)
 PAIRS = [dataset for dataset in DATASETS.values() if "input_1" in dataset.task.fields]
 
 
@@ -127,16 +132,14 @@ def naive_bayes(train: list[tuple[str, str]], test: list[tuple[str, str]]) -> fl
 @pytest.mark.parametrize("field", ["input_1", "input_2"])
 @pytest.mark.parametrize("name", [dataset.name for dataset in PAIRS])
 def test_one_input_alone_does_not_tell_the_label(name: str, field: str) -> None:
-    """Within 5 points of the majority, out-of-domain sets too (trained on half of the test rows)."""
+    """Within 5 points of the majority; out-of-domain baselines train on more of the generator."""
     dataset = DATASETS[name]
-    tests = [(row[field], row["output"]) for row in SOURCE.rows(Part("test", name))]
+    scored = [(row[field], row["output"]) for row in SOURCE.rows(Part("test", name))]
     if dataset.role is Role.IN_DOMAIN:
-        rows = SOURCE.rows(Part("train", dataset.task.train_set, 6000))
-        scored, train = tests, [(row[field], row["output"]) for row in rows]
+        rows = list(SOURCE.rows(Part("train", dataset.task.train_set, 6000)))
     else:
-        # No training set: more rows of the very generator, of which these are the last.
-        train = [(row[field], row["output"]) for row in more_rows(name)]
-        scored = tests
+        rows = more_rows(name)
+    train = [(row[field], row["output"]) for row in rows]
     majority = max(Counter(label for _, label in scored).values()) / len(scored)
     assert naive_bayes(train, scored) < majority + 0.05
 
@@ -210,9 +213,7 @@ def test_the_prompts_of_the_paper_are_not_in_pretraining(documents: str) -> None
 
 def test_sentence_patterns_of_held_out_sets_are_not_in_pretraining(documents: str) -> None:
     """Content words masked, no sentence of an out-of-domain row occurs in pre-training."""
-    content = set(EVERY_WORD) - set(
-        ["the", "a", "an", "is", "was", "in", "on", "at", "by", "of", "to", "from", "and", "not", "it", "i", "we", "this", "that", "with", "for", "as", "so"]
-    )
+    content = set(EVERY_WORD) - FUNCTION_WORDS
     tokenizer = build_tokenizer()
 
     def masked(words: list[str]) -> str:

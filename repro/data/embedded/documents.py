@@ -63,15 +63,33 @@ _LEADS = ("", "", "###", "##", "#", "-", "*", "@")
 _TAILS = (":", ":", "=", "->", "|", "=>", "")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What documents are like.
+
+    Attributes:
+        meaning: probability that label words have a fixed meaning; at 1 always the same words.
+        terse: probability of a format without cue words.
+        swaps: pairs with exchanged roles for every pair with a changed word, in paraphrases.
+        examples: how many at least and at most, with the end token behind them; (0, 0) fills
+            the length.
+    """
+
+    meaning: float
+    terse: float = 0.2
+    swaps: int = 1
+    examples: tuple[int, int] = (0, 0)
+
+
 def draw_format(rng: Random, fields: int, terse: float) -> Format:
     """A format for a document; with probability `terse` one mark and no cue words.
 
     The paper's cue words never come with its marks.
     """
-    if rng.random() < terse:
+    if terse and rng.random() < terse:
         mark = rng.choice(("->", "=", ":", "|", "=>"))
-        between = rng.choice((";", "/", NEWLINE))
-        return Format(((),) * fields + ((mark,),), False, between if fields > 1 else "", BLANK)
+        between = rng.choice((";", "/", NEWLINE)) if fields > 1 else ""
+        return Format(((),) * fields + ((mark,),), False, between, BLANK)
     lead, tail = rng.choice(_LEADS), rng.choice(_TAILS)
     plain = lead == "###" or tail == ":"
     cues: list[tuple[str, ...]] = []
@@ -101,15 +119,17 @@ def _fresh(task: str, inputs: Mapping[str, str]) -> bool:
 
 
 def _label_words(rng: Random, kind: str, count: int, meaning: float) -> Sequence[str]:
-    """Label words: with a fixed meaning, or given out for this document alone."""
+    """Label words: always the same, or with a fixed meaning, or given out for this document."""
+    if meaning == 1.0:
+        return w.MEANING_LABELS[kind][0]
     if rng.random() < meaning:
         return rng.choice(w.MEANING_LABELS[kind])
     return rng.sample(w.ARBITRARY_LABELS, count)
 
 
-def sentiment(rng: Random, meaning: float) -> Maker:
+def sentiment(rng: Random, options: Options) -> Maker:
     """Opinions and label words."""
-    labels = _label_words(rng, "sentiment", 2, meaning)
+    labels = _label_words(rng, "sentiment", 2, options.meaning)
     nouns = rng.choice((*w.NOUNS.values(), w.VENUES, w.JOBS))
 
     def make(rng: Random) -> Example:
@@ -122,10 +142,10 @@ def sentiment(rng: Random, meaning: float) -> Maker:
     return make
 
 
-def paraphrase(rng: Random, meaning: float) -> Maker:
+def paraphrase(rng: Random, options: Options) -> Maker:
     """Pairs that say the same or not, and label words."""
-    labels = _label_words(rng, "paraphrase", 2, meaning)
-    pair = rng.choice((f.swap_pair, f.swap_pair, f.change_pair))
+    labels = _label_words(rng, "paraphrase", 2, options.meaning)
+    pair = rng.choice((*[f.swap_pair] * options.swaps, f.change_pair))
 
     def make(rng: Random) -> Example:
         same = rng.random() < 0.5
@@ -140,9 +160,9 @@ def paraphrase(rng: Random, meaning: float) -> Maker:
 _RELATIONS = (f.ENTAILMENT, f.NEUTRAL, f.CONTRADICTION)
 
 
-def nli(rng: Random, meaning: float) -> Maker:
+def nli(rng: Random, options: Options) -> Maker:
     """Pairs with their relation, three or two of them, and label words."""
-    labels = dict(zip(_RELATIONS, _label_words(rng, "nli", 3, meaning), strict=True))
+    labels = dict(zip(_RELATIONS, _label_words(rng, "nli", 3, options.meaning), strict=True))
     relations = _RELATIONS if rng.random() < 0.75 else rng.sample(_RELATIONS, 2)
     kind = rng.choice(("people", *w.NOUNS))
 
@@ -183,7 +203,7 @@ def draw_style(rng: Random, slots: Sequence[str], natural: Sequence[str]) -> str
     return style + rng.choice((" .", "", "", " !"))
 
 
-def summary(rng: Random, meaning: float) -> Maker:
+def summary(rng: Random, options: Options) -> Maker:
     """Stories and what a style keeps of them."""
     if rng.random() < 0.6:
         nouns = rng.choice(tuple(w.NOUNS.values()))
@@ -235,7 +255,7 @@ _SHORT = {
 }
 
 
-def question(rng: Random, meaning: float) -> Maker:
+def question(rng: Random, options: Options) -> Maker:
     """Texts with an answer, and the question to it in a style."""
     is_social = rng.random() < 0.5
     plain = f.SOCIAL_QUESTIONS if is_social else f.EVENT_QUESTIONS
@@ -267,7 +287,7 @@ def question(rng: Random, meaning: float) -> Maker:
     return make
 
 
-def rewrite(rng: Random, meaning: float) -> Maker:
+def rewrite(rng: Random, options: Options) -> Maker:
     """A sentence and the same fact in one certain wording."""
     templates = rng.choice((f.MEETING_TEMPLATES, f.ROUTE_TEMPLATES, f.PURCHASE_TEMPLATES))
     wanted = rng.choice(templates)
@@ -284,7 +304,7 @@ def rewrite(rng: Random, meaning: float) -> Maker:
     return make
 
 
-def lookup(rng: Random, meaning: float) -> Maker:
+def lookup(rng: Random, options: Options) -> Maker:
     """Two attributes of a thing or person; asked for one, the value, or that it is not told."""
     people = rng.random() < 0.4
     attributes = w.PERSON_ATTRIBUTES if people else f.THING_ATTRIBUTES
@@ -328,15 +348,34 @@ _CATEGORIES = (
     w.HABITATS,
     w.MEALS,
 )
-_KINDS = tuple(
-    ["people", "place", "day", "colour", "object", "food", "animal", "job", "venue", "mood", "plus", "minus", "hobby", "action", "topic", "kind", "unknown", "about", "owner", "home"]
+_KINDS = (
+    "people",
+    "place",
+    "day",
+    "colour",
+    "object",
+    "food",
+    "animal",
+    "job",
+    "venue",
+    "mood",
+    "plus",
+    "minus",
+    "hobby",
+    "action",
+    "topic",
+    "kind",
+    "unknown",
+    "about",
+    "owner",
+    "home",
 )
 
 
-def category(rng: Random, meaning: float) -> Maker:
+def category(rng: Random, options: Options) -> Maker:
     """Single words, or short lists of one kind, and a word for the kind."""
     kinds = rng.sample(range(len(_CATEGORIES)), rng.choice((2, 2, 2, 3, 3, 4)))
-    if rng.random() < meaning:
+    if rng.random() < options.meaning:
         labels = {kind: _KINDS[kind] for kind in kinds}
     else:
         labels = dict(zip(kinds, rng.sample(w.ARBITRARY_LABELS, len(kinds)), strict=True))
@@ -355,9 +394,9 @@ def category(rng: Random, meaning: float) -> Maker:
     return make
 
 
-def equality(rng: Random, meaning: float) -> Maker:
+def equality(rng: Random, options: Options) -> Maker:
     """Two words or lists, the same or not, and label words: the least of paraphrases."""
-    labels = _label_words(rng, "paraphrase", 2, meaning)
+    labels = _label_words(rng, "paraphrase", 2, options.meaning)
     words = rng.choice(_CATEGORIES)
     length = rng.choice((1, 1, 2, 3))
 
@@ -373,7 +412,49 @@ def equality(rng: Random, meaning: float) -> Maker:
     return make
 
 
-def selection(rng: Random, meaning: float) -> Maker:
+def twice(rng: Random, options: Options) -> Maker:
+    """Lists in which one word occurs twice: that word."""
+    kinds = rng.sample(_CATEGORIES, 3)
+
+    def make(rng: Random) -> Example:
+        found = [rng.choice(kind) for kind in rng.choices(kinds, k=rng.randint(1, 4))]
+        found = list(dict.fromkeys(found))
+        again = rng.choice(found)
+        found.insert(rng.randint(0, len(found)), again)
+        return Example((" ".join(found),), again)
+
+    return make
+
+
+def differs(rng: Random, options: Options) -> Maker:
+    """Two sentences on an event, and what the second changes, or that it changes nothing."""
+
+    def make(rng: Random) -> Example:
+        while True:
+            one, two, changed = f.changed(rng, rng.random() < 0.4)
+            if _fresh("paraphrase", {"input_1": one, "input_2": two}):
+                return Example((one, two), changed or "unknown")
+
+    return make
+
+
+def check(rng: Random, options: Options) -> Maker:
+    """A premise and a claim: what the premise tells in its stead, or that it does not tell."""
+    kind = rng.choice(("people", *w.NOUNS))
+
+    def make(rng: Random) -> Example:
+        while True:
+            if kind == "people":
+                one, two, told = f.person_claim(rng, rng.choice(_RELATIONS))
+            else:
+                one, two, told = f.thing_claim(rng, rng.choice(_RELATIONS), kind)
+            if _fresh("nli", {"input_1": one, "input_2": two}):
+                return Example((one, two), told or "unknown")
+
+    return make
+
+
+def selection(rng: Random, options: Options) -> Maker:
     """Lists of words, and some of them in a certain order: the least of summaries."""
     length = rng.randint(2, 6)
     kept = rng.sample(range(length), rng.randint(1, min(3, length)))
@@ -387,7 +468,7 @@ def selection(rng: Random, meaning: float) -> Maker:
     return make
 
 
-TASKS: dict[str, tuple[Callable[[Random, float], Maker], int]] = {
+TASKS: dict[str, tuple[Callable[[Random, Options], Maker], int]] = {
     "sentiment": (sentiment, 1),
     "paraphrase": (paraphrase, 2),
     "nli": (nli, 2),
@@ -398,6 +479,9 @@ TASKS: dict[str, tuple[Callable[[Random, float], Maker], int]] = {
     "category": (category, 1),
     "equality": (equality, 2),
     "selection": (selection, 1),
+    "twice": (twice, 1),
+    "differs": (differs, 2),
+    "check": (check, 2),
 }
 """Kinds of task documents: what makes them, and how many input fields they have."""
 
@@ -420,33 +504,33 @@ def repeats(rng: Random, length: int) -> list[Token]:
     return found[:length]
 
 
-def task_document(
-    rng: Random, name: str, length: int, meaning: float, terse: float = 0.2
-) -> list[Token]:
-    """A few-shot document of a kind of task, cut to the length (tokens)."""
+def task_document(rng: Random, name: str, length: int, options: Options) -> list[Token]:
+    """A few-shot document of a kind of task (a key of TASKS), cut to so many tokens."""
     draw, fields = TASKS[name]
-    make, style = draw(rng, meaning), draw_format(rng, fields, terse)
+    make, style = draw(rng, options), draw_format(rng, fields, options.terse)
     found = [Token(BOS, 0.0)]
-    for _ in range(rng.randint(6, 14)):
+    low, high = options.examples
+    # A length of so many tokens cannot hold as many examples.
+    left = rng.randint(low, high) if high > low else low or length
+    while left and len(found) < length:
         found += style.tokens(make(rng))
-        if len(found) >= length:
-            return found[:length]
-    return [*found[:-1], Token(EOS, OUTPUT_WEIGHT)]
+        left -= 1
+    if not left and len(found) < length + (high == 1):
+        found[-1] = Token(EOS, OUTPUT_WEIGHT)
+    return found[:length]
 
 
-def document(
-    rng: Random, mix: Mapping[str, float], length: int, meaning: float, terse: float
-) -> list[Token]:
-    """One document.
-
-    Args:
-        rng: where it is drawn from.
-        mix: kinds of documents ("repeats" or a key of TASKS) and their weights.
-        length: tokens at most.
-        meaning: share of documents whose label words have their fixed meaning.
-        terse: share of documents without cue words.
-    """
+def document(rng: Random, mix: Mapping[str, float], length: int, options: Options) -> list[Token]:
+    """A document of a kind drawn from the mix ("repeats", keys of TASKS, and their weights)."""
     name = rng.choices(list(mix), weights=list(mix.values()))[0]
     if name == "repeats":
         return repeats(rng, length)
-    return task_document(rng, name, length, meaning, terse)
+    return task_document(rng, name, length, options)
+
+
+def packed(rng: Random, mix: Mapping[str, float], length: int, options: Options) -> list[Token]:
+    """Documents one after another until the length; the last one is cut."""
+    found: list[Token] = []
+    while len(found) < length:
+        found += document(rng, mix, length - len(found), options)
+    return found

@@ -65,8 +65,10 @@ def cnndm(rng: Random) -> Slots:
     text = rng.choice(
         (
             "there was a {crime} at a {venue} of {place} on {day} , says {who} , a {job} .",
-            "a {mood} {job} , {who} , says of the {crime} on {day} : it was at a {venue} of {place} .",
-            "{place} has had a {crime} at its {venue} . so says {who} , a {mood} {job} , on {day} .",
+            "a {mood} {job} , {who} , says of the {crime} on {day} : it was at a {venue} "
+            "of {place} .",
+            "{place} has had a {crime} at its {venue} . so says {who} , a {mood} {job} , "
+            "on {day} .",
         )
     )
     summary = "{crime} in {place} {venue} ; {job} {who} says so"
@@ -205,8 +207,8 @@ def qqp(rng: Random, same: bool) -> Slots:
 
 
 def stsb(rng: Random, same: bool) -> Slots:
-    """Pairs of picture captions; if they differ, two animals or two places are exchanged."""
-    animal, animal2 = rng.sample(ANIMALS, 2)
+    """Pairs of picture captions; if they differ, in an animal, or the two animals are exchanged."""
+    animal, animal2, animal3 = rng.sample(ANIMALS, 3)
     habitat, habitat2 = rng.sample(HABITATS, 2)
     first = {
         "animal": animal,
@@ -215,7 +217,7 @@ def stsb(rng: Random, same: bool) -> Slots:
         "habitat2": habitat2,
         "colour": rng.choice(COLOURS),
     }
-    changed = {"animal": animal2, "animal2": animal}
+    changed = rng.choice(({"animal": animal2, "animal2": animal}, {"animal": animal3}))
     second = first if same else {**first, **changed}
     one, two = two_wordings(
         rng,
