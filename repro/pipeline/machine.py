@@ -1,5 +1,6 @@
 """Determinism settings, and what a run records about machine, versions and source."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from repro import __version__
 
+_ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "rouge-score", "numpy")
 
 
@@ -89,20 +91,25 @@ def _gpus() -> list[str]:
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
+def lock_sha256() -> str | None:
+    """The hash of the checkout's pins of all packages; None without a checkout."""
+    pins = _ROOT / "constraints.txt"
+    return hashlib.sha256(pins.read_bytes()).hexdigest() if pins.is_file() else None
+
+
 def source_state() -> dict[str, object]:
     """The kit's version and, in a git checkout, its commit and whether files were changed."""
-    root = Path(__file__).parents[2]
     state: dict[str, object] = {"version": __version__, "commit": None, "changed": None}
-    if not (root / ".git").exists():
+    if not (_ROOT / ".git").exists():
         return state
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changed = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+        commit = _git("rev-parse", "HEAD")
+        changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return state
     return state | {"commit": commit, "changed": changed}
 
 
-def _git(root: Path, *words: str) -> str:
-    command = ["git", "-C", str(root), *words]
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(_ROOT), *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

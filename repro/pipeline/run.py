@@ -93,6 +93,7 @@ class Runner:
             "identity": self.plan.identity,
             "switches": vars(self.plan.protocol),
             "source": machine.source_state(),
+            "lock_sha256": machine.lock_sha256(),
             "versions": machine.versions(),
             "machine": machine.describe(),
         }
