@@ -34,7 +34,7 @@ def run(
     shown as NOT RUN, with the file that is missing.
 
     Args:
-        only: ids of findings; all for None or none.
+        only: ids of findings, or sections such as A4; all for None or none.
         json_path: also write everything there.
         expected: the folder of the stored values.
         every: print every stored value, not only those that differ.

@@ -75,16 +75,20 @@ FINDINGS: tuple[Finding, ...] = (
 
 
 def chosen(only: Iterable[str] | None = None) -> tuple[Finding, ...]:
-    """The findings of these ids, in the audit's order; all for None or none.
+    """The findings of these ids or sections, in the audit's order; all for None or none.
 
     Raises:
         ReproError: no such finding.
     """
     wanted = set(only or ())
-    ids = [finding.id for finding in FINDINGS]
-    for name in sorted(wanted - set(ids)):
-        raise unknown("finding", name, ids)
-    return tuple(finding for finding in FINDINGS if not wanted or finding.id in wanted)
+    names = [name for finding in FINDINGS for name in (finding.id, finding.section)]
+    for name in sorted(wanted - set(names)):
+        raise unknown("finding", name, dict.fromkeys(names))
+    return tuple(
+        finding
+        for finding in FINDINGS
+        if not wanted or finding.id in wanted or finding.section in wanted
+    )
 
 
 def audit(
@@ -97,7 +101,7 @@ def audit(
     """Recompute the findings; those that need a tokenizer only where there is one.
 
     Args:
-        only: ids of findings; all for None.
+        only: ids or sections of findings; all for None.
         progress: called with each finding before it is measured.
 
     Raises:

@@ -84,7 +84,7 @@ class Material:
         self._source = source
         self._tokenizer = tokenizer
         self._rows: dict[Part, list[Row]] = {}
-        self._lengths: dict[tuple[str, int, int], list[Length]] = {}
+        self._lengths: dict[tuple[str, int], dict[tuple[str, ...], Length]] = {}
         self._prompts: dict[tuple[str, str, int], Prompts] = {}
         self.published: Protocol = protocol("published-code")
 
@@ -117,10 +117,14 @@ class Material:
 
     def lengths(self, train: str, size: int, shots: int) -> list[Length]:
         """The lengths of all samples of a training run, by the kit's own encoder."""
-        key = (train, size, shots)
-        if key not in self._lengths:
-            self._lengths[key] = _lengths(self, *key)
-        return self._lengths[key]
+        # Smaller training sets lie inside larger ones; a row's length does not depend on others.
+        known = self._lengths.setdefault((train, shots), {})
+        task, rows = TRAIN_SETS[train], self.train(train, size)
+        keys = [tuple(row[field] for field in (*task.fields, "output")) for row in rows]
+        new = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
+        if new:
+            known.update(zip(new, _lengths(self, train, shots, list(new.values())), strict=True))
+        return [known[key] for key in keys]
 
     def prompts(self, dataset: str, prompt: str, shots: int) -> Prompts:
         """The prompts of a cell, by the kit's own encoder."""
@@ -149,9 +153,9 @@ def _prompts(encoded: Encoded) -> Prompts:
     )
 
 
-def _lengths(material: Material, train: str, size: int, shots: int) -> list[Length]:
+def _lengths(material: Material, train: str, shots: int, rows: list[Row]) -> list[Length]:
     task = TRAIN_SETS[train]
-    rows, shown = material.train(train, size), material.shown(task, shots)
+    shown = material.shown(task, shots)
     recipe = recipe_from(material.published, seed=0, dtype="float32")
     uncut = replace(recipe, max_length=0)
     whole = encode(rows, shown, task, material.tokenizer, uncut)

@@ -34,7 +34,7 @@ def summary(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> T
     for finding in findings:
         own = [c.verdict for c in comparisons if c.stored.finding == finding.id]
         equal = own.count(Verdict.EQUAL)
-        if Verdict.NOT_RUN in own:
+        if not own or Verdict.NOT_RUN in own:
             verdict = Verdict.NOT_RUN
         else:
             verdict = Verdict.EQUAL if equal == len(own) else Verdict.DIFFERS

@@ -83,6 +83,15 @@ def test_an_unknown_finding_is_an_error_with_the_nearest_names() -> None:
     assert "paws-leakage" in error.value.hint
 
 
+@pytest.mark.usefixtures("source")
+def test_a_section_stands_for_its_findings(tmp_path: Path) -> None:
+    console, out = _console()
+    assert run(None, None, ["A5"], None, console, expected=_expected(tmp_path, 2)) == 3
+    assert "no-majority" in out.getvalue()
+    assert "constant-class" in out.getvalue()
+    assert "paws-leakage" not in out.getvalue()
+
+
 @pytest.mark.usefixtures("upstream")
 def test_the_published_data_has_every_stored_value(tokenizer_dir: Path, tmp_path: Path) -> None:
     console, out = _console(100)
