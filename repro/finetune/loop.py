@@ -188,7 +188,8 @@ class _Trainer:
                 if self.budget <= longest:
                     raise ReproError(
                         f"not enough memory to train on one sample of {longest} tokens",
-                        hint="use a device with more memory, or shorter samples: repro run --set max_length=VALUE",
+                        hint="use a device with more memory, or cut samples: "
+                        "repro run --set max_length=VALUE",
                         exit_code=EXIT_MISSING,
                     ) from error
                 self.budget = max(longest, min(self.budget, _padded(weighted)) // 2)
