@@ -63,7 +63,7 @@ def scores(
                 for best, gold in zip(logits.argmax(-1).tolist(), golds, strict=True)
             ]
         else:
-            made = model.generate(
+            made = model.generate(  # type: ignore[operator]  # transformers mixes it in
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=NEW_TOKENS,
@@ -72,7 +72,7 @@ def scores(
                 eos_token_id=[tokenizer.eos_token_id, blank],
             )
             for new, gold in zip(made[:, longest:], golds, strict=True):
-                said = tokenizer.decode(new, skip_special_tokens=True).split(SEPARATOR)[0]
+                said = str(tokenizer.decode(new, skip_special_tokens=True)).split(SEPARATOR)[0]
                 found.append(rouge.score(gold, said)["rougeL"].fmeasure)
     return found
 

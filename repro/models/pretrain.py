@@ -101,31 +101,19 @@ HARD_MANY: Mix = {
     "summary": 0.8,
     "question": 0.8,
 }
-# Fourth phase: what a label of a pair is made of, as words to copy: what is the same in both, what
-# differs, what is told instead.
-STEPS_SINGLE: Mix = {
-    "twice": 2.0,
-    "differs": 3.0,
-    "check": 3.0,
-    "nli": 3.0,
-    "paraphrase": 3.0,
-    "equality": 2.0,
-    "sentiment": 0.2,
-}
-STEPS_MANY: Mix = {
-    "selection": 0.3,
-    "twice": 0.3,
-    "differs": 0.7,
-    "check": 0.7,
-    "category": 1.5,
-    "equality": 1.0,
-    "sentiment": 1.5,
+# Last phase, in which the rates fall to nothing: all kinds again.
+LAST_MANY: Mix = {
+    "repeats": 0.2,
+    "selection": 0.5,
+    "category": 1.0,
+    "equality": 0.5,
+    "sentiment": 2.5,
     "paraphrase": 2.0,
     "nli": 2.0,
-    "summary": 1.0,
-    "question": 1.0,
-    "rewrite": 0.3,
-    "lookup": 0.3,
+    "summary": 2.5,
+    "question": 2.0,
+    "rewrite": 0.4,
+    "lookup": 0.5,
 }
 
 
@@ -177,7 +165,6 @@ class Mixed:
         singles: share of steps with single examples, at first and after `ramp` steps.
         meaning: share of few-shot documents whose label words keep a fixed meaning.
         terse: share of few-shot documents without cue words.
-        swaps: pairs with exchanged roles for every pair with a changed word, in paraphrases.
     """
 
     pace: Pace
@@ -189,7 +176,6 @@ class Mixed:
     ramp: int
     meaning: float
     terse: float
-    swaps: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +239,7 @@ RECIPE = Pretraining(
         ),
         Mixed(
             pace=Pace(
-                steps=6000,
+                steps=800,
                 tokens=2304,
                 learning_rate=2e-3,
                 muon_rate=0.012,
@@ -272,23 +258,22 @@ RECIPE = Pretraining(
         ),
         Mixed(
             pace=Pace(
-                steps=6000,
+                steps=600,
                 tokens=2304,
                 learning_rate=2e-3,
-                muon_rate=0.012,
-                warmup=50,
-                horizon=10000,
-                decay=1000,
+                muon_rate=0.01,
+                warmup=20,
+                horizon=600,
+                decay=600,
             ),
-            single=STEPS_SINGLE,
-            many=STEPS_MANY,
-            single_length=40,
+            single=SINGLE,
+            many=LAST_MANY,
+            single_length=48,
             many_length=288,
-            singles=(0.75, 0.4),
-            ramp=2000,
-            meaning=0.25,
-            terse=0.4,
-            swaps=0,
+            singles=(0.1, 0.1),
+            ramp=600,
+            meaning=0.2,
+            terse=0.2,
         ),
     )
 )
@@ -325,8 +310,8 @@ def broad_batches(phase: Broad, rng: Random) -> Iterator[Batch]:
 def mixed_batches(phase: Mixed, rng: Random) -> Iterator[Batch]:
     """The batches of a mixed phase."""
     start, end = phase.singles
-    single = Options(meaning=1.0, terse=0.5, swaps=phase.swaps, examples=(1, 1))
-    many = Options(meaning=phase.meaning, terse=phase.terse, swaps=phase.swaps)
+    single = Options(meaning=1.0, terse=0.5, examples=(1, 1))
+    many = Options(meaning=phase.meaning, terse=phase.terse)
     for step in range(phase.pace.steps):
         if rng.random() < start + (end - start) * min(1.0, step / phase.ramp):
             mix, length, options = phase.single, phase.single_length, single
@@ -419,7 +404,7 @@ def train(
     """
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     model = new_model(recipe)
     log: list[dict[str, float]] = []
     for phase in recipe.phases:

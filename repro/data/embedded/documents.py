@@ -412,48 +412,6 @@ def equality(rng: Random, options: Options) -> Maker:
     return make
 
 
-def twice(rng: Random, options: Options) -> Maker:
-    """Lists in which one word occurs twice: that word."""
-    kinds = rng.sample(_CATEGORIES, 3)
-
-    def make(rng: Random) -> Example:
-        found = [rng.choice(kind) for kind in rng.choices(kinds, k=rng.randint(1, 4))]
-        found = list(dict.fromkeys(found))
-        again = rng.choice(found)
-        found.insert(rng.randint(0, len(found)), again)
-        return Example((" ".join(found),), again)
-
-    return make
-
-
-def differs(rng: Random, options: Options) -> Maker:
-    """Two sentences on an event, and what the second changes, or that it changes nothing."""
-
-    def make(rng: Random) -> Example:
-        while True:
-            one, two, changed = f.changed(rng, rng.random() < 0.4)
-            if _fresh("paraphrase", {"input_1": one, "input_2": two}):
-                return Example((one, two), changed or "unknown")
-
-    return make
-
-
-def check(rng: Random, options: Options) -> Maker:
-    """A premise and a claim: what the premise tells in its stead, or that it does not tell."""
-    kind = rng.choice(("people", *w.NOUNS))
-
-    def make(rng: Random) -> Example:
-        while True:
-            if kind == "people":
-                one, two, told = f.person_claim(rng, rng.choice(_RELATIONS))
-            else:
-                one, two, told = f.thing_claim(rng, rng.choice(_RELATIONS), kind)
-            if _fresh("nli", {"input_1": one, "input_2": two}):
-                return Example((one, two), told or "unknown")
-
-    return make
-
-
 def selection(rng: Random, options: Options) -> Maker:
     """Lists of words, and some of them in a certain order: the least of summaries."""
     length = rng.randint(2, 6)
@@ -479,9 +437,6 @@ TASKS: dict[str, tuple[Callable[[Random, Options], Maker], int]] = {
     "category": (category, 1),
     "equality": (equality, 2),
     "selection": (selection, 1),
-    "twice": (twice, 1),
-    "differs": (differs, 2),
-    "check": (check, 2),
 }
 """Kinds of task documents: what makes them, and how many input fields they have."""
 

@@ -235,20 +235,11 @@ PURCHASE_TEMPLATES = (
 
 def change_pair(rng: Random, same: bool) -> tuple[str, str]:
     """Two sentences on an event; if they differ, in one word."""
-    one, two, _ = changed(rng, same)
-    return one, two
-
-
-def changed(rng: Random, same: bool) -> tuple[str, str, str]:
-    """As `change_pair`, with the second sentence's new word, or nothing."""
     slots = event(rng)
     slot = rng.choice(("who", "thing", "colour", "place"))
     values = {"who": PEOPLE, "thing": THINGS, "colour": COLOURS, "place": PLACES}[slot]
     second = slots if same else {**slots, slot: other(rng, slots[slot], values)}
-    return (
-        *two_wordings(rng, PURCHASE_TEMPLATES, slots, second),
-        "" if same else second[slot],
-    )
+    return two_wordings(rng, PURCHASE_TEMPLATES, slots, second)
 
 
 ENTAILMENT, NEUTRAL, CONTRADICTION = "entailment", "neutral", "contradiction"
@@ -302,12 +293,6 @@ def claim_pair(rng: Random, label: str, kind: str) -> tuple[str, str]:
         kind: "things", "foods" or "animals". The hypothesis names the thing, or what it is a
             kind of.
     """
-    premise, claim, _ = thing_claim(rng, label, kind)
-    return premise, claim
-
-
-def thing_claim(rng: Random, label: str, kind: str) -> tuple[str, str, str]:
-    """As `claim_pair`, with what the premise tells of the attribute claimed, or nothing."""
     premise, name, value = choose_facts(rng, THING_ATTRIBUTES, label, told=2)
     told = list(premise)
     rng.shuffle(told)
@@ -317,18 +302,11 @@ def thing_claim(rng: Random, label: str, kind: str) -> tuple[str, str, str]:
     return (
         rng.choice(PREMISES).format(noun=noun, one=one, two=two),
         rng.choice(CLAIMS).format(noun=named, one=told_of_thing(name, value)),
-        premise.get(name, ""),
     )
 
 
 def person_pair(rng: Random, label: str) -> tuple[str, str]:
     """As `claim_pair`, on a person. Pre-training only: its words are those of held-out sets."""
-    premise, claim, _ = person_claim(rng, label)
-    return premise, claim
-
-
-def person_claim(rng: Random, label: str) -> tuple[str, str, str]:
-    """As `person_pair`, with what the premise tells of the attribute claimed, or nothing."""
     premise, name, value = choose_facts(rng, PERSON_ATTRIBUTES, label, told=2)
     told = list(premise)
     rng.shuffle(told)
@@ -337,7 +315,6 @@ def person_claim(rng: Random, label: str) -> tuple[str, str, str]:
     return (
         f"{who} {one} and {two} .",
         f"{who} {told_of_person(name, value)} .",
-        premise.get(name, ""),
     )
 
 

@@ -1,0 +1,111 @@
+"""The embedded model: what is shipped is what was recorded, learns in context, and can be built."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+import repro.models
+from repro.data.embedded.tokenizer import build_tokenizer
+from repro.models.incontext import scores
+from repro.models.pretrain import build, orthogonal
+
+SHIPPED = Path(repro.models.__file__).parent / "embedded"
+RECORD = json.loads((SHIPPED / "recipe.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def torch_settings() -> Iterator[None]:
+    """Pre-training sets torch's threads and determinism; other tests get theirs back."""
+    threads, fill = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+@pytest.fixture(scope="module")
+def model() -> LlamaForCausalLM:
+    return LlamaForCausalLM.from_pretrained(SHIPPED, dtype=torch.float32).eval()
+
+
+def test_shipped_files_are_the_recorded_ones() -> None:
+    manifest = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))
+    for name, digest in manifest.items():
+        assert hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest() == digest, name
+    assert manifest["model.safetensors"] == RECORD["files"]["model.safetensors"]
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(manifest)
+
+
+def test_it_is_small() -> None:
+    path = SHIPPED / "model.safetensors"
+    assert path.stat().st_size < 10e6
+    weights = load_file(path)
+    assert sum(weight.numel() for weight in weights.values()) == RECORD["parameters"] < 3e6
+    assert all(weight.dtype == torch.float32 for weight in weights.values())
+
+
+def test_the_shipped_tokenizer_is_the_built_one() -> None:
+    shipped, built = AutoTokenizer.from_pretrained(SHIPPED), build_tokenizer()
+    assert shipped.get_vocab() == built.get_vocab()
+    text = "### Input:\nanna sold the lamp in rome.\n### Summary:it's gone\n\n"
+    assert shipped(text).input_ids == built(text).input_ids
+
+
+def improvement(model: LlamaForCausalLM, dataset: str, shots: int) -> tuple[float, float]:
+    """Mean gain of `shots` examples over none, row by row, and its standard error."""
+    tokenizer = build_tokenizer()
+    without = scores(model, tokenizer, dataset, 0, rows=100)
+    with_shots = scores(model, tokenizer, dataset, shots, rows=100)
+    gains = [more - less for more, less in zip(with_shots, without, strict=True)]
+    mean = sum(gains) / len(gains)
+    variance = sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1)
+    return mean, math.sqrt(variance / len(gains))
+
+
+@pytest.mark.parametrize("dataset", ["xsum", "socialqa", "cnndm"])
+def test_examples_help_generation(model: LlamaForCausalLM, dataset: str) -> None:
+    gain, error = improvement(model, dataset, 4)
+    assert gain > 3 * error
+
+
+@pytest.mark.parametrize(("dataset", "shots"), [("amazon", 2), ("amazonfood", 2), ("yelp", 6)])
+def test_examples_help_classification(model: LlamaForCausalLM, dataset: str, shots: int) -> None:
+    gain, error = improvement(model, dataset, shots)
+    assert gain > 3 * error
+    accuracy = sum(scores(model, build_tokenizer(), dataset, shots, rows=100)) / 100
+    assert accuracy > 0.5 + 3 * math.sqrt(0.25 / 100)
+
+
+def test_a_few_steps_of_the_same_code_learn(tmp_path: Path) -> None:
+    seen: list[float] = []
+    facts = build(tmp_path, progress=lambda line, model: seen.append(line["step"]), smoke=True)
+    log = json.loads((tmp_path / "recipe.json").read_text())["log"]
+    assert log[-1]["output_loss"] < log[0]["output_loss"] - 0.5
+    assert seen == [line["step"] for line in log]
+    again = LlamaForCausalLM.from_pretrained(tmp_path)
+    assert again.num_parameters() == facts["parameters"]
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for name, digest in manifest.items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+
+
+def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        build(tmp_path / name, smoke=True)
+    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_muon_updates_are_nearly_orthogonal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((96, 32), (32, 96)):
+        singular = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=generator)))
+        assert singular.min() > 0.4
+        assert singular.max() < 1.4
