@@ -54,7 +54,7 @@ def in_batches(
                     exit_code=EXIT_MISSING,
                 )
             # From what was tried, not from the budget, which a small cell may not have used up.
-            budget.tokens = max(1, min(budget.tokens, len(rows) * costs[rows[0]]) // 2)
+            budget.tokens = len(rows) * costs[rows[0]] // 2
             continue
         results.update(zip(rows, done, strict=True))
         order = order[len(rows) :]

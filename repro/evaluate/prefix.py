@@ -119,8 +119,12 @@ class SharedPrefix:
     def length(self) -> int:
         return sum(map(len, self._segments))
 
-    def move_to(self, wanted: Segments) -> None:
-        """Hold exactly these segments, keeping those that it begins with already."""
+    def move_to(self, wanted: Segments) -> int:
+        """Hold exactly these segments, keeping those that it begins with already.
+
+        Returns:
+            The tokens it holds then.
+        """
         kept = 0
         while self._segments[kept : kept + 1] == wanted[kept : kept + 1] != ():
             kept += 1
@@ -131,6 +135,7 @@ class SharedPrefix:
         ]
         for segment in wanted[kept:]:
             self._extend(segment)
+        return self.length
 
     def cache(self, rows: int, room: int) -> DynamicCache:
         """A cache for a batch: every row begins with the shared tokens.

@@ -10,7 +10,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import PreTrainedModel
 
 from repro.errors import EXIT_MISSING, ReproError
-from repro.evaluate.batches import Budget
+from repro.evaluate.batches import Budget, in_batches
 from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
 from repro.evaluate.forward import pad_id
 from repro.evaluate.generate import generate
@@ -74,29 +74,30 @@ def evaluate(
         bar = progress.add_task("evaluate", total=sum(len(job.rows) for job in jobs))
     for job in sorted(jobs, key=_order):
         encoded = encode(job, tokenizer, protocol)
-        if job.cell.task.kind is Kind.CLASSIFICATION:
-            _require_positions(model, job.cell, encoded, 0)
+        classification = job.cell.task.kind is Kind.CLASSIFICATION
+        new = 0 if classification else settings.max_new_tokens
+        _require_positions(model, job.cell, encoded, new)
+        if prefix:
+            _share(prefix, encoded, budget)
+        if classification:
             answers = _answer_labels(model, tokenizer, encoded, budget, prefix)
         else:
-            _require_positions(model, job.cell, encoded, settings.max_new_tokens)
             answers = _answer_text(model, tokenizer, encoded, protocol, settings, budget, prefix)
-        yield (
-            job.cell,
-            [
-                {
-                    "row": row["row"],
-                    "prompt_sha256": digest,
-                    "prompt_tokens": len(prompt),
-                    "gold": row["output"],
-                    **answer,
-                }
-                for row, digest, prompt, answer in zip(
-                    encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
-                )
-            ],
-        )
+        samples = [
+            {
+                "row": row["row"],
+                "prompt_sha256": digest,
+                "prompt_tokens": len(prompt),
+                "gold": row["output"],
+                **answer,
+            }
+            for row, digest, prompt, answer in zip(
+                encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
+            )
+        ]
         if progress is not None and bar is not None:
-            progress.advance(bar, len(encoded.rows))
+            progress.advance(bar, len(samples))
+        yield job.cell, samples
 
 
 def rouge_l(gold: str, text: str, *, stemmer: bool) -> float:
@@ -115,6 +116,13 @@ def _order(job: Job) -> tuple[int, int, int]:
     return list(DATASETS).index(cell.dataset), PROMPTS.index(cell.prompt), cell.shots
 
 
+def _share(prefix: SharedPrefix, encoded: Encoded, budget: Budget) -> None:
+    """Compute what the prompts begin with, as one batch of one row."""
+    common = segments(encoded)
+    length = sum(map(len, common))
+    in_batches([max(1, length)], budget, lambda rows: [prefix.move_to(common)])
+
+
 def _answer_labels(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
@@ -123,8 +131,6 @@ def _answer_labels(
     prefix: SharedPrefix | None,
 ) -> list[Sample]:
     """What the records of a classification cell hold beside the prompt."""
-    if prefix:
-        prefix.move_to(segments(encoded))
     pad = pad_id(tokenizer)
     found = label_logits(model, encoded.prompts, encoded.labels, budget, pad=pad, prefix=prefix)
     predictions = [best_label(logits) for logits in found]
@@ -145,8 +151,6 @@ def _answer_text(
     prefix: SharedPrefix | None,
 ) -> list[Sample]:
     """What the records of a generation cell hold beside the prompt."""
-    if prefix:
-        prefix.move_to(segments(encoded))
     found = generate(
         model,
         tokenizer,
