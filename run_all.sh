@@ -76,7 +76,8 @@ if [ "${1:-}" = test ]; then
     .venv/bin/ruff format --check .
     .venv/bin/ruff check .
     .venv/bin/mypy
-    exec .venv/bin/pytest "$@"
+    # Tests run side by side, a process a core, hence with one thread each.
+    OMP_NUM_THREADS=1 exec .venv/bin/pytest --numprocesses auto "$@"
 fi
 case "$*" in
 *small*) setup run,small ;;

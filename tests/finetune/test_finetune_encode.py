@@ -36,7 +36,7 @@ def test_a_target_that_fuses_with_the_colon(tokenizer, recipe):
     assert text(tokenizer, apart.ids[apart.masked :]) == "(where?</s>"
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(54, "whe"), (51, ""), (20, "")])
+@pytest.mark.parametrize(("limit", "kept"), [(53, "whe"), (50, ""), (49, ""), (20, "")])
 def test_cutting_from_the_right_takes_the_target_first(tokenizer, recipe, limit, kept):
     row = {"input": "ann ran", "answer": "home", "output": "where?"}
     whole = encode([row], [], QUESTION, tokenizer, recipe(max_length=0))[0]

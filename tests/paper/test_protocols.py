@@ -29,7 +29,7 @@ def test_every_switch_says_why() -> None:
 
 
 @pytest.mark.parametrize("switch", switches().values(), ids=lambda s: s.name)
-def test_switches_read_their_own_values_and_refuse_nonsense(switch) -> None:  # noqa: ANN001
+def test_switches_read_their_own_values_and_refuse_nonsense(switch) -> None:
     for value in switch.values.values():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         assert switch.parse(text) == value
