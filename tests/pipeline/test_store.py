@@ -1,7 +1,8 @@
 """The store keeps whole artefacts and nothing else."""
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,25 +79,26 @@ def test_dropped_is_gone(tmp_path: Path) -> None:
     store.drop("cell", "k")
 
 
-def _count(root: Path, ready: object, log: Path) -> None:
-    store = Store(root)
-    ready.wait()  # type: ignore[attr-defined]
-    with store.lock("job", "k", waiting=lambda: None):
-        if store.find("cell", "k") is None:
-            with log.open("a") as file:
-                file.write("computed\n")
-            _make(store, "k")
+COMPUTE_ONCE = """
+import sys
+from pathlib import Path
+from repro.pipeline.store import Store
+
+store, log = Store(Path(sys.argv[1])), Path(sys.argv[2])
+with store.lock("job", "k", waiting=lambda: None):
+    if store.find("cell", "k") is None:
+        with log.open("a") as file:
+            file.write("computed\\n")
+        with store.create("cell", "k") as folder:
+            (folder / "samples.jsonl").write_text("content")
+"""
 
 
-def test_two_processes_compute_a_step_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready, log = context.Barrier(2), tmp_path / "log"
-    processes = [context.Process(target=_count, args=(tmp_path, ready, log)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+def test_processes_compute_a_step_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", COMPUTE_ONCE, str(tmp_path / "store"), str(log)]
+    processes = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
     assert log.read_text() == "computed\n"
 
 
