@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from repro.errors import EXIT_FAILED, ReproError
-from repro.evaluate.prefix import SharedPrefix
+from repro.evaluate.prefix import SharedPrefix, takes_positions
 
 
 @dataclass
@@ -66,7 +66,7 @@ def prefill(
     output = model(
         input_ids=ids.to(device),
         attention_mask=mask,
-        position_ids=positions.to(device),
+        **_placed(model, positions.to(device)),
         past_key_values=cache,
         use_cache=bool(prefix or room),
         logits_to_keep=1,
@@ -81,7 +81,7 @@ def step(model: PreTrainedModel, batch: Batch, tokens: torch.Tensor) -> Batch:
     output = model(
         input_ids=tokens[:, None],
         attention_mask=mask,
-        position_ids=batch.positions,
+        **_placed(model, batch.positions),
         past_key_values=batch.cache,
         use_cache=True,
         logits_to_keep=1,
@@ -94,6 +94,11 @@ def keep(batch: Batch, rows: torch.Tensor) -> Batch:
     """The batch with these rows only; for caches of `SharedPrefix`."""
     batch.cache.batch_select_indices(rows)
     return Batch(batch.logits[rows], batch.cache, batch.mask[rows], batch.positions[rows])
+
+
+def _placed(model: Any, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The positions as an argument; models without it count them by the attention mask."""
+    return {"position_ids": positions} if takes_positions(model) else {}
 
 
 def require_finite(values: torch.Tensor) -> torch.Tensor:

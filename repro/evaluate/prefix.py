@@ -75,14 +75,17 @@ class RoomyLayer(DynamicLayer):
         return keys, values
 
 
+def takes_positions(model: Any) -> bool:
+    """Whether the model can be told the position of each token."""
+    return "position_ids" in inspect.signature(model.forward).parameters
+
+
 def supports_sharing(model: Any) -> bool:
     """Whether the model's cache holds all keys and values of all its layers, row by row.
 
     Not so for sliding windows, recurrent states or compressed caches; these go the plain way.
     """
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        return False
-    if not model._supports_default_dynamic_cache():
+    if not takes_positions(model) or not model._supports_default_dynamic_cache():
         return False
     layers = DynamicCache(config=model.config).layers
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)

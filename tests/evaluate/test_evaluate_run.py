@@ -11,6 +11,8 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from rich.progress import Progress
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -133,6 +135,21 @@ def others():
         "qwen3",
         lambda size: Qwen3ForCausalLM(Qwen3Config(vocab_size=size, head_dim=8, **SMALL)),
         True,
+    )
+    yield (
+        "bloom",
+        lambda size: BloomForCausalLM(
+            BloomConfig(
+                vocab_size=size,
+                hidden_size=32,
+                n_layer=2,
+                n_head=4,
+                initializer_range=0.4,
+                bos_token_id=1,
+                eos_token_id=2,
+            )
+        ),
+        False,
     )
     yield (
         "sliding",
