@@ -107,7 +107,8 @@ def test_xsum_loses_the_targets_that_the_audit_counted(
 
 
 def test_thirteen_xsum_targets_fuse_with_the_colon(llama_tokenizer, upstream, recipe):
-    rows = upstream("summary/xsum_train_2000.json")
+    # Only what stands around the boundary matters; short inputs make it fast.
+    rows = [row | {"input": "x"} for row in upstream("summary/xsum_train_2000.json")]
     joint, apart = (
         encode(rows, [], SUMMARY, llama_tokenizer, recipe(max_length=0, label_boundary=boundary))
         for boundary in ("joint", "separate")
