@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from repro.audit import show
+from repro.audit import faces, show
 from repro.audit import tokenizer as tokenizers
 from repro.audit.compare import Verdict, compare, load
 from repro.audit.findings import audit, chosen
 from repro.audit.measure import Finding
+from repro.cli.progress import bars
 from repro.data.upstream import UpstreamData, locate
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 
@@ -22,7 +22,7 @@ def run(
     data_dir: Path | None,
     tokenizer_dir: Path | None,
     only: Sequence[str] | None,
-    json_path: Path | None,
+    out: Path | None,
     console: Console,
     *,
     expected: Path = EXPECTED,
@@ -35,7 +35,7 @@ def run(
 
     Args:
         only: ids of findings, or sections such as A4; all for None or none.
-        json_path: also write everything there.
+        out: also write the report in every form to this folder.
         expected: the folder of the stored values.
         every: print every stored value, not only those that differ.
 
@@ -58,14 +58,7 @@ def run(
                 raise
             lacking = error
             not_run = tuple(finding for finding in findings if finding.needs_tokenizer)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
+    with bars(console) as progress:
         bar = progress.add_task("reading", total=len(findings) - len(not_run))
 
         def say(finding: Finding) -> None:
@@ -77,8 +70,9 @@ def run(
     console.print(show.report(findings, comparisons, every=every))
     if lacking is not None:
         console.print(f"NOT RUN: {lacking}; {lacking.hint}", markup=False, soft_wrap=True)
-    if json_path is not None:
-        json_path.write_text(show.to_json(findings, comparisons, measurements), encoding="utf-8")
+    if out is not None:
+        names = ", ".join(p.name for p in faces.write(findings, comparisons, measurements, out))
+        console.print(f"{out}: {names}", markup=False)
     verdicts = {comparison.verdict for comparison in comparisons}
     if Verdict.DIFFERS in verdicts:
         return EXIT_FAILED

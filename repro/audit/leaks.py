@@ -1,28 +1,19 @@
 """What training and test sets share, and rows that occur twice (AUDIT A4, A8, A9, D3, D4)."""
 
 from collections import Counter
-from functools import lru_cache
 from itertools import pairwise
 
 from repro.audit.material import FIRST, TRAINED, Material, Row
 from repro.audit.measure import Value
 from repro.audit.overlap import contained, near_pairs, repeats
-from repro.data.leakage import implied_labels, same_text
+from repro.data.leakage import implied_labels, same_inputs, same_text
 from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Task, datasets_of
 
 _SCOPES = (("all", None), ("first 250", FIRST))
 
 
-_normal = lru_cache(maxsize=None)(same_text)
-
-
-def inputs(task: Task, row: Row) -> tuple[str, ...]:
-    """What a row is about, for comparison: its input fields, less the answer of a question."""
-    return tuple(_normal(row[field]) for field in task.fields if field != "answer")
-
-
 def _joined(task: Task, row: Row) -> str:
-    return " ".join(inputs(task, row))
+    return " ".join(same_inputs(task, row))
 
 
 def paws_leakage(material: Material) -> dict[str, Value]:
@@ -31,11 +22,11 @@ def paws_leakage(material: Material) -> dict[str, Value]:
     task = TRAIN_SETS["paws"]
     for size in SIZES:
         train = material.train("paws", size)
-        pairs = {frozenset(inputs(task, row)) for row in train}
+        pairs = {frozenset(same_inputs(task, row)) for row in train}
         sentences = Counter(sentence for pair in pairs for sentence in pair)
         for scope, first in _SCOPES:
             test = material.test("paws", first)
-            own = [frozenset(inputs(task, row)) for row in test]
+            own = [frozenset(same_inputs(task, row)) for row in test]
             implied = implied_labels(test, train)
             near = near_pairs([_joined(task, r) for r in test], [_joined(task, r) for r in train])
             values = {
@@ -63,18 +54,18 @@ def other_leakage(material: Material) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for train, task in TRAIN_SETS.items():
         rows = material.train(train, max(size for name, size in TRAINED if name == train))
-        known = {inputs(task, row) for row in rows}
+        known = {same_inputs(task, row) for row in rows}
         texts = [_joined(task, row) for row in rows]
         tested = [
             (dataset.name, row)
             for dataset in datasets_of(task)
             for row in material.test(dataset.name)
-            if dataset.name != "paws" and any(inputs(task, row))
+            if dataset.name != "paws" and any(same_inputs(task, row))
         ]
         near = {i for i, _ in near_pairs([_joined(task, row) for _, row in tested], texts)}
         for name in dict.fromkeys(name for name, _ in tested):
             own = [(i, row) for i, (of, row) in enumerate(tested) if of == name]
-            found[f"{name}: identical"] = sum(inputs(task, row) in known for _, row in own)
+            found[f"{name}: identical"] = sum(same_inputs(task, row) in known for _, row in own)
             found[f"{name}: near-duplicate"] = sum(i in near for i, _ in own)
             if name in ("xsum", "xlsum"):
                 documents = [_joined(task, row) for _, row in own]
@@ -92,12 +83,12 @@ def demonstrations_in_test(material: Material) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for dataset in DATASETS.values():
         task = dataset.task
-        shown = [inputs(task, row) for row in material.demonstrations(dataset.name)]
+        shown = [same_inputs(task, row) for row in material.demonstrations(dataset.name)]
         places: list[int] = []
         for position, row in enumerate(material.test(dataset.name)):
-            if inputs(task, row) in shown:
+            if same_inputs(task, row) in shown:
                 places.append(position)
-                index = shown.index(inputs(task, row))
+                index = shown.index(same_inputs(task, row))
                 shots = ", ".join(str(n) for n in task.shots if n > index) or "none"
                 found[f"{dataset.name}, row {position}: shot counts"] = shots
         found[f"{dataset.name}: rows"] = ", ".join(map(str, places)) or "none"
@@ -109,8 +100,8 @@ def demonstrations_in_train(material: Material) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for train, size in TRAINED:
         task = TRAIN_SETS[train]
-        known = {inputs(task, row) for row in material.train(train, size)}
-        shown = [inputs(task, row) for row in material.demonstrations(task.train_dataset)]
+        known = {same_inputs(task, row) for row in material.train(train, size)}
+        shown = [same_inputs(task, row) for row in material.demonstrations(task.train_dataset)]
         numbers = [i for i, own in enumerate(shown, start=1) if own in known]
         found[f"{train} {size}: demonstrations"] = ", ".join(map(str, numbers)) or "none"
         found[f"{train} {size}: number"] = len(numbers)
@@ -144,7 +135,7 @@ def duplicates(material: Material) -> dict[str, Value]:
         found[f"{train} {size}: identical rows"] = repeats(whole)
         labels: dict[tuple[str, ...], set[str]] = {}
         for row in rows:
-            labels.setdefault(inputs(task, row), set()).add(row["output"])
+            labels.setdefault(same_inputs(task, row), set()).add(row["output"])
         if task.labels:
             found[f"{train} {size}: inputs with two labels"] = sum(
                 len(own) > 1 for own in labels.values()
@@ -160,11 +151,11 @@ def repeated_inputs(material: Material) -> dict[str, Value]:
     for dataset in DATASETS.values():
         for scope, first in _SCOPES:
             rows = material.test(dataset.name, first)
-            own = [inputs(dataset.task, row) for row in rows]
+            own = [same_inputs(dataset.task, row) for row in rows]
             found[f"{dataset.name}, {scope}: repeated"] = repeats(own)
             texts = [_joined(dataset.task, row) for row in rows]
             found[f"{dataset.name}, {scope}: near pairs"] = len(near_pairs(texts))
-    tweets = [inputs(DATASETS["tweetqa"].task, row) for row in material.test("tweetqa", FIRST)]
+    tweets = [same_inputs(DATASETS["tweetqa"].task, row) for row in material.test("tweetqa", FIRST)]
     found["tweetqa, first 250: repeated tweets"] = repeats(
         [tweet for tweet in tweets if any(tweet)]
     )

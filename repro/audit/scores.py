@@ -3,13 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
-
-from rouge_score.rouge_scorer import RougeScorer
 
 from repro.audit.material import FIRST, GENERATION, Material, Row
 from repro.audit.measure import Value
 from repro.audit.statistics import mean, percentile
+from repro.metrics.rouge import rouge_l
 from repro.paper import prompts
 from repro.paper.tasks import DATASETS
 
@@ -19,20 +17,10 @@ _CAPITALISED = re.compile(r"\b[A-Z]\w*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
-@cache
-def _scorer(stemmer: bool) -> RougeScorer:
-    return RougeScorer(["rougeL"], use_stemmer=stemmer)
-
-
-def rouge(reference: str, text: str, *, stemmer: bool = False) -> float:
-    """ROUGE-L F1 of a text, 0 to 1."""
-    return float(_scorer(stemmer).score(reference, text)["rougeL"].fmeasure)
-
-
 def score(rows: Sequence[Row], texts: Sequence[str], *, stemmer: bool = False) -> float:
     """The mean ROUGE-L F1 of one text a row against its output."""
     return mean(
-        [rouge(r["output"], text, stemmer=stemmer) for r, text in zip(rows, texts, strict=True)]
+        [rouge_l(r["output"], text, stemmer=stemmer) for r, text in zip(rows, texts, strict=True)]
     )
 
 
@@ -141,7 +129,11 @@ def template_scores(material: Material) -> dict[str, Value]:
     counted = Counter(without_names(row) for row in train)
     filled = [
         [
-            rouge(row["output"], template.replace(NAME, first_name(row["input"], names)))
+            rouge_l(
+                row["output"],
+                template.replace(NAME, first_name(row["input"], names)),
+                stemmer=False,
+            )
             for template, _ in counted.most_common(TEMPLATES)
         ]
         for row in test

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from repro.audit.compare import FORMAT, Comparison, Verdict
+from repro.audit.compare import FORMAT, Comparison, Stored, Verdict
 from repro.audit.measure import Finding, Measurement, Value
 
 # Words carry the verdict; the colours repeat it.
@@ -32,18 +32,35 @@ def summary(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> T
     table.add_column("equal", justify="right")
     table.add_column("verdict", no_wrap=True)
     for finding in findings:
-        own = [c.verdict for c in comparisons if c.stored.finding == finding.id]
-        equal = own.count(Verdict.EQUAL)
-        if not own or Verdict.NOT_RUN in own:
-            verdict = Verdict.NOT_RUN
-        else:
-            verdict = Verdict.EQUAL if equal == len(own) else Verdict.DIFFERS
+        own = [c for c in comparisons if c.stored.finding == finding.id]
+        equal = sum(c.verdict is Verdict.EQUAL for c in own)
+        verdict = verdict_of(own)
         title = Text(finding.title).append(f"  {finding.id}", style="dim")
         shown = "-" if verdict is Verdict.NOT_RUN else str(equal)
         table.add_row(
             finding.section, title, str(len(own)), shown, Text(verdict, style=_STYLES[verdict])
         )
     return table
+
+
+def verdict_of(comparisons: Sequence[Comparison]) -> Verdict:
+    """What came of a finding: EQUAL if all of its values are."""
+    found = {item.verdict for item in comparisons}
+    if not found or Verdict.NOT_RUN in found:
+        return Verdict.NOT_RUN
+    return Verdict.DIFFERS if Verdict.DIFFERS in found else Verdict.EQUAL
+
+
+def note(stored: Stored) -> str:
+    """What AUDIT.md says in a value's place, and who is right; empty where it is right."""
+    if stored.audit_says is None:
+        return ""
+    return f"AUDIT says {number(stored.audit_says)}. {stored.note}"
+
+
+def is_listed(comparison: Comparison) -> bool:
+    """Whether a value is worth a line of its own: it differs, or corrects AUDIT.md."""
+    return comparison.verdict is Verdict.DIFFERS or comparison.stored.audit_says is not None
 
 
 def details(comparisons: Sequence[Comparison]) -> Table:
@@ -57,7 +74,7 @@ def details(comparisons: Sequence[Comparison]) -> Table:
         stored = comparison.stored
         what = Text(f"{stored.finding}: {stored.what}")
         if stored.audit_says is not None:
-            what.append(f"\n  AUDIT says {number(stored.audit_says)}. {stored.note}", style="dim")
+            what.append(f"\n  {note(stored)}", style="dim")
         verdict = comparison.verdict
         table.add_row(
             what,
@@ -77,11 +94,7 @@ def report(
         every: list every stored value instead of only those.
     """
     parts: list[RenderableType] = [summary(findings, comparisons)]
-    listed = [
-        c
-        for c in comparisons
-        if every or c.verdict is Verdict.DIFFERS or c.stored.audit_says is not None
-    ]
+    listed = [c for c in comparisons if every or is_listed(c)]
     if listed:
         parts += [Text(), details(listed)]
     counts = [

@@ -12,8 +12,10 @@ from rich.markup import escape
 
 from repro import __version__
 from repro.cli.data import data
+from repro.cli.import_upstream import import_upstream
 from repro.cli.models import doctor, models
 from repro.cli.paper import profiles, protocols
+from repro.cli.report import report
 from repro.cli.run import plan, run
 from repro.cli.verify import audit, claims, compare, expected, verify
 from repro.errors import EXIT_INTERRUPTED, EXIT_MISSING, ReproError
@@ -32,7 +34,7 @@ def cli() -> None:
 
 
 for command in (
-    *(run, plan, doctor, verify, compare, claims, expected, audit),
+    *(run, plan, doctor, verify, report, compare, claims, expected, import_upstream, audit),
     *(protocols, profiles, data, models),
 ):
     cli.add_command(command)

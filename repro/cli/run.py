@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from repro.cli.options import build_plan, parse, with_options
-from repro.paper.figures import FIGURES
+from repro.errors import EXIT_FAILED
 
 
 @click.command()
@@ -17,21 +17,22 @@ from repro.paper.figures import FIGURES
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
               "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
-def run(out: Path | None, keep_models: str | None, **options: Any) -> None:
+@click.option("--verify", is_flag=True,
+              help="Then print what `repro verify` says and write the report to OUT/report. Exit "
+              "code 1 if numbers do not reproduce; 0 where no reference is stored.")  # fmt: skip
+def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any) -> None:
     """Fine-tune and evaluate whatever the selection needs and the store does not hold yet.
 
-    Interrupted or killed, the same command goes on from there.
+    Interrupted or killed, the same command goes on from there. `repro verify` shows the scores.
     """
     request = parse(**options)
     console = Console(highlight=False)
     plan = build_plan(request, console.print)
     from repro.cli.progress import bars
-    from repro.lines import read_lines
-    from repro.pipeline import results
     from repro.pipeline.preflight import require
     from repro.pipeline.run import Runner
     from repro.pipeline.store import Store
-    from repro.report.tables import figure_tables
+    from repro.report.commands import finish
 
     store = Store(request.store)
     folder = out or Path("results") / f"{request.profile.name}-{request.protocol_name}"
@@ -46,12 +47,12 @@ def run(out: Path | None, keep_models: str | None, **options: Any) -> None:
             progress=progress,
         )
         runner.run()
-    figures = request.selection.figures or FIGURES
-    lines = read_lines(folder / results.RESULTS)
-    for table in figure_tables(folder, lines, figures, plan.protocol.best_of):
-        console.print(table, "")
     cells = sum(len(job.cells) for job in plan.jobs)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
+    if not verify:
+        console.print(f"next: repro verify {folder}", markup=False)
+    elif finish(folder, console, bars(console)):
+        raise click.exceptions.Exit(EXIT_FAILED)
 
 
 @click.command()

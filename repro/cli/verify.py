@@ -36,9 +36,12 @@ def verify(
     L0: bit for bit. L1: same weights, against stored predictions. L2: retrained, against stored
     seeds. L3: against the paper's published numbers. Exit code 0, 1 or 3.
     """
-    from repro.verify.commands import verify as command
+    from repro.cli.progress import bars
+    from repro.report.commands import verify as command
 
-    _end(command(results, expected, level, split_names(claims) or None))
+    console = Console(highlight=False)
+    asked = split_names(claims) or None
+    _end(command(results, expected, level, asked, console, bars(console)))
 
 
 @click.command()
@@ -46,7 +49,7 @@ def verify(
 @click.argument("b", type=_FOLDER)
 def compare(a: Path, b: Path) -> None:
     """Hold results B against results A: another machine, version or protocol."""
-    from repro.verify.commands import compare as command
+    from repro.report.commands import compare as command
 
     _end(command(a, b))
 
@@ -54,7 +57,7 @@ def compare(a: Path, b: Path) -> None:
 @click.command()
 def claims() -> None:
     """Print whether each of the paper's findings follows from its own published figures."""
-    from repro.verify.commands import follow
+    from repro.report.commands import follow
 
     _end(follow())
 
@@ -69,7 +72,7 @@ def expected() -> None:
 @click.option("--out", type=_FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
-    from repro.verify.commands import record_expected
+    from repro.report.commands import record_expected
 
     _end(record_expected(results, out))
 
@@ -78,7 +81,7 @@ def record(results: tuple[Path, ...], out: Path) -> None:
 @click.argument("folder", type=_FOLDER)
 def show(folder: Path) -> None:
     """Print what a reference folder holds."""
-    from repro.verify.commands import show_expected
+    from repro.report.commands import show_expected
 
     _end(show_expected(folder))
 
@@ -93,22 +96,17 @@ def show(folder: Path) -> None:
 )
 @click.option("--only", metavar="IDS", help="Only these findings, such as A2,A4.")
 @click.option("--all", "every", is_flag=True, help="Print every value, not only differing ones.")
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write all values to this file.",
-)
+@click.option("-o", "--out", type=_FOLDER, help="Write the report in every form to this folder.")
 def audit(
     data_dir: Path | None,
     tokenizer: Path | None,
     only: str | None,
     every: bool,
-    json_path: Path | None,
+    out: Path | None,
 ) -> None:  # fmt: skip
     """Recompute what is wrong with the published code and data, without any model."""
     from repro.audit import run
 
     console = Console(highlight=False)
     names = split_names(only) or None
-    _end(run(data_dir, tokenizer, names, json_path, console, every=every))
+    _end(run(data_dir, tokenizer, names, out, console, every=every))

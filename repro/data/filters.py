@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 import datasets
 
-from repro.data.leakage import implied_labels, same_text
+from repro.data.leakage import Row, implied_labels, same_inputs
 from repro.data.source import Part, Source
 from repro.data.upstream import NO_MAJORITY
 from repro.errors import ReproError
 from repro.paper.cells import Variant
 from repro.paper.protocols import Protocol
 from repro.paper.tasks import DATASETS, SIZES, Kind, Task
-
-Row = Mapping[str, str]
 
 LEAKING = "paws"
 """The only set whose test labels follow from its training labels (AUDIT A4)."""
@@ -62,7 +60,7 @@ def test_rows(
         checks["repeated_inputs"] = _repeated(task, rows)
     if protocol.demonstrations_in_test == "drop":
         shown = _shown(source, dataset)
-        checks["demonstrations_in_test"] = [_texts(task, row) in shown for row in rows]
+        checks["demonstrations_in_test"] = [same_inputs(task, row) in shown for row in rows]
     if protocol.leaked_rows == "drop" and dataset == LEAKING:
         train = source.rows(Part("train", LEAKING, SIZES[-1])).to_list()
         checks["leaked_rows"] = [label is not None for label in implied_labels(rows, train)]
@@ -91,7 +89,7 @@ def train_rows(
         checks["empty_inputs"] = [_empty(task, row) for row in rows]
     if protocol.demonstrations_in_train == "drop":
         shown = _shown(source, task.train_dataset)
-        checks["demonstrations_in_train"] = [_texts(task, row) in shown for row in rows]
+        checks["demonstrations_in_train"] = [same_inputs(task, row) in shown for row in rows]
     return _keep(first, checks, str(part))
 
 
@@ -124,14 +122,6 @@ def _keep(first: datasets.Dataset, checks: Mapping[str, Sequence[bool]], what: s
     return Selected(first.select(kept) if dropped else first, dropped)
 
 
-def _texts(task: Task, row: Row) -> tuple[str, ...]:
-    """The texts a row is about: its input fields, less the answer that a question is asked for.
-
-    AUDIT A9 and D3 count a tweet with another answer as the same input.
-    """
-    return tuple(same_text(row[field]) for field in task.fields if field != "answer")
-
-
 def _empty(task: Task, row: Row) -> bool:
     return any(not row[field].strip() for field in task.fields)
 
@@ -140,7 +130,7 @@ def _repeated(task: Task, rows: Iterable[Row]) -> list[bool]:
     seen: set[tuple[str, ...]] = set()
     hits = []
     for row in rows:
-        texts = _texts(task, row)
+        texts = same_inputs(task, row)
         hits.append(texts in seen)
         seen.add(texts)
     return hits
@@ -150,4 +140,4 @@ def _shown(source: Source, dataset: str) -> set[tuple[str, ...]]:
     """The texts of the demonstrations that some shot count of the paper puts into a context."""
     task = DATASETS[dataset].task
     rows = source.rows(Part("demonstrations", dataset))
-    return {_texts(task, row) for row in rows.to_list()[: max(task.shots)]}
+    return {same_inputs(task, row) for row in rows.to_list()[: max(task.shots)]}

@@ -1,14 +1,18 @@
-"""Which paraphrase test labels follow from training labels (AUDIT A4)."""
+"""Texts that count as the same, and labels that follow from training labels (AUDIT A4, D3)."""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from repro.paper.tasks import Task
 
 _WORD = re.compile(r"\w+")
 
 Row = Mapping[str, str]
 
 
+@lru_cache(maxsize=1 << 17)
 def same_text(text: str) -> str:
     """What two texts share that count as the same: their words, whatever their case and marks.
 
@@ -16,6 +20,14 @@ def same_text(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_WORD.findall(folded)) or "".join(folded.split())
+
+
+def same_inputs(task: Task, row: Row) -> tuple[str, ...]:
+    """The texts a row is about: its input fields, less the answer that a question is asked for.
+
+    AUDIT A9 and D3 count a tweet with another answer as the same input.
+    """
+    return tuple(same_text(row[field]) for field in task.fields if field != "answer")
 
 
 def implied_labels(test: Iterable[Row], train: Iterable[Row]) -> list[str | None]:

@@ -58,6 +58,22 @@ class Encoded:
     labels: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Texts:
+    """The prompts of a cell as text: `before` + query each.
+
+    Attributes:
+        contexts: the demonstrations alone, for every non-zero shot count of the task up to the
+            cell's.
+        before: the last of them; at 0 shots the stray blank of `zero_shot_blank`, or nothing.
+        queries: a row each; they depend neither on the model nor on the shot count.
+    """
+
+    contexts: list[str]
+    before: str
+    queries: list[str]
+
+
 def adds_bos(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer puts its BOS before a text by itself.
 
@@ -83,20 +99,38 @@ def bos_count(cell: Cell, tokenizer: Tokenizer, protocol: Protocol) -> int:
     return 1
 
 
-def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
-    """The prompts of a cell as token ids.
+def texts(
+    cell: Cell,
+    rows: Sequence[Mapping[str, str]],
+    demonstrations: Sequence[Mapping[str, str]],
+    protocol: Protocol,
+) -> Texts:
+    """The prompts of a cell as text.
 
     Raises:
-        ReproError: too few demonstrations, or two labels with the same first token.
+        ReproError: too few demonstrations.
     """
-    cell, task = job.cell, job.cell.task
-    shown = job.demonstrations.to_list()[: cell.shots]
+    shown, task = demonstrations[: cell.shots], cell.task
     if len(shown) < cell.shots:
         raise ReproError(
             f"{cell.name} needs {cell.shots} demonstrations, {cell.dataset} has {len(shown)}",
             hint="check the file of demonstrations with: repro data check",
         )
     text, joint = _template(cell, protocol)
+    counts = [shots for shots in task.shots if 0 < shots <= cell.shots]
+    contexts = [context(task, text, shown[:shots], joint=joint) for shots in counts]
+    blank = " " if protocol.zero_shot_blank else ""
+    queries = [fill(task, text, row) for row in rows]
+    return Texts(contexts, contexts[-1] if contexts else blank, queries)
+
+
+def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
+    """The prompts of a cell as token ids.
+
+    Raises:
+        ReproError: too few demonstrations, or two labels with the same first token.
+    """
+    cell = job.cell
     head = [tokenizer.bos_token_id] * bos_count(cell, tokenizer, protocol)
     rows = job.rows.to_list()
     if not rows:
@@ -104,18 +138,15 @@ def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
             f"{cell.name} has no rows to score",
             hint="ask for more with --rows, or turn a switch that drops rows to keep",
         )
-    blank = " " if protocol.zero_shot_blank and cell.shots == 0 else ""
-    queries = [blank + fill(task, text, row) for row in rows]
-    counts = [shots for shots in task.shots if 0 < shots <= cell.shots]
-    contexts = [context(task, text, shown[:shots], joint=joint) for shots in counts]
-    before = contexts[-1] if contexts else ""
-    context_ids = [head + ids for ids in _tokenize(tokenizer, contexts)]
+    parts = texts(cell, rows, job.demonstrations.to_list(), protocol)
+    whole = [parts.before + query for query in parts.queries]
+    contexts = [head + ids for ids in _tokenize(tokenizer, parts.contexts)]
     if protocol.query_tokens == "separate" and contexts:
-        prompts = [context_ids[-1] + ids for ids in _tokenize(tokenizer, queries)]
+        prompts = [contexts[-1] + ids for ids in _tokenize(tokenizer, parts.queries)]
     else:
-        prompts = [head + ids for ids in _tokenize(tokenizer, [before + q for q in queries])]
-    hashes = [hashlib.sha256((before + query).encode()).hexdigest() for query in queries]
-    return Encoded(rows, hashes, prompts, context_ids, _labels(cell, rows[0], tokenizer, protocol))
+        prompts = [head + ids for ids in _tokenize(tokenizer, whole)]
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in whole]
+    return Encoded(rows, hashes, prompts, contexts, _labels(cell, rows[0], tokenizer, protocol))
 
 
 def first_tokens(

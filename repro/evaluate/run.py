@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from rich.progress import Progress
-from rouge_score.rouge_scorer import RougeScorer
 from transformers import PreTrainedModel
 
 from repro.errors import EXIT_MISSING, ReproError
@@ -16,6 +14,7 @@ from repro.evaluate.forward import pad_id
 from repro.evaluate.generate import generate
 from repro.evaluate.prefix import SharedPrefix, segments, supports_sharing
 from repro.evaluate.score import best_label, label_logits
+from repro.metrics.rouge import rouge_l
 from repro.paper.cells import Cell
 from repro.paper.protocols import Protocol
 from repro.paper.tasks import DATASETS, PROMPTS, Kind
@@ -98,16 +97,6 @@ def evaluate(
         if progress is not None and bar is not None:
             progress.advance(bar, len(samples))
         yield job.cell, samples
-
-
-def rouge_l(gold: str, text: str, *, stemmer: bool) -> float:
-    """ROUGE-L F1 of `rouge-score`, the sentence-level one."""
-    return float(_scorer(stemmer).score(gold, text)["rougeL"].fmeasure)
-
-
-@cache
-def _scorer(stemmer: bool) -> RougeScorer:
-    return RougeScorer(["rougeL"], use_stemmer=stemmer)
 
 
 def _order(job: Job) -> tuple[int, int, int]:

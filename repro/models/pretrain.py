@@ -5,7 +5,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,270 +26,10 @@ from repro.data.embedded.documents import (
 )
 from repro.data.embedded.tokenizer import build_tokenizer, vocabulary
 from repro.models.incontext import table
+from repro.models.recipe import BROAD, EARLY, RECIPE, SMOKE, Broad, Mixed, Pace, Pretraining
 
-Mix = dict[str, float]
 Progress = Callable[[dict[str, float], LlamaForCausalLM], None]
 """Gets each line of the log (step, tokens, output_loss) and the model as it is."""
-
-# First phase. Lists and repeats come first: copying, and looking back for a label, are learnt
-# from them.
-EARLY: Mix = {
-    "repeats": 3.0,
-    "selection": 2.0,
-    "category": 4.0,
-    "equality": 2.0,
-    "sentiment": 1.0,
-    "summary": 0.5,
-    "lookup": 0.5,
-}
-BROAD: Mix = {
-    "repeats": 0.3,
-    "selection": 0.7,
-    "category": 1.0,
-    "equality": 0.8,
-    "sentiment": 1.5,
-    "paraphrase": 2.5,
-    "nli": 2.5,
-    "summary": 1.5,
-    "question": 1.5,
-    "rewrite": 0.8,
-    "lookup": 1.0,
-}
-# Second phase. Single examples, whose labels always mean the same, teach what a task is about: in
-# longer documents every word has occurred before, which hides whether two sentences share it.
-SINGLE: Mix = {
-    "sentiment": 1.0,
-    "paraphrase": 3.0,
-    "nli": 3.0,
-    "equality": 1.5,
-    "lookup": 1.5,
-    "summary": 0.5,
-    "question": 1.0,
-    "rewrite": 1.0,
-}
-# Few-shot documents, most of whose labels are given out anew.
-MANY: Mix = {
-    "repeats": 0.2,
-    "selection": 0.5,
-    "category": 1.5,
-    "equality": 1.0,
-    "sentiment": 2.5,
-    "paraphrase": 3.0,
-    "nli": 3.0,
-    "summary": 1.0,
-    "question": 1.0,
-    "rewrite": 0.3,
-    "lookup": 0.4,
-}
-
-
-# Third phase: more of what was not learnt yet, in single examples and in context.
-HARD_SINGLE: Mix = {
-    "nli": 4.0,
-    "paraphrase": 3.0,
-    "equality": 2.0,
-    "sentiment": 0.3,
-    "lookup": 0.3,
-}
-HARD_MANY: Mix = {
-    "selection": 0.3,
-    "category": 4.0,
-    "equality": 1.5,
-    "sentiment": 4.0,
-    "paraphrase": 1.5,
-    "nli": 1.5,
-    "summary": 0.8,
-    "question": 0.8,
-}
-# Last phase, in which the rates fall to nothing: all kinds again.
-LAST_MANY: Mix = {
-    "repeats": 0.2,
-    "selection": 0.5,
-    "category": 1.0,
-    "equality": 0.5,
-    "sentiment": 2.5,
-    "paraphrase": 2.0,
-    "nli": 2.0,
-    "summary": 2.5,
-    "question": 2.0,
-    "rewrite": 0.4,
-    "lookup": 0.5,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """Size of steps and rates of a phase; each phase has optimisers of its own.
-
-    Attributes:
-        steps: optimiser steps; tokens: about so many a step.
-        learning_rate: peak for embeddings and norms (AdamW); muon_rate: for all other matrices.
-        warmup: steps up to the peak; horizon: step at which the rates would be down to 2 %, after
-            falling linearly over `decay` steps.
-    """
-
-    steps: int
-    tokens: int
-    learning_rate: float
-    muon_rate: float
-    warmup: int
-    horizon: int
-    decay: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Broad:
-    """A phase on rows packed with few-shot documents, from easy kinds to all.
-
-    Attributes:
-        length: tokens a row; early_length: in the first `early_steps` steps. In twice as many the
-            easy mix turns into the broad one.
-        meaning: share of documents whose label words keep a fixed meaning, at the start and at
-            the horizon.
-    """
-
-    pace: Pace
-    length: int
-    early_length: int
-    early_steps: int
-    meaning: tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mixed:
-    """A phase on one document a row: in each step either single examples or few-shot documents.
-
-    Attributes:
-        single, many: kinds of documents in either.
-        single_length, many_length: tokens a row.
-        singles: share of steps with single examples, at first and after `ramp` steps.
-        meaning: share of few-shot documents whose label words keep a fixed meaning.
-        terse: share of few-shot documents without cue words.
-    """
-
-    pace: Pace
-    single: Mix
-    many: Mix
-    single_length: int
-    many_length: int
-    singles: tuple[float, float]
-    ramp: int
-    meaning: float
-    terse: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretraining:
-    """The recipe: all that can change the weights, besides the generator and the versions.
-
-    Attributes:
-        layers, width, inner, heads: shape of the Llama; input and output embeddings are one.
-        phases: what is trained on, in this order.
-        seed: of the weights and of each phase's documents.
-        threads: CPU threads; the last bits of sums depend on their number.
-    """
-
-    layers: int = 4
-    width: int = 128
-    inner: int = 344
-    heads: int = 4
-    phases: tuple[Broad | Mixed, ...]
-    weight_decay: float = 0.05
-    beta2: float = 0.98
-    clip_norm: float = 1.0
-    seed: int = 1
-    threads: int = 1
-
-
-RECIPE = Pretraining(
-    phases=(
-        Broad(
-            pace=Pace(
-                steps=1600,
-                tokens=4096,
-                learning_rate=3e-3,
-                muon_rate=0.02,
-                warmup=100,
-                horizon=3000,
-                decay=2100,
-            ),
-            length=256,
-            early_length=96,
-            early_steps=250,
-            meaning=(0.6, 0.35),
-        ),
-        Mixed(
-            pace=Pace(
-                steps=800,
-                tokens=2304,
-                learning_rate=2e-3,
-                muon_rate=0.01,
-                warmup=50,
-                horizon=3200,
-                decay=1000,
-            ),
-            single=SINGLE,
-            many=MANY,
-            single_length=48,
-            many_length=288,
-            singles=(0.7, 0.25),
-            ramp=1500,
-            meaning=0.3,
-            terse=0.2,
-        ),
-        Mixed(
-            pace=Pace(
-                steps=800,
-                tokens=2304,
-                learning_rate=2e-3,
-                muon_rate=0.012,
-                warmup=50,
-                horizon=10000,
-                decay=1000,
-            ),
-            single=HARD_SINGLE,
-            many=HARD_MANY,
-            single_length=40,
-            many_length=288,
-            singles=(0.6, 0.2),
-            ramp=2000,
-            meaning=0.1,
-            terse=0.4,
-        ),
-        Mixed(
-            pace=Pace(
-                steps=600,
-                tokens=2304,
-                learning_rate=2e-3,
-                muon_rate=0.01,
-                warmup=20,
-                horizon=600,
-                decay=600,
-            ),
-            single=SINGLE,
-            many=LAST_MANY,
-            single_length=48,
-            many_length=288,
-            singles=(0.1, 0.1),
-            ramp=600,
-            meaning=0.2,
-            terse=0.2,
-        ),
-    )
-)
-
-
-def _hurried(phase: Broad | Mixed) -> Broad | Mixed:
-    pace = replace(phase.pace, steps=12, tokens=600, warmup=4, horizon=12, decay=6)
-    if isinstance(phase, Broad):
-        return replace(phase, pace=pace, early_steps=8)
-    return replace(phase, pace=pace)
-
-
-SMOKE = replace(
-    RECIPE, layers=2, width=64, phases=tuple(_hurried(phase) for phase in RECIPE.phases)
-)
-"""The same code in a few seconds."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Token ids (rows, length) int64 and the weight of predicting each (rows, length) float32."""
@@ -309,11 +49,10 @@ def broad_batches(phase: Broad, rng: Random) -> Iterator[Batch]:
 
 def mixed_batches(phase: Mixed, rng: Random) -> Iterator[Batch]:
     """The batches of a mixed phase."""
-    start, end = phase.singles
-    single = Options(meaning=1.0, terse=0.5, examples=(1, 1))
-    many = Options(meaning=phase.meaning, terse=phase.terse)
-    for step in range(phase.pace.steps):
-        if rng.random() < start + (end - start) * min(1.0, step / phase.ramp):
+    single = Options(meaning=1.0, terse=phase.single_terse, examples=(1, 1))
+    many = Options(meaning=phase.meaning, terse=phase.terse, examples=phase.examples)
+    for _ in range(phase.pace.steps):
+        if phase.singles == 1.0 or rng.random() < phase.singles:
             mix, length, options = phase.single, phase.single_length, single
         else:
             mix, length, options = phase.many, phase.many_length, many
@@ -360,6 +99,8 @@ def rate(pace: Pace, step: int) -> float:
     """Share of the peak learning rate at a step of a phase: warm-up, plateau, linear decay."""
     if step < pace.warmup:
         return (step + 1) / pace.warmup
+    if not pace.horizon:
+        return 1.0
     return min(1.0, 0.02 + (pace.horizon - step) / pace.decay)
 
 
@@ -463,7 +204,7 @@ def _optimisers(model: LlamaForCausalLM, recipe: Pretraining) -> tuple[Muon, tor
     )
 
 
-GENERATOR = ("words", "families", "rows", "documents", "tokenizer")
+GENERATOR = ("words", "families", "rows", "makers", "documents", "tokenizer")
 
 
 def generator_sha256() -> str:

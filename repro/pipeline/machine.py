@@ -68,7 +68,7 @@ def numerics(threads: int, *, device: str) -> dict[str, object]:
 def describe() -> dict[str, object]:
     """The machine in words; nothing that identifies it."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "os": platform.platform(terse=True),
@@ -76,7 +76,8 @@ def describe() -> dict[str, object]:
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor as it names itself, or its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,13 +1,13 @@
 """The results folder: one line a cell, its samples, and what the run was.
 
-`results.jsonl` and `samples/` hold nothing that depends on time or place: two runs of the same
-command on the same kind of machine write the same bytes. Timings and the machine stand beside
-them in `run.json` and `timings.jsonl`.
+`results.jsonl`, `samples/` and `prompts.jsonl` hold nothing that depends on time or place: two runs
+of the same command on the same kind of machine write the same bytes. Timings and the machine stand
+beside them in `run.json` and `timings.jsonl`.
 """
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from repro.pipeline.plan import CellStep, Job, Plan
 from repro.pipeline.store import Store, file_sha256, write_atomically
 
 FORMAT = 1
-RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES = (
+RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES, TEXTS = (
     "results.jsonl",
     "finetunes.jsonl",
     "run.json",
     "timings.jsonl",
     "samples",
+    "prompts.jsonl",
 )
 
 
@@ -114,16 +115,16 @@ def result_line(plan: Plan, job: Job, step: CellStep, samples: list[Line], diges
     }
 
 
-def write(out: Path, plan: Plan, store: Store) -> int:
-    """Write all finished cells of the plan; lines of other selections in the folder are kept.
+def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
+    """Write the finished cells of these jobs of the plan; all other lines in the folder are kept.
 
     Returns:
-        The number of cells of the plan that are not finished.
+        The number of their cells that are not finished.
     """
     lines = {(line["cell"], line["seed"]): line for line in read_lines(out / RESULTS)}
     tuned = {(line["variant"], line["seed"]): line for line in read_lines(out / FINETUNES)}
     missing = 0
-    for job in plan.jobs:
+    for job in jobs:
         facts = store.find("facts", job.key) if job.seed is not None else None
         if facts:
             loaded = json.loads((facts / FACTS).read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from repro.lines import to_line
 from repro.models.load import load
 from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
-from repro.pipeline import results
+from repro.pipeline import prompts, results
 from repro.pipeline.plan import CellStep, Job, Plan, weights_key
 from repro.pipeline.store import Store, write_atomically
 from repro.pipeline.tune import Request, launch, tune
@@ -76,11 +76,12 @@ class Runner:
         """
         with results.claim_folder(self.out, self.plan):
             write_atomically(self.out / results.RUN, self._record())
+            prompts.write(self.out, self.plan)
             try:
                 for index, job in enumerate(self.plan.jobs, 1):
                     self._run_job(job, f"[{index}/{len(self.plan.jobs)}]")
             finally:
-                missing = results.write(self.out, self.plan, self.store)
+                missing = results.write(self.out, self.plan, self.plan.jobs, self.store)
             if self.keep_models == "none":
                 self.store.drop("weights", self.plan.base_key)
             return missing
@@ -114,7 +115,7 @@ class Runner:
                 self._tune(job, label)
             if pending:
                 self._evaluate(job, pending, label)
-            results.write(self.out, self.plan, self.store)
+            results.write(self.out, self.plan, [job], self.store)
         self._retire(job)
 
     @contextmanager

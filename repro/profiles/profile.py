@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from repro.errors import EXIT_MISSING, ReproError, unknown
 from repro.paper.protocols import PROTOCOLS
+from repro.paper.tasks import SIZES
 
 _FOLDER = files("repro.profiles")
 
@@ -108,7 +109,7 @@ class Profile:
 
     def train_limit(self, size: int) -> int | None:
         """Rows used of the training set of a nominal size; None for all of it."""
-        return dict(zip((2000, 4000, 6000), self.sizes.train, strict=False)).get(size)
+        return dict(zip(SIZES, self.sizes.train, strict=False)).get(size)
 
     @property
     def digest(self) -> str:
@@ -209,7 +210,7 @@ def _check(value: Any, kind: Any, where: str) -> Any:
         return tuple(_check(item, args[0], where) for item in value)
     if origin is UnionType:
         return _check(value, args[0], where)
-    if isinstance(value, dict) and (origin is Mapping or origin is not None):
+    if origin is not None and isinstance(value, dict):
         return value
     if kind is float and type(value) in (int, float) and value >= 0:
         return float(value)

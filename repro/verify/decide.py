@@ -10,13 +10,19 @@ WEAK = 5
 """Fewer runs than this are called weak."""
 
 
-def decided(number: NumberVerdict) -> NumberVerdict:
-    """The verdict of a test, before the correction for many cells."""
+def decided(number: NumberVerdict, *, spread_known: bool = True) -> NumberVerdict:
+    """The verdict of a test, before the correction for many cells.
+
+    Args:
+        spread_known: that over seeds is in the error. Where it is not, another seed may explain
+            any difference, or undo any equality: neither is claimed.
+    """
     p, equal = number.p, number.equivalence_p
     assert p is not None
-    assert equal is not None
     verdict = Verdict.CONSISTENT
-    if equal < ALPHA:
+    if not spread_known:
+        verdict = Verdict.INCONCLUSIVE if p < ALPHA else Verdict.CONSISTENT
+    elif equal is not None and equal < ALPHA:
         verdict = Verdict.REPRODUCED
     elif p < ALPHA:
         verdict = Verdict.NOT_REPRODUCED
@@ -30,7 +36,8 @@ def adjusted(numbers: Sequence[NumberVerdict]) -> tuple[NumberVerdict, ...]:
     result = list(numbers)
     for i, p in zip(tested, values, strict=True):
         number = replace(numbers[i], p_adjusted=p)
-        if number.verdict is Verdict.NOT_REPRODUCED and p >= ALPHA:
+        # INCONCLUSIVE with a p: a difference from a single stored run.
+        if number.verdict in (Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE) and p >= ALPHA:
             number = replace(
                 number,
                 verdict=Verdict.CONSISTENT,

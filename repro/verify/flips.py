@@ -37,10 +37,14 @@ class Flips:
 
 
 def flips(ours: Outcomes, theirs: Outcomes, tie: float) -> Flips:
-    """Compare two outcomes of the same rows of a classification set."""
-    assert ours.gaps is not None
-    assert theirs.gaps is not None
-    near = np.minimum(ours.gaps, theirs.gaps) < tie
+    """Compare two outcomes of the same rows of a classification set.
+
+    Where the logits of a side are unknown, no row counts as tied on that side.
+    """
+    near = np.zeros(len(ours.scores), dtype=bool)
+    for gaps in (ours.gaps, theirs.gaps):
+        if gaps is not None:
+            near |= gaps < tie
     difference = ours.scores - theirs.scores
     changed = sum(a != b for a, b in zip(ours.outputs, theirs.outputs, strict=True))
 

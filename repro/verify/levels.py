@@ -3,14 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from repro.paper.cells import Cell
+from repro.paper.cells import BASE, Cell
 from repro.verify.decide import WEAK, adjusted, decided
 from repro.verify.flips import flips
 from repro.verify.margins import Margins, margins
 from repro.verify.outcomes import Outcomes, common_rows
+from repro.verify.places import elsewhere
 from repro.verify.results import CellResult, Run
 from repro.verify.statistics import (
     ALPHA,
@@ -60,6 +62,7 @@ def hold_against(
     wanted: Sequence[Cell] | None = None,
     level: Level | None = None,
     limits: Margins | None = None,
+    recorded: Sequence[Mapping[str, Any]] | None = None,
 ) -> tuple[NumberVerdict, ...]:
     """Every cell of the reference, at the strongest level that it allows.
 
@@ -68,6 +71,7 @@ def hold_against(
         level: ask for this level: L0 takes nothing but equal bits, L1 and L2 leave the stronger
             ones aside.
         limits: instead of the registered margins, for tests.
+        recorded: run.json of all that the reference was made from; its own by default.
 
     Returns:
         A verdict a cell, with p values adjusted over all of them.
@@ -81,6 +85,7 @@ def hold_against(
             table.setdefault(cell, {})[seed] = result
     known = owners(reference)
     seeds = set(ours.seeds)
+    place = elsewhere(ours.record, recorded or (reference.record,))
     found = []
     for cell in cells:
         if cell not in own:
@@ -92,7 +97,7 @@ def hold_against(
                 )
             )
         else:
-            pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits)
+            pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits, place)
             found.append(
                 _forged(pair, known)
                 or _lacking(pair, seeds)
@@ -104,7 +109,11 @@ def hold_against(
 
 @dataclass(frozen=True)
 class _Pair:
-    """Both sides of one cell."""
+    """Both sides of one cell.
+
+    Attributes:
+        elsewhere: how lock and machine kind differ; empty if they do not.
+    """
 
     cell: Cell
     ours: BySeed
@@ -112,6 +121,7 @@ class _Pair:
     our_run: Run
     their_run: Run
     limits: Margins
+    elsewhere: str
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -182,9 +192,11 @@ def _other_data(pair: _Pair) -> NumberVerdict | None:
 def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
     basis = _basis(pair)
     exact = all(
-        _same_bits(result, pair.theirs.get(seed)) and _same_training(pair, seed) is not False
+        _same_bits(result, pair.theirs.get(seed))
+        and (pair.cell.variant == BASE or _same_training(pair, seed) is True)
         for seed, result in pair.ours.items()
     )
+    note = f"; {pair.elsewhere}" if pair.elsewhere else ""
     if exact and level in (None, Level.L0):
         same = [pair.theirs[seed].value for seed in pair.ours]
         return replace(
@@ -192,14 +204,15 @@ def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
             theirs=float(np.mean(same)),
             level=Level.L0,
             verdict=Verdict.REPRODUCED,
-            reason="losses, logits and outputs equal to the last bit",
+            reason="losses, logits and outputs equal to the last bit" + note,
         )
     if level is Level.L0:
         return replace(
             basis,
             level=Level.L0,
             verdict=Verdict.NOT_REPRODUCED,
-            reason="samples missing, or losses, logits or outputs differ in some bit",
+            reason="samples or losses missing, or losses, logits or outputs differ in some bit"
+            + note,
         )
     pairs = [(result, pair.theirs.get(seed)) for seed, result in pair.ours.items()]
     complete = all(
@@ -222,18 +235,22 @@ def _same_bits(result: CellResult, stored: CellResult | None) -> bool:
     return (
         stored is not None
         and result.outcomes is not None
+        and result.outcomes.inputs != ""  # imported: logits and prompts are unknown
         and result.samples_sha256 == stored.samples_sha256
     )
 
 
 def _same_weights(pair: _Pair, seed: int | None) -> bool:
-    """The same base, the same fine-tune, or one whose every loss is equal to the last bit."""
+    """The same base, the same fine-tune, or one whose every loss is equal to the last bit.
+
+    Equal keys with other losses are not the same weights: the training was not deterministic, or
+    one of them was changed.
+    """
     ours, theirs = pair.ours[seed], pair.theirs.get(seed)
     if theirs is None:
         return False
-    if ours.model_key == theirs.model_key:
-        return True
-    return _same_training(pair, seed) is True
+    trained = _same_training(pair, seed)
+    return ours.model_key == theirs.model_key if trained is None else trained
 
 
 def _same_training(pair: _Pair, seed: int | None) -> bool | None:
@@ -264,9 +281,10 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
     n = len(difference)
     margin = pair.limits.same_weights[pair.metric]
     mean = float(difference.mean())
-    # One more row in two of those that differ keeps the variance away from zero.
-    changed = float(np.mean(difference**2))
-    variance = max((changed * n + np.abs(difference).max()) / (n + 2) - mean**2, 0.0) / n
+    # One more row in two of those that differ keeps the variance away from zero. Where no score
+    # differs, but outputs do, such a row could have changed by anything.
+    changed, largest = float(np.mean(difference**2)), float(np.abs(difference).max()) or 1.0
+    variance = max((changed * n + largest) / (n + 2) - mean**2, 0.0) / n
     se, df = math.sqrt(variance), n - 1.0
     same = sum(a.outputs == b.outputs for a, b in aligned) == len(aligned)
     p = difference_p(mean, se, df)
@@ -308,12 +326,13 @@ def _retrained_verdict(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
     everything = [*pair.ours.values(), *pair.theirs.values()]
     outcomes = [result.outcomes for result in everything if result.outcomes is not None]
     rows = common_rows(outcomes) if len(outcomes) == len(everything) else None
-    n = basis.n if rows is None else len(rows)
+    n = min(result.n for result in everything) if rows is None else len(rows)
     ours, theirs = _values(pair.ours, rows), _values(pair.theirs, rows)
     mean = float(np.mean(theirs))
     floor = smoothed_share_variance(mean, n)
     if pair.metric != "accuracy":
-        floor = float(np.mean([result.stderr**2 for result in pair.theirs.values()]))
+        # stderr is over all rows of a cell; fewer of them vary more.
+        floor = float(np.mean([r.stderr**2 * r.n / n for r in pair.theirs.values()]))
     basis = replace(
         basis, level=Level.L2, ours=float(np.mean(ours)), theirs=mean, n=n, stored=len(theirs)
     )
@@ -356,11 +375,5 @@ def _single_reference(
         interval = Interval(basis.difference - half, basis.difference + half)  # type: ignore[operator]
     p = difference_p(basis.difference or 0.0, se, max(1.0, basis.n - 1))
     notes.insert(0, "k = 1: rows only, the spread over seeds is unknown")
-    return replace(
-        basis,
-        interval=interval,
-        p=p,
-        outside=p < ALPHA,
-        verdict=Verdict.INCONCLUSIVE if p < ALPHA else Verdict.CONSISTENT,
-        reason="; ".join(notes),
-    )
+    number = replace(basis, interval=interval, p=p, reason="; ".join(notes))
+    return decided(number, spread_known=False)

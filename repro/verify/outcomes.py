@@ -25,8 +25,9 @@ class Outcomes:
         rows: positions, int64 [n].
         scores: 0 or 1, or ROUGE-L F1, float64 [n].
         outputs: the predicted label, or a digest of the generated text (8 hex digits).
-        gaps: best logit minus the next, float64 [n]; None for generation.
-        inputs: digest over all rows, prompts and golds: equal for the same data and encoding.
+        gaps: best logit minus the next, float64 [n]; None for generation, and where unknown.
+        inputs: digest over all rows, prompts and golds: equal for the same data and encoding;
+            empty where the prompts are unknown.
     """
 
     rows: NDArray[np.int64]
@@ -76,13 +77,23 @@ def _gap(sample: dict[str, Any], path: Path, number: int) -> float:
         _bad(path, number, "field 'logits' holds something else than numbers")
     if logits[sample["prediction"]] != values[0]:
         _bad(path, number, "field 'prediction' is not the label with the largest logit")
-    if sample["score"] != int(sample["prediction"] == sample.get("gold")):
-        _bad(path, number, f"field 'score' is {sample['score']}, unlike prediction and gold")
     return float(values[0] - values[1]) if len(values) > 1 else math.inf
 
 
-def read_samples(path: Path, cell: Cell) -> Outcomes:
+def _label(sample: dict[str, Any], cell: Cell, path: Path, number: int) -> str:
+    label = sample.get("prediction")
+    if label not in cell.task.labels:
+        _bad(path, number, f"field 'prediction' is {label!r}")
+    if sample["score"] != int(label == sample.get("gold")):
+        _bad(path, number, f"field 'score' is {sample['score']}, unlike prediction and gold")
+    return str(label)
+
+
+def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
     """The rows of a samples file.
+
+    Args:
+        imported: of the authors' scripts, which tell neither logits nor prompts.
 
     Raises:
         ReproError: a line is malformed, or a row stands there twice (1), with file and line.
@@ -102,8 +113,8 @@ def read_samples(path: Path, cell: Cell) -> Outcomes:
         if not isinstance(score, int | float) or not 0 <= score <= 1:
             _bad(path, number, f"field 'score' is {score!r}, not between 0 and 1")
         if classification:
-            gap = _gap(sample, path, number)
-            output = str(sample["prediction"])
+            gap = 0.0 if imported else _gap(sample, path, number)
+            output = _label(sample, cell, path, number)
         else:
             gap, output = 0.0, sample.get("text")
             if not isinstance(output, str):
@@ -118,8 +129,8 @@ def read_samples(path: Path, cell: Cell) -> Outcomes:
         np.array(order, dtype=np.int64),
         np.array([rows[row][0] for row in order], dtype=np.float64),
         tuple(rows[row][1] for row in order),
-        np.array([rows[row][2] for row in order]) if classification else None,
-        text_digest("".join(rows[row][3] for row in order)),
+        np.array([rows[row][2] for row in order]) if classification and not imported else None,
+        "" if imported else text_digest("".join(rows[row][3] for row in order)),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from repro.paper.cells import BASE
 from repro.paper.figures import Point
 from repro.verify.decide import WEAK, adjusted, decided
 from repro.verify.margins import Margins, margins
@@ -54,7 +55,7 @@ def against_paper(
         if k > 1:
             spread = float(np.var(measured.values, ddof=1)) * (1 + 1 / k)
             parts.append((spread, k - 1.0))
-        elif measured.seeds:
+        elif point.cells[0].variant != BASE:
             reason = "k = 1: the spread over seeds is unknown and left out"
         se, df = satterthwaite(parts)
         margin = limits.paper[number.metric]
@@ -82,7 +83,8 @@ def against_paper(
                     stored=1,
                     constant=labels.pop() if len(labels) == 1 else None,
                     reason=reason,
-                )
+                ),
+                spread_known=k > 1 or not measured.seeds,
             )
         )
     return adjusted(found)

@@ -82,6 +82,8 @@ def record(results: Sequence[Path], out: Path) -> Path:
         for place, result in run.cells.items():
             if result.outcomes is None:
                 _fail(str(run.folder), f"the samples of {result.cell.name} are missing")
+            if not result.outcomes.inputs:
+                _fail(str(run.folder), f"prompts and logits of {result.cell.name} are unknown")
             known = cells.setdefault(place, result)
             if known.samples_sha256 != result.samples_sha256:
                 _fail(str(run.folder), f"{result.cell.name} differs from an earlier folder's")

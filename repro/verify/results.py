@@ -19,9 +19,11 @@ from repro.verify.outcomes import Outcomes, read_samples, sha256
 
 FORMAT = 1
 RESULTS, FINETUNES, RUN = "results.jsonl", "finetunes.jsonl", "run.json"
+AUTHORS_SCRIPTS = "the authors' scripts"
+"""The origin in run.json of imported results, whose seeds, logits and prompts are unknown."""
 
 Key = tuple[Cell, int | None]
-"""A cell and the seed of its fine-tune; None for the base, which has none."""
+"""A cell and the seed of its fine-tune; None for the base, which has none, and where unknown."""
 
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "cell": str,
@@ -109,7 +111,8 @@ class Run:
     @property
     def name(self) -> str:
         changed = ", ".join(f"{name}={value}" for name, value in self.overrides.items())
-        return f"{self.profile} / {self.protocol}" + (f" ({changed})" if changed else "")
+        name = f"{self.profile} / {self.protocol}" + (f" ({changed})" if changed else "")
+        return name + (f", by {AUTHORS_SCRIPTS}" if _imported(self.record) else "")
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -150,6 +153,10 @@ def _bad(where: str, what: str) -> NoReturn:
     )
 
 
+def _imported(record: Mapping[str, Any]) -> bool:
+    return record.get("origin") == AUTHORS_SCRIPTS
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
 
@@ -186,7 +193,7 @@ def _check_fields(where: str, line: Mapping[str, Any]) -> None:
         _bad(where, f"field 'n' is {line['n']}")
 
 
-def _cell_of(where: str, line: Mapping[str, Any]) -> Cell:
+def _cell_of(where: str, line: Mapping[str, Any], imported: bool) -> Cell:
     try:
         cell = Cell.parse(line["cell"])
     except ValueError as error:
@@ -202,14 +209,15 @@ def _cell_of(where: str, line: Mapping[str, Any]) -> Cell:
         if name in line and line[name] != value:
             _bad(where, f"field '{name}' is {line[name]!r}, but the cell is {cell.name}")
     seed = line.get("seed")
-    if (seed is None) != (cell.variant == BASE) or not isinstance(seed, int | None):
+    seedless = cell.variant == BASE or imported
+    if (seed is None) != seedless or not isinstance(seed, int | None):
         _bad(where, f"field 'seed' is {seed!r} for {cell.variant.name}")
     return cell
 
 
-def _read_line(folder: Path, where: str, line: Mapping[str, Any]) -> CellResult:
+def _read_line(folder: Path, where: str, line: Mapping[str, Any], imported: bool) -> CellResult:
     _check_fields(where, line)
-    cell, seed = _cell_of(where, line), line.get("seed")
+    cell, seed = _cell_of(where, line, imported), line.get("seed")
     wanted = f"samples/{cell.name}{'' if seed is None else f'.seed{seed}'}.jsonl"
     if line["samples"] != wanted:
         _bad(where, f"field 'samples' is {line['samples']!r}, not {wanted!r}")
@@ -217,7 +225,7 @@ def _read_line(folder: Path, where: str, line: Mapping[str, Any]) -> CellResult:
     if path.is_file():
         if sha256(path) != line["samples_sha256"]:
             _bad(str(path), f"its hash is not the one that {where} gives: one of them was changed")
-        outcomes = read_samples(path, cell)
+        outcomes = read_samples(path, cell, imported=imported)
         if len(outcomes.rows) != line["n"]:
             _bad(where, f"field 'n' is {line['n']}, but {path} holds {len(outcomes.rows)} rows")
         mean = float(outcomes.scores.mean())
@@ -283,6 +291,7 @@ def _check_model(
 ) -> None:
     """Weights behind a cell must be those of its variant and seed."""
     if result.seed is None:
+        base = base if result.cell.variant == BASE else None
         if base is not None and result.model_key != base:
             _bad(where, f"field 'model_key' is not the base model's that {RUN} names")
         return
@@ -302,7 +311,7 @@ def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
     groups: dict[tuple[str, str, str], dict[Key, CellResult]] = {}
     without_samples: list[str] = []
     for where, line in json_lines(folder / RESULTS):
-        result = _read_line(folder, where, line)
+        result = _read_line(folder, where, line, _imported(record))
         _check_model(result, where, tuned, identity.get("model"))
         group = (line["profile"], line["protocol"], json.dumps(line["overrides"], sort_keys=True))
         own = groups.setdefault(group, {})

@@ -150,7 +150,9 @@ def _verify_run(
         cells = list(dict.fromkeys(cell for cell, _ in reference.run.cells))
         if wanted is not None:
             cells = [cell for cell in cells if cell in set(wanted)]
-        numbers = hold_against(run, reference.run, wanted=cells, level=level)
+        numbers = hold_against(
+            run, reference.run, wanted=cells, level=level, recorded=reference.recorded
+        )
     source = run_source(run)
     comparable = run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()

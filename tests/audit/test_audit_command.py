@@ -41,10 +41,10 @@ def _console(width: int = 80) -> tuple[Console, io.StringIO]:
 @pytest.mark.usefixtures("source")
 def test_equal_values_exit_0_and_others_1(tmp_path: Path) -> None:
     console, out = _console()
-    only, json_path = ["no-majority"], tmp_path / "out.txt"
-    assert run(None, None, only, json_path, console, expected=_expected(tmp_path, 2)) == 0
+    only, folder = ["no-majority"], tmp_path / "out"
+    assert run(None, None, only, folder, console, expected=_expected(tmp_path, 2)) == 0
     assert "EQUAL" in out.getvalue()
-    written = json.loads(json_path.read_text())
+    written = json.loads((folder / "audit.json").read_text())
     (comparison,) = written["comparisons"]
     assert (comparison["stored"], comparison["recomputed"], comparison["verdict"]) == (
         2,
@@ -95,9 +95,8 @@ def test_a_section_stands_for_its_findings(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("upstream")
 def test_the_published_data_has_every_stored_value(tokenizer_dir: Path, tmp_path: Path) -> None:
     console, out = _console(100)
-    json_path = tmp_path / "audit.json"
-    assert run(None, tokenizer_dir, None, json_path, console) == 0, out.getvalue()
-    comparisons = json.loads(json_path.read_text())["comparisons"]
+    assert run(None, tokenizer_dir, None, tmp_path / "out", console) == 0, out.getvalue()
+    comparisons = json.loads((tmp_path / "out/audit.json").read_text())["comparisons"]
     assert {c["verdict"] for c in comparisons} == {"EQUAL"}
     # Where AUDIT.md is wrong, the table says so.
     assert "AUDIT says 339" in out.getvalue()

@@ -27,7 +27,7 @@ from repro.errors import ReproError
 from repro.evaluate import Settings, evaluate
 from repro.evaluate.encode import encode
 from repro.evaluate.prefix import supports_sharing
-from repro.evaluate.run import rouge_l
+from repro.metrics.rouge import rouge_l
 from repro.paper.protocols import protocol
 
 PUBLISHED = protocol("published-code")
@@ -65,7 +65,7 @@ def plain_logits(model, prompt, labels):
 
 def plain_text(model, tokenizer, prompt):
     """Text and ids of transformers' own greedy search; kept, for it is slow."""
-    key = (id(model), *prompt)
+    key = (model, *prompt)
     if key not in _told:
         ids = torch.tensor([prompt])
         out = model.generate(

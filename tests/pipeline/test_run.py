@@ -1,6 +1,7 @@
 """Whole runs on a part of the grid: same bytes, nothing lost, nothing done twice."""
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -32,7 +33,7 @@ def _lines(folder: Path, name: str = "results.jsonl") -> list[dict[str, Any]]:
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
-    names = ["results.jsonl", "finetunes.jsonl"]
+    names = ["results.jsonl", "finetunes.jsonl", "prompts.jsonl"]
     files = [folder / "out" / name for name in names] + sorted((folder / "out/samples").iterdir())
     return {path.name: path.read_bytes() for path in files}
 
@@ -47,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_second_fresh_run_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     _run(tmp_path)
-    assert len(_bytes(finished)) == 2 + PART_CELLS
+    assert len(_bytes(finished)) == 3 + PART_CELLS
     assert _bytes(tmp_path) == _bytes(finished)
 
 
@@ -146,6 +147,28 @@ def test_another_selection_adds_to_the_folder(tmp_path: Path) -> None:
     _run(tmp_path, "--cells", "base.rte.p1.0", "--rows", "6")
     _run(tmp_path, "--cells", "base.rte.p1.3", "--rows", "6")
     assert [line["cell"] for line in _lines(tmp_path)] == ["base.rte.p1.0", "base.rte.p1.3"]
+    _texts_are_those_of_the_samples(tmp_path)
+
+
+def test_prompts_are_kept_once_and_have_the_hashes_of_the_samples(finished: Path) -> None:
+    _texts_are_those_of_the_samples(finished)
+    lines = _lines(finished, "prompts.jsonl")
+    assert len({json.dumps(line) for line in lines}) == len(lines) < PART_CELLS * 6
+
+
+def _texts_are_those_of_the_samples(folder: Path) -> None:
+    """The documented rule, applied without the kit's reader."""
+    texts = {
+        (line["dataset"], line["prompt"], name, line[name]): line["text"]
+        for line in _lines(folder, "prompts.jsonl")
+        for name in ("shots", "row")
+        if name in line
+    }
+    for line in _lines(folder):
+        before = texts[line["dataset"], line["prompt"], "shots", line["shots"]]
+        for sample in _lines(folder, line["samples"]):
+            text = before + texts[line["dataset"], line["prompt"], "row", sample["row"]]
+            assert hashlib.sha256(text.encode()).hexdigest() == sample["prompt_sha256"]
 
 
 def test_a_training_switch_leaves_the_base_alone(

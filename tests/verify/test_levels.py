@@ -123,8 +123,52 @@ def test_equal_outputs_with_another_loss_trace_are_not_l0(
     edit(same / "finetunes.jsonl", lambda lines: lines[0]["losses"].append(0.1))
     first = json.loads((same / "finetunes.jsonl").read_text().splitlines()[0])["variant"]
     found = judged(same, stored)
-    assert {n.level for n in found.values() if n.cell.variant.name == first} == {Level.L1}
+    assert {n.level for n in found.values() if n.cell.variant.name == first} == {Level.L2}
     assert {n.level for n in found.values() if n.cell.variant.name != first} == {Level.L0}
+
+
+def test_equal_bits_without_the_losses_are_not_l0(same: Path, stored: Path) -> None:
+    (same / "finetunes.jsonl").unlink()
+    found = judged(same, stored)
+    assert {n.level for n in found.values() if n.seeds} == {Level.L1}
+    assert {n.level for n in found.values() if not n.seeds} == {Level.L0}
+    asked = judged(same, stored, level=Level.L0)
+    assert {n.verdict for n in asked.values() if n.seeds} == {Verdict.NOT_REPRODUCED}
+
+
+def located(lock: str | None, device: str | None) -> dict[str, object]:
+    return {"lock_sha256": lock, "identity": {"numerics": {"device": device}}}
+
+
+@pytest.mark.parametrize(
+    ("own", "recorded", "told"),
+    [
+        (("a", "x"), [("a", "x")], ""),
+        (("a", "x"), [("b", "y"), ("a", "x")], ""),
+        (("b", "x"), [("a", "x")], "; another lock"),
+        (("a", "y"), [("a", "x")], "; another machine kind (y, stored x)"),
+        (("b", "y"), [("a", "x")], "; another lock; another machine kind (y, stored x)"),
+        ((None, "x"), [("a", "x")], "; lock unknown"),
+        (("a", "x"), [(None, None)], "; lock unknown; machine kind unknown"),
+        (("a", "y"), [("a", "x"), ("b", "y")], "; lock and machine kind of different stored runs"),
+    ],
+)
+def test_equal_bits_of_another_lock_or_machine_kind_are_l0_and_say_so(
+    same: Path,
+    stored: Path,
+    own: tuple[str | None, str | None],
+    recorded: list[tuple[str | None, str | None]],
+    told: str,
+) -> None:
+    """Equal bits are equal wherever they were made; where, the reason says."""
+    (run,) = read_results(same).runs
+    found = hold_against(
+        replace(run, record=located(*own)),
+        load_reference(stored).run,
+        recorded=[located(*one) for one in recorded],
+    )
+    assert {(n.level, n.verdict) for n in found} == {(Level.L0, Verdict.REPRODUCED)}
+    assert {n.reason for n in found} == {f"losses, logits and outputs equal to the last bit{told}"}
 
 
 def test_l0_asked_for_refuses_other_bits(make: Make, tmp_path: Path, stored: Path) -> None:

@@ -4,14 +4,40 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.verify import tables
+from repro.report import terminal
+from repro.report.folder import is_current, write_folder
+from repro.report.model import STAGES, Report, report
 from repro.verify.levels import hold_against
 from repro.verify.reference import load_reference, record
 from repro.verify.results import Run, read_results
 from repro.verify.verdicts import Level, Verdict
-from repro.verify.verification import build
+
+
+def gather(
+    results: Path,
+    progress: Progress | None = None,
+    *,
+    expected: Path | None = None,
+    level: Level | None = None,
+    asked: Sequence[str] | None = None,
+) -> Report:
+    """The report on a results folder, with a bar that vanishes when it is there.
+
+    Args:
+        results, expected, level, asked: as of `repro.report.model.report`.
+    """
+    if progress is None:
+        return report(results, expected=expected, level=level, asked=asked)
+    with progress:
+        bar = progress.add_task("", total=len(STAGES))
+
+        def stage(name: str) -> None:
+            progress.update(bar, description=name, completed=STAGES.index(name))
+
+        return report(results, expected=expected, level=level, asked=asked, stage=stage)
 
 
 def verify(
@@ -20,6 +46,7 @@ def verify(
     level: str | None = None,
     claims: Sequence[str] | None = None,
     console: Console | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Verify a results folder and print the verdicts.
 
@@ -27,6 +54,7 @@ def verify(
         expected: a reference folder, or a folder of them; the repository's by default.
         level: "L0" to "L3", to compare at this level only.
         claims: claims asked for; the numbers are narrowed to their cells.
+        progress: gets a bar while results are read and verified.
 
     Returns:
         0 if all asked-for numbers and claims are at least CONSISTENT, 1 if one is not, 3 if cells
@@ -38,17 +66,50 @@ def verify(
     """
     console = console or Console(highlight=False)
     chosen = None if level is None else Level(level)
-    verification = build(results, expected=expected, level=chosen, asked=claims)
-    for part in tables.parts(verification):
+    found = gather(results, progress, expected=expected, level=chosen, asked=claims)
+    for part in terminal.parts(found, claims):
         console.print(part)
-    return verification.exit_code
+    return found.verification.exit_code
+
+
+def write_report(found: Report, out: Path, console: Console) -> None:
+    """Write a report folder and print what is in it."""
+    with console.status("writing the report"):
+        files = write_folder(found, out)
+    names = [str(path.relative_to(out)) for path in files if path.parent == out]
+    count = len(files) - len(names)
+    console.print(f"{out}: {', '.join(names)}, {count} files of figures", markup=False)
+
+
+def finish(
+    results: Path,
+    console: Console,
+    progress: Progress | None = None,
+    *,
+    expected: Path | None = None,
+) -> int:
+    """The end of a run: print the verdicts, and write the report unless it is there already.
+
+    Returns:
+        1 if something is NOT REPRODUCED or INCONCLUSIVE as `verify` counts it, else 0: what was
+        not asked for, or has no reference, is no failure of the run.
+    """
+    found = gather(results, progress, expected=expected)
+    for part in terminal.parts(found):
+        console.print(part)
+    out = results / "report"
+    if is_current(found, out):
+        console.print(f"{out}: as it was", markup=False)
+    else:
+        write_report(found, out, console)
+    return EXIT_FAILED if found.verification.exit_code == EXIT_FAILED else 0
 
 
 def follow(console: Console | None = None) -> int:
     """Print whether each finding follows from the paper's own figures. Always 0."""
     console = console or Console(highlight=False)
-    console.print(tables.paper_table())
-    for line in tables.text_conflicts():
+    console.print(terminal.paper_table())
+    for line in terminal.text_conflicts():
         console.print(line)
     return 0
 
@@ -72,7 +133,7 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
     console = console or Console(highlight=False)
     first, second = _one_run(a), _one_run(b)
     cells = [cell for cell in dict.fromkeys(c for c, _ in first.cells) if second.of(cell)]
-    differing = tables.differences(first, second)
+    differing = terminal.differences(first, second)
     if differing is not None:
         console.print(differing)
     for name, one, other in ((a, first, second), (b, second, first)):
@@ -80,7 +141,7 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
         if only:
             console.print(f"{only} cells are in {name} only")
     numbers = hold_against(second, first, wanted=cells)
-    console.print(tables.numbers_table(numbers, f"\n{b} against {a}"))
+    console.print(terminal.numbers_table(numbers, f"\n{b} against {a}"))
     if not numbers:
         return EXIT_MISSING
     judged = [number.verdict for number in numbers]
@@ -97,6 +158,6 @@ def record_expected(results: Sequence[Path], out: Path, console: Console | None 
 def show_expected(folder: Path, console: Console | None = None) -> int:
     """Print what a reference folder holds. Returns 0."""
     console = console or Console(highlight=False)
-    for part in tables.reference_parts(load_reference(folder)):
+    for part in terminal.reference_parts(load_reference(folder)):
         console.print(part)
     return 0

@@ -1,0 +1,168 @@
+"""The audit's result in the faces of other reports: HTML, Markdown, JUnit XML, JSON, CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as Tree
+
+from repro.audit import show
+from repro.audit.compare import Comparison, Verdict
+from repro.audit.measure import Finding, Measurement
+from repro.report import junit
+from repro.report.folder import replace_folder
+from repro.report.markdown import details, escaped, table
+from repro.report.printable import printable
+
+JSON = "audit.json"
+_COLUMNS = ("section", "finding", "what", "stored", "recomputed", "tolerance", "verdict", "note")
+
+
+@dataclass(frozen=True)
+class Group:
+    """A finding with all that was compared for it."""
+
+    finding: Finding
+    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
+
+    @property
+    def equal(self) -> int:
+        """How many stored values came out again."""
+        return sum(item.verdict is Verdict.EQUAL for item in self.comparisons)
+
+
+def groups(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> Iterator[Group]:
+    """The findings in their order."""
+    for finding in findings:
+        own = tuple(item for item in comparisons if item.stored.finding == finding.id)
+        yield Group(finding, own, show.verdict_of(own))
+
+
+def write(
+    findings: Sequence[Finding],
+    comparisons: Sequence[Comparison],
+    measurements: Sequence[Measurement],
+    out: Path,
+) -> tuple[Path, ...]:
+    """Write audit.html, audit.md, junit.xml, audit.json and audit.csv to a folder.
+
+    Raises:
+        ReproError: the folder holds something else (2) or cannot be written (3); jinja2 is not
+            installed (3).
+    """
+    from repro.report.html import render  # needs jinja2, which the other faces do without
+
+    found = tuple(groups(findings, comparisons))
+    page = render("audit.html.j2", groups=found, count=len(comparisons), rows=rows_of(found))
+
+    def fill(folder: Path) -> None:
+        texts = {
+            "audit.html": page,
+            "audit.md": to_markdown(found),
+            JSON: show.to_json(findings, comparisons, measurements),
+            "audit.csv": to_csv(found),
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        (folder / "junit.xml").write_bytes(to_junit(found))
+
+    return replace_folder(out, JSON, fill)
+
+
+def rows_of(found: Sequence[Group]) -> dict[str, list[dict[str, str]]]:
+    """The stored values of each finding as texts, by its id."""
+    return {
+        group.finding.id: [
+            {
+                "what": printable(item.stored.what),
+                "stored": printable(show.number(item.stored.value)),
+                "recomputed": printable(show.number(item.recomputed)),
+                "tolerance": f"{item.stored.tolerance:g}" if item.stored.tolerance else "",
+                "verdict": item.verdict.value,
+                "note": printable(show.note(item.stored)),
+            }
+            for item in group.comparisons
+        ]
+        for group in found
+    }
+
+
+def to_csv(found: Sequence[Group]) -> str:
+    """A line a stored value, unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for group in found:
+        for item in group.comparisons:
+            stored = item.stored
+            writer.writerow(
+                (
+                    stored.section,
+                    stored.finding,
+                    stored.what,
+                    stored.value,
+                    "" if item.recomputed is None else item.recomputed,
+                    stored.tolerance,
+                    item.verdict.value,
+                    show.note(stored),
+                )
+            )
+    return text.getvalue()
+
+
+def to_markdown(found: Sequence[Group]) -> str:
+    """A line a finding; the values that differ, or correct AUDIT.md, fold out."""
+    heads = ("section", "finding", "stored", "equal", "verdict")
+    lines = ["# Audit of the published code and data", ""]
+    lines += table(
+        heads,
+        (
+            (
+                group.finding.section,
+                escaped(group.finding.title),
+                len(group.comparisons),
+                group.equal,
+                group.verdict,
+            )
+            for group in found
+        ),
+    )
+    listed = [item for group in found for item in group.comparisons if show.is_listed(item)]
+    if listed:
+        values = table(
+            ("finding", "value", "stored", "recomputed", "verdict", "note"),
+            (
+                (
+                    item.stored.finding,
+                    escaped(item.stored.what),
+                    escaped(show.number(item.stored.value)),
+                    escaped(show.number(item.recomputed)),
+                    item.verdict,
+                    escaped(show.note(item.stored)),
+                )
+                for item in listed
+            ),
+        )
+        lines += ["", *details("What differs, or corrects the audit", values)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def to_junit(found: Sequence[Group]) -> bytes:
+    """A suite a finding, a test case a stored value."""
+    return junit.document(_suite(group) for group in found)
+
+
+def _suite(group: Group) -> Tree.Element:
+    suite = junit.new_suite(f"audit: {group.finding.id}")
+    for item in group.comparisons:
+        case = junit.new_case(suite, item.stored.what)
+        text = f"stored {show.number(item.stored.value)}, now {show.number(item.recomputed)}"
+        if item.verdict is Verdict.NOT_RUN:
+            Tree.SubElement(case, "skipped", message=item.verdict)
+        elif item.verdict is Verdict.DIFFERS:
+            failure = Tree.SubElement(case, "failure", type=item.verdict, message=item.verdict)
+            failure.text = junit.clean(text)
+        Tree.SubElement(case, "system-out").text = junit.clean(f"{item.verdict}: {text}")
+    return junit.counted(suite)

@@ -1,0 +1,26 @@
+"""`repro report`: verdicts on a results folder in every form."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("results", type=_FOLDER)
+@click.option("-o", "--out", type=_FOLDER, required=True, help="The report folder; an older report "
+              "there is replaced.")  # fmt: skip
+@click.option("--expected", type=_FOLDER, help="A reference folder, or one with several. "
+              "[default: expected_results]")  # fmt: skip
+def report(results: Path, out: Path, expected: Path | None) -> None:
+    """Write what `repro verify` finds as HTML, Markdown, JUnit XML, JSON, CSV and figures.
+
+    Exit code 0 once all is written, whatever the verdicts: for these ask `repro verify`.
+    """
+    from repro.cli.progress import bars
+    from repro.report.commands import gather, write_report
+
+    console = Console(highlight=False)
+    write_report(gather(results, bars(console), expected=expected), out, console)

@@ -1,0 +1,370 @@
+"""What pre-training documents are about: examples of ten kinds of tasks.
+
+What a document asks for (label words, output style) is drawn with its maker, and can only be told
+from its examples. The generators of the out-of-domain sets never occur.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+
+from repro.data.embedded import families as f
+from repro.data.embedded import words as w
+from repro.data.embedded.rows import side, written
+
+
+class Example(NamedTuple):
+    """Input fields and output, words parted by blanks."""
+
+    fields: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What documents are like.
+
+    Attributes:
+        meaning: probability that label words have a fixed meaning; at 1 always the same words.
+        terse: probability of a format without cue words.
+        swaps: pairs with exchanged roles for every pair with a changed word, in paraphrases.
+        examples: how many at least and at most, with the end token behind them; (0, 0) fills
+            the length.
+    """
+
+    meaning: float
+    terse: float = 0.2
+    swaps: int = 1
+    examples: tuple[int, int] = (0, 0)
+
+
+Maker = Callable[[Random], Example]
+
+
+def _fresh(task: str, inputs: Mapping[str, str]) -> bool:
+    """Whether these inputs belong to pre-training, so to no row of any set."""
+    return side(task, {k: written(v) for k, v in inputs.items()}) == "pretraining"
+
+
+def _label_words(rng: Random, kind: str, count: int, meaning: float) -> Sequence[str]:
+    """Label words: always the same, or with a fixed meaning, or given out for this document."""
+    if meaning == 1.0:
+        return w.MEANING_LABELS[kind][0]
+    if rng.random() < meaning:
+        return rng.choice(w.MEANING_LABELS[kind])
+    return rng.sample(w.ARBITRARY_LABELS, count)
+
+
+def sentiment(rng: Random, options: Options) -> Maker:
+    """Opinions and label words."""
+    labels = _label_words(rng, "sentiment", 2, options.meaning)
+    nouns = rng.choice((*w.NOUNS.values(), w.VENUES, w.JOBS))
+
+    def make(rng: Random) -> Example:
+        positive = rng.random() < 0.5
+        while True:
+            text = f.opinion(rng, positive, nouns)
+            if _fresh("sentiment", {"input": text}):
+                return Example((text,), labels[0 if positive else 1])
+
+    return make
+
+
+def paraphrase(rng: Random, options: Options) -> Maker:
+    """Pairs that say the same or not, and label words."""
+    labels = _label_words(rng, "paraphrase", 2, options.meaning)
+    pair = rng.choice((*[f.swap_pair] * options.swaps, f.change_pair))
+
+    def make(rng: Random) -> Example:
+        same = rng.random() < 0.5
+        while True:
+            one, two = pair(rng, same)
+            if _fresh("paraphrase", {"input_1": one, "input_2": two}):
+                return Example((one, two), labels[0 if same else 1])
+
+    return make
+
+
+_RELATIONS = (f.ENTAILMENT, f.NEUTRAL, f.CONTRADICTION)
+
+
+def nli(rng: Random, options: Options) -> Maker:
+    """Pairs with their relation, three or two of them, and label words."""
+    labels = dict(zip(_RELATIONS, _label_words(rng, "nli", 3, options.meaning), strict=True))
+    relations = _RELATIONS if rng.random() < 0.75 else rng.sample(_RELATIONS, 2)
+    kind = rng.choice(("people", *w.NOUNS))
+
+    def make(rng: Random) -> Example:
+        relation = rng.choice(relations)
+        while True:
+            if kind == "people":
+                one, two = f.person_pair(rng, relation)
+            else:
+                one, two = f.claim_pair(rng, relation, kind)
+            if _fresh("nli", {"input_1": one, "input_2": two}):
+                return Example((one, two), labels[relation])
+
+    return make
+
+
+_EVENT_STYLES = (
+    "{who} {past} the {thing}",
+    "the {thing} was {part}",
+    "{place} : {thing} {part} by {who}",
+    "{who} in {place}",
+    "the {colour} {thing} of {who}",
+    "on {day} : {who} and the {thing}",
+)
+
+
+def draw_style(rng: Random, slots: Sequence[str], natural: Sequence[str]) -> str:
+    """A template for outputs: one of the natural ones, or slots and connectors at random."""
+    if natural and rng.random() < 0.4:
+        style = rng.choice(natural)
+    else:
+        parts = [f"{{{slot}}}" for slot in rng.sample(list(slots), rng.randint(1, 4))]
+        if rng.random() < 0.4:
+            parts = [f"{part} {rng.choice(w.CONNECTORS)}" for part in parts[:-1]] + parts[-1:]
+        style = " ".join(parts)
+    if rng.random() < 0.25:
+        style = f"{rng.choice(w.LITERALS)} {rng.choice((':', '-', ''))} {style}"
+    return style + rng.choice((" .", "", "", " !"))
+
+
+def summary(rng: Random, options: Options) -> Maker:
+    """Stories and what a style keeps of them."""
+    if rng.random() < 0.6:
+        nouns = rng.choice(tuple(w.NOUNS.values()))
+        style = draw_style(rng, ("who", "past", "thing", "colour", "place", "day"), _EVENT_STYLES)
+
+        def told(rng: Random) -> tuple[f.Slots, str]:
+            slots = f.event(rng, nouns)
+            return slots, f.story(rng, slots)
+
+        told_by: Callable[[Random], tuple[f.Slots, str]] = told
+        task = "summary"
+    else:
+        style = draw_style(
+            rng, ("who", "past", "whom", "mood"), ("{who} {past} {whom}", "{whom} {part} by {who}")
+        )
+
+        def met(rng: Random) -> tuple[f.Slots, str]:
+            slots = f.social(rng)
+            return slots, rng.choice(f.SOCIAL_TEMPLATES).format(**slots)
+
+        told_by, task = met, "question"
+
+    def make(rng: Random) -> Example:
+        while True:
+            slots, text = told_by(rng)
+            if _fresh(task, {"input": text}):
+                return Example((text,), style.format(**slots))
+
+    return make
+
+
+_ECHOES = {
+    "who": "who {past} {object}",
+    "whom": "{who} {past} who",
+    "thing": "{who} {past} what",
+    "place": "{who} {past} {object} where",
+    "day": "{who} {past} {object} when",
+    "mood": "{other} felt how",
+    "colour": "{thing} of which colour",
+}
+_SHORT = {
+    "who": "who did it",
+    "whom": "{who} and who",
+    "thing": "{who} and what",
+    "place": "{who} in which place",
+    "day": "{who} on which day",
+    "mood": "{other} felt what",
+    "colour": "which colour of {thing}",
+}
+
+
+def question(rng: Random, options: Options) -> Maker:
+    """Texts with an answer, and the question to it in a style."""
+    is_social = rng.random() < 0.5
+    plain = f.SOCIAL_QUESTIONS if is_social else f.EVENT_QUESTIONS
+    forms = rng.choice((plain, plain, _ECHOES, _SHORT))
+    forms = {slot: forms[slot] for slot in plain}
+    if rng.random() < 0.3:
+        forms = {slot: forms[slot] for slot in rng.sample(list(forms), 2)}
+    start = rng.choice(("", "", "", "say", "tell me", "quiz :", "so ,", "now tell :", "ask"))
+    end = rng.choice(("", " ?", " ?", " !"))
+    nouns = rng.choice(tuple(w.NOUNS.values()))
+
+    def make(rng: Random) -> Example:
+        while True:
+            if is_social:
+                slots = f.social(rng)
+                slots["object"] = slots["whom"]
+                text = rng.choice(f.SOCIAL_TEMPLATES).format(**slots)
+            else:
+                slots = f.event(rng, nouns)
+                slots["object"] = "the " + slots["thing"]
+                text = f.story(rng, slots)
+            if not _fresh("question" if is_social else "summary", {"input": text}):
+                continue
+            if not any(slots[slot] in text.split() for slot in forms):
+                continue
+            row = f.question(rng, slots, text, forms)
+            return Example((text, row["answer"]), f"{start} {row['output']}{end}")
+
+    return make
+
+
+def rewrite(rng: Random, options: Options) -> Maker:
+    """A sentence and the same fact in one certain wording."""
+    templates = rng.choice((f.MEETING_TEMPLATES, f.ROUTE_TEMPLATES, f.PURCHASE_TEMPLATES))
+    wanted = rng.choice(templates)
+
+    def make(rng: Random) -> Example:
+        slots = f.event(rng)
+        if templates is f.MEETING_TEMPLATES:
+            slots |= f.social(rng)
+        slots["goal"] = f.other(rng, slots["place"], w.PLACES)
+        return Example(
+            (f.reword(rng, rng.choice(templates).format(**slots)),), wanted.format(**slots)
+        )
+
+    return make
+
+
+def lookup(rng: Random, options: Options) -> Maker:
+    """Two attributes of a thing or person; asked for one, the value, or that it is not told."""
+    people = rng.random() < 0.4
+    attributes = w.PERSON_ATTRIBUTES if people else f.THING_ATTRIBUTES
+    nouns = w.PEOPLE if people else rng.choice(tuple(w.NOUNS.values()))
+
+    def make(rng: Random) -> Example:
+        names = rng.sample(list(attributes), 3)
+        values = {name: rng.choice(attributes[name]) for name in names[:2]}
+        noun = rng.choice(nouns)
+        asked = rng.choice(names)
+        if people:
+            one, two = (f.told_of_person(name, values[name]) for name in names[:2])
+            text = f"{noun} {one} and {two} ."
+        else:
+            one, two = (f.told_of_thing(name, values[name]) for name in names[:2])
+            text = f"the {noun} {one} and {two} ."
+        return Example((text, asked), values.get(asked, "unknown"))
+
+    return make
+
+
+CATEGORIES = (
+    w.PEOPLE,
+    w.PLACES,
+    w.DAYS,
+    w.COLOURS,
+    w.THINGS,
+    w.FOODS,
+    w.ANIMALS,
+    w.JOBS,
+    w.VENUES,
+    w.MOODS,
+    w.GOOD + w.GOOD_VERBS,
+    w.BAD + w.BAD_VERBS,
+    w.HOBBIES,
+    w.ACTIONS,
+    w.TOPICS,
+    w.METHODS,
+    w.CRIMES,
+    w.SKILLS,
+    w.HABITATS,
+    w.MEALS,
+)
+_KINDS = (
+    "people",
+    "place",
+    "day",
+    "colour",
+    "object",
+    "food",
+    "animal",
+    "job",
+    "venue",
+    "mood",
+    "plus",
+    "minus",
+    "hobby",
+    "action",
+    "topic",
+    "kind",
+    "unknown",
+    "about",
+    "owner",
+    "home",
+)
+
+
+def category(rng: Random, options: Options) -> Maker:
+    """Single words, or short lists of one kind, and a word for the kind."""
+    kinds = rng.sample(range(len(CATEGORIES)), rng.choice((2, 2, 2, 3, 3, 4)))
+    if rng.random() < options.meaning:
+        labels = {kind: _KINDS[kind] for kind in kinds}
+    else:
+        labels = dict(zip(kinds, rng.sample(w.ARBITRARY_LABELS, len(kinds)), strict=True))
+    length = rng.choice((1, 1, 2, 3))
+    # Some documents hide the telling word among words of a third kind.
+    noise = rng.choice(CATEGORIES) if rng.random() < 0.3 else ()
+
+    def make(rng: Random) -> Example:
+        kind = rng.choice(kinds)
+        found = [rng.choice(CATEGORIES[kind]) for _ in range(length)]
+        if noise:
+            found += [rng.choice(noise) for _ in range(2)]
+            rng.shuffle(found)
+        return Example((" ".join(found),), labels[kind])
+
+    return make
+
+
+def equality(rng: Random, options: Options) -> Maker:
+    """Two words or lists, the same or not, and label words: the least of paraphrases."""
+    labels = _label_words(rng, "paraphrase", 2, options.meaning)
+    words = rng.choice(CATEGORIES)
+    length = rng.choice((1, 1, 2, 3))
+
+    def make(rng: Random) -> Example:
+        one = [rng.choice(words) for _ in range(length)]
+        two = list(one)
+        same = rng.random() < 0.5
+        if not same:
+            position = rng.randrange(length)
+            two[position] = f.other(rng, two[position], words)
+        return Example((" ".join(one), " ".join(two)), labels[0 if same else 1])
+
+    return make
+
+
+def selection(rng: Random, options: Options) -> Maker:
+    """Lists of words, and some of them in a certain order: the least of summaries."""
+    length = rng.randint(2, 6)
+    kept = rng.sample(range(length), rng.randint(1, min(3, length)))
+    kinds = [rng.choice(CATEGORIES) for _ in range(length)]
+    mark = rng.choice(("", "", *w.CONNECTORS, *w.LITERALS))
+
+    def make(rng: Random) -> Example:
+        found = [rng.choice(kind) for kind in kinds]
+        return Example((" ".join(found),), " ".join([mark, *(found[i] for i in kept)]))
+
+    return make
+
+
+TASKS: dict[str, tuple[Callable[[Random, Options], Maker], int]] = {
+    "sentiment": (sentiment, 1),
+    "paraphrase": (paraphrase, 2),
+    "nli": (nli, 2),
+    "summary": (summary, 1),
+    "question": (question, 2),
+    "rewrite": (rewrite, 1),
+    "lookup": (lookup, 2),
+    "category": (category, 1),
+    "equality": (equality, 2),
+    "selection": (selection, 1),
+}
+"""Kinds of task documents: what makes them, and how many input fields they have."""

@@ -1,0 +1,314 @@
+"""The paper's seven figures drawn again, its values and ours in the same colours.
+
+The paper's values are hollow and dashed, ours solid with their 95 % intervals. Series differ by
+marker as well as by colour, and colours keep a contrast of 3 : 1 on white and on near-black. Bars
+start at 0, unlike the paper's.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.paper.figures import FIGURES
+from repro.paper.tasks import DATASETS, METRICS
+from repro.report.model import PanelReport, Plotted, Report, RunReport
+
+try:
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+except ModuleNotFoundError:
+    raise ReproError(
+        "figures need matplotlib, which is not installed",
+        hint="pip install 'repro[report]'",
+        exit_code=EXIT_MISSING,
+    ) from None
+
+COLUMNS = {"1": 4, "2": 5, "3": 5, "4": 4, "5": 5, "6": 6, "7": 6}
+"""Panels in a row of each of the paper's figures."""
+
+TITLES = {
+    "1": "In-domain test sets",
+    "2": "Out-of-domain test sets",
+    "3": "Cross-task test sets: prompt 1 above, prompt 2 below",
+    "4": "FTICL on generation, the same task",
+    "5": "FTICL on generation, across tasks",
+    "6": "FTICL on classification, the same task",
+    "7": "FTICL on classification, across tasks",
+}
+METRIC_NAMES = {"accuracy": "accuracy", "rougeL": "ROUGE-L F1"}
+CSV_COLUMNS = (
+    "panel", "series", "shots", "paper", "reading_error", "ours", "low", "high", "n", "seeds",
+    "verdict",
+)  # fmt: skip
+
+_SETTINGS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 5,
+    "svg.hashsalt": "repro",
+    "svg.fonttype": "none",  # text stays text: to be searched, read aloud and kept small
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+_NO_DATES = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a series looks."""
+
+    colour: str
+    marker: str
+    label: str
+
+
+_BASE, _BLUE, _RED, _GREEN, _PINK, _OCHRE = (
+    "#6a737b", "#0072b2", "#d55e00", "#008a6b", "#b8609f", "#987500",
+)  # fmt: skip
+_LINE_STYLES = {
+    "0": Style(_BASE, "o", "base"),
+    "2k": Style(_BLUE, "s", "2k"),
+    "4k": Style(_RED, "^", "4k"),
+    "6k": Style(_GREEN, "D", "6k"),
+    "llama2": Style(_BASE, "o", "base"),
+    "xsum": Style(_BLUE, "s", "XSum"),
+    "socialqa": Style(_RED, "^", "Socialqa"),
+    "amazon": Style(_GREEN, "D", "Amazon"),
+    "mnli": Style(_PINK, "v", "MNLI"),
+    "paws": Style(_OCHRE, "P", "Paws"),
+}
+_BAR_STYLES = {
+    "base": Style(_BASE, "o", "B: base, by shots"),
+    "fticl": Style(_BLUE, "s", "FC: FTICL, by training examples"),
+    "ft": Style(_RED, "^", "FT: fine-tuned"),
+}
+
+
+def style_of(plotted: Plotted) -> Style:
+    """The look of a point's series."""
+    point = plotted.point
+    return _LINE_STYLES.get(point.series) or _BAR_STYLES[point.variant.method]
+
+
+def styles(panels: Sequence[PanelReport]) -> tuple[Style, ...]:
+    """The looks that a legend of these panels explains."""
+    return tuple(dict.fromkeys(style_of(item) for panel in panels for item in panel.points))
+
+
+def metric_of(report: PanelReport) -> str:
+    """What a panel's values are, as its axis says."""
+    return METRIC_NAMES[METRICS[DATASETS[report.panel.dataset].task.kind]]
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """The kit's own drawing settings, whatever the user's are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def draw(run: RunReport, figure: str) -> Figure:
+    """A whole figure in the paper's layout. Artists are named `paper-1a-2k`, `ours-1a-2k`."""
+    panels, columns = run.of_figure(figure), COLUMNS[figure]
+    rows = math.ceil(len(panels) / columns)
+    bottom = 0.6 if panels[0].panel.train else 0.85  # bars have no title below
+    width, height = 2.5 * columns, 2.15 * rows + 0.05 + bottom
+    with settings():
+        canvas = Figure(figsize=(width, height))
+        canvas.suptitle(f"Figure {figure}. {TITLES[figure]}", fontsize=10, y=1 - 0.16 / height)
+        for index, panel in enumerate(panels):
+            _draw_panel(canvas.add_subplot(rows, columns, index + 1), panel, title=True)
+        handles = [_handle(style) for style in styles(panels)]
+        handles += [_handle(look) for look in (PAPER_LOOK, OURS_LOOK)]
+        canvas.legend(
+            handles=handles, loc="lower center", ncols=len(handles), bbox_to_anchor=(0.5, 0)
+        )
+        # In inches, so that panels of all figures are of one size; matplotlib's own layout
+        # engines take longer than the drawing.
+        left, right, top, wide, high = 0.55, 0.1, 0.55, 0.6, 0.75
+        canvas.subplots_adjust(
+            left=left / width,
+            right=1 - right / width,
+            top=1 - top / height,
+            bottom=bottom / height,
+            wspace=wide * columns / (width - left - right - wide * (columns - 1)),
+            hspace=high * rows / (height - top - bottom - high * (rows - 1)),
+        )
+    return canvas
+
+
+def draw_panel(report: PanelReport) -> Figure:
+    """One panel by itself, without title and legend."""
+    with settings():
+        canvas = Figure(figsize=(2.9, 2.1))
+        bottom = 0.11 if report.panel.train else 0.2  # bars have no title below
+        canvas.subplots_adjust(left=0.17, right=0.99, bottom=bottom, top=0.97)
+        _draw_panel(canvas.add_subplot(), report, title=False)
+    return canvas
+
+
+PAPER_LOOK = Style("#000000", "paper", "the paper")
+OURS_LOOK = Style("#000000", "ours", "this run, with its 95 % interval")
+
+
+def draw_swatch(look: Style) -> Figure:
+    """The legend's sign for a look."""
+    with settings():
+        canvas = Figure(figsize=(0.36, 0.14))
+        canvas.add_artist(_handle(look, x=(0.05, 0.5, 0.95), y=(0.5, 0.5, 0.5)))
+    return canvas
+
+
+def _handle(look: Style, x: Sequence[float] = (), y: Sequence[float] = ()) -> Line2D:
+    if look.marker == "paper":
+        line = Line2D(x, y, linestyle="--", marker="o", markerfacecolor="white")
+    elif look.marker == "ours":
+        line = Line2D(x, y, linestyle="-", marker="o")
+    else:
+        line = Line2D(x, y, linestyle="-", marker=look.marker)
+    line.set(color=look.colour, label=look.label, markevery=[1] if len(x) else None)
+    return line
+
+
+def _draw_panel(axes: Axes, report: PanelReport, *, title: bool) -> None:
+    if title:
+        axes.set_title(report.title)
+    axes.set_ylabel(metric_of(report))
+    if report.panel.train:
+        _draw_bars(axes, report)
+    else:
+        _draw_lines(axes, report)
+
+
+def _draw_lines(axes: Axes, report: PanelReport) -> None:
+    name = report.panel.figure + report.panel.letter
+    shots = sorted({float(item.point.shots) for item in report.points})
+    step = 0.025 * (shots[-1] - shots[0])
+    for index, (series, points) in enumerate(report.series.items()):
+        look = style_of(points[0])
+        # Side by side, so that series of equal values do not hide each other.
+        aside = step * (index - (len(report.series) - 1) / 2)
+        x = [float(item.point.shots) + aside for item in points]
+        ours = [math.nan if item.ours is None else item.ours for item in points]
+        low = [item.interval.low if item.interval else math.nan for item in points]
+        high = [item.interval.high if item.interval else math.nan for item in points]
+        axes.fill_between(
+            x, low, high, color=look.colour, alpha=0.09, linewidth=0,
+            gid=f"interval-{name}-{series}",
+        )  # fmt: skip
+        # A shade needs two neighbours; whiskers show the interval of a lone point too.
+        axes.vlines(x, low, high, color=look.colour, linewidth=0.7, gid=f"whiskers-{name}-{series}")
+        axes.plot(
+            x, [item.published.value for item in points], "--", color=look.colour,
+            marker=look.marker, markerfacecolor="white", gid=f"paper-{name}-{series}",
+        )  # fmt: skip
+        axes.plot(
+            x, ours, color=look.colour, marker=look.marker, markersize=4,
+            gid=f"ours-{name}-{series}",
+        )  # fmt: skip
+    axes.set_xlabel("in-context examples (shots)")
+    axes.set_xticks(shots)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+
+
+def _draw_bars(axes: Axes, report: PanelReport) -> None:
+    name = report.panel.figure + report.panel.letter
+    for place, (series, (item,)) in enumerate(report.series.items()):
+        look, left, right = style_of(item), place - 0.2, place + 0.2
+        paper = item.published.value
+        axes.bar(left, paper, 0.34, fill=False, edgecolor=look.colour, linestyle="--")
+        # A marker on top shows a value of 0 too, which no bar does.
+        axes.plot(
+            left, paper, color=look.colour, marker=look.marker, markerfacecolor="white",
+            linestyle="none", gid=f"paper-{name}-{series}",
+        )  # fmt: skip
+        if item.ours is None or item.interval is None:
+            continue
+        axes.bar(right, item.ours, 0.34, color=look.colour, alpha=0.35)
+        axes.vlines(
+            right, item.interval.low, item.interval.high, color=look.colour, linewidth=1,
+            gid=f"whiskers-{name}-{series}",
+        )  # fmt: skip
+        axes.plot(
+            right, item.ours, color=look.colour, marker=look.marker, markersize=4,
+            linestyle="none", gid=f"ours-{name}-{series}",
+        )  # fmt: skip
+    axes.set_xticks(range(len(report.series)), list(report.series))
+    axes.set_ylim(bottom=0)
+
+
+def save(canvas: Figure, path: Path | io.BytesIO, kind: str) -> None:
+    """Write a drawing as svg, png or pdf: the same drawing gives the same bytes."""
+    with settings():
+        canvas.savefig(path, format=kind, metadata=_NO_DATES[kind])
+
+
+def svg_text(canvas: Figure) -> str:
+    """A drawing as SVG."""
+    buffer = io.BytesIO()
+    save(canvas, buffer, "svg")
+    return buffer.getvalue().decode("utf-8")
+
+
+def csv_rows(panels: Sequence[PanelReport]) -> Iterator[dict[str, object]]:
+    """The numbers behind a figure, a row a point; empty fields for what was not run."""
+    for item in (item for panel in panels for item in panel.points):
+        low, high = item.interval or (None, None)
+        values = (
+            item.point.panel, item.point.series, item.point.shots, item.published.value,
+            item.published.error, item.ours, low, high, item.n or None,
+            " ".join(map(str, item.seeds)), item.verdict,
+        )  # fmt: skip
+        yield dict(zip(CSV_COLUMNS, values, strict=True))
+
+
+def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
+    """Write figures 1 to 7 as SVG, PNG and PDF, each with a CSV of the numbers behind it.
+
+    Several runs get a folder each, named after profile and protocol and numbered.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for number, run in enumerate(report.runs, 1):
+        own = folder
+        if len(report.runs) > 1:
+            own = folder / f"{number}-{run.verified.run.profile}-{run.verified.run.protocol}"
+        own.mkdir(parents=True, exist_ok=True)
+        for figure in FIGURES:
+            canvas = draw(run, figure)
+            for kind in ("svg", "png", "pdf"):
+                path = own / f"figure{figure}.{kind}"
+                save(canvas, path, kind)
+                written.append(path)
+            path = own / f"figure{figure}.csv"
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(csv_rows(run.of_figure(figure)))
+            written.append(path)
+    return tuple(written)

@@ -1,0 +1,240 @@
+"""The faces for programs: report.json with everything, and its three main tables as CSV.
+
+Format 1 is described in this folder's README. A field that is added keeps the number; one that
+changes its meaning or goes away raises it.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from repro import __version__
+from repro.paper.figures import Point
+from repro.report.model import Plotted, Report, RunReport
+from repro.report.printable import printable
+from repro.report.prompts import TEXTS
+from repro.verify.outcomes import sha256
+from repro.verify.statistics import Interval
+from repro.verify.verdicts import ClaimVerdict, ContrastVerdict, Effect, NumberVerdict
+from repro.verify.verification import command_for
+
+FORMAT = 1
+Row = dict[str, Any]
+
+
+def to_json(report: Report) -> str:
+    """The whole report. Non-ASCII is escaped, so that any text comes back as it was."""
+    verification = report.verification
+    value = {
+        "format": FORMAT,
+        "kit": __version__,
+        "paper": "arXiv:2403.09162",
+        "exit_code": verification.exit_code,
+        "warnings": list(verification.warnings),
+        "runs": [_run(run) for run in report.runs],
+        "paper_claims": [claim_row(claim) for claim in report.paper],
+        "survival": [{"claim": name, "verdicts": dict(row)} for name, row in verification.survival],
+    }
+    return json.dumps(_finite(value), indent=1, allow_nan=False) + "\n"
+
+
+def tables(report: Report) -> dict[str, str]:
+    """File name -> CSV: all claims, numbers and points of all runs."""
+    found: dict[str, list[Row]] = {"claims.csv": [], "numbers.csv": [], "points.csv": []}
+    for run in report.runs:
+        where = {"run": run.name}
+        found["claims.csv"] += [
+            where | claim_row(claim, run) for claim in run.verified.claims
+        ]  # fmt: skip
+        found["numbers.csv"] += [where | number_row(number) for number in run.verified.judged]
+        points = (point for panel in run.panels for point in panel.points)
+        found["points.csv"] += [where | point_row(point) for point in points]
+    return {name: _csv(rows) for name, rows in found.items()}
+
+
+def _run(run: RunReport) -> Row:
+    verified, own = run.verified, run.verified.run
+    outside, expected, p = verified.outside
+    stored = verified.reference
+    return {
+        "name": run.name,
+        "profile": own.profile,
+        "protocol": own.protocol,
+        "overrides": own.overrides,
+        "seeds": own.seeds,
+        "record": own.record,
+        "prompts_sha256": sha256(own.folder / TEXTS) if (own.folder / TEXTS).is_file() else None,
+        "reference": None
+        if stored is None
+        else {
+            "name": stored.folder.name,
+            "seeds": stored.run.seeds,
+            "results": len(stored.run.cells),
+        },
+        "exit_code": verified.exit_code,
+        "claims_count": verified.claims_count,
+        "numbers_verdict": run.numbers_verdict,
+        "outside": {"count": outside, "expected": expected, "p": p},
+        "unstored": verified.unstored,
+        "not_run": [cell.name for cell in verified.not_run],
+        "not_run_command": command_for(own, verified.not_run) if verified.not_run else None,
+        "claims": [
+            claim_row(claim, run) | {"contrasts": [_contrast(item) for item in claim.contrasts]}
+            for claim in verified.claims
+        ],
+        "numbers": [number_row(number) for number in verified.judged],
+        "points": [point_row(point) for panel in run.panels for point in panel.points],
+        "results": [
+            by_seed[seed].raw
+            for by_seed in run.cells.values()
+            for seed in sorted(by_seed, key=lambda seed: seed or 0)
+        ],
+    }
+
+
+def claim_row(claim: ClaimVerdict, run: RunReport | None = None) -> Row:
+    """A claim with the comparison that decided it."""
+    item = claim.headline
+    mean = item.mean if item else None
+    return {
+        "id": claim.claim.id,
+        "verdict": claim.verdict,
+        "level": run.level_of(claim) if run else None,
+        "comparison": item.contrast.name if item else None,
+        "effect": mean.effect if mean else None,
+        **_ends(mean.interval if mean else None),
+        "paper_effect": item.paper_effect if item else None,
+        "ratio": item.ratio if item else None,
+        "power": item.power if item else None,
+        "seeds": item.seeds if item else (),
+        "p_shown": claim.p_shown,
+        "p_adjusted": claim.p_adjusted,
+        "paired": claim.paired,
+        "reason": claim.reason,
+        "finding": claim.claim.finding,
+        "source": claim.claim.source,
+    }
+
+
+def number_row(number: NumberVerdict) -> Row:
+    """A verdict on a number; `against` says what it was held against."""
+    return {
+        "name": number.name,
+        "against": "paper" if number.point else "reference",
+        "cell": number.cell.name,
+        "verdict": number.verdict,
+        "level": number.level,
+        "ours": number.ours,
+        "theirs": number.theirs,
+        "difference": number.difference,
+        **_ends(number.interval),
+        "seeds": number.seeds,
+        "n": number.n,
+        "stored": number.stored,
+        "p": number.p,
+        "p_adjusted": number.p_adjusted,
+        "equivalence_p": number.equivalence_p,
+        "margin": number.margin,
+        "power": number.power,
+        "outside": number.outside,
+        "constant": number.constant,
+        "reason": number.reason,
+    }
+
+
+def point_row(item: Plotted) -> Row:
+    """A plotted point: the paper's value and ours; no verdict where nothing was compared."""
+    return {
+        **_place(item.point),
+        "paper": item.published.value,
+        "paper_error": item.published.error,
+        "occluded": item.published.occluded,
+        "ours": item.ours,
+        **_ends(item.interval),
+        "difference": item.difference,
+        "verdict": item.verdict,
+        "seeds": item.seeds,
+        "n": item.n,
+        "chosen": item.chosen,
+    }
+
+
+def _place(point: Point) -> Row:
+    return {
+        "figure": point.figure,
+        "panel": point.panel,
+        "series": point.series,
+        "shots": point.shots,
+        "variant": point.variant.name,
+        "dataset": point.dataset,
+        "prompt": point.prompt,
+        "cells": [cell.name for cell in point.cells],
+    }
+
+
+def _ends(interval: Interval | None) -> Row:
+    return {
+        "low": None if interval is None else interval.low,
+        "high": None if interval is None else interval.high,
+    }
+
+
+def _contrast(item: ContrastVerdict) -> Row:
+    return {
+        "name": item.contrast.name,
+        "beyond": item.contrast.beyond,
+        "verdict": item.verdict,
+        "mean": None if item.mean is None else _effect(item.mean),
+        "by_dataset": [_effect(effect) for effect in item.by_dataset],
+        "pairs": [_effect(effect) for effect in item.pairs],
+        "expected": item.expected,
+        "p_shown": item.p_shown,
+        "p_against": item.p_against,
+        "power": item.power,
+        "seeds": item.seeds,
+        "paper_effect": item.paper_effect,
+        "ratio": item.ratio,
+        "reason": item.reason,
+    }
+
+
+def _effect(effect: Effect) -> Row:
+    table = asdict(effect)
+    table.pop("interval")
+    return table | _ends(effect.interval)
+
+
+def _finite(value: Any) -> Any:
+    """JSON values; a number that is none becomes null, which every reader of JSON takes."""
+    if isinstance(value, Mapping):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    # numpy's truth values are no bool.
+    return value.item() if hasattr(value, "item") else value
+
+
+def _csv(rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    writer: Any = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(text, row, lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({name: _field(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def _field(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    if not isinstance(value, str):
+        return _finite(value)
+    # Spreadsheets would run what begins like a formula.
+    return ("'" if value[:1] in ("=", "+", "-", "@") else "") + printable(value)

@@ -1,0 +1,113 @@
+"""The figures as text: the paper's value over ours, the difference, and a mark for the verdict."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from rich.text import Text
+
+from repro.paper.cells import BASE, Cell
+from repro.paper.figures import BEST, FIGURES
+from repro.paper.tasks import DATASETS, METRICS
+from repro.report.model import PanelReport, Plotted, RunReport
+from repro.verify.verdicts import Verdict
+
+MARKS = {
+    Verdict.REPRODUCED: "=",
+    Verdict.CONSISTENT: "~",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.NOT_REPRODUCED: "X",
+    Verdict.NOT_RUN: "-",
+}
+STYLE = {
+    Verdict.REPRODUCED: "green",
+    Verdict.CONSISTENT: "cyan",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NOT_REPRODUCED: "bold red",
+    Verdict.NOT_RUN: "dim",
+}
+LABEL, KIND, CELL = 10, 7, 15
+"""Widths in columns: a series' name, "paper" or "ours", and a point; four points fit into 80."""
+
+
+def legend(run: RunReport) -> Text:
+    """What differences and marks say about this run."""
+    text = "Differences are ours - paper"
+    text += "." if run.verified.points else " and no test: this is not the paper's model."
+    if not any(item.numbers for panel in run.panels for item in panel.points):
+        return Text(text + " No marks: there is nothing to hold these numbers against.")
+    against = "the paper" if run.verified.points else "the kit's stored reference"
+    marks = ", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
+    return Text(f"{text} Marks: ours against {against}: {marks}.")
+
+
+def figure_lines(run: RunReport, cells: Collection[Cell] | None = None) -> Iterator[Text]:
+    """All figures of a run, a line at a time; panels of which nothing was run are named only.
+
+    Args:
+        cells: show only points that rest on one of these.
+    """
+    empty = []
+    for figure in FIGURES:
+        titled = False
+        for panel in (panel for panel in run.panels if panel.panel.figure == figure):
+            shown = [
+                tuple(p for p in own if cells is None or not set(cells).isdisjoint(p.point.cells))
+                for own in panel.series.values()
+            ]
+            shown = [own for own in shown if any(item.ours is not None for item in own)]
+            if not shown:
+                empty.append(f"{figure}{panel.panel.letter}")
+                continue
+            if not titled:
+                yield Text(f"\nFigure {figure}", style="bold")
+                titled = True
+            yield from _bars(panel, shown) if panel.panel.train else _lines(panel, shown)
+    if empty and cells is None:
+        yield Text(f"\nPanels of which nothing was run: {', '.join(empty)}")
+
+
+def _lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
+    """A line panel: a row a series, a column a shot count."""
+    shots = list(dict.fromkeys(item.point.shots for own in shown for item in own))
+    shots.sort(key=int)
+    heads = "".join(f"{f'{count} shot' + 's' * (count != 1):<{CELL}}" for count in shots)
+    title = f"{panel.title}, {METRICS[DATASETS[panel.panel.dataset].task.kind]}"
+    yield Text(title)
+    yield Text(" " * (LABEL + KIND) + heads.rstrip(), style="dim")
+    for own in shown:
+        by_shots = {item.point.shots: item for item in own}
+        name = "base" if own[0].point.variant == BASE else own[0].point.series
+        paper = Text(f"  {name:<{LABEL - 2}}{'paper':<{KIND}}")
+        ours = Text(f"{'':<{LABEL}}{'ours':<{KIND}}")
+        for count in shots:
+            item = by_shots.get(count)
+            above = f"{item.published.value:.3f}" if item else ""
+            paper.append(f"{above:<{CELL}}")
+            ours.append_text(_ours(item))
+        paper.rstrip()
+        ours.rstrip()
+        yield paper
+        yield ours
+
+
+def _ours(item: Plotted | None) -> Text:
+    """Our value, the difference and the mark, as wide as a column."""
+    text = Text()
+    if item is not None and item.ours is not None:
+        text.append(f"{item.ours:.3f} {item.difference:+.3f} ")
+    if item is not None and item.verdict is not None:
+        text.append(MARKS[item.verdict], style=STYLE[item.verdict])
+    text.pad_right(CELL - len(text))
+    return text
+
+
+def _bars(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
+    """A bar panel: a row a bar."""
+    yield Text(f"{panel.title}, {METRICS[DATASETS[panel.panel.dataset].task.kind]}")
+    for item in (item for own in shown for item in own):
+        row = Text(f"  {item.point.series:<{LABEL - 2}}paper {item.published.value:.3f}  ours ")
+        row.append_text(_ours(item))
+        if item.point.shots == BEST and item.chosen:
+            counts = ", ".join(map(str, item.chosen))
+            row.append(f" best with {counts} shots", style="dim")
+        row.rstrip()
+        yield row

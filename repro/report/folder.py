@@ -1,0 +1,86 @@
+"""Folders with all faces of a report, written whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.report.export import tables, to_json
+from repro.report.junit import junit
+from repro.report.markdown import markdown
+from repro.report.model import Report
+
+JSON = "report.json"
+
+
+def is_current(report: Report, out: Path) -> bool:
+    """Whether the folder holds this very report; its JSON covers all that the faces show."""
+    path = out / JSON
+    return path.is_file() and path.read_bytes() == to_json(report).encode()
+
+
+def write_folder(report: Report, out: Path) -> tuple[Path, ...]:
+    """Write every face of a report; see `replace_folder`.
+
+    Raises:
+        ReproError: a face lacks its package (3).
+    """
+    # They need matplotlib and jinja2, which the other faces do without.
+    from repro.report.charts import write_figures
+    from repro.report.html import write as write_html
+
+    def fill(folder: Path) -> None:
+        write_html(report, folder / "report.html")
+        texts = {"report.md": markdown(report), JSON: to_json(report), **tables(report)}
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+        (folder / "junit.xml").write_bytes(junit(report))
+        write_figures(report, folder / "figures")
+
+    return replace_folder(out, JSON, fill)
+
+
+def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tuple[Path, ...]:
+    """Fill a folder beside `out`, and put it in place when all is written.
+
+    Args:
+        marker: the file by which an older folder of the same kind is known, and replaced.
+        fill: writes into an empty folder.
+
+    Returns:
+        The files written, under `out`.
+
+    Raises:
+        ReproError: `out` holds something else (2), or cannot be written (3).
+    """
+    if out.exists() and not (out / marker).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ReproError(
+            f"{out} exists and has no {marker}, so it is not replaced",
+            hint="name another folder: -o",
+        )
+    temporary = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        found = sorted(path.relative_to(temporary) for path in temporary.rglob("*"))
+        files = tuple(path for path in found if (temporary / path).is_file())
+        _put(temporary, out)
+    except OSError as error:
+        raise ReproError(
+            f"the folder {out} cannot be written: {error.strerror}",
+            hint="name another folder: -o",
+            exit_code=EXIT_MISSING,
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return tuple(out / path for path in files)
+
+
+def _put(temporary: Path, out: Path) -> None:
+    """Put a finished folder in the place of an older one."""
+    old = temporary.with_suffix(".old")
+    if out.exists():
+        os.rename(out, old)
+    os.rename(temporary, out)
+    shutil.rmtree(old, ignore_errors=True)

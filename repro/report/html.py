@@ -1,0 +1,166 @@
+"""The HTML report: one file that needs no network and runs nothing but its own script.
+
+Verdicts, tables and drawings are there without any script; the script adds filters, links into the
+page, and the view of a cell's samples, which travel packed inside the page.
+"""
+
+import base64
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from repro import __version__
+from repro.errors import EXIT_MISSING, ReproError
+from repro.paper.figures import FIGURES
+from repro.paper.tasks import TASKS
+from repro.report import charts, views
+from repro.report.inline import inline_svg
+from repro.report.model import FOLLOWS, Report, RunReport
+from repro.report.packing import LONGEST, pack
+from repro.report.printable import printable
+from repro.report.prompts import prompts
+from repro.verify.verdicts import Level, Verdict
+
+try:
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+except ModuleNotFoundError:
+    raise ReproError(
+        "the HTML report needs jinja2, which is not installed",
+        hint="pip install 'repro[report]'",
+        exit_code=EXIT_MISSING,
+    ) from None
+
+_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+
+def write(report: Report, path: Path) -> Path:
+    """Write a report as one HTML file.
+
+    Raises:
+        ReproError: a samples file or a prompt cannot be read (1).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Names may hold half a surrogate pair, which UTF-8 does not.
+    path.write_bytes(page(report).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def page(report: Report) -> str:
+    """A report as the text of an HTML file."""
+    return render(
+        "report.html.j2",
+        _web("report.js"),
+        runs=[_run(run, index, report) for index, run in enumerate(report.runs)],
+        warnings=[printable(text) for text in report.verification.warnings],
+        survival=[
+            (claim, {printable(name): verdict for name, verdict in row})
+            for claim, row in report.verification.survival
+        ],
+        verdicts=list(Verdict),
+        meaning=views.MEANING,
+        follows=list(FOLLOWS.values()),
+        levels=list(Level),
+        tasks=list(TASKS),
+        not_compared=views.NOT_COMPARED,
+        longest=f"{LONGEST:,}",
+    )
+
+
+def render(template: str, script: str = "", **values: object) -> str:
+    """A template of `web/` as a page that allows nothing but its own style and script."""
+    style = _web("report.css")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    allowed = f"'{_hash(script)}'" if script else "'none'"
+    return environment.from_string(_web(template)).render(
+        policy="; ".join(
+            (
+                "default-src 'none'",
+                f"style-src '{_hash(style)}'",
+                f"script-src {allowed}",
+                "base-uri 'none'",
+                "form-action 'none'",
+            )
+        ),
+        style=Markup(style),
+        script=Markup(script),
+        version=__version__,
+        **values,
+    )
+
+
+def _run(run: RunReport, index: int, report: Report) -> dict[str, Any]:
+    view = views.run_view(run, index, report)
+    packets = pack(run, prompts(run.verified.run.folder))
+    facts = {
+        row["name"]: {
+            "dataset": row["dataset"],
+            "facts": row.pop("facts"),
+            "seeds": [
+                str(seed)
+                for seed, result in run.cells.get(cell, {}).items()
+                if result.outcomes is not None
+            ],
+        }
+        for cell, row in zip(views.cells_of(run), view["cells"], strict=True)
+    }
+    return view | {
+        "figures": [_figure(run, view["id"], figure) for figure in FIGURES],
+        "packets": {name: Markup(packet) for name, packet in packets.by_dataset.items()},
+        "samples": packets,
+        "facts": Markup(script_json(facts)),
+    }
+
+
+def _figure(run: RunReport, prefix: str, figure: str) -> dict[str, Any]:
+    panels = []
+    for panel, view in views.figure_views(run, figure):
+        drawing = inline_svg(
+            charts.svg_text(charts.draw_panel(panel)),
+            prefix=f"{prefix}-{view['name']}",
+            title=f"Figure {figure}{view['title']}",
+            text=views.spoken(panel),
+        )
+        panels.append(view | {"svg": Markup(drawing)})
+    looks = (*charts.styles(run.of_figure(figure)), charts.PAPER_LOOK, charts.OURS_LOOK)
+    legend = [
+        (
+            Markup(
+                inline_svg(
+                    charts.svg_text(charts.draw_swatch(look)),
+                    prefix=f"{prefix}-{figure}-sign{number}",
+                    title=f"Sign of {look.label}",
+                    text="",
+                )
+            ),
+            look.label,
+        )
+        for number, look in enumerate(looks)
+    ]
+    return {
+        "name": figure,
+        "title": charts.TITLES[figure],
+        # Six panels in a row would be too small to read on a screen.
+        "columns": {6: 3}.get(charts.COLUMNS[figure], charts.COLUMNS[figure]),
+        "panels": panels,
+        "legend": legend,
+    }
+
+
+def script_json(value: object) -> str:
+    """JSON that can stand in a script element: nothing in it ends the element or a line."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).translate(_ESCAPES)
+
+
+def _web(name: str) -> str:
+    return files("repro.report").joinpath("web", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """How a content security policy names a script or style that it allows."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")

@@ -1,0 +1,249 @@
+"""The data model behind every report: whatever its face, it shows these objects and no others."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from repro.metrics.bestof import Rule, best_of
+from repro.paper.cells import Cell
+from repro.paper.figures import BEST, PANELS, Panel, Point, points
+from repro.paper.tasks import DATASETS
+from repro.verify.findings import paper_verdicts
+from repro.verify.measured import Measured
+from repro.verify.published import Published, load_paper
+from repro.verify.results import CellResult, Run, read_results
+from repro.verify.runscores import run_source
+from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
+from repro.verify.verdicts import ClaimVerdict, Level, NumberVerdict, Verdict, worst
+from repro.verify.verification import RunVerification, Verification, build
+
+STAGES = ("reading results", "verifying", "gathering figures")
+
+
+FOLLOWS = {
+    Verdict.REPRODUCED: "follows",
+    Verdict.CONSISTENT: "agrees; n = 250 cannot show it",
+    Verdict.INCONCLUSIVE: "does not follow",
+    Verdict.NOT_REPRODUCED: "contradicted",
+    Verdict.NOT_RUN: "no numbers",
+}
+"""What a verdict on the paper's own numbers says about the finding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plotted:
+    """A plotted point: the paper's value and ours.
+
+    Attributes:
+        published: the paper's value, its reading error, whether its mark is hidden by others.
+        ours: mean over seeds; None where it was not run, like `interval`.
+        interval: 95 % of `ours`, over rows and, with two seeds or more, over seeds.
+        seeds: of ours; empty for the base model, which has none.
+        n: test rows behind ours.
+        numbers: verdicts on its cells against the reference, or on the point against the paper.
+        chosen: for bars, the shot counts that were best, over all seeds; none without
+            samples.
+    """
+
+    point: Point
+    published: Published
+    ours: float | None = None
+    interval: Interval | None = None
+    seeds: tuple[int, ...] = ()
+    n: int = 0
+    numbers: tuple[NumberVerdict, ...] = ()
+    chosen: tuple[int, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst of its numbers' verdicts; None where nothing was there to compare with."""
+        return worst(number.verdict for number in self.numbers) if self.numbers else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours - paper."""
+        return None if self.ours is None else self.ours - self.published.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelReport:
+    """A panel of a figure with its points by series, in the paper's order."""
+
+    panel: Panel
+    series: Mapping[str, tuple[Plotted, ...]]
+
+    @property
+    def title(self) -> str:
+        """Its letter, its test set and, for bars, what the models were tuned on."""
+        panel = self.panel
+        printed = DATASETS[panel.dataset].printed
+        if panel.train:
+            own = DATASETS.get(panel.train)
+            printed = f"{own.printed if own else panel.train.upper()} to {printed}"
+        return f"({panel.letter}) {printed}" + (", prompt 2" if panel.prompt == "p2" else "")
+
+    @property
+    def points(self) -> tuple[Plotted, ...]:
+        return tuple(point for series in self.series.values() for point in series)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """All that is reported on one run.
+
+    Attributes:
+        verified: verdicts on numbers and claims, what was not run.
+        panels: all panels of all figures, whether run or not.
+        cells: results by cell and seed, in the order of the figures.
+        by_cell: the verdict on each cell against the reference.
+    """
+
+    verified: RunVerification
+    panels: tuple[PanelReport, ...]
+    cells: Mapping[Cell, Mapping[int | None, CellResult]]
+    by_cell: Mapping[Cell, NumberVerdict]
+
+    @property
+    def name(self) -> str:
+        return self.verified.run.name
+
+    def of_figure(self, figure: str) -> tuple[PanelReport, ...]:
+        """The panels of one figure."""
+        return tuple(item for item in self.panels if item.panel.figure == figure)
+
+    def level_of(self, claim: ClaimVerdict) -> Level | None:
+        """The weakest level at which the claim's cells were compared; None if none was."""
+        cells = claim.claim.cells(every_shot=self.verified.run.best_of != "smallest")
+        numbers = [self.by_cell[cell] for cell in cells if cell in self.by_cell]
+        if not numbers:
+            wanted = set(cells)
+            numbers = [n for n in self.verified.points if n.cell in wanted]
+        return max((number.level for number in numbers if number.level), default=None)
+
+    @property
+    def numbers_verdict(self) -> Verdict | None:
+        """Did the numbers reproduce: the worst verdict of those compared; None without any."""
+        judged = [n.verdict for n in self.verified.judged if n.verdict is not Verdict.NOT_RUN]
+        return worst(judged) if judged else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A whole report.
+
+    Attributes:
+        paper: each claim on the paper's own numbers.
+    """
+
+    verification: Verification
+    runs: tuple[RunReport, ...]
+    paper: tuple[ClaimVerdict, ...]
+
+
+def report(
+    results: Path,
+    *,
+    expected: Path | None = None,
+    level: Level | None = None,
+    asked: Sequence[str] | None = None,
+    stage: Callable[[str], None] = lambda name: None,
+) -> Report:
+    """Verify a results folder and gather all that reports show.
+
+    Args:
+        results, expected, level, asked: as of `repro.verify.verification.build`.
+        stage: called with the name of each of the `STAGES` as it begins.
+
+    Raises:
+        ReproError: something cannot be read, contradicts itself, or does not exist.
+    """
+    reading, verifying, gathering = STAGES
+    stage(reading)
+    found = read_results(results)
+    stage(verifying)
+    verification = build(found, expected=expected, level=level, asked=asked)
+    stage(gathering)
+    return Report(
+        verification=verification,
+        runs=tuple(run_report(verified) for verified in verification.runs),
+        paper=paper_verdicts(),
+    )
+
+
+def run_report(verified: RunVerification) -> RunReport:
+    """Points, panels and cells of one verified run."""
+    run = verified.run
+    published, source = load_paper(), run_source(run)
+    by_cell = {number.cell: number for number in verified.numbers}
+    by_point = {number.point: number for number in verified.points}
+
+    def plotted(point: Point) -> Plotted:
+        own = by_point.get(point)
+        numbers = [own] if own else [by_cell[cell] for cell in point.cells if cell in by_cell]
+        known, measured = published.of(point), source(point)
+        if measured is None:
+            return Plotted(point=point, published=known, numbers=tuple(numbers))
+        return Plotted(
+            point=point,
+            published=known,
+            ours=float(measured.values.mean()),
+            interval=interval_of(measured),
+            seeds=measured.seeds,
+            n=measured.n,
+            numbers=tuple(numbers),
+            chosen=_chosen(run, point, measured.seeds or (None,)) if point.shots == BEST else (),
+        )
+
+    every = [plotted(point) for point in points(every_shot=run.best_of != "smallest")]
+    order = dict.fromkeys(cell for item in every for cell in item.point.cells)
+    return RunReport(
+        verified=verified,
+        panels=tuple(_panel(panel, every) for panel in PANELS),
+        cells={cell: found for cell in order if (found := run.of(cell))},
+        by_cell=by_cell,
+    )
+
+
+def _chosen(run: Run, point: Point, seeds: Sequence[int | None]) -> tuple[int, ...]:
+    """The shot counts behind a bar, by the protocol's own rule."""
+    found: set[int] = set()
+    for seed in seeds:
+        samples = {}
+        for cell in point.cells:
+            outcomes = run.cells[cell, seed].outcomes
+            if outcomes is None:
+                return ()
+            pairs = zip(outcomes.rows.tolist(), outcomes.scores.tolist(), strict=True)
+            samples[cell.shots] = [{"row": row, "score": score} for row, score in pairs]
+        if len({tuple(s["row"] for s in rows) for rows in samples.values()}) > 1:
+            return ()
+        found |= set(best_of(samples, cast(Rule, run.best_of)).chosen)
+    return tuple(sorted(found))
+
+
+def _panel(panel: Panel, every: Sequence[Plotted]) -> PanelReport:
+    own = [
+        item
+        for item in every
+        if (item.point.figure, item.point.panel) == (panel.figure, panel.letter)
+    ]
+    names = dict.fromkeys(item.point.series for item in own)
+    return PanelReport(
+        panel=panel,
+        series={name: tuple(item for item in own if item.point.series == name) for name in names},
+    )
+
+
+def interval_of(measured: Measured) -> Interval:
+    """95 % interval of the mean over seeds: sampling of rows, and spread of seeds if known."""
+    k = len(measured.values)
+    mean = float(measured.values.mean())
+    parts = [(float(np.var(measured.draws.mean(axis=0))), measured.n - 1.0)]
+    if k > 1:
+        parts.append((float(np.var(measured.values, ddof=1)) / k, k - 1.0))
+    se, df = satterthwaite(parts)
+    half = t_quantile(1 - ALPHA / 2, df) * se if se else 0.0
+    return Interval(max(0.0, mean - half), min(1.0, mean + half))

@@ -1,0 +1,148 @@
+"""The samples of a run, packed small enough to travel inside a page.
+
+A packet a test set: JSON, deflated, base64. Texts stand in it once, prompts as a part that all rows
+of a shot count share and the rest. Logits are rounded to four decimals; all else is as in the
+samples files, but prompts longer than LONGEST characters lose their beginning.
+"""
+
+import base64
+import json
+import os.path
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from repro.paper.cells import Cell
+from repro.report.model import RunReport
+from repro.report.prompts import Lookup
+from repro.verify.results import CellResult, json_lines
+
+LONGEST = 20_000
+
+
+@dataclass(frozen=True)
+class Packets:
+    """Packed samples.
+
+    Attributes:
+        by_dataset: base64 of the deflated JSON of each test set.
+        without_text: samples whose prompt is not known; cut: whose prompt was too long.
+        total: all samples.
+    """
+
+    by_dataset: Mapping[str, str]
+    without_text: int
+    cut: int
+    total: int
+
+
+class _Pool:
+    """Values by number, each stored once."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Any, int] = {}
+
+    def number(self, value: Any) -> int:
+        return self.numbers.setdefault(value, len(self.numbers))
+
+    @property
+    def values(self) -> list[Any]:
+        return list(self.numbers)
+
+
+def pack(run: RunReport, lookup: Lookup) -> Packets:
+    """Pack all samples that the run's folder still has.
+
+    Raises:
+        ReproError: a samples file cannot be read, or a prompt is not the one that was used (1).
+    """
+    by_dataset: dict[str, list[tuple[Cell, int | None, CellResult]]] = {}
+    for cell, results in run.cells.items():
+        for seed, result in results.items():
+            if result.outcomes is not None:
+                by_dataset.setdefault(cell.dataset, []).append((cell, seed, result))
+    packets, total, known, cut = {}, 0, 0, 0
+    for dataset, own in by_dataset.items():
+        content, prompts = _pack(run.verified.run.folder, own, lookup)
+        packets[dataset] = _deflate(content)
+        total += sum(result.n for _, _, result in own)
+        known += prompts.uses.total()
+        cut += sum(prompts.uses[name] for name, text in prompts.texts.items() if _too_long(text))
+    return Packets(packets, without_text=total - known, cut=cut, total=total)
+
+
+def _too_long(text: str) -> bool:
+    return len(text) > LONGEST
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """Texts by hash; hashes by prompt and shots; how many samples have each."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    groups: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+    uses: Counter[str] = field(default_factory=Counter)
+    order: _Pool = field(default_factory=_Pool)
+
+    def number(self, cell: Cell, sample: Mapping[str, Any], lookup: Lookup) -> int | None:
+        """The number of a sample's prompt; None if its text is not known."""
+        digest = str(sample.get("prompt_sha256"))
+        if digest not in self.uses:
+            text = lookup(cell, sample["row"], digest)
+            if text is None:
+                return None
+            self.texts[digest] = text
+            self.groups.setdefault((cell.prompt, cell.shots), []).append(digest)
+        self.uses[digest] += 1
+        return self.order.number(digest)
+
+    def split(self) -> dict[str, Any]:
+        """Each prompt as [characters left out, shared part, rest], by number of the part."""
+        parts, split = _Pool(), {}
+        for digests in self.groups.values():
+            texts = [self.texts[digest][-LONGEST:] for digest in digests]
+            # Of any strings, in spite of where it lives.
+            shared = os.path.commonprefix(texts) if len(texts) > 1 else ""  # noqa: RUF071
+            for digest, text in zip(digests, texts, strict=True):
+                left_out = len(self.texts[digest]) - len(text)
+                numbers = parts.number(shared), parts.number(text[len(shared) :])
+                split[digest] = [left_out, *numbers]
+        return {"prompts": [split[digest] for digest in self.order.values], "parts": parts.values}
+
+
+def _pack(
+    folder: Path, results: Sequence[tuple[Cell, int | None, CellResult]], lookup: Lookup
+) -> tuple[dict[str, Any], _Prompts]:
+    """The content of a test set's packet, and its prompts."""
+    strings, prompts = _Pool(), _Prompts()
+    packed: dict[str, dict[str, Any]] = {}
+    for cell, seed, result in results:
+        samples = [sample for _, sample in json_lines(folder / result.raw["samples"])]
+        output = "prediction" if cell.task.labels else "text"
+        packed.setdefault(cell.name, {})[str(seed)] = {
+            "row": [sample["row"] for sample in samples],
+            "prompt": [prompts.number(cell, sample, lookup) for sample in samples],
+            "gold": [strings.number(str(sample.get("gold"))) for sample in samples],
+            "output": [strings.number(str(sample[output])) for sample in samples],
+            "score": [sample["score"] for sample in samples],
+            "logits": {
+                label: [_rounded(sample["logits"].get(label)) for sample in samples]
+                for label in (samples[0]["logits"] if cell.task.labels else ())
+            },
+        }
+    return {"strings": strings.values, **prompts.split(), "cells": packed}, prompts
+
+
+def _rounded(logit: float | None) -> float | None:
+    return None if logit is None else round(logit, 4)
+
+
+def _deflate(content: dict[str, Any]) -> str:
+    # ASCII, so that half a surrogate pair, which no encoding holds, survives.
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = engine.compress(text.encode("ascii")) + engine.flush()
+    return base64.b64encode(packed).decode("ascii")

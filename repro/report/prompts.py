@@ -1,0 +1,54 @@
+"""The texts behind samples, from the prompts.jsonl of a results folder."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from repro.errors import EXIT_FAILED, ReproError
+from repro.paper.cells import Cell
+from repro.verify.results import json_lines
+
+TEXTS = "prompts.jsonl"
+
+Lookup = Callable[[Cell, int, str], str | None]
+"""The prompt of a cell's row whose sha256 its sample gives; None where texts were not kept."""
+
+
+def prompts(folder: Path) -> Lookup:
+    """Read the texts of a results folder; without the file, no text is known.
+
+    Raises:
+        ReproError: a line is malformed (1). The lookup raises it where a text does not have the
+            hash that the sample gives: the prompt was another one.
+    """
+    path = folder / TEXTS
+    before: dict[tuple[str, str, int], str] = {}
+    rows: dict[tuple[str, str, int], str] = {}
+    for where, line in json_lines(path) if path.is_file() else ():
+        kind = "row" if "row" in line else "shots"
+        for name, wanted in {"dataset": str, "prompt": str, kind: int, "text": str}.items():
+            if type(line.get(name)) is not wanted:
+                raise _bad(f"{where}: field '{name}' is {line.get(name)!r}")
+        place = rows if kind == "row" else before
+        place[line["dataset"], line["prompt"], line[kind]] = line["text"]
+
+    def lookup(cell: Cell, row: int, sha256: str) -> str | None:
+        first = before.get((cell.dataset, cell.prompt, cell.shots))
+        then = rows.get((cell.dataset, cell.prompt, row))
+        if first is None or then is None:
+            return None
+        text = first + then
+        if hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() != sha256:
+            raise _bad(f"{path}: the text of {cell.name}, row {row}, is not the one of its sample")
+        return text
+
+    return lookup
+
+
+def _bad(what: str) -> ReproError:
+    return ReproError(
+        what,
+        hint=f"move {TEXTS} away to report without texts, or write it again by running the same "
+        "`repro run`",
+        exit_code=EXIT_FAILED,
+    )

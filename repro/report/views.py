@@ -1,0 +1,326 @@
+"""What the HTML report says, in words and rows of text, ready for its template."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from repro.paper.cells import Cell
+from repro.paper.figures import BEST
+from repro.report.charts import metric_of
+from repro.report.model import FOLLOWS, PanelReport, Plotted, Report, RunReport
+from repro.report.printable import printable
+from repro.report.terminal import why
+from repro.verify.statistics import Interval
+from repro.verify.verdicts import ClaimVerdict, ContrastVerdict, Level, NumberVerdict, Verdict
+from repro.verify.verification import command_for
+
+NOT_COMPARED = "NOT COMPARED"
+NONE = "\u2013"
+MEANING = {
+    Verdict.REPRODUCED: "shown equal within the registered margin; a claim: shown to hold",
+    Verdict.CONSISTENT: "not different, but this test could hardly have shown equality",
+    Verdict.INCONCLUSIVE: "neither agreement nor disagreement could be shown",
+    Verdict.NOT_REPRODUCED: "shown to differ, or not to hold",
+    Verdict.NOT_RUN: "no results",
+}
+
+
+def number(value: float | None) -> str:
+    """A score with three decimals."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign; three decimals, or two digits if it is smaller than that."""
+    if value is None:
+        return NONE
+    text = f"{value:+.3f}" if value == 0 or abs(value) >= 0.0005 else f"{value:+.2g}"
+    return _minus(text)
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\u2212")
+
+
+def p_value(p: float) -> str:
+    """A p-value with its relation sign."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def between(interval: Interval | None, *, sign: bool = False) -> str:
+    """An interval in brackets; empty for none."""
+    if interval is None:
+        return ""
+    write = signed if sign else number
+    return f"[{write(interval.low)}, {write(interval.high)}]"
+
+
+def percent(value: float | None) -> str:
+    return NONE if value is None else f"{value:.0%}".replace("%", "\u202f%")
+
+
+def named(verdict: Verdict | None) -> str:
+    """A verdict's name, also where there was nothing to compare with."""
+    return NOT_COMPARED if verdict is None else verdict.value
+
+
+def identity(run: RunReport) -> Iterator[tuple[str, str]]:
+    """What the run is: pairs of a name and a text."""
+    own, record = run.verified.run, run.verified.run.record
+    yield (
+        "Paper",
+        (
+            "Unveiling the Generalization Power of Fine-Tuned Large Language Models, "
+            "arXiv 2403.09162, NAACL 2024"
+        ),
+    )
+    yield "Profile", printable(own.profile)
+    changed = ", ".join(
+        f"{printable(name)} = {printable(value)}" for name, value in own.overrides.items()
+    )
+    yield "Protocol", printable(own.protocol) + (f", with {changed}" if changed else "")
+    yield "Seeds", ", ".join(map(str, own.seeds)) or "none: base model only"
+    rows = sorted({result.n for result in own.cells.values()})
+    yield "Test rows", f"{rows[0]} to {rows[-1]} a cell" if len(rows) > 1 else f"{rows[0]} a cell"
+    yield "Machine", _listed(record.get("machine"))
+    yield "Numerics", _listed(own.identity.get("numerics"))
+    yield "Versions", _listed(record.get("versions"))
+    yield "Source", _listed(record.get("source"))
+    yield "Lock file, SHA-256", printable(record.get("lock_sha256") or "unknown")
+    stored = run.verified.reference
+    if stored is None:
+        yield "Reference", "none is stored for this kind of run"
+    else:
+        seeds = ", ".join(map(str, stored.run.seeds))
+        yield "Reference", f"{stored.folder.name}, seeds {seeds}, {len(stored.run.cells)} results"
+
+
+def _listed(table: object) -> str:
+    if not isinstance(table, Mapping) or not table:
+        return "unknown"
+    texts = ((str(name).replace("_", " "), _text(value)) for name, value in table.items())
+    return ", ".join(f"{name} {text}" for name, text in texts if text)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(printable, value))
+    return str(value).lower() if isinstance(value, bool) else printable(value)
+
+
+def counts(numbers: Sequence[NumberVerdict]) -> list[tuple[str, list[int]]]:
+    """Rows of counts: a level, then how many have each verdict, best first."""
+    found = Counter((item.level, item.verdict) for item in numbers)
+    levels = [level for level in (*Level, None) if any(key[0] == level for key in found)]
+    return [
+        (
+            f"{level}, {level.meaning}" if level else "nothing to compare with",
+            [found[level, verdict] for verdict in Verdict],
+        )
+        for level in levels
+    ]
+
+
+def chance(run: RunReport) -> str:
+    """How many numbers are outside their interval, and how many chance would put there."""
+    count, expected, p = run.verified.outside
+    if not expected:
+        return ""
+    return (
+        f"{count} of the compared numbers lie outside their 95\u202f% interval; chance alone would "
+        f"put about {expected:.0f} there ({p_value(p)} for so many, were all numbers independent)."
+    )
+
+
+def claim_row(claim: ClaimVerdict, paper: ClaimVerdict | None) -> dict[str, Any]:
+    """A claim: its headline comparison, and all of its comparisons.
+
+    Args:
+        paper: the same claim on the paper's own numbers.
+    """
+    main = claim.headline
+    mean = main.mean if main else None
+    return {
+        "id": claim.claim.id,
+        "finding": claim.claim.finding,
+        "source": claim.claim.source,
+        "unpaired": not claim.paired,
+        "verdict": claim.verdict.value,
+        "effect": signed(mean.effect if mean else None),
+        "interval": between(mean.interval, sign=True) if mean else "",
+        "paper": signed(main.paper_effect if main else None),
+        "ratio": NONE if main is None or main.ratio is None else _minus(f"{main.ratio:.2f}"),
+        "headline": main.contrast.name if main else "",
+        "power": percent(main.power if main else None),
+        "follows": FOLLOWS[paper.verdict] if paper else NONE,
+        "p": p_value(claim.p_adjusted),
+        "contrasts": [_contrast_row(item) for item in claim.contrasts],
+        "panels": claim.claim.panels,
+    }
+
+
+def _contrast_row(item: ContrastVerdict) -> dict[str, Any]:
+    mean = item.mean
+    return {
+        "name": item.contrast.name,
+        "beyond": item.contrast.beyond,
+        "verdict": item.verdict.value,
+        "effect": signed(mean.effect if mean else None),
+        "interval": between(mean.interval, sign=True) if mean else "",
+        "paper": signed(item.paper_effect),
+        "power": percent(item.power),
+        "reason": why(item),
+    }
+
+
+def panel_view(report: PanelReport) -> dict[str, Any]:
+    """A panel's texts and its points as rows."""
+    found = Counter(named(item.verdict) for item in report.points)
+    numbers = [number for item in report.points for number in item.numbers]
+    # Beside a figure that shows the paper's values, a bare verdict would seem to be about those.
+    paper = any(number.point for number in numbers)
+    against = f"Against {'the paper' if paper else 'the stored runs'}: " if numbers else ""
+    return {
+        "name": report.panel.figure + report.panel.letter,
+        "title": report.title,
+        "metric": metric_of(report),
+        "tally": against + ", ".join(f"{count} {name}" for name, count in found.items()),
+        "points": [_point_row(item) for item in report.points],
+    }
+
+
+def spoken(report: PanelReport) -> str:
+    """What a panel's drawing shows, for those who do not see it."""
+    ours = [item for item in report.points if item.ours is not None]
+    return (
+        f"{metric_of(report)} of {', '.join(report.series)}: "
+        + ("bars" if report.panel.train else "lines over the number of in-context examples")
+        + f", the paper's {len(report.points)} values hollow and dashed, this run's {len(ours)} "
+        "solid. The table of this panel has all values."
+    )
+
+
+def _point_row(item: Plotted) -> dict[str, Any]:
+    point, known = item.point, item.published
+    return {
+        "series": point.series,
+        "shots": point.shots,
+        "chosen": " or ".join(map(str, item.chosen)),
+        "paper": number(known.value),
+        "error": "" if known.exact else f"\u00b1\u2009{known.error:.4f}",
+        "occluded": known.occluded,
+        "ours": number(item.ours),
+        "interval": between(item.interval),
+        "difference": signed(item.difference),
+        "verdict": named(item.verdict),
+        "levels": ", ".join(sorted({n.level for n in item.numbers if n.level})) or NONE,
+        "reasons": list(dict.fromkeys(n.reason for n in item.numbers if n.reason)),
+        "cells": [cell.name for cell in point.cells],
+    }
+
+
+def cell_rows(run: RunReport) -> list[dict[str, Any]]:
+    """All cells that were run or compared, as rows of text."""
+    plotted: dict[Cell, list[Plotted]] = {}
+    for panel in run.panels:
+        for item in panel.points:
+            for cell in item.point.cells:
+                plotted.setdefault(cell, []).append(item)
+    return [_cell_row(run, cell, plotted.get(cell, ())) for cell in cells_of(run)]
+
+
+def cells_of(run: RunReport) -> tuple[Cell, ...]:
+    """The cells that were run, then those that the reference has besides."""
+    return tuple(dict.fromkeys((*run.cells, *run.by_cell)))
+
+
+def _cell_row(run: RunReport, cell: Cell, plotted: Sequence[Plotted]) -> dict[str, Any]:
+    results = run.cells.get(cell, {})
+    mean = sum(r.value for r in results.values()) / len(results) if results else None
+    own = [item for item in plotted if item.point.shots != BEST]
+    # Without a reference, a cell has the verdict of its point, which is held against the paper.
+    verdict = run.by_cell.get(cell) or next((n for item in own for n in item.numbers), None)
+    row = {
+        "name": cell.name,
+        "task": cell.task.name,
+        "dataset": cell.dataset,
+        "panels": [item.point.figure + item.point.panel for item in plotted],
+        "paper": number(own[0].published.value) if own else NONE,
+        "ours": number(mean),
+        "theirs": number(verdict.theirs if verdict else None),
+        "difference": signed(verdict.difference if verdict else None),
+        "interval": between(verdict.interval, sign=True) if verdict else "",
+        "level": verdict.level or NONE if verdict else NONE,
+        "verdict": named(verdict.verdict if verdict else None),
+        "reason": _reason(run, verdict),
+    }
+    return row | {"facts": list(_facts(row, results, plotted, verdict))}
+
+
+def _reason(run: RunReport, verdict: NumberVerdict | None) -> str:
+    if verdict is None and run.verified.reference is None:
+        return "there is nothing to hold it against"
+    if verdict is None:
+        return "the reference lacks this cell"
+    always = f"; always '{printable(verdict.constant)}'" if verdict.constant else ""
+    return verdict.reason + always
+
+
+def _facts(
+    row: Mapping[str, Any],
+    results: Mapping[int | None, Any],
+    plotted: Sequence[Plotted],
+    verdict: NumberVerdict | None,
+) -> Iterator[tuple[str, str]]:
+    """What the view of a cell says above its samples."""
+    level = verdict.level if verdict else None
+    yield "Verdict", row["verdict"] + (f" at {level}, {level.meaning}" if level else "")
+    yield "Why", row["reason"]
+    for seed, result in results.items():
+        where = "This run" if seed is None else f"This run, seed {seed}"
+        yield where, f"{result.metric} {number(result.value)}, n = {result.n}, key {result.key}"
+        if result.constant is not None:
+            yield where, f"every row got the label '{result.constant}'"
+    if verdict is not None and verdict.theirs is not None:
+        many = "s" if verdict.stored > 1 else ""
+        stored = f", of {verdict.stored} stored run{many}" if verdict.stored else ", the paper's"
+        yield "Held against", number(verdict.theirs) + stored
+        yield "Difference", f"{row['difference']} {row['interval']}".strip()
+        if verdict.margin is not None:
+            yield "Margin", f"{verdict.margin:.3f}; power {percent(verdict.power)}"
+    for item in plotted:
+        point = item.point
+        best = " (the best of several cells)" if point.shots == BEST else ""
+        yield (
+            f"Figure {point.figure}({point.panel})",
+            f"{point.series}, shots {point.shots}{best}: paper {number(item.published.value)}, "
+            f"this run {number(item.ours)} {between(item.interval)}".strip(),
+        )
+
+
+def run_view(run: RunReport, index: int, report: Report) -> dict[str, Any]:
+    """All that the template shows of a run but drawings and samples."""
+    verified = run.verified
+    paper = {claim.claim.id: claim for claim in report.paper}
+    return {
+        "id": f"r{index}",
+        "index": index,
+        "name": printable(run.name),
+        "identity": list(identity(run)),
+        "counts": counts(verified.numbers),
+        "point_counts": counts(verified.points),
+        "chance": chance(run),
+        "unstored": verified.unstored,
+        "claims": [
+            claim_row(claim, paper.get(claim.claim.id)) | {"level": run.level_of(claim)}
+            for claim in verified.claims
+        ],
+        "not_run": [cell.name for cell in verified.not_run],
+        "command": command_for(verified.run, verified.not_run) if verified.not_run else "",
+        "cells": cell_rows(run),
+    }
+
+
+def figure_views(run: RunReport, figure: str) -> list[tuple[PanelReport, dict[str, Any]]]:
+    """The panels of a figure with their views."""
+    return [(panel, panel_view(panel)) for panel in run.of_figure(figure)]

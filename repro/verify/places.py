@@ -1,0 +1,29 @@
+"""Where results were made: what bit-exactness is promised for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def elsewhere(ours: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) -> str:
+    """What L0 asks for beside equal bits, the same lock and machine kind, where it is not so."""
+
+    def facts(record: Mapping[str, Any]) -> dict[str, Any]:
+        identity = record.get("identity")
+        numerics = identity.get("numerics") if isinstance(identity, dict) else None
+        device = numerics.get("device") if isinstance(numerics, dict) else None
+        return {"lock": record.get("lock_sha256"), "machine kind": device}
+
+    stored = [facts(record) for record in recorded]
+    own = facts(ours)
+    if any(own == other and None not in own.values() for other in stored):
+        return ""
+    notes = []
+    for name, value in own.items():
+        known = {str(other[name]) for other in stored if other[name] is not None}
+        if value is None or not known:
+            notes.append(f"{name} unknown")
+        elif str(value) not in known:
+            shown = f" ({value}, stored {', '.join(sorted(known))})" * (name != "lock")
+            notes.append(f"another {name}{shown}")
+    # Each is known from some stored run, but not both from the same.
+    return "; ".join(notes) or "lock and machine kind of different stored runs"

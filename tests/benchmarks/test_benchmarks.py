@@ -1,0 +1,37 @@
+"""Benchmarks run, and what they compare agrees. How fast they are is for `python -m benchmarks`."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_small_mode_prints_each_benchmark_with_machine_and_versions() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--small"],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Python {sys.version.split()[0]}, numpy {np.__version__}" in done.stdout
+    for told in ("cores", "repro verify, 12 cells x 20 rows", "plain loop", "False alarms"):
+        assert told in done.stdout
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_plain_and_vectorised_intervals_agree(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    verify = importlib.import_module("benchmarks.verify")
+    scores = np.random.default_rng(rows).uniform(size=(rows, 3))
+    fast = verify.vectorised_intervals(scores, "x", 500)
+    plain = [verify.plain_interval(scores[:, i], "x", 500) for i in range(3)]
+    assert np.array(fast) == pytest.approx(np.array(plain), abs=1e-12)

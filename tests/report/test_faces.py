@@ -1,0 +1,299 @@
+"""All faces say the same, whatever the texts they show."""
+
+import csv
+import io
+import json
+import random
+import re
+import runpy
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from xml.dom import minidom
+
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from repro.errors import ReproError
+from repro.paper.claims import claims
+from repro.report import charts, html, terminal
+from repro.report.commands import finish, write_report
+from repro.report.export import tables, to_json
+from repro.report.folder import write_folder
+from repro.report.junit import junit
+from repro.report.markdown import markdown
+from repro.report.model import Report, report
+from repro.verify.reference import record
+
+MAKERS = runpy.run_path(str(Path(__file__).parents[1] / "verify" / "conftest.py"))
+make: Callable[..., Path] = MAKERS["write_results"]
+CELLS = claims()["C12"].cells()
+WORSE = MAKERS["SKILL"] | {CELLS[0]: 0.05}
+WORDS = "NOT REPRODUCED|NOT RUN|REPRODUCED|CONSISTENT|INCONCLUSIVE"
+NASTY = "</td></script><script>alert(1)</script>[bold red]|`x`\x1b[31m\x00\u202e\ud800 =1+1 :smile:"
+Counts = tuple[Counter[str], Counter[str]]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    run = make(home / "run", CELLS, seeds=(1, 2, 3, 4, 5), n=30)
+    record([run], home / "expected" / "embedded")
+    return home / "expected"
+
+
+@pytest.fixture(scope="module")
+def reports(expected: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    home = tmp_path_factory.mktemp("results")
+    same = make(home / "same", CELLS, seeds=(1,), n=30)
+    other = {"machine": "B", "noise": "B", "skill": WORSE}
+    tampered = make(home / "tampered", CELLS[:-3], seeds=(1,), n=30, **other)
+    alone = make(home / "alone", CELLS[:4], n=30, profile=NASTY, machine=NASTY)
+    folders = {"same": same, "tampered": tampered, "alone": alone}
+    return {name: report(folder, expected=expected) for name, folder in folders.items()}
+
+
+def printed(found: Report, **options: object) -> str:
+    console = Console(file=io.StringIO(), width=80, highlight=False, **options)
+    for part in terminal.parts(found):
+        console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def in_terminal(found: Report) -> Counts:
+    text = printed(found)
+    numbers: Counter[str] = Counter()
+    section = re.search(r"numbers reproduce\?.*?\n\n|$", text, re.S)
+    assert section
+    for count, word in re.findall(rf"^(\d+) +({WORDS})\b", section[0], re.M):
+        numbers[word] += int(count)
+    return numbers, Counter(re.findall(rf"^C\d+ +({WORDS})\b", text, re.M))
+
+
+def in_markdown(found: Report) -> Counts:
+    """As a browser would see it, by another library."""
+    page = MarkdownIt("commonmark").enable("table").render(markdown(found))
+    numbers, held = Counter(), Counter()
+    for table in re.findall(r"<table>.*?</table>", page, re.S):
+        rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in table.split("</tr>")]
+        if rows[0][:2] == ["number", "verdict"]:
+            numbers.update(row[1] for row in rows[1:] if row)
+        if rows[0][-1:] == ["finding"]:
+            held.update(row[1] for row in rows[1:] if row)
+    return numbers, held
+
+
+def in_junit(found: Report) -> Counts:
+    suites = minidom.parseString(junit(found)).getElementsByTagName("testsuite")
+    said = [
+        Counter(
+            out.firstChild.data.split("\n")[0]  # type: ignore[union-attr]
+            for out in suite.getElementsByTagName("system-out")
+        )
+        for suite in suites
+    ]
+    return said[1], said[0]
+
+
+def in_json(found: Report) -> Counts:
+    (run,) = json.loads(to_json(found))["runs"]
+    numbers, held = run["numbers"], run["claims"]
+    return Counter(n["verdict"] for n in numbers), Counter(c["verdict"] for c in held)
+
+
+def in_csv(found: Report) -> Counts:
+    files = tables(found)
+    rows = [
+        [row["verdict"] for row in csv.DictReader(io.StringIO(files[name]))]
+        for name in ("numbers.csv", "claims.csv")
+    ]
+    return Counter(rows[0]), Counter(rows[1])
+
+
+FACES = [in_terminal, in_markdown, in_junit, in_json, in_csv]
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_face_counts_the_same_verdicts(
+    reports: dict[str, Report], face: Callable[[Report], Counts]
+) -> None:
+    same, held = face(reports["same"])
+    assert same == {"REPRODUCED": len(CELLS)}
+    assert held.total() == len(claims())
+    tampered, held = face(reports["tampered"])
+    assert tampered["NOT RUN"] == 3
+    assert tampered["NOT REPRODUCED"] >= 1
+    assert tampered.total() == len(CELLS)
+    assert (tampered, held) == in_json(reports["tampered"])
+    numbers, held = face(reports["alone"])
+    assert not numbers
+    assert held["NOT RUN"] > 0
+    assert held == in_json(reports["alone"])[1]
+
+
+def test_the_terminal_fits_80_columns_without_colour(reports: dict[str, Report]) -> None:
+    for found in reports.values():
+        text = printed(found)
+        assert max(map(len, text.split("\n"))) <= 80
+        assert "\x1b" not in text
+    text = printed(reports["tampered"])
+    assert text.index("claims hold") < text.index("numbers reproduce") < text.index("Figure 2")
+    assert "3 cells were not run: repro run" in text
+    assert "no test" in text
+    coloured = printed(reports["same"], force_terminal=True, color_system="standard")
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == printed(reports["same"])
+
+
+def test_figures_in_the_terminal_show_paper_ours_and_verdict(reports: dict[str, Report]) -> None:
+    """PeerRead, bar FC1 of Figure 4: the paper's number from its file, ours from the results."""
+    paper = Path(__file__).parents[2] / "expected_results/paper/figure4.json"
+    (known,) = [
+        point["value"]
+        for point in json.loads(paper.read_text())["points"]
+        if (point["panel"], point["series"]) == ("b", "FC1")
+    ]
+    cells = reports["same"].runs[0].verified.run.cells
+    own = [c for c, _ in cells if c.name.startswith("xsum-fticl1-2000.peerread.")]
+    ours = max(cells[cell, 1].value for cell in own)
+    text = printed(reports["same"])
+    panel = text[text.index("(b) XSum to PeerRead") :]
+    row = next(line for line in panel.split("\n") if line.startswith("  FC1"))
+    assert row.split()[1:7] == [
+        "paper", f"{known:.3f}", "ours", f"{ours:.3f}", f"{ours - known:+.3f}", "=",
+    ]  # fmt: skip
+
+
+def test_hostile_texts_are_shown_as_text(reports: dict[str, Report]) -> None:
+    found = reports["alone"]
+    text = printed(found)
+    assert "[bold red]" in text
+    assert ":smile:" in text
+    assert not set("\x00\x1b\u202e\ud800") & set(text)
+    page = MarkdownIt("commonmark").enable("table").render(markdown(found))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    suite = minidom.parseString(junit(found)).getElementsByTagName("testsuite")[0]
+    assert "<script>alert(1)</script>[bold red]" in suite.getAttribute("name")
+    (run,) = json.loads(to_json(found))["runs"]
+    assert run["profile"] == NASTY
+    row = next(csv.DictReader(io.StringIO(tables(found)["claims.csv"])))
+    assert "alert(1)" in row["run"]
+    assert "\x1b" not in row["run"]
+
+
+def test_junit_keeps_to_the_common_schema(reports: dict[str, Report]) -> None:
+    """The parts of the usual XSD (Ant, Jenkins) that CI servers rely on."""
+    children = {
+        "testsuites": {"testsuite"},
+        "testsuite": {"testcase"},
+        "testcase": {"skipped", "failure", "system-out"},
+    }
+    for name, found in reports.items():
+        root = minidom.parseString(junit(found)).documentElement
+        for tag, allowed in children.items():
+            for element in (root, *root.getElementsByTagName("*")):
+                if element.tagName == tag:
+                    own = {n.tagName for n in element.childNodes if n.nodeType == n.ELEMENT_NODE}
+                    assert own <= allowed
+        for suite in root.getElementsByTagName("testsuite"):
+            cases = suite.getElementsByTagName("testcase")
+            assert suite.getAttribute("tests") == str(len(cases))
+            names = [case.getAttribute("name") for case in cases]
+            assert all(names)
+            assert len(set(names)) == len(names)
+            for attribute, tag in (("failures", "failure"), ("skipped", "skipped")):
+                count = len(suite.getElementsByTagName(tag))
+                assert suite.getAttribute(attribute) == str(count)
+        held, numbers = root.getElementsByTagName("testsuite")
+        assert held.getAttribute("failures") == "0"  # another model than the paper's
+        assert (int(numbers.getAttribute("failures")) > 0) == (name == "tampered")
+
+
+def test_claims_that_count_fail_in_junit(expected: Path, tmp_path: Path) -> None:
+    """C12 does not hold for skills like the paper's."""
+    folder = make(tmp_path / "run", CELLS, seeds=(1,), n=30)
+    found = report(folder, expected=expected, asked=["C12"])
+    suite = minidom.parseString(junit(found)).getElementsByTagName("testsuite")[0]
+    assert suite.getAttribute("failures") == "1"
+
+
+def test_the_order_of_lines_changes_nothing(expected: Path, tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", CELLS, seeds=(1, 2), n=30)
+    before = report(folder, expected=expected)
+    for name in ("results.jsonl", "finetunes.jsonl"):
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        random.Random(1).shuffle(lines)
+        (folder / name).write_text("".join(lines))
+    after = report(folder, expected=expected)
+    assert to_json(after) == to_json(before)
+    assert markdown(after) == markdown(before)
+    assert printed(after) == printed(before)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without drawings and HTML, which have tests of their own."""
+    monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
+    monkeypatch.setattr(html, "write", lambda found, path: path.write_text("page"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_report_folder_is_replaced_whole_or_left(
+    reports: dict[str, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report"
+    files = write_folder(reports["same"], out)
+    assert {path.name for path in files} == {
+        "report.html", "report.md", "report.json", "junit.xml",
+        "claims.csv", "numbers.csv", "points.csv",
+    }  # fmt: skip
+    assert all(path.is_file() for path in files)
+    first = (out / "report.json").read_bytes()
+
+    def fail(found: Report, folder: Path) -> None:
+        raise ReproError("no matplotlib")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(charts, "write_figures", fail)
+        with pytest.raises(ReproError, match="no matplotlib"):
+            write_folder(reports["tampered"], out)
+    assert (out / "report.json").read_bytes() == first
+    write_folder(reports["tampered"], out)
+    assert (out / "report.json").read_bytes() != first
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_no_report_is_not_replaced(reports: dict[str, Report], tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ReproError, match=r"has no report\.json") as caught:
+        write_report(reports["same"], tmp_path, Console(file=io.StringIO()))
+    assert caught.value.exit_code == 2
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_ends_with_1_only_for_numbers_that_do_not_reproduce(
+    expected: Path, tmp_path: Path
+) -> None:
+    def end(folder: Path, stored: Path) -> tuple[int, str]:
+        console = Console(file=io.StringIO(), width=80, highlight=False)
+        code = finish(folder, console, expected=stored)
+        assert isinstance(console.file, io.StringIO)
+        return code, console.file.getvalue()
+
+    part = make(tmp_path / "part", CELLS[:-3], seeds=(1,), n=30)
+    code, text = end(part, expected)
+    assert code == 0
+    assert "the kit's numbers reproduce" in " ".join(text.split())
+    written = (part / "report" / "report.json").stat().st_mtime_ns
+    code, text = end(part, expected)
+    assert code == 0
+    assert (part / "report" / "report.json").stat().st_mtime_ns == written
+    code, text = end(part, tmp_path)
+    assert code == 0
+    assert "nothing is stored" in " ".join(text.split())
+    worse = make(tmp_path / "worse", CELLS, seeds=(1,), n=30, noise="B", machine="B", skill=WORSE)
+    assert end(worse, expected)[0] == 1
