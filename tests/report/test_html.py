@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from repro.paper.figures import PANELS, cells, points
 from repro.report import charts, html
@@ -255,7 +255,8 @@ def test_by_keyboard_from_panel_to_sample_and_back(show: Callable[..., Page], ma
         if sample["row"] != 3:
             assert row[2:4] == [sample["gold"], sample["text"]]
     page.keyboard.press("Escape")
-    page.wait_for_function("!document.getElementById('cell').open && !location.hash")
+    expect(page.locator("#cell")).to_be_hidden()
+    expect(page).to_have_url(re.compile("^[^#]*#?$"))
     assert link.evaluate("link => link === document.activeElement")
 
 
@@ -301,10 +302,9 @@ def test_hostile_texts_are_shown_and_run_nothing(show: Callable[..., Page], made
     prompt.locator("summary").click()
     assert prompt.locator("pre").text_content() == context("p1", 2) + SHOWN
     page.goto(made.address + f"#cell={CONSTANT}")
-    page.wait_for_function(f"document.getElementById('cell-name').textContent === '{CONSTANT}'")
-    page.wait_for_function(
-        "document.querySelector('#cell-samples tbody td:nth-child(3)')?.textContent.includes('img')"
-    )
+    expect(page.locator("#cell-name")).to_have_text(CONSTANT)
+    first = page.locator("#cell-samples tbody tr").first
+    expect(first.locator("td:nth-child(3)")).to_contain_text("img")
     shown = LABEL.replace("\u202e", "U+202E")
     assert {(row[2], row[3]) for row in open_samples(page)} == {(shown, "negative")}
     assert "every row got the label 'negative'" in page.locator("#cell-facts").inner_text()
@@ -331,7 +331,7 @@ def test_filters_leave_the_cells_that_the_data_model_names(
     form.get_by_label("Verdict").select_option("NOT COMPARED")
     assert set(visible_cells(page)) == {c.name for c in every if c not in run.by_cell}
     form.get_by_role("button").click()
-    page.wait_for_function("document.querySelectorAll('#r0-table tr[hidden]').length === 0")
+    expect(page.locator("#r0-table tr[hidden]")).to_have_count(0)
     form.get_by_label("Figure").select_option("7")
     wanted = {cell.name for cell in cells(["7"])}
     assert set(visible_cells(page)) == wanted
