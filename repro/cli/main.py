@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from repro import __version__
 from repro.cli.data import data
+from repro.cli.docker import docker
 from repro.cli.import_upstream import import_upstream
 from repro.cli.models import doctor, models
 from repro.cli.paper import profiles, protocols
@@ -35,7 +36,7 @@ def cli() -> None:
 
 for command in (
     *(run, plan, doctor, verify, report, compare, claims, expected, import_upstream, audit),
-    *(protocols, profiles, data, models),
+    *(protocols, profiles, data, models, docker),
 ):
     cli.add_command(command)
 

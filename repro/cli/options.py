@@ -1,11 +1,13 @@
 """Options that `run` and `plan` share, and what they come to."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from repro import profiles
 from repro.errors import ReproError, unknown
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE",
-                 help="What to run on; `repro profiles` lists them."),
+                 help="What to run on; `repro profiles` lists them. `auto`: the largest that fits "
+                 "the GPU, embedded without one."),
     click.option("--protocol", "protocol_name", metavar="NAME",
                  help=f"One of {', '.join(PROTOCOLS)}. [default: the profile's]"),
     click.option("--set", "overrides", multiple=True, metavar="SWITCH=VALUE",
@@ -79,9 +82,14 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Request:
-    """What the shared options ask for, checked as far as that goes without reading data."""
+    """What the shared options ask for, checked as far as that goes without reading data.
+
+    Attributes:
+        chosen: why `auto` took this profile; empty where it was named.
+    """
 
     profile: Profile
+    chosen: str
     protocol_name: str
     overrides: dict[str, object]
     selection: Selection
@@ -138,6 +146,12 @@ def parse(
     model: tuple[str, ...],
 ) -> Request:
     """The request behind the options; raises ReproError for what does not exist."""
+    chosen = ""
+    if profile == "auto":
+        from repro.pipeline import auto  # slow imports
+
+        profile, why = auto.choose()
+        chosen = f"profile {profile}: {why}"
     loaded = with_model(profiles.load(profile), model)
     name = protocol_name or loaded.protocol
     if name not in PROTOCOLS:
@@ -157,6 +171,7 @@ def parse(
     select(selection)
     return Request(
         loaded,
+        chosen,
         name,
         switched,
         selection,
@@ -180,6 +195,28 @@ def open_source(profile: Profile, data_dir: Path | None) -> "Source":
     return UpstreamData(locate(data_dir))
 
 
+def fetch_data(request: Request, console: Console) -> None:
+    """Download what the request needs of the authors' data, unless the user named a copy.
+
+    Raises:
+        ReproError: it cannot be had (3); with --skip-missing, `build_plan` finds what is missing.
+    """
+    from repro.data import fetch as fetching
+    from repro.data.upstream import VARIABLE
+    from repro.pipeline.plan import needed_parts
+
+    if request.profile.data != "upstream" or request.data_dir or os.environ.get(VARIABLE):
+        return
+    chosen = protocol(request.protocol_name, request.overrides)
+    parts = needed_parts(select(request.selection), chosen)
+    try:
+        with fetching.progress_bar(console) as progress:
+            fetching.fetch(fetching.locate(), parts=parts, progress=progress)
+    except ReproError:
+        if not request.skip_missing:
+            raise
+
+
 def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
     """Check the data, and plan; torch is started here, with its determinism settings.
 
@@ -187,6 +224,9 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
         ReproError: data is missing or wrong (3), unless --skip-missing leaves its models out.
     """
     from repro.pipeline import machine  # torch starts here
+
+    if request.chosen:
+        say(request.chosen)
 
     compute = request.profile.compute
     machine.prepare(compute.threads, device=compute.device)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from repro.cli.options import build_plan, parse, with_options
+from repro.cli.options import build_plan, fetch_data, parse, with_options
 from repro.errors import EXIT_FAILED
 
 
@@ -27,6 +27,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
     """
     request = parse(**options)
     console = Console(highlight=False)
+    fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.cli.progress import bars
     from repro.pipeline.preflight import require
@@ -36,7 +37,8 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
 
     store = Store(request.store)
     folder = out or Path("results") / f"{request.profile.name}-{request.protocol_name}"
-    require(plan, store, folder)
+    for finding in require(plan, store, folder):
+        console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}", markup=False)
     with bars(console) as progress:
         runner = Runner(
             plan,

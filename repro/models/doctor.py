@@ -21,6 +21,14 @@ from repro.models.spec import ModelSpec
 
 Level = Literal["ok", "warn", "fail"]
 
+IMAGE = "REPRO_IMAGE"
+"""Environment variable that the kit's container image sets."""
+
+DRIVER = "install an NVIDIA driver for CUDA 13, 580.65.06 or later"
+
+SHARED_MEMORY_GB = 1.0
+"""Of /dev/shm, through which GPUs that train together exchange gradients: Docker gives 0.064."""
+
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)(?P<marker>.*)")
 _EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
 _CGROUP_LIMITS = (
@@ -155,11 +163,15 @@ def check(
     findings = [check_python(), *check_packages(extras=needs.extras, installed=probes.installed)]
     if needs.device == "cuda":
         findings += check_gpus(needs.gpus, needs.gpu_memory_gb, probe=probes.cuda)
+    if needs.gpus > 1:
+        findings.append(check_shared_memory(free=probes.free))
     findings.append(check_memory(needs.memory_gb, probe=probes.memory))
     writable = [check_writable(folder) for folder in needs.folders]
     if needs.folders:
         findings.append(check_disk(needs.folders[0], needs.disk_gb, free=probes.free))
     findings += writable
+    if IMAGE in os.environ:
+        findings += [check_mounted(folder) for folder in needs.folders]
     if spec.kind == "hub" and spec.gated and not weights_present:
         findings.append(check_token(spec, probe=probes.token))
     findings.append(check_weights(spec, present=weights_present, probe=probes.weights))
@@ -260,7 +272,9 @@ def check_gpus(
         remedy = "pip uninstall torch, then install its CUDA build: pip install torch"
         return [Finding("GPU", "fail", "torch was built without CUDA", needed, remedy)]
     if found.driver is None:
-        remedy = f"install the NVIDIA driver (check: nvidia-smi), {smaller}"
+        remedy = f"{DRIVER} (check: nvidia-smi), {smaller}"
+        if IMAGE in os.environ:
+            remedy = f"start the container with: docker run --gpus all, {smaller}"
         return [Finding("GPU", "fail", "no NVIDIA driver", needed, remedy)]
     built = tuple(int(part) for part in found.built.split(".")[:2])
     served = ".".join(map(str, found.driver))
@@ -273,7 +287,7 @@ def check_gpus(
                 "fail",
                 f"serves CUDA {served}",
                 f"CUDA {found.built}",
-                f"install a newer NVIDIA driver, one for CUDA {built[0]} or later",
+                DRIVER,
             )
         )
     else:
@@ -333,6 +347,11 @@ def check_writable(folder: Path) -> Finding:
             pass
     except OSError as error:
         remedy = f"chmod u+rwx {existing}, or name another folder"
+        if IMAGE in os.environ:
+            remedy = (
+                f"mount a folder there that user {os.getuid()} can write to, such as "
+                f"-v $PWD/results:/results, with --user $(id -u):$(id -g)"
+            )
         found = error.strerror or str(error)
         return Finding(f"folder {folder}", "fail", found, "writable", remedy)
     return Finding(f"folder {folder}", "ok", "writable", "writable")
@@ -346,11 +365,42 @@ def _existing(folder: Path) -> Path:
     return path
 
 
+def check_mounted(folder: Path, *, is_mount: Callable[[Path], bool] = Path.is_mount) -> Finding:
+    """Whether what a container writes to a folder outlives it: a mount lies there or above."""
+    mounted = any(is_mount(path) for path in (folder.absolute(), *folder.absolute().parents[:-1]))
+    if mounted:
+        return Finding(f"mount for {folder}", "ok", "mounted", "a mount")
+    top = "/" + folder.absolute().parts[1]
+    remedy = f"docker run -v FOLDER:{top}"
+    found = "nothing is mounted: it vanishes with the container"
+    return Finding(f"mount for {folder}", "warn", found, "a mount", remedy)
+
+
+def check_shared_memory(
+    folder: Path = Path("/dev/shm"),
+    *,
+    free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+) -> Finding:
+    """Shared memory against what several GPUs need."""
+    found = free(folder)
+    right = found >= SHARED_MEMORY_GB * 1e9
+    remedy = "" if right else "start the container with: docker run --shm-size 1g (or --ipc host)"
+    return Finding(
+        "shared memory",
+        "ok" if right else "fail",
+        f"{found / 1e9:.2f} GB free",
+        f"{SHARED_MEMORY_GB:g} GB",
+        remedy,
+    )
+
+
 def check_token(spec: ModelSpec, *, probe: Callable[[], bool] = probe_token) -> Finding:
     """Whether there is a hub token for a gated repository; the token itself is not looked at."""
     if probe():
         return Finding("hub token", "ok", "set", f"for {spec.repo}")
-    remedy = "set HF_TOKEN or run: hf auth login"
+    remedy = "set HF_TOKEN (docker run -e HF_TOKEN) or run: hf auth login"
+    if spec.alternative:
+        remedy += f"; or take the same weights without a token: --model repo={spec.alternative}"
     return Finding("hub token", "warn", "none", f"for {spec.repo}", remedy)
 
 

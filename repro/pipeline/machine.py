@@ -101,6 +101,9 @@ def lock_sha256() -> str | None:
 def source_state() -> dict[str, object]:
     """The kit's version and, in a git checkout, its commit and whether files were changed."""
     state: dict[str, object] = {"version": __version__, "commit": None, "changed": None}
+    if told := os.environ.get("REPRO_REVISION"):  # a container image has no history
+        commit, _, mark = told.partition("+")
+        return state | {"commit": commit, "changed": bool(mark)}
     if not (_ROOT / ".git").exists():
         return state
     try:

@@ -39,13 +39,14 @@ def data_findings(source: Source, parts: Sequence[Part]) -> list[Finding]:
     return [Finding("data", "fail", str(p), source.name, p.hint) for p in problems]
 
 
-def require(plan: Plan, store: Store, out: Path) -> None:
-    """Start nothing that cannot finish.
+def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
+    """Start nothing that cannot finish; returns what is worth a look all the same.
 
     Raises:
         ReproError: what is missing, with its remedy (3).
     """
-    found = doctor.failed(machine_findings(plan.profile, plan.spec, store, [out]))
+    findings = machine_findings(plan.profile, plan.spec, store, [out])
+    found = doctor.failed(findings)
     if found:
         told = "; ".join(f"{f.what}: {f.found} (needed: {f.needed})" for f in found)
         raise ReproError(
@@ -53,6 +54,7 @@ def require(plan: Plan, store: Store, out: Path) -> None:
             hint=found[0].remedy or f"repro doctor --profile {plan.profile.name}",
             exit_code=EXIT_MISSING,
         )
+    return [finding for finding in findings if finding.level == "warn"]
 
 
 def needs(plan: Plan, store: Store) -> list[str]:

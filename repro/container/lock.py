@@ -1,0 +1,104 @@
+"""Lock files: every package of an image, with the hashes of its files."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from repro.errors import EXIT_MISSING, ReproError
+
+ROOT = Path(__file__).parents[2]
+VARIANTS = ("cuda", "cpu")
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One package of a lock file.
+
+    Attributes:
+        requirement: name, exact version, and the marker where only some Pythons need it.
+        hashes: sha256 (hex) of the files that may be installed.
+    """
+
+    requirement: Requirement
+    hashes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The normalised name."""
+        return canonicalize_name(self.requirement.name)
+
+    @property
+    def version(self) -> str:
+        """The one version that the lock allows."""
+        return str(self.requirement.specifier).removeprefix("==")
+
+
+def path(variant: str) -> Path:
+    """The lock file of a variant ("cuda" or "cpu") in this checkout.
+
+    Raises:
+        ReproError: the kit was installed without its checkout (3).
+    """
+    found = ROOT / "docker" / f"{variant}.lock"
+    if not found.is_file():
+        raise ReproError(
+            f"{found.name} is not there: images need a checkout of the kit",
+            hint="git clone the kit, and run the command there",
+            exit_code=EXIT_MISSING,
+        )
+    return found
+
+
+def sha256(variant: str) -> str:
+    """The hash (hex) of a variant's lock file, which its image carries as a label."""
+    return hashlib.sha256(path(variant).read_bytes()).hexdigest()
+
+
+def read(variant: str) -> list[Locked]:
+    """All packages of a variant's lock file.
+
+    Raises:
+        ReproError: no lock file (3), or a line that pins no version or has no hash (2).
+    """
+    found = path(variant)
+    lines = found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    packages = []
+    for line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        pin, *hashes = line.split("--hash=sha256:")
+        try:
+            requirement = Requirement(pin)
+        except InvalidRequirement as error:
+            raise _wrong(found, f"'{pin.strip()}' is no requirement: {error}") from None
+        pinned = [part.operator == "==" for part in requirement.specifier]
+        if pinned != [True] or not hashes:
+            raise _wrong(found, f"'{pin.strip()}' needs one exact version and a hash")
+        packages.append(Locked(requirement, tuple(part.strip() for part in hashes)))
+    return packages
+
+
+def _wrong(found: Path, what: str) -> ReproError:
+    return ReproError(f"docker/{found.name}: {what}", hint="make it anew: docker/lock.sh")
+
+
+def expected(variant: str, python: str) -> dict[str, str]:
+    """Versions by package name that the image of a variant holds for a Python ("3.12.3")."""
+    series = ".".join(python.split(".")[:2])
+    environment: Mapping[str, str] = {
+        "python_version": series,
+        "python_full_version": python,
+        "sys_platform": "linux",
+        "platform_machine": platform.machine(),
+    }
+    return {
+        package.name: package.version
+        for package in read(variant)
+        if package.requirement.marker is None
+        or package.requirement.marker.evaluate(dict(environment))
+    }
