@@ -1,7 +1,7 @@
 # The kit and all it needs, in one image. `repro docker build` builds it, docker/README.md says how
 # to use it and how to check what is pinned here.
 
-# By digest, which no tag can move; `docker/base.sh` confirms that the tag still has it.
+# By digest, which no tag can move; `docker/check.sh base` confirms that the tag still has it.
 ARG BASE_IMAGE=nvidia/cuda:13.0.3-base-ubuntu24.04@sha256:7c7413a56200486f71f181cad9310f6fd31b6bb21816ade15fc9c1e1e927a5c1
 
 FROM ${BASE_IMAGE} AS system
@@ -36,7 +36,8 @@ RUN getent group "${GID}" >/dev/null || groupadd --gid "${GID}" repro; \
     getent passwd "${UID}" >/dev/null || \
     useradd --uid "${UID}" --gid "${GID}" --no-create-home --home-dir /tmp repro; \
     install -d -m 1777 /results /cache
-COPY --from=builder /opt /opt
+COPY --from=builder /opt/venv /opt/venv
+COPY --from=builder /opt/repro /opt/repro
 # Labels change with every commit, so they come last.
 ARG VERSION=
 ARG REVISION=

@@ -7,7 +7,7 @@ if [ -n "${APT_SNAPSHOT:-}" ]; then
     find /etc/apt/sources.list /etc/apt/sources.list.d -type f -exec sed -i -E \
         "s#https?://[a-z.]*ubuntu\.com/ubuntu/?#https://snapshot.ubuntu.com/ubuntu/$APT_SNAPSHOT/#" {} +
 fi
-touch /tmp/begun
+touch -d '1 second ago' /tmp/begun
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends "$@"
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/cache/debconf/*-old \

@@ -3,6 +3,7 @@
 set -eu
 export SOURCE_DATE_EPOCH PYTHONHASHSEED=0  # compiled files then depend on their sources alone
 venv=/opt/venv
+touch -d '1 second ago' /tmp/begun
 pip="python3 -m pip --python $venv/bin/python install --no-deps --no-build-isolation"
 case $1 in
 *.lock)
@@ -22,4 +23,4 @@ case $1 in
     $venv/bin/python -m compileall -q --invalidation-mode unchecked-hash "$1/repro"
     ;;
 esac
-find /opt -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+find /opt -newer /tmp/begun -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
