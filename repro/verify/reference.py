@@ -22,7 +22,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -74,12 +74,15 @@ def _fail(where: str, what: str) -> NoReturn:
     )
 
 
-def record(results: Sequence[Path], out: Path) -> Path:
+def record(
+    results: Sequence[Path], out: Path, *, stage: Callable[[str], None] = lambda name: None
+) -> Path:
     """Make a reference folder from results folders: one run with all its seeds, or several runs.
 
     Args:
         results: results folders of one profile, protocol and base model, with all samples.
         out: a folder that does not exist yet.
+        stage: called with what begins: reading, a time for each folder, and writing.
 
     Raises:
         ReproError: the runs are of different kinds, contradict each other in a cell of the same
@@ -87,7 +90,11 @@ def record(results: Sequence[Path], out: Path) -> Path:
     """
     if out.exists():
         raise ReproError(f"{out} exists", hint="name a new folder with -o, or remove that one")
-    runs = [run for folder in results for run in read_results(folder).runs]
+    runs: list[Run] = []
+    for folder in results:
+        stage("reading results")
+        runs += read_results(folder).runs
+    stage("writing the reference")
     _check_alike(runs)
     cells: dict[tuple[Cell, int | None], CellResult] = {}
     tuned: dict[tuple[Variant, int], Tuned] = {}
