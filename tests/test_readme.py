@@ -1,14 +1,22 @@
-"""What the README tells people to type exists."""
+"""What the README tells people to type exists, and what it shows is what they get."""
 
+import os
 import re
 import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from repro import profiles
 from repro.cli.main import cli
+from repro.evaluate import Job
+from repro.finetune.artefact import FACTS
+from repro.paper.cells import Cell
+from repro.pipeline import run as running
+from repro.pipeline.tune import Request
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,3 +50,46 @@ def test_every_profile_is_in_the_table() -> None:
 def test_files_that_it_names_exist() -> None:
     for name in re.findall(r"`((?:repro|expected_results|docker|tests)/[\w./-]*)`", README):
         assert (ROOT / name).exists(), name
+
+
+def tune(request: Request, **options: object) -> None:
+    (Path(request.folder) / FACTS).write_text("{}")
+
+
+def evaluate(
+    model: object, tokenizer: object, jobs: Sequence[Job], *args: object, **options: object
+) -> Iterator[tuple[Cell, list[dict[str, Any]]]]:
+    """One row a cell, without a model."""
+    for job in jobs:
+        row: dict[str, Any] = {"row": 0, "prompt_sha256": "0" * 64, "prompt_tokens": 1}
+        labels = job.cell.task.labels
+        answer = (
+            {"gold": labels[0], "prediction": labels[0], "logits": dict.fromkeys(labels, 0.0)}
+            if labels
+            else {"gold": "x", "text": "x", "new_tokens": 1, "stopped": "eos"}
+        )
+        yield job.cell, [row | answer | {"score": 1}]
+
+
+def test_a_run_of_the_whole_grid_prints_the_lines_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default run, planned and stored as ever; only the models are left out."""
+    monkeypatch.setattr(running, "materialise", lambda spec, folder, progress: {})
+    monkeypatch.setattr(running, "load", lambda *args, **options: (None, None))
+    monkeypatch.setattr(running, "tune", tune)
+    monkeypatch.setattr(running, "evaluate", evaluate)
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # of hundreds of artefacts
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.main(["run", "--store", "store"], standalone_mode=False)
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    section = README.split("## What a run prints")[1]
+    block = re.search(r"^```\n(.*?)^```", section, re.M | re.S)
+    assert block
+    first, last = (part.split("\n") for part in block[1].strip().split("\n...\n"))
+    assert printed[: len(first)] == first
+    assert printed[-len(last) - 1 :] == [
+        *last,
+        "next: repro verify results/embedded-published-code",
+    ]

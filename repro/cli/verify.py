@@ -72,9 +72,11 @@ def expected() -> None:
 @click.option("--out", type=_FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
+    from repro.cli.progress import bars
     from repro.report.commands import record_expected
 
-    _end(record_expected(results, out))
+    console = Console(highlight=False)
+    _end(record_expected(results, out, console, bars(console)))
 
 
 @expected.command()

@@ -1,6 +1,8 @@
 """What `repro verify`, `repro compare` and `repro expected` do; each gives back an exit code."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +18,18 @@ from repro.verify.results import Run, read_results
 from repro.verify.verdicts import Level, Verdict
 
 
+@contextmanager
+def _stages(progress: Progress | None, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar over the stages of a command, to be called with the name of each as it begins."""
+    if progress is None:
+        yield lambda name: None
+        return
+    with progress:
+        bar = progress.add_task("", total=total)
+        done = count()
+        yield lambda name: progress.update(bar, description=name, completed=next(done))
+
+
 def gather(
     results: Path,
     progress: Progress | None = None,
@@ -29,14 +43,7 @@ def gather(
     Args:
         results, expected, level, asked: as of `repro.report.model.report`.
     """
-    if progress is None:
-        return report(results, expected=expected, level=level, asked=asked)
-    with progress:
-        bar = progress.add_task("", total=len(STAGES))
-
-        def stage(name: str) -> None:
-            progress.update(bar, description=name, completed=STAGES.index(name))
-
+    with _stages(progress, len(STAGES)) as stage:
         return report(results, expected=expected, level=level, asked=asked, stage=stage)
 
 
@@ -150,9 +157,20 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
     return EXIT_MISSING if Verdict.NOT_RUN in judged else 0
 
 
-def record_expected(results: Sequence[Path], out: Path, console: Console | None = None) -> int:
-    """Make a reference folder from results folders, and show it. Returns 0."""
-    return show_expected(record(results, out), console)
+def record_expected(
+    results: Sequence[Path],
+    out: Path,
+    console: Console | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Make a reference folder from results folders, and show it. Returns 0.
+
+    Args:
+        progress: gets a bar while results are read and the reference is written.
+    """
+    with _stages(progress, len(results) + 1) as stage:
+        record(results, out, stage=stage)
+    return show_expected(out, console)
 
 
 def show_expected(folder: Path, console: Console | None = None) -> int:

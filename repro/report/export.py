@@ -5,11 +5,13 @@ changes its meaning or goes away raises it.
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from repro import __version__
@@ -25,6 +27,17 @@ from repro.verify.verification import command_for
 FORMAT = 1
 Row = dict[str, Any]
 
+_KIT = Path(__file__).parents[1]
+
+
+def kit_digest(kit: Path = _KIT) -> str:
+    """A hash over the kit's files that word and draw a report."""
+    digest = hashlib.sha256()
+    for path in sorted(path for name in ("paper", "report") for path in (kit / name).rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(f"{path.relative_to(kit).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
 
 def to_json(report: Report) -> str:
     """The whole report. Non-ASCII is escaped, so that any text comes back as it was."""
@@ -32,6 +45,7 @@ def to_json(report: Report) -> str:
     value = {
         "format": FORMAT,
         "kit": __version__,
+        "kit_sha256": kit_digest(),
         "paper": "arXiv:2403.09162",
         "exit_code": verification.exit_code,
         "warnings": list(verification.warnings),

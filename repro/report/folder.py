@@ -15,7 +15,10 @@ JSON = "report.json"
 
 
 def is_current(report: Report, out: Path) -> bool:
-    """Whether the folder holds this very report; its JSON covers all that the faces show."""
+    """Whether the folder holds this very report, made by this very kit.
+
+    The JSON covers all that the faces show, and has a hash over the files that make them.
+    """
     path = out / JSON
     return path.is_file() and path.read_bytes() == to_json(report).encode()
 

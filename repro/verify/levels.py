@@ -11,7 +11,7 @@ from repro.paper.cells import BASE, Cell
 from repro.verify.decide import WEAK, adjusted, decided
 from repro.verify.flips import flips
 from repro.verify.margins import Margins, margins
-from repro.verify.outcomes import Outcomes, common_rows
+from repro.verify.outcomes import Outcomes, changed_inputs, common_rows
 from repro.verify.places import elsewhere
 from repro.verify.results import CellResult, Run
 from repro.verify.statistics import (
@@ -172,20 +172,19 @@ def _lacking(pair: _Pair, seeds: set[int]) -> NumberVerdict | None:
 
 
 def _other_data(pair: _Pair) -> NumberVerdict | None:
-    """The same rows by number, but not by content: results of other data are not compared."""
+    """Common rows by number, but not by content: results of other data are not compared."""
     runs = (pair.our_run, pair.their_run)
     if runs[0].protocol != runs[1].protocol or runs[0].overrides != runs[1].overrides:
         return None  # other prompts are then what is compared
-    ours = [r.outcomes for r in pair.ours.values() if r.outcomes]
-    theirs = [r.outcomes for r in pair.theirs.values() if r.outcomes]
-    if not ours or not theirs or len(ours[0].rows) != len(theirs[0].rows):
-        return None
-    if {item.inputs for item in ours} == {item.inputs for item in theirs}:
+    everything = (*pair.ours.values(), *pair.theirs.values())
+    changed = changed_inputs([r.outcomes for r in everything if r.outcomes])
+    if not changed.any():
         return None
     return replace(
         _basis(pair),
         verdict=Verdict.INCONCLUSIVE,
-        reason="prompts or golds differ from the reference's: another data version",
+        reason=f"prompts or golds of {changed.sum()} of {len(changed)} common rows differ from the "
+        "reference's: another data version",
     )
 
 
@@ -235,7 +234,7 @@ def _same_bits(result: CellResult, stored: CellResult | None) -> bool:
     return (
         stored is not None
         and result.outcomes is not None
-        and result.outcomes.inputs != ""  # imported: logits and prompts are unknown
+        and result.outcomes.inputs is not None  # imported: logits and prompts are unknown
         and result.samples_sha256 == stored.samples_sha256
     )
 

@@ -16,6 +16,9 @@ from repro.paper.cells import Cell
 from repro.paper.tasks import Kind
 from repro.verify.statistics import Floats
 
+DIGITS = 8
+"""Hex digits of a digest. One changed text goes unnoticed with a probability of 16^-8 = 2e-10."""
+
 
 @dataclass(frozen=True)
 class Outcomes:
@@ -24,17 +27,17 @@ class Outcomes:
     Attributes:
         rows: positions, int64 [n].
         scores: 0 or 1, or ROUGE-L F1, float64 [n].
-        outputs: the predicted label, or a digest of the generated text (8 hex digits).
+        outputs: the predicted label, or a digest of the generated text.
         gaps: best logit minus the next, float64 [n]; None for generation, and where unknown.
-        inputs: digest over all rows, prompts and golds: equal for the same data and encoding;
-            empty where the prompts are unknown.
+        inputs: a digest of prompt and gold, bytes [n]: equal for the same data and encoding; None
+            where the prompts are unknown.
     """
 
     rows: NDArray[np.int64]
     scores: Floats
     outputs: tuple[str, ...]
     gaps: Floats | None
-    inputs: str
+    inputs: NDArray[np.bytes_] | None
 
     def at(self, rows: NDArray[np.int64]) -> "Outcomes":
         """The outcomes of some of its rows, given in ascending order."""
@@ -46,7 +49,7 @@ class Outcomes:
             self.scores[index],
             tuple(self.outputs[i] for i in index),
             None if self.gaps is None else self.gaps[index],
-            self.inputs,
+            None if self.inputs is None else self.inputs[index],
         )
 
 
@@ -57,7 +60,7 @@ def sha256(path: Path) -> str:
 
 def text_digest(text: str) -> str:
     """What stands for a text when texts are compared."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
 
 
 def _bad(path: Path, number: int, what: str) -> NoReturn:
@@ -87,6 +90,13 @@ def _label(sample: dict[str, Any], cell: Cell, path: Path, number: int) -> str:
     if sample["score"] != int(label == sample.get("gold")):
         _bad(path, number, f"field 'score' is {sample['score']}, unlike prediction and gold")
     return str(label)
+
+
+def _inputs(sample: dict[str, Any], path: Path, number: int) -> str:
+    for name in ("prompt_sha256", "gold"):
+        if not isinstance(sample.get(name), str):
+            _bad(path, number, f"field '{name}' is {sample.get(name)!r}")
+    return text_digest(f"{sample['prompt_sha256']} {sample['gold']}")
 
 
 def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
@@ -120,8 +130,8 @@ def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
             if not isinstance(output, str):
                 _bad(path, number, "field 'text' is missing")
             output = text_digest(output)
-        source = f"{row} {sample.get('prompt_sha256')} {sample.get('gold')}\n"
-        rows[row] = (float(score), output, gap, source)
+        inputs = "" if imported else _inputs(sample, path, number)
+        rows[row] = (float(score), output, gap, inputs)
     if not rows:
         _bad(path, 1, "the file is empty")
     order = sorted(rows)
@@ -130,7 +140,7 @@ def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
         np.array([rows[row][0] for row in order], dtype=np.float64),
         tuple(rows[row][1] for row in order),
         np.array([rows[row][2] for row in order]) if classification and not imported else None,
-        "" if imported else text_digest("".join(rows[row][3] for row in order)),
+        None if imported else np.array([rows[row][3] for row in order], dtype=f"S{DIGITS}"),
     )
 
 
@@ -141,3 +151,18 @@ def common_rows(several: Sequence[Outcomes]) -> NDArray[np.int64]:
         if len(other.rows) != len(rows) or (other.rows != rows).any():
             rows = np.intersect1d(rows, other.rows)
     return rows
+
+
+def changed_inputs(several: Sequence[Outcomes]) -> NDArray[np.bool_]:
+    """Which of their common rows do not have the same prompt and gold everywhere, bool [rows].
+
+    Outcomes of unknown prompts agree with all others.
+    """
+    if not several:
+        return np.zeros(0, dtype=bool)
+    rows = common_rows(several)
+    changed = np.zeros(len(rows), dtype=bool)
+    known = [inputs for one in several if (inputs := one.at(rows).inputs) is not None]
+    for inputs in known[1:]:
+        changed |= inputs != known[0]
+    return changed

@@ -1,15 +1,28 @@
 """Expected results: raw reference runs with the outcome of every row, recorded and read back.
 
 A reference folder holds `reference.json` (what was run, where, with what), `results.jsonl` and
-`finetunes.jsonl` as the runs wrote them, `outcomes.jsonl.gz` (rows, scores, outputs and logit gaps
-of every cell), and `SHA256SUMS`. Thresholds are computed from it when checking.
+`finetunes.jsonl` as the runs wrote them, `outcomes.jsonl.gz`, and `SHA256SUMS`. Thresholds are
+computed from it when checking.
+
+A line of `outcomes.jsonl.gz` is a cell of one seed: `cell`, `seed`, `rows` (ascending positions in
+the test file) and, in their order,
+
+- `inputs`: DIGITS hex digits a row, one behind the other: the start of the sha256 of the prompt's
+  sha256, a blank and the gold;
+- `scores`: a digit a row for classification, else a list of ROUGE-L F1;
+- `outputs`: a digit a row, the label's place in Table 4, else a list of digests of the texts;
+- `gaps`, for classification only: best logit minus the next.
+
+Cells of one test set, prompt and shot count stand together: their `inputs` are equal and then take
+next to no room in the packed file.
 """
 
 import gzip
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +32,7 @@ import numpy as np
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.paper.cells import VARIANTS, Cell, Variant
 from repro.paper.tasks import Kind
-from repro.verify.outcomes import Outcomes
+from repro.verify.outcomes import DIGITS, Outcomes
 from repro.verify.published import SUMS, check_sums
 from repro.verify.results import (
     FINETUNES,
@@ -31,7 +44,7 @@ from repro.verify.results import (
     read_results,
 )
 
-FORMAT = 1
+FORMAT = 2
 REFERENCE, OUTCOMES = "reference.json", "outcomes.jsonl.gz"
 FILES = {REFERENCE, RESULTS, FINETUNES, OUTCOMES}
 
@@ -61,12 +74,15 @@ def _fail(where: str, what: str) -> NoReturn:
     )
 
 
-def record(results: Sequence[Path], out: Path) -> Path:
+def record(
+    results: Sequence[Path], out: Path, *, stage: Callable[[str], None] = lambda name: None
+) -> Path:
     """Make a reference folder from results folders: one run with all its seeds, or several runs.
 
     Args:
         results: results folders of one profile, protocol and base model, with all samples.
         out: a folder that does not exist yet.
+        stage: called with what begins: reading, a time for each folder, and writing.
 
     Raises:
         ReproError: the runs are of different kinds, contradict each other in a cell of the same
@@ -74,7 +90,11 @@ def record(results: Sequence[Path], out: Path) -> Path:
     """
     if out.exists():
         raise ReproError(f"{out} exists", hint="name a new folder with -o, or remove that one")
-    runs = [run for folder in results for run in read_results(folder).runs]
+    runs: list[Run] = []
+    for folder in results:
+        stage("reading results")
+        runs += read_results(folder).runs
+    stage("writing the reference")
     _check_alike(runs)
     cells: dict[tuple[Cell, int | None], CellResult] = {}
     tuned: dict[tuple[Variant, int], Tuned] = {}
@@ -82,7 +102,7 @@ def record(results: Sequence[Path], out: Path) -> Path:
         for place, result in run.cells.items():
             if result.outcomes is None:
                 _fail(str(run.folder), f"the samples of {result.cell.name} are missing")
-            if not result.outcomes.inputs:
+            if result.outcomes.inputs is None:
                 _fail(str(run.folder), f"prompts and logits of {result.cell.name} are unknown")
             known = cells.setdefault(place, result)
             if known.samples_sha256 != result.samples_sha256:
@@ -111,7 +131,9 @@ def record(results: Sequence[Path], out: Path) -> Path:
         out / FINETUNES,
         ({name: item.raw[name] for name in _FACTS if name in item.raw} for item in models),
     )
-    text = "".join(json.dumps(_outcome_line(item)) + "\n" for item in ranked)
+    # Equal inputs stand together, so that they pack well.
+    packed = sorted(ranked, key=lambda x: (x.cell.dataset, x.cell.prompt, x.cell.shots))
+    text = "".join(json.dumps(_outcome_line(item)) + "\n" for item in packed)
     buffer = io.BytesIO()
     # Without a time or a name inside, the same runs make the same file.
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
@@ -144,11 +166,12 @@ def _outcome_line(result: CellResult) -> dict[str, Any]:
     """Rows as they are; labels as letters, scores of classification as digits, to stay small."""
     found = result.outcomes
     assert found is not None
+    assert found.inputs is not None
     line: dict[str, Any] = {
         "cell": result.cell.name,
         "seed": result.seed,
-        "inputs": found.inputs,
         "rows": [int(row) for row in found.rows],
+        "inputs": found.inputs.tobytes().decode(),
     }
     if found.gaps is None:
         line["scores"] = [round(float(score), 9) for score in found.scores]
@@ -177,7 +200,10 @@ def _outcomes(where: str, cell: Cell, line: Mapping[str, Any]) -> Outcomes:
         _fail(where, "rows must ascend, and go with as many scores, outputs and gaps")
     if not (np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all()):
         _fail(where, "field 'scores' is not between 0 and 1")
-    return Outcomes(rows, scores, outputs, gaps, inputs)
+    if not re.fullmatch(f"[0-9a-f]{{{DIGITS * len(rows)}}}", inputs):
+        _fail(where, f"field 'inputs' is not {DIGITS} hex digits a row")
+    digests = np.frombuffer(inputs.encode(), dtype=f"S{DIGITS}")
+    return Outcomes(rows, scores, outputs, gaps, digests)
 
 
 def load_reference(folder: Path) -> Reference:

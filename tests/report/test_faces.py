@@ -6,6 +6,7 @@ import json
 import random
 import re
 import runpy
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,9 @@ from rich.console import Console
 
 from repro.errors import ReproError
 from repro.paper.claims import claims
-from repro.report import charts, html, terminal
+from repro.report import charts, export, html, terminal
 from repro.report.commands import finish, write_report
-from repro.report.export import tables, to_json
+from repro.report.export import kit_digest, tables, to_json
 from repro.report.folder import write_folder
 from repro.report.junit import junit
 from repro.report.markdown import markdown
@@ -297,3 +298,43 @@ def test_a_run_ends_with_1_only_for_numbers_that_do_not_reproduce(
     assert "nothing is stored" in " ".join(text.split())
     worse = make(tmp_path / "worse", CELLS, seeds=(1,), n=30, noise="B", machine="B", skill=WORSE)
     assert end(worse, expected)[0] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_report_of_another_kit_is_written_again(
+    expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "run", CELLS[:4], seeds=(1,), n=30)
+    page = folder / "report" / "report.html"
+
+    def finished() -> str:
+        finish(folder, Console(file=io.StringIO()), expected=expected)
+        return page.read_text()
+
+    finished()
+    page.write_text("as it was")
+    assert finished() == "as it was"
+    monkeypatch.setattr(export, "kit_digest", lambda: "another kit")
+    assert finished() == "page"
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("report/web/report.css", True),
+        ("report/views.py", True),
+        ("paper/claims.toml", True),
+        ("report/__pycache__/views.cpython-311.pyc", False),
+        ("models/pins.toml", False),
+    ],
+)
+def test_a_kit_is_another_if_files_that_make_reports_are(
+    tmp_path: Path, name: str, counts: bool
+) -> None:
+    kit = Path(export.__file__).parents[1]
+    copy = shutil.copytree(kit, tmp_path / "kit", ignore=shutil.ignore_patterns("embedded"))
+    assert kit_digest(copy) == kit_digest()
+    (copy / name).parent.mkdir(exist_ok=True)
+    with (copy / name).open("ab") as file:
+        file.write(b" ")
+    assert (kit_digest(copy) != kit_digest()) == counts

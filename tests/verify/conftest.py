@@ -11,7 +11,11 @@ import pytest
 
 from repro.paper.cells import Cell
 from repro.paper.figures import cells, points
+from repro.verify.levels import hold_against
 from repro.verify.published import load_paper
+from repro.verify.reference import load_reference, record
+from repro.verify.results import read_results
+from repro.verify.verdicts import NumberVerdict
 
 
 def digest(*parts: object) -> str:
@@ -188,3 +192,35 @@ def reseal_fixture() -> Callable[..., None]:
 def published_fixture() -> Mapping[Cell, float]:
     """The paper's value of each cell, which is the skill of made-up models by default."""
     return SKILL
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Figure 4 of five seeds, recorded from two folders, as two machines of one kind deliver them.
+
+    The folders `a` and `b` stand beside it.
+    """
+    home = tmp_path_factory.mktemp("stored")
+    parts = [
+        write_results(home / "a", cells(["4"]), seeds=(1, 2, 3)),
+        write_results(home / "b", cells(["4"]), seeds=(4, 5)),
+    ]
+    return record(parts, home / "reference")
+
+
+@pytest.fixture
+def same(tmp_path: Path) -> Path:
+    """The first seed of `stored` once more, to the last bit."""
+    return write_results(tmp_path / "same", cells(["4"]), seeds=(1,))
+
+
+def judge(folder: Path, stored: Path, **options: object) -> dict[str, NumberVerdict]:
+    """The verdicts on a results folder against a reference, by the cell's name."""
+    (run,) = read_results(folder).runs
+    found = hold_against(run, load_reference(stored).run, **options)  # type: ignore[arg-type]
+    return {number.cell.name: number for number in found}
+
+
+@pytest.fixture(scope="session")
+def judged() -> Callable[..., dict[str, NumberVerdict]]:
+    return judge

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from repro.paper.claims import claims
 from repro.paper.figures import cells
 from repro.verify.levels import hold_against
 from repro.verify.reference import load_reference, record
@@ -58,6 +59,7 @@ def flat(run: Run, scores: np.ndarray, outputs: tuple[str, ...]) -> Run:
         outcomes = replace(
             result.outcomes,
             rows=np.arange(n),
+            inputs=np.full(n, b"same"),
             scores=scores,
             outputs=outputs,
             gaps=None if result.outcomes.gaps is None else np.ones(n),
@@ -125,3 +127,33 @@ def test_the_floor_grows_where_fewer_rows_are_compared(make: Make, tmp_path: Pat
         return number.interval.high - number.interval.low
 
     assert width(50) == pytest.approx(2 * width(200))
+
+
+def test_simulated_a_a_runs_raise_few_alarms(make: Make, tmp_path: Path) -> None:
+    """200 runs of the same process against five stored ones, cell by cell, on values alone.
+
+    Unadjusted, 5% fall outside their interval; the verdict adjusts for the number of cells, so
+    that a run with any NOT REPRODUCED is rare too.
+    """
+    wanted = [cell for cell in claims()["C7"].cells() if cell.variant.name != "base"][:24]
+    stored = record([make(tmp_path / "a", wanted, seeds=range(1, 6), n=30)], tmp_path / "ref")
+    reference = load_reference(stored).run
+    (template,) = read_results(make(tmp_path / "b", wanted, seeds=(9,), n=30, noise="B")).runs
+    rng = np.random.default_rng(0)
+    spread = 0.12  # far above the binomial floor, so that the floor does not hide the rate
+
+    def lucky(run: Run) -> Run:
+        cells = {
+            place: replace(result, value=0.5 + spread * rng.normal(), outcomes=None, n=2500)
+            for place, result in run.cells.items()
+        }
+        return replace(run, cells=cells)
+
+    outside = alarms = 0
+    for _ in range(200):
+        found = hold_against(lucky(template), lucky(reference))
+        outside += sum(number.outside for number in found)
+        alarms += any(number.verdict == Verdict.NOT_REPRODUCED for number in found)
+    cells_judged = 200 * len(wanted)
+    assert outside / cells_judged == pytest.approx(0.05, abs=0.015)
+    assert alarms / 200 <= 0.05 + 4 * (0.05 * 0.95 / 200) ** 0.5

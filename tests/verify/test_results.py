@@ -78,6 +78,8 @@ def sample_path(folder: Path) -> Path:
         (field(2, row=1), "line 3.*row 1.*second time"),
         (field(2, row=-1), "line 3.*'row'"),
         (lambda lines: lines[2].pop("text"), "line 3.*'text'"),
+        (lambda lines: lines[2].pop("prompt_sha256"), "line 3.*'prompt_sha256' is None"),
+        (field(2, gold=1), "line 3.*'gold' is 1"),
         (lambda lines: lines.clear(), "empty"),
     ],
 )

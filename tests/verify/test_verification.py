@@ -1,6 +1,7 @@
 """Whole verifications: exit codes, the two separate questions, and what the terminal shows."""
 
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from repro.cli.progress import bars
 from repro.errors import ReproError
 from repro.metrics import best_of
 from repro.paper.cells import Cell
@@ -289,6 +291,16 @@ def test_recorded_references_are_shown(again: Path, tmp_path: Path) -> None:
     show_expected(tmp_path / "new", terminal)
     assert shown(terminal) == first
     assert f"{len(CELLS)}" in first
+
+
+def test_recording_shows_how_far_it_is(again: Path, tmp_path: Path) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
+    assert record_expected([again, again], tmp_path / "new", terminal, bars(terminal)) == 0
+    # What is drawn last is the bar's last state.
+    assert re.search(r"writing the reference .*2/3", shown(terminal))
+    piped = console()
+    record_expected([again], tmp_path / "piped", piped, bars(piped))
+    assert "writing" not in shown(piped)
 
 
 def test_following_from_the_figures_is_printed() -> None:

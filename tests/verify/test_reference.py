@@ -1,0 +1,121 @@
+"""References: written and read back, and refused where they are malformed."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from repro.errors import ReproError
+from repro.paper.figures import cells
+from repro.verify.reference import OUTCOMES, load_reference, record
+from repro.verify.results import read_results
+
+CELLS = cells(["4"])
+SEEDS = (1, 2, 3, 4, 5)
+Make = Callable[..., Path]
+
+
+def test_a_reference_reads_back_as_the_runs_it_was_made_from(
+    stored: Path, make: Make, tmp_path: Path
+) -> None:
+    reference = load_reference(stored)
+    (run,) = read_results(make(tmp_path / "x", CELLS, seeds=SEEDS, n=60)).runs
+    assert set(reference.run.cells) == set(run.cells)
+    assert reference.run.seeds == SEEDS
+    for place, result in run.cells.items():
+        kept = reference.run.cells[place]
+        assert kept.value == result.value
+        assert result.outcomes is not None
+        assert kept.outcomes is not None
+        assert kept.outcomes.outputs == result.outcomes.outputs
+        assert kept.outcomes.scores == pytest.approx(result.outcomes.scores, abs=1e-9)
+        assert kept.outcomes.inputs is not None
+        assert kept.outcomes.inputs.tolist() == result.outcomes.inputs.tolist()
+    assert [item["machine"] for item in reference.recorded] == [{"cpu": "cpu A"}] * 2
+
+
+def test_the_same_runs_make_the_same_bytes(stored: Path, tmp_path: Path) -> None:
+    again = record([stored.parent / "b", stored.parent / "a"], tmp_path / "again")
+    assert (again / OUTCOMES).read_bytes() == (stored / OUTCOMES).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", OUTCOMES, "reference.json"])
+def test_a_tampered_reference_is_refused_with_its_file(
+    stored: Path, tmp_path: Path, name: str
+) -> None:
+    copy = shutil.copytree(stored, tmp_path / "copy")
+    (copy / name).write_bytes((copy / name).read_bytes() + b"\n")
+    with pytest.raises(ReproError, match=f"{name}.*changed"):
+        load_reference(copy)
+
+
+def seal(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file of a reference, and its hash."""
+    (folder / name).write_bytes(content)
+    new = f"{sha256(content).hexdigest()}  {name}"
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    kept = [new if line.endswith(f"  {name}") else line for line in lines]
+    (folder / "SHA256SUMS").write_text("\n".join(kept) + "\n")
+
+
+@pytest.mark.parametrize(("field", "value"), [("profile", 3), ("format", 1)])
+def test_a_malformed_reference_is_refused_with_its_field(
+    stored: Path, tmp_path: Path, field: str, value: object
+) -> None:
+    copy = shutil.copytree(stored, tmp_path / "copy")
+    head = json.loads((copy / "reference.json").read_text()) | {field: value}
+    seal(copy, "reference.json", json.dumps(head).encode())
+    with pytest.raises(ReproError, match=rf"reference\.json: field '{field}'"):
+        load_reference(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x.pop("inputs"), "'inputs'"),
+        (lambda x: x.update(inputs=None), "field 'inputs' is not 8 hex digits a row"),
+        (lambda x: x.update(inputs=["0" * 8] * 60), "field 'inputs' is not 8 hex digits a row"),
+        (lambda x: x.update(inputs=x["inputs"][:-1]), "field 'inputs' is not 8 hex digits a row"),
+        (lambda x: x.update(inputs="xy" * 240), "field 'inputs' is not 8 hex digits a row"),
+        (lambda x: x["rows"].reverse(), "rows must ascend"),
+        (lambda x: x.update(scores=[2.0] * 60), "field 'scores' is not between 0 and 1"),
+        (lambda x: x["outputs"].pop(), "as many scores, outputs"),
+    ],
+)
+def test_malformed_outcomes_are_refused_with_file_line_and_field(
+    stored: Path, tmp_path: Path, change: Callable[[dict], object], said: str
+) -> None:
+    copy = shutil.copytree(stored, tmp_path / "copy")
+    lines = gzip.decompress((copy / OUTCOMES).read_bytes()).decode().splitlines()
+    third = json.loads(lines[2])
+    change(third)
+    lines[2] = json.dumps(third)
+    seal(copy, OUTCOMES, gzip.compress("\n".join(lines).encode()))
+    with pytest.raises(ReproError, match=rf"{OUTCOMES}, line 3: .*{said}"):
+        load_reference(copy)
+
+
+def test_each_row_has_a_digest_of_its_prompt_and_gold(stored: Path) -> None:
+    """All made-up rows have the same prompt; those of generation have the same gold too."""
+    for line in gzip.decompress((stored / OUTCOMES).read_bytes()).decode().splitlines():
+        outcome = json.loads(line)
+        assert outcome["inputs"] == sha256(f"{'0' * 64} x".encode()).hexdigest()[:8] * 60
+
+
+def test_recording_refuses_what_must_not_be_pooled(
+    make: Make, tmp_path: Path, stored: Path
+) -> None:
+    ours = make(tmp_path / "a", CELLS[:3])
+    other = make(tmp_path / "b", CELLS[:3], protocol="corrected")
+    with pytest.raises(ReproError, match="protocol differs"):
+        record([ours, other], tmp_path / "out")
+    unlike = make(tmp_path / "c", CELLS[:3], noise="other luck")
+    with pytest.raises(ReproError, match="differs from an earlier"):
+        record([ours, unlike], tmp_path / "out")
+    with pytest.raises(ReproError, match="exists"):
+        record([ours], stored)
+    assert not (tmp_path / "out").exists()
