@@ -1,0 +1,97 @@
+"""What the kit says of images: their build arguments, and how they differ from the checkout."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repro import __version__
+from repro.container import image, lock
+from repro.container.image import Difference
+from repro.errors import ReproError
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+@pytest.fixture
+def arguments() -> dict[str, str]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout")
+    return image.build_arguments("cpu")
+
+
+@pytest.fixture
+def labels(arguments: dict[str, str]) -> dict[str, str]:
+    """The labels that the Dockerfile gives an image that is built with the arguments."""
+    block = DOCKERFILE[DOCKERFILE.index("\nLABEL") :].split("\nUSER")[0]
+    found = dict(re.findall(r'([\w.]+)="([^"]*)"', block))
+    return {
+        name: re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], value)
+        for name, value in found.items()
+    }
+
+
+@pytest.fixture
+def listing() -> dict[str, object]:
+    return {"python": "3.12.3", "packages": {**lock.expected("cpu", "3.12.3"), "repro": "0.1.0"}}
+
+
+def test_every_argument_is_one_of_the_dockerfile(arguments: dict[str, str]) -> None:
+    known = {*re.findall(r"^ARG (\w+)", DOCKERFILE, re.M)}
+    assert {*arguments} <= known
+    digest = hashlib.sha256((ROOT / "docker" / "cpu.lock").read_bytes()).hexdigest()
+    assert arguments["LOCK_SHA256"] == digest
+    head = subprocess.run(
+        ["git", "log", "-1", "--format=%H %ct"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    assert arguments["REVISION"].split("+")[0] == head[0]
+    assert arguments["SOURCE_DATE_EPOCH"] == head[1]
+
+
+def test_an_image_as_built_does_not_differ(
+    labels: dict[str, str], listing: dict[str, object]
+) -> None:
+    assert image.differences(labels, listing) == []
+
+
+def test_what_differs_is_named(labels: dict[str, str], listing: dict[str, object]) -> None:
+    packages = dict(listing["packages"])  # type: ignore[call-overload]
+    numpy = packages["numpy"]
+    del packages["safetensors"]
+    packages |= {"numpy": "1.0", "Left_Pad": "3", "packaging": packages["packaging"]}
+    labels = labels | {image.VERSION_LABEL: "0.0.9"}
+    assert image.differences(labels, {"python": "3.12.3", "packages": packages}) == [
+        Difference(f"label {image.VERSION_LABEL}", "0.0.9", __version__),
+        Difference("left-pad", "3", None),
+        Difference("numpy", "1.0", numpy),
+        Difference("safetensors", None, lock.expected("cpu", "3.12.3")["safetensors"]),
+    ]
+
+
+def test_images_of_others_are_refused(listing: dict[str, object]) -> None:
+    with pytest.raises(ReproError, match=r"no label 'repro\.variant'"):
+        image.differences({}, listing)
+
+
+def test_the_listing_is_what_python_has_installed() -> None:
+    run = [sys.executable, "-c", image.LISTING]
+    found = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["packages"]["pytest"] == pytest.__version__
+
+
+def test_the_bill_of_an_image_adds_its_system_packages(listing: dict[str, object]) -> None:
+    bill = image.bill("cpu", listing, "tini\t0.19.0-1\tamd64\nlibc6\t2.39\tamd64\n")
+    names = {(part["name"], part["version"]) for part in bill["components"]}
+    assert {("tini", "0.19.0-1"), ("libc6", "2.39")} <= names
+    python = {name.lower().replace("_", "-"): version for name, version in names}
+    assert python.items() >= lock.expected("cpu", "3.12.3").items()
+    # One of the two that the lock has, for this Python.
+    assert [version for name, version in names if name == "networkx"] == ["3.7"]
+    references = [part["bom-ref"] for part in bill["components"]]
+    assert len({*references}) == len(references)
