@@ -270,6 +270,8 @@ def check_gpus(
     smaller = "or run a smaller profile: repro run --profile small"
     if found.built is None:
         remedy = "pip uninstall torch, then install its CUDA build: pip install torch"
+        if IMAGE in os.environ:
+            remedy = f"take the CUDA image: repro docker build --variant cuda, {smaller}"
         return [Finding("GPU", "fail", "torch was built without CUDA", needed, remedy)]
     if found.driver is None:
         remedy = f"{DRIVER} (check: nvidia-smi), {smaller}"

@@ -74,6 +74,51 @@ def test_gpus(cuda, count, memory, failing, words):
     assert not words or words in bad[0].found
 
 
+@pytest.mark.parametrize(
+    ("cuda", "inside", "outside"),
+    [
+        (Cuda("13.0", None), "docker run --gpus all", "580.65.06"),
+        (Cuda(None, None), "--variant cuda", "pip install torch"),
+    ],
+)
+def test_gpus_are_asked_for_where_they_are_missing(cuda, inside, outside, monkeypatch):
+    monkeypatch.delenv(doctor.IMAGE, raising=False)
+    assert outside in doctor.check_gpus(1, 80, probe=lambda: cuda)[0].remedy
+    monkeypatch.setenv(doctor.IMAGE, "cuda")
+    assert inside in doctor.check_gpus(1, 80, probe=lambda: cuda)[0].remedy
+
+
+def test_a_driver_for_an_older_cuda_names_the_one_that_is_needed():
+    finding = doctor.check_gpus(1, 80, probe=lambda: Cuda("13.0", (12, 8)))[0]
+    assert (finding.level, finding.found) == ("fail", "serves CUDA 12.8")
+    assert "580.65.06" in finding.remedy
+
+
+def test_several_gpus_need_shared_memory(tmp_path):
+    sizes = {Path("/dev/shm"): 64 * 2**20, tmp_path: 10**12}
+    probes = Probes(cuda=lambda: H200, free=lambda folder: sizes[folder], memory=lambda: 10**12)
+    for gpus, level in ((1, None), (2, "fail")):
+        needs = Needs(device="cuda", gpus=gpus, folders=(tmp_path,))
+        found = {f.what: f.level for f in doctor.check(EMBEDDED, needs, probes=probes)}
+        assert found.get("shared memory") == level
+    enough = doctor.check_shared_memory(free=lambda folder: 2**30)
+    assert enough.level == "ok"
+
+
+def test_results_that_would_vanish_with_the_container(monkeypatch):
+    mounts = {Path("/results"), Path("/")}
+    kept = doctor.check_mounted(Path("/results/run"), is_mount=mounts.__contains__)
+    lost = doctor.check_mounted(Path("/cache/store"), is_mount=mounts.__contains__)
+    assert (kept.level, lost.level) == ("ok", "warn")
+    assert lost.remedy == "docker run -v FOLDER:/cache"
+    needs = Needs(device="cpu", folders=(Path("/tmp"),))
+    probes = Probes(weights=lambda spec: "there")
+    monkeypatch.delenv(doctor.IMAGE, raising=False)
+    assert not any(f.what.startswith("mount") for f in doctor.check(EMBEDDED, needs, probes=probes))
+    monkeypatch.setenv(doctor.IMAGE, "cpu")
+    assert any(f.what.startswith("mount") for f in doctor.check(EMBEDDED, needs, probes=probes))
+
+
 def test_memory_and_disk(tmp_path):
     assert doctor.check_memory(8, probe=lambda: 8 * 10**9).level == "ok"
     assert doctor.check_memory(8, probe=lambda: 8 * 10**9 - 1).level == "fail"
@@ -138,6 +183,7 @@ def test_gated_weights_without_access_say_what_to_do(monkeypatch):
     findings = {f.what: f for f in doctor.check(GATED, needs, probes=probes)}
     assert findings["hub token"].level == "warn"
     assert "HF_TOKEN" in findings["hub token"].remedy
+    assert "--model repo=NousResearch/Llama-2-7b-hf" in findings["hub token"].remedy
     assert findings["base weights"].level == "fail"
     assert findings["base weights"].remedy == "accept the licence"
     present = doctor.check(GATED, needs, weights_present=True, probes=probes)

@@ -1,0 +1,88 @@
+"""`repro run` fetches what it needs of the authors' data, unless told where it lies."""
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from repro.cli.options import Request, fetch_data, parse
+from repro.data.manifest import Manifest
+from repro.data.upstream import VARIABLE, UpstreamData, check, locate
+from repro.errors import ReproError
+from repro.paper.protocols import protocol
+from repro.pipeline.plan import needed_parts
+from repro.pipeline.select import select
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hosting(
+    upstream: UpstreamData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Path]:
+    """A local server in the place of the git hosting; returns the user's cache folder."""
+    handler = partial(Quiet, directory=str(upstream.folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        monkeypatch.setattr(Manifest, "base_url", url)
+        monkeypatch.delenv(VARIABLE)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        yield tmp_path
+        server.shutdown()
+        thread.join()
+
+
+def request(
+    data_dir: Path | None,
+    variants: str,
+    tests: str = "sst2,amazon",
+    *,
+    skip_missing: bool = False,
+) -> Request:
+    nothing = dict.fromkeys(("figures", "claims", "cells", "grid", "rows", "seeds"))
+    return parse(
+        profile="small-cpu",
+        protocol_name=None,
+        overrides=(),
+        variants=variants,
+        tests=tests,
+        data_dir=data_dir,
+        store=Path("store"),
+        skip_missing=skip_missing,
+        model=(),
+        **nothing,  # type: ignore[arg-type]
+    )
+
+
+def test_what_the_selection_needs_is_fetched_and_checked(hosting: Path) -> None:
+    wanted = request(None, "base,amazon-ft-2000")
+    parts = needed_parts(select(wanted.selection), protocol("published-code"))
+    assert len(check(locate(), parts)) == len(parts)
+    fetch_data(wanted, Console(quiet=True))
+    assert check(locate(), parts) == []
+    assert check(locate()) != []  # and no more than that
+    assert locate().is_relative_to(hosting)
+
+
+def test_a_named_copy_is_left_alone(hosting: Path, tmp_path: Path) -> None:
+    fetch_data(request(tmp_path / "mine", "base"), Console(quiet=True))
+    assert not (tmp_path / "mine").exists()
+    assert not locate().exists()
+
+
+def test_a_training_set_that_cannot_be_had_may_be_left_out(hosting: Path) -> None:
+    # This file is known by its blob id alone, and not at hand.
+    wanted = (None, "base,xsum-ft-4000", "xsum")
+    with pytest.raises(ReproError, match="404") as caught:
+        fetch_data(request(*wanted), Console(quiet=True))
+    assert caught.value.exit_code == 3
+    fetch_data(request(*wanted, skip_missing=True), Console(quiet=True))
