@@ -64,5 +64,5 @@ LABEL org.opencontainers.image.title="repro" \
 USER ${UID}:${GID}
 # `repro run` writes to results/, here /results.
 WORKDIR /
-ENTRYPOINT ["/usr/bin/tini", "--", "repro"]
+ENTRYPOINT ["/usr/bin/tini", "-s", "--", "repro"]
 CMD ["run", "--profile", "auto", "--verify"]
