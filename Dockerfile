@@ -7,13 +7,14 @@ ARG BASE_IMAGE=nvidia/cuda:13.0.3-base-ubuntu24.04@sha256:7c7413a56200486f71f181
 FROM ${BASE_IMAGE} AS system
 # System packages come from the archive as it was then; empty: from where the base image says.
 ARG APT_SNAPSHOT=20261115T000000Z
-ARG SOURCE_DATE_EPOCH=0
+# The time of all files made by a build (seconds; that day), so that each build makes the same.
+ARG SOURCE_DATE_EPOCH=1794700800
 ENV DEBIAN_FRONTEND=noninteractive
 COPY docker/apt-install.sh /usr/local/sbin/apt-install
 RUN apt-install python3 tini
 
 FROM system AS builder
-ARG SOURCE_DATE_EPOCH=0
+ARG SOURCE_DATE_EPOCH=1794700800
 ARG VARIANT=cuda
 # Where torch's CPU builds lie; every file is checked against the lock, wherever it comes from.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu

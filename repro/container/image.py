@@ -36,8 +36,6 @@ def default_tag(variant: str) -> str:
 def build_arguments(variant: str) -> dict[str, str]:
     """The Dockerfile's arguments for this checkout.
 
-    The time of the commit becomes that of all files, so that building it again gives the same.
-
     Raises:
         ReproError: this is no git checkout (3).
     """
@@ -46,7 +44,6 @@ def build_arguments(variant: str) -> dict[str, str]:
         "VERSION": __version__,
         "REVISION": revision(),
         "LOCK_SHA256": lock.sha256(variant),
-        "SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct"),
     }
 
 
