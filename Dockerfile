@@ -29,9 +29,12 @@ COPY docker /opt/repro/docker
 RUN sh /opt/lock/pip-install.sh /opt/repro
 
 FROM system
+ARG SOURCE_DATE_EPOCH=1794700800
 ARG VARIANT=cuda
 ARG UID=1000
 ARG GID=1000
+# FlexAttention's kernels are compiled on first use; their launchers need a C compiler.
+RUN if [ "${VARIANT}" = cuda ]; then apt-install gcc libc6-dev python3-dev; fi
 # Whoever is given with --user can write to the two folders, also to a volume made from them.
 RUN getent group "${GID}" >/dev/null || groupadd --gid "${GID}" repro; \
     getent passwd "${UID}" >/dev/null || \
@@ -51,6 +54,8 @@ ENV PATH=/opt/venv/bin:${PATH} \
     XDG_CACHE_HOME=/cache \
     HF_HOME=/cache/huggingface \
     MPLCONFIGDIR=/tmp/matplotlib \
+    TRITON_CACHE_DIR=/cache/triton \
+    TORCHINDUCTOR_CACHE_DIR=/cache/inductor \
     REPRO_STORE=/cache/store \
     REPRO_IMAGE=${VARIANT} \
     REPRO_REVISION=${REVISION}
