@@ -76,7 +76,7 @@ class Packing:
 
     def attend(
         self,
-        module: torch.nn.Module,
+        module: Any,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
@@ -161,7 +161,7 @@ def _block_mask(lengths: Sequence[int], before: int, device: torch.device) -> Bl
 
 
 def _forward(
-    module: torch.nn.Module,
+    module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

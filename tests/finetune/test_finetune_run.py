@@ -169,9 +169,9 @@ def test_running_out_of_memory_halves_the_budget_and_goes_on(tokenizer, make_mod
 @pytest.mark.parametrize("shots", [0, 2])
 def test_a_sample_too_long_for_memory_is_computed_twice(tokenizer, make_model, rows, recipe, shots):
     plain, model = make_model(100), make_model(100)
-    expected = finetune(plain, tokenizer, rows, rows[:shots], QUESTION, recipe())
+    expected = finetune(plain, tokenizer, rows[:16], rows[:shots], QUESTION, recipe())
     scarce = Scarce(model, 50, tokens_recomputed=500)
-    facts = finetune(model, tokenizer, rows, rows[:shots], QUESTION, recipe())
+    facts = finetune(model, tokenizer, rows[:16], rows[:shots], QUESTION, recipe())
     assert any(50 < size <= 500 for size in scarce.sizes)
     assert facts.losses == pytest.approx(expected.losses, abs=1e-6)
     assert facts.gradient_norms == pytest.approx(expected.gradient_norms, rel=1e-5)
