@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -14,9 +15,10 @@ from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[imp
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.finetune import schedule
 from repro.finetune.artefact import Facts, machine, versions
-from repro.finetune.batches import Objective, Weighted, passes, weigh
+from repro.finetune.batches import Weighted, weigh
 from repro.finetune.change import mean_absolute_change, snapshot
 from repro.finetune.encode import Row, Sample, encode
+from repro.finetune.objective import objective
 from repro.finetune.progress import Bar
 from repro.finetune.recipe import Recipe
 from repro.paper.tasks import Task
@@ -55,7 +57,7 @@ def finetune(
         demonstrations: the in-context examples put before every row; empty for plain FT.
         order: positions of rows in the order they are trained on, one list an epoch; shuffled
             from the seed without.
-        token_budget: largest number of padded tokens in one forward pass; halved when memory runs
+        token_budget: largest number of tokens in one forward pass; halved when memory runs
             out. Changes nothing but rounding.
         progress: a rich `Progress` to add a bar to.
 
@@ -93,14 +95,18 @@ def finetune(
         parameter.data = parameter.data.to(_DTYPES[recipe.dtype])
         parameter.requires_grad_(True)
     torch.manual_seed(recipe.seed)  # only dropout draws from it
-    with Bar(progress if state.is_main_process else None, len(steps)) as bar:
-        trainer = _Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget)
-        model.train()
+    model.train()
+    with (
+        Bar(progress if state.is_main_process else None, len(steps)) as bar,
+        closing(
+            _Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget)
+        ) as trainer,
+    ):
         for number, step in enumerate(steps):
             tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
             trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
             bar.advance(trainer.losses[-1], tokens)
-        model.eval()
+    model.eval()
     _require_finite(model, trainer, recipe)
     if recipe.dtype == "bfloat16":
         for parameter in model.parameters():
@@ -133,13 +139,21 @@ class _Trainer:
         self._optimiser = torch.optim.AdamW(
             self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True
         )
-        self._objective = Objective(model, pad=pad, dtype=recipe.dtype)
+        self._model = model
+        self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16")
         self._recipe = recipe
         self._steps = steps
         self._state = PartialState()
+        self._recomputes = False
         self.budget = budget
         self.losses: list[float | None] = []
         self.norms: list[float] = []
+
+    def close(self) -> None:
+        """Leave the model as it was found, but for its weights."""
+        self._objective.close()
+        if self._recomputes:
+            self._model.gradient_checkpointing_disable()
 
     def step(self, number: int, groups: list[list[Weighted]]) -> None:
         """One optimiser step over micro-batches of weighted samples; records loss and norm."""
@@ -164,35 +178,37 @@ class _Trainer:
         self.norms.append(size)
 
     def _backward(self, weighted: list[Weighted]) -> torch.Tensor:
-        """Put the gradients of the step in place; start again with half the budget on no memory.
+        """Put the gradients of the step in place.
 
-        An interrupted backward pass leaves gradients half added up, hence the whole step again.
+        Where memory runs out, the whole step again, as an interrupted backward pass leaves
+        gradients half added up: with half the token budget, or where a single sample is too much,
+        with activations computed again in the backward pass.
         """
         while True:
-            total = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
-            for parameter in self._parameters:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                else:
-                    parameter.grad.zero_()
+            self._optimiser.zero_grad()
             try:
-                for chosen in passes(weighted, self.budget):
-                    loss = self._objective(chosen)
-                    loss.backward()
-                    total += loss.detach()
-                return total
+                loss = self._objective.backward(weighted, self.budget)
+                for parameter in self._parameters:
+                    if parameter.grad is None:
+                        parameter.grad = torch.zeros_like(parameter)
+                return loss
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
                 longest = max(len(sample.ids) for sample, _ in weighted)
-                if self.budget <= longest:
+                if self.budget > longest:
+                    tokens = sum(len(sample.ids) for sample, _ in weighted)
+                    self.budget = max(longest, min(self.budget, tokens)) // 2
+                elif self._model.supports_gradient_checkpointing and not self._recomputes:
+                    self._recomputes = True
+                    self._model.gradient_checkpointing_enable({"use_reentrant": False})
+                else:
                     raise ReproError(
                         f"not enough memory to train on one sample of {longest} tokens",
                         hint="use a device with more memory, or cut samples: "
                         "repro run --set max_length=VALUE",
                         exit_code=EXIT_MISSING,
                     ) from error
-                self.budget = max(longest, min(self.budget, _padded(weighted)) // 2)
             if self._parameters[0].device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -214,10 +230,6 @@ def _require_finite(model: Any, trainer: _Trainer, recipe: Recipe) -> None:
         count = len(trainer.losses)
         loss = math.nan if trainer.losses[-1] is None else trainer.losses[-1]
         raise diverged(count, count, loss, trainer.norms[-1], recipe.learning_rate / count)
-
-
-def _padded(weighted: Sequence[Weighted]) -> int:
-    return len(weighted) * max(len(sample.ids) for sample, _ in weighted)
 
 
 def _add_pad_token(model: Any, tokenizer: Any) -> None:

@@ -140,16 +140,17 @@ def test_nothing_to_train_on_is_an_error(tokenizer, make_model, rows, recipe):
 
 
 class Scarce:
-    """A forward pass that runs out of memory above some number of tokens."""
+    """A decoder that runs out of memory above some number of tokens."""
 
-    def __init__(self, model, tokens):
-        self.tokens, self.forward, self.sizes = tokens, model.forward, []
-        self.__signature__ = __import__("inspect").signature(model.forward)
-        model.forward = self
+    def __init__(self, model, tokens, tokens_recomputed=0):
+        decoder = model.get_decoder()
+        self.model, self.forward, self.sizes = model, decoder.forward, []
+        self.limits = {False: tokens, True: tokens_recomputed}
+        decoder.forward = self
 
     def __call__(self, *args, input_ids, **more):
         self.sizes.append(input_ids.numel())
-        if input_ids.numel() > self.tokens:
+        if input_ids.numel() > self.limits[self.model.is_gradient_checkpointing]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
         return self.forward(*args, input_ids=input_ids, **more)
 
@@ -163,6 +164,18 @@ def test_running_out_of_memory_halves_the_budget_and_goes_on(tokenizer, make_mod
     assert facts.gradient_norms == pytest.approx(plain.gradient_norms, rel=1e-5)
     assert sum(size > 400 for size in scarce.sizes) <= 3  # learnt once, not at every step
     assert plain.machine["token_budget"] > facts.machine["token_budget"] > 100
+
+
+@pytest.mark.parametrize("shots", [0, 2])
+def test_a_sample_too_long_for_memory_is_computed_twice(tokenizer, make_model, rows, recipe, shots):
+    plain, model = make_model(100), make_model(100)
+    expected = finetune(plain, tokenizer, rows[:16], rows[:shots], QUESTION, recipe())
+    scarce = Scarce(model, 50, tokens_recomputed=500)
+    facts = finetune(model, tokenizer, rows[:16], rows[:shots], QUESTION, recipe())
+    assert any(50 < size <= 500 for size in scarce.sizes)
+    assert facts.losses == pytest.approx(expected.losses, abs=1e-6)
+    assert facts.gradient_norms == pytest.approx(expected.gradient_norms, rel=1e-5)
+    assert not model.is_gradient_checkpointing
 
 
 def test_no_memory_for_one_sample_is_an_error(tokenizer, make_model, rows, recipe):
@@ -199,7 +212,7 @@ def test_interrupting_passes_through(tokenizer, make_model, rows, recipe):
     def interrupted(**_):
         raise KeyboardInterrupt
 
-    model.forward = interrupted
+    model.get_decoder().forward = interrupted
     with pytest.raises(KeyboardInterrupt):
         finetune(model, tokenizer, rows, [], QUESTION, recipe())
 

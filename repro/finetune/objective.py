@@ -1,0 +1,204 @@
+"""Gradients of an optimiser step's loss, packed or padded.
+
+Packed, for the architectures in `PACKED`: the samples of a pass lie behind each other in one
+sequence (see `attention`); tokens that all samples of the step begin with (BOS, demonstrations)
+go through once a step, however many passes it takes: the passes add up the gradients of their keys
+and values, which go through them at the end; output head and loss are computed at label positions
+only, a bounded number at a time.
+
+Padded, for all others: samples side by side, filled up at the right end, nothing shared. This
+assumes what holds for language models: no layer mixes the samples of a batch.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from repro.finetune import attention
+from repro.finetune.attention import KeysValues, Packing
+from repro.finetune.batches import Weighted, passes, shared_tokens
+
+PACKED = ("llama", "mistral", "qwen2")
+"""Model types whose attention goes through transformers' interface, whose every other layer takes
+tokens one by one, and whose logits are their output embeddings' alone."""
+
+_NO_LABEL = -100
+LOGITS = 2**25
+"""Logits that are held at once, at most."""
+
+
+def objective(model: Any, *, pad: int, autocast: bool) -> "Packed | Padded":
+    """The way to compute with a model: packed where attention is full and without dropout.
+
+    Args:
+        model: a causal language model of transformers, in training mode.
+        pad: an id to fill up with; masked, so any will do.
+        autocast: whether matrix products are computed in bfloat16.
+    """
+    config = model.config
+    if (
+        config.model_type in PACKED
+        and getattr(config, "sliding_window", None) is None
+        and not config.attention_dropout
+    ):
+        return Packed(model, autocast=autocast)
+    return Padded(model, pad=pad, autocast=autocast)
+
+
+class Packed:
+    """Computes with samples behind each other; changes the model's attention until `close`."""
+
+    def __init__(self, model: Any, *, autocast: bool) -> None:
+        self._model = model
+        self._decoder = model.get_decoder()
+        self._head = model.get_output_embeddings()
+        self._device = model.device
+        self._autocast = autocast
+        self._before = model.config._attn_implementation
+        model.set_attn_implementation(attention.NAME)
+
+    def close(self) -> None:
+        """Give the model its own attention back."""
+        self._model.set_attn_implementation(self._before)
+
+    def backward(self, weighted: Sequence[Weighted], budget: int) -> torch.Tensor:
+        """Add the gradients of the sum of weight x token loss over label tokens; that sum."""
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        count = shared_tokens(weighted)
+        computed = self._shared(weighted[0][0].ids[:count]) if count else {}
+        # Cut off from the pass they come from, so that no pass's gradients go through it yet.
+        shared = {
+            layer: (key.detach().requires_grad_(), value.detach().requires_grad_())
+            for layer, (key, value) in computed.items()
+        }
+        for chosen in passes(weighted, count, budget):
+            loss = self._loss(chosen, count, shared)
+            loss.backward()
+            total += loss.detach()
+        if count:
+            ends = [states for pair in computed.values() for states in pair]
+            gradients = [states.grad for pair in shared.values() for states in pair]
+            torch.autograd.backward(ends, gradients)
+        return total
+
+    def _loss(self, chosen: Sequence[Weighted], count: int, shared: KeysValues) -> torch.Tensor:
+        """The loss of a pass, whose samples go on behind `count` shared tokens."""
+        ids: list[int] = []
+        positions: list[int] = []
+        predictors: list[int] = []
+        targets: list[int] = []
+        weights: list[float] = []
+        for sample, weight in chosen:
+            begin = len(ids) - count  # where the sample's first token would be, were it there
+            predictors += range(begin + sample.masked - 1, begin + len(sample.ids) - 1)
+            targets += sample.ids[sample.masked :]
+            weights += [weight] * sample.labels
+            ids += sample.ids[count:]
+            positions += range(count, len(sample.ids))
+        lengths = [len(sample.ids) - count for sample, _ in chosen]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            hidden = self._hidden(ids, positions, Packing(lengths, self._device, shared))
+            labelled = hidden.index_select(0, self._tensor(predictors))
+            dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+            scale = torch.tensor(weights, dtype=dtype, device=self._device)
+            size = max(1, LOGITS // self._head.weight.shape[0])
+            pieces = (labelled, self._tensor(targets), scale)
+            if len(targets) <= size:
+                return self._part(*pieces)
+            parts = zip(*(piece.split(size) for piece in pieces), strict=True)
+            losses = [checkpoint(self._part, *part, use_reentrant=False) for part in parts]
+            return torch.stack(losses).sum()
+
+    def _part(
+        self, hidden: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor
+    ) -> torch.Tensor:
+        """The weighted sum over label tokens, from the states (labels, width) that predict them."""
+        losses = cross_entropy(self._head(hidden).to(scale.dtype), targets, reduction="none")
+        return losses.dot(scale)
+
+    def _shared(self, ids: Sequence[int]) -> KeysValues:
+        packing = Packing([len(ids)], self._device, {}, keep=True)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            self._hidden(ids, range(len(ids)), packing)
+        return packing.kept
+
+    def _hidden(
+        self, ids: Sequence[int], positions: Sequence[int], packing: Packing
+    ) -> torch.Tensor:
+        """The decoder's last states (tokens, width)."""
+        output = self._decoder(
+            input_ids=self._tensor(ids)[None],
+            position_ids=self._tensor(positions)[None],
+            use_cache=False,
+            packing=packing,
+        )
+        states: torch.Tensor = output.last_hidden_state[0]
+        return states
+
+    def _tensor(self, values: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(values, device=self._device)
+
+
+class Padded:
+    """Computes with samples side by side."""
+
+    def __init__(self, model: Any, *, pad: int, autocast: bool) -> None:
+        self._model = model
+        self._pad = pad
+        self._device = model.device
+        self._autocast = autocast
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def backward(self, weighted: Sequence[Weighted], budget: int) -> torch.Tensor:
+        """Add the gradients of the sum of weight x token loss over label tokens; that sum."""
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for chosen in self._passes(weighted, budget):
+            loss = self._loss(chosen)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    @staticmethod
+    def _passes(weighted: Sequence[Weighted], budget: int) -> Iterator[list[Weighted]]:
+        """Cut samples into passes of at most `budget` tokens, filling included."""
+        ordered = sorted(weighted, key=lambda pair: -len(pair[0].ids))
+        while ordered:
+            fit = max(1, budget // len(ordered[0][0].ids))
+            yield ordered[:fit]
+            ordered = ordered[fit:]
+
+    def _loss(self, chosen: Sequence[Weighted]) -> torch.Tensor:
+        longest = max(len(sample.ids) for sample, _ in chosen)
+        kept = longest - min(sample.masked for sample, _ in chosen) + 1
+        shape = (len(chosen), longest)
+        ids, targets = torch.full(shape, self._pad), torch.full(shape, _NO_LABEL)
+        mask, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
+        for row, (sample, weight) in enumerate(chosen):
+            length = len(sample.ids)
+            ids[row, :length] = torch.tensor(sample.ids)
+            mask[row, :length] = 1
+            targets[row, sample.masked - 1 : length - 1] = ids[row, sample.masked : length]
+            weights[row] = weight
+        more = {"logits_to_keep": kept} if self._keeps_logits else {}
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            logits = self._model(
+                input_ids=ids.to(self._device),
+                attention_mask=mask.to(self._device),
+                use_cache=False,
+                **more,
+            ).logits[:, -kept:]
+        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+        losses = cross_entropy(
+            logits.flatten(0, 1).to(dtype),
+            targets[:, -kept:].flatten().to(self._device),
+            reduction="none",
+            ignore_index=_NO_LABEL,
+        )
+        return losses.dot(weights[:, -kept:].flatten().to(self._device, dtype))
