@@ -278,6 +278,13 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
         pair, [(result, pair.theirs[seed]) for seed, result in pair.ours.items()]
     )
     n = len(difference)
+    if n < 2:
+        return replace(
+            basis,
+            level=Level.L1,
+            verdict=Verdict.INCONCLUSIVE,
+            reason=f"{n} rows in common with the reference: too few to compare",
+        )
     margin = pair.limits.same_weights[pair.metric]
     mean = float(difference.mean())
     # One more row in two of those that differ keeps the variance away from zero. Where no score

@@ -36,6 +36,26 @@ def test_one_dropped_row_made_to_agree_is_caught(
     assert judged(same, stored)[SOME].verdict == Verdict.NOT_REPRODUCED
 
 
+@pytest.mark.parametrize("common", [0, 1])
+def test_hardly_a_row_in_common_shows_nothing(
+    same: Path, stored: Path, edit: Edit, reseal: Edit, judged: Judged, common: int
+) -> None:
+    def move(lines: list[dict]) -> None:
+        for line in lines[common:]:
+            line["row"] += 1000
+
+    def elsewhere(lines: list[dict]) -> None:
+        for line in lines:
+            line["key"] += "0"
+
+    edit(same / "samples" / f"{SOME}.seed1.jsonl", move)
+    reseal(same, SOME, 1)
+    edit(same / "results.jsonl", elsewhere)
+    found = judged(same, stored)[SOME]
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert found.reason.startswith(f"{common} rows in common")
+
+
 def rename(folder: Path, edit: Edit, old: tuple[str, int], new: tuple[str, int]) -> None:
     """Pass a variant and seed off as another, everywhere in the folder."""
 
