@@ -41,7 +41,8 @@ FIRST_PAIRS: Mix = {
 EQUALITY: Mix = {"equality": 1.0}
 PAIRS: Mix = {"equality": 2.0, "nli": 3.0, "paraphrase": 4.0, "sentiment": 0.5, "lookup": 0.5}
 # Kept up while few-shot documents come back: two to five examples whose labels keep a fixed
-# meaning, then long ones of all kinds, most of whose labels are given out anew.
+# meaning, then long ones of all kinds, most of whose labels are given out anew, then long ones
+# nearly all of pairs: among all kinds, labels of pairs that are given out anew were not learnt.
 KEPT_PAIRS: Mix = {"nli": 3.0, "paraphrase": 3.0, "equality": 1.0, "sentiment": 0.5, "lookup": 0.5}
 FEW: Mix = {
     "selection": 0.2,
@@ -66,6 +67,15 @@ MANY: Mix = {
     "question": 1.2,
     "rewrite": 0.3,
     "lookup": 0.3,
+}
+MANY_PAIRS: Mix = {
+    "equality": 3.0,
+    "paraphrase": 3.0,
+    "nli": 3.0,
+    "sentiment": 0.5,
+    "lookup": 0.3,
+    "summary": 0.3,
+    "question": 0.3,
 }
 
 
@@ -202,13 +212,23 @@ RECIPE = Pretraining(
             examples=(2, 5),
         ),
         Mixed(
-            pace=Pace(steps=600, tokens=4608, learning_rate=2e-3, muon_rate=0.01, warmup=50),
+            pace=Pace(steps=1000, tokens=4608, learning_rate=2e-3, muon_rate=0.01, warmup=50),
             single=KEPT_PAIRS,
             single_length=48,
             singles=0.2,
             many=MANY,
             many_length=288,
             meaning=0.35,
+            terse=0.3,
+        ),
+        Mixed(
+            pace=Pace(steps=800, tokens=4608, learning_rate=2e-3, muon_rate=0.01, warmup=50),
+            single=KEPT_PAIRS,
+            single_length=48,
+            singles=0.2,
+            many=MANY_PAIRS,
+            many_length=288,
+            meaning=0.1,
             terse=0.3,
         ),
         Mixed(
