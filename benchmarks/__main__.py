@@ -15,6 +15,7 @@ from repro.pipeline.machine import cpu_name
 NAMES = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_")
 )
+_PACKAGES = ("numpy", "scipy", "torch", "transformers")
 
 
 @click.command()
@@ -23,7 +24,7 @@ NAMES = sorted(
 def main(names: tuple[str, ...], small: bool) -> None:
     """Run the named benchmarks, all by default."""
     console = Console(highlight=False)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy"))
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
     console.print(f"{cpu_name()}, {os.cpu_count()} cores, {load} before")
     console.print(f"Python {platform.python_version()}, {packages}")

@@ -244,6 +244,22 @@ def test_the_token_budget_changes_rounding_only(tokenizer, make_model, rows, rec
     assert difference <= 1e-9
 
 
+def test_weights_after_fifty_steps(tokenizer, make_model, rows, recipe):
+    facts, _, steps, difference = both(
+        lambda: make_model(len(tokenizer)),
+        tokenizer,
+        rows * 8,
+        rows[:2],
+        recipe(max_length=190, learning_rate=1e-4),
+        token_budget=1000,
+    )
+    assert facts.steps == 50
+    assert facts.dead_samples > 0
+    assert facts.weight_change["all"] > 1e-4  # far more than the bound
+    assert_same_losses(facts.losses, steps, 1e-5)
+    assert difference <= 1e-5
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "mistral"])
 def test_other_architectures(tokenizer, rows, recipe, kind):
     """One with tied embeddings, learnt positions and dropout fields; one with a sliding window."""
