@@ -9,6 +9,9 @@ from repro.errors import EXIT_MISSING, ReproError
 
 Result = TypeVar("Result")
 
+PADDING = 256
+"""Tokens of padding that cost about as much as another forward pass does beside its tokens."""
+
 
 class Budget:
     """How many tokens a batch may hold; shrinks for good when memory runs out.
@@ -26,8 +29,27 @@ def take(costs: Sequence[int], tokens: int) -> int:
     return max(1, min(len(costs), tokens // costs[0]))
 
 
+def alike(costs: Sequence[int], padding: int) -> int:
+    """How many leading rows of `costs` (sorted, largest first) to compute together.
+
+    As long as giving the shorter ones a batch of their own would save more than `padding` tokens
+    of padding, the best such cut is made.
+    """
+    count = len(costs)
+    while count > 1:
+        saved, cut = max(((costs[0] - costs[i]) * (count - i), i) for i in range(1, count))
+        if saved <= padding:
+            break
+        count = cut
+    return count
+
+
 def in_batches(
-    costs: Sequence[int], budget: Budget, work: Callable[[list[int]], Sequence[Result]]
+    costs: Sequence[int],
+    budget: Budget,
+    work: Callable[[list[int]], Sequence[Result]],
+    *,
+    padding: int | None = None,
 ) -> list[Result]:
     """Do `work` on batches of row numbers and give the results in the rows' own order.
 
@@ -37,6 +59,8 @@ def in_batches(
     Args:
         costs: tokens that each row takes, at least 1.
         work: takes row numbers, gives one result each.
+        padding: tokens of padding that a batch may save by being smaller, see `alike`; None fills
+            it as the budget allows.
 
     Raises:
         ReproError: a batch of one row does not fit into memory (exit code 3).
@@ -44,7 +68,10 @@ def in_batches(
     order = sorted(range(len(costs)), key=lambda row: (-costs[row], row))
     results: dict[int, Result] = {}
     while order:
-        rows = order[: take([costs[row] for row in order], budget.tokens)]
+        sizes = [costs[row] for row in order]
+        rows = order[: take(sizes, budget.tokens)]
+        if padding is not None:
+            rows = rows[: alike(sizes[: len(rows)], padding)]
         done = _try(work, rows)
         if done is None:
             if len(rows) == 1:

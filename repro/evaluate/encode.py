@@ -53,7 +53,7 @@ class Encoded:
 
     rows: list[dict[str, Any]]
     hashes: list[str]
-    prompts: list[list[int]]
+    prompts: Sequence[Sequence[int]]
     contexts: list[list[int]]
     labels: dict[str, int]
 
@@ -185,8 +185,8 @@ def first_tokens(
     return found
 
 
-def common_prefix(sequences: Sequence[list[int]]) -> int:
-    """How many leading ids all sequences share."""
+def common_prefix(sequences: Sequence[Any]) -> int:
+    """How many leading ids all sequences, of one type, share."""
     # Among sorted sequences, the first and the last share the least.
     low, high = min(sequences), max(sequences)
     for position, (a, b) in enumerate(zip(low, high, strict=False)):

@@ -1,14 +1,15 @@
 """Left-padded batches through a model, with or without a shared prefix."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from transformers import PreTrainedModel
 
 from repro.errors import EXIT_FAILED, ReproError
-from repro.evaluate.prefix import SharedPrefix, takes_positions
+from repro.evaluate.prefix import RoomyLayer, SharedPrefix, cache_of, takes_positions
 
 
 @dataclass
@@ -18,14 +19,16 @@ class Batch:
     Attributes:
         logits: [rows, vocabulary], behind the last token of each row.
         cache: what the model returned; None if it was not asked to keep it.
-        mask: [rows, seen tokens], 1 for tokens and 0 for padding.
+        mask: [rows, own tokens], True for tokens and False for padding; shared ones left out.
         positions: [rows, 1], the position of each row's next token.
+        prefix: what the rows begin with.
     """
 
     logits: torch.Tensor
     cache: Any
     mask: torch.Tensor
     positions: torch.Tensor
+    prefix: SharedPrefix | None
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -36,69 +39,106 @@ def pad_id(tokenizer: Any) -> int:
     return 0
 
 
-@torch.inference_mode()
 def prefill(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     prefix: SharedPrefix | None,
     *,
     pad: int,
-    room: int = 0,
+    room: int | None = None,
 ) -> Batch:
     """Send prompts through the model, left-padded, each with its own positions.
 
     Args:
         prompts: whole prompts; what the prefix holds is taken off.
         prefix: the shared beginning of the prompts; None computes them whole.
-        room: tokens to come; 0 when the cache is not needed any more.
+        room: tokens to come; None when the cache is not needed any more.
     """
     shared = prefix.length if prefix else 0
     rests = [prompt[shared:] for prompt in prompts]
     longest = max(map(len, rests))
-    device = model.device
     ids = torch.tensor([[pad] * (longest - len(rest)) + list(rest) for rest in rests])
     lengths = torch.tensor([len(rest) for rest in rests])[:, None]
-    own = torch.arange(longest)[None] >= longest - lengths
-    before = torch.ones((len(rests), shared), dtype=torch.bool)
-    mask = torch.cat([before, own], dim=1).long().to(device)
+    mask = torch.arange(longest)[None] >= longest - lengths
     positions = (shared + torch.arange(longest)[None] - (longest - lengths)).clamp(min=0)
-    cache = prefix.cache(len(rests), shared + longest + room) if prefix else None
-    output = model(
-        input_ids=ids.to(device),
-        attention_mask=mask,
-        **_placed(model, positions.to(device)),
-        past_key_values=cache,
-        use_cache=bool(prefix or room),
-        logits_to_keep=1,
+    device = model.device
+    cache = prefix.cache(longest + room) if prefix and room is not None else None
+    return _run(
+        model,
+        ids.to(device),
+        Batch(torch.empty(0), cache, mask.to(device), positions.to(device), prefix),
+        keep=room is not None,
     )
-    return Batch(output.logits[:, -1], output.past_key_values, mask, (shared + lengths).to(device))
+
+
+def step(model: PreTrainedModel, batch: Batch, tokens: torch.Tensor) -> Batch:
+    """One token more for every row; `tokens` is [rows]."""
+    mask = torch.cat([batch.mask, torch.ones_like(batch.mask[:, :1])], dim=1)
+    return _run(model, tokens[:, None], replace(batch, mask=mask))
 
 
 @torch.inference_mode()
-def step(model: PreTrainedModel, batch: Batch, tokens: torch.Tensor) -> Batch:
-    """One token more for every row; `tokens` is [rows]."""
-    mask = torch.cat([batch.mask, torch.ones_like(batch.positions)], dim=1)
+def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool = True) -> Batch:
+    """The batch after these tokens, whose positions it holds, and which its mask covers.
+
+    Args:
+        ids: [rows, tokens].
+        keep: whether more tokens will come.
+    """
+    prefix, tokens = batch.prefix, ids.shape[1]
+    mask: torch.Tensor = batch.mask
+    more: dict[str, Any] = {}
+    if takes_positions(model):  # models without it count positions by the attention mask
+        more["position_ids"] = batch.positions
+    if prefix:
+        more["shared_prefix"] = prefix.layers
+        mask = mask[:, None, None]
+        if tokens > 1:
+            earlier = torch.ones((tokens, tokens), dtype=torch.bool, device=ids.device).tril()
+            # Padding sees itself, since attention to nothing is not a number.
+            mask = mask & earlier | torch.eye(tokens, dtype=torch.bool, device=ids.device)
     output = model(
-        input_ids=tokens[:, None],
-        attention_mask=mask,
-        **_placed(model, batch.positions),
+        input_ids=ids,
+        attention_mask=mask if prefix else mask.long(),
         past_key_values=batch.cache,
-        use_cache=True,
+        use_cache=keep,
         logits_to_keep=1,
+        **more,
     )
-    return Batch(output.logits[:, -1], output.past_key_values, mask, batch.positions + 1)
+    after = batch.positions[:, -1:] + 1
+    return replace(
+        batch, logits=output.logits[:, -1], cache=output.past_key_values, positions=after
+    )
+
+
+@torch.inference_mode()
+def join(batches: Sequence[Batch], room: int) -> Batch:
+    """The rows of batches with the same prefix in one.
+
+    Args:
+        room: tokens to come.
+    """
+    longest = max(batch.mask.shape[1] for batch in batches)
+    layers = zip(*(batch.cache.layers for batch in batches), strict=True)
+    return Batch(
+        torch.cat([batch.logits for batch in batches]),
+        cache_of([RoomyLayer.joined(parts, longest + room) for parts in layers]),
+        torch.cat([F.pad(b.mask, (longest - b.mask.shape[1], 0)) for b in batches]),
+        torch.cat([batch.positions for batch in batches]),
+        batches[0].prefix,
+    )
 
 
 @torch.inference_mode()
 def keep(batch: Batch, rows: torch.Tensor) -> Batch:
     """The batch with these rows only; for caches of `SharedPrefix`."""
     batch.cache.batch_select_indices(rows)
-    return Batch(batch.logits[rows], batch.cache, batch.mask[rows], batch.positions[rows])
-
-
-def _placed(model: Any, positions: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The positions as an argument; models without it count them by the attention mask."""
-    return {"position_ids": positions} if takes_positions(model) else {}
+    return replace(
+        batch,
+        logits=batch.logits[rows],
+        mask=batch.mask[rows],
+        positions=batch.positions[rows],
+    )
 
 
 def require_finite(values: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
-from repro.evaluate.batches import Budget, in_batches
-from repro.evaluate.forward import keep, pad_id, prefill, require_finite, step
+from repro.evaluate.batches import PADDING, Budget, alike, in_batches
+from repro.evaluate.forward import Batch, join, keep, pad_id, prefill, require_finite, step
 from repro.evaluate.prefix import SharedPrefix
 from repro.paper.prompts import SEPARATOR
 
@@ -100,8 +100,19 @@ def generate(
             text = text.split(SEPARATOR, 1)[0]
         return Generation(text, tuple(tokens), stopped)
 
+    def begin(batch: list[Sequence[int]]) -> Batch:
+        """Prompts, longest first, through the model; in parts of like lengths, which join."""
+        parts: list[Batch] = []
+        while batch:
+            size = alike([len(prompt) for prompt in batch], PADDING) if prefix else len(batch)
+            whole = not parts and size == len(batch)
+            room = max_new_tokens if whole else 0
+            parts.append(prefill(model, batch[:size], prefix, pad=pad, room=room))
+            batch = batch[size:]
+        return join(parts, max_new_tokens) if len(parts) > 1 else parts[0]
+
     def work(rows: list[int]) -> list[Generation]:
-        batch = prefill(model, [prompts[row] for row in rows], prefix, pad=pad, room=max_new_tokens)
+        batch = begin([prompts[row] for row in rows])
         written: list[list[int]] = [[] for _ in rows]
         done: dict[int, Generation] = {}
         running = list(range(len(rows)))  # which row each line of the batch belongs to
@@ -119,12 +130,13 @@ def generate(
             if len(done) == len(rows):
                 return [done[row] for row in range(len(rows))]
             left = [line for line, row in enumerate(running) if row not in done]
-            # Dropping finished rows copies the cache, so only when that halves the work.
-            if prefix and 2 * len(left) <= len(running):
+            if prefix and len(left) < len(running):
                 lines = torch.tensor(left, device=chosen.device)
                 batch, chosen = keep(batch, lines), chosen[lines]
                 running = [running[line] for line in left]
             batch = step(model, batch, chosen)
 
-    costs = [len(prompt) + max_new_tokens for prompt in prompts]
+    costs = [
+        (prefix.cost(prompt) if prefix else len(prompt)) + max_new_tokens for prompt in prompts
+    ]
     return in_batches(costs, budget, work)

@@ -7,14 +7,18 @@ for, so a cell's numbers do not depend, in any bit, on which cells ran before it
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from repro.evaluate.attention import NAME
 from repro.evaluate.encode import Encoded, common_prefix
 
 Segments = tuple[tuple[int, ...], ...]
@@ -32,10 +36,19 @@ class RoomyLayer(DynamicLayer):
         self.room = room
         self.length = 0
 
-    def start(self, keys: torch.Tensor, values: torch.Tensor, rows: int) -> None:
-        """Begin every row with the same tokens, given with batch size 1."""
-        self.lazy_initialization(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1))
-        self._append(keys, values)
+    @classmethod
+    def joined(cls, layers: Sequence["RoomyLayer"], room: int) -> "RoomyLayer":
+        """The rows of several layers in one, padded on the left to the longest."""
+        longest = max(layer.length for layer in layers)
+        # Zeros, since what is masked still takes part in products, in which nothing may be NaN.
+        padded = [
+            [F.pad(states, (0, 0, longest - layer.length, 0)) for states in layer.show()]
+            for layer in layers
+        ]
+        keys, values = (torch.cat(states) for states in zip(*padded, strict=True))
+        whole = cls(room)
+        whole.update(keys, values)
+        return whole
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
@@ -50,7 +63,11 @@ class RoomyLayer(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        return self._append(key_states, value_states)
+        end = self.length + key_states.shape[2]
+        self._keys[:, :, self.length : end] = key_states
+        self._values[:, :, self.length : end] = value_states
+        self.length = end
+        return self.show()
 
     def get_seq_length(self) -> int:
         return self.length
@@ -59,15 +76,6 @@ class RoomyLayer(DynamicLayer):
         self._keys, self._values = self._keys[indices], self._values[indices]
         self.show()
 
-    def _append(
-        self, keys: torch.Tensor, values: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        end = self.length + keys.shape[2]
-        self._keys[:, :, self.length : end] = keys
-        self._values[:, :, self.length : end] = values
-        self.length = end
-        return self.show()
-
     def show(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values so far, [rows, heads, tokens, head size]."""
         keys, values = self._keys[:, :, : self.length], self._values[:, :, : self.length]
@@ -75,17 +83,25 @@ class RoomyLayer(DynamicLayer):
         return keys, values
 
 
+@cache
+def _takes_positions(forward: Callable[..., Any]) -> bool:
+    return "position_ids" in inspect.signature(forward).parameters
+
+
 def takes_positions(model: Any) -> bool:
     """Whether the model can be told the position of each token."""
-    return "position_ids" in inspect.signature(model.forward).parameters
+    return _takes_positions(type(model).forward)
 
 
 def supports_sharing(model: Any) -> bool:
     """Whether the model's cache holds all keys and values of all its layers, row by row.
 
-    Not so for sliding windows, recurrent states or compressed caches; these go the plain way.
+    Not so for sliding windows, recurrent states or compressed caches; these go the plain way, as
+    do models that choose their attention themselves.
     """
     if not takes_positions(model) or not model._supports_default_dynamic_cache():
+        return False
+    if not model._supports_attention_backend or model.config._attn_implementation != "sdpa":
         return False
     layers = DynamicCache(config=model.config).layers
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
@@ -99,28 +115,48 @@ def segments(encoded: Encoded) -> Segments:
     first = encoded.prompts[0]
     shortest = min(map(len, encoded.prompts))
     shared = min(common_prefix(encoded.prompts), shortest - 1)
-    ends = {common_prefix([first[:shared], ids]) for ids in encoded.contexts} | {shared}
+    ends = {common_prefix([list(first[:shared]), ids]) for ids in encoded.contexts} | {shared}
     bounds = [0, *sorted(ends - {0})]
     return tuple(tuple(first[a:b]) for a, b in pairwise(bounds))
 
 
+@contextmanager
+def sharing(model: PreTrainedModel) -> Iterator["SharedPrefix"]:
+    """An empty prefix of a model that `supports_sharing`, which attends by `attend` meanwhile."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield SharedPrefix(model)
+    finally:
+        model.set_attn_implementation(before)
+
+
 class SharedPrefix:
-    """The cache of the tokens that a cell's prompts begin with.
+    """The keys and values of the tokens that a cell's prompts begin with.
 
     Attributes:
-        length: tokens that it holds now.
+        layers: of each layer, [1, heads, shared tokens, head size]; empty while nothing is shared.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Empty, for a model that `supports_sharing`."""
+        """Empty; made by `sharing`."""
+        assert model.config._attn_implementation == NAME, "any other attention would ignore it"
         self._model = model
         self._count = len(DynamicCache(config=model.config).layers)
         self._segments: Segments = ()
-        self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     @property
     def length(self) -> int:
+        """Shared tokens."""
         return sum(map(len, self._segments))
+
+    def cost(self, prompt: Sequence[int]) -> int:
+        """What a row takes of a batch's memory, in tokens.
+
+        Its own tokens, and for a layer at a time the shared ones, which prefill copies.
+        """
+        return len(prompt) - self.length + self.length // self._count
 
     def move_to(self, wanted: Segments) -> int:
         """Hold exactly these segments, keeping those that it begins with already.
@@ -132,48 +168,43 @@ class SharedPrefix:
         while self._segments[kept : kept + 1] == wanted[kept : kept + 1] != ():
             kept += 1
         self._segments = wanted[:kept]
-        self._layers = [
+        self.layers = [
             (keys[:, :, : self.length], values[:, :, : self.length])
-            for keys, values in self._layers
+            for keys, values in self.layers
+            if self.length
         ]
         for segment in wanted[kept:]:
             self._extend(segment)
         return self.length
 
-    def cache(self, rows: int, room: int) -> DynamicCache:
-        """A cache for a batch: every row begins with the shared tokens.
-
-        Args:
-            room: tokens a row may come to hold, the shared ones included.
-        """
-        return _cache_of(self._new_layers(rows, room))
-
-    def _new_layers(self, rows: int, room: int) -> list[RoomyLayer]:
-        layers = [RoomyLayer(room) for _ in range(self._count)]
-        if self.length:
-            for layer, (keys, values) in zip(layers, self._layers, strict=True):
-                layer.start(keys, values, rows)
-        return layers
+    def cache(self, room: int) -> DynamicCache:
+        """A cache for the own tokens of a batch's rows, `room` a row at most."""
+        return cache_of([RoomyLayer(room) for _ in range(self._count)])
 
     @torch.inference_mode()
     def _extend(self, segment: Sequence[int]) -> None:
-        start = self.length
-        end = start + len(segment)
-        layers = self._new_layers(1, end)
+        start, tokens = self.length, len(segment)
         device = self._model.device
+        own = [RoomyLayer(tokens) for _ in range(self._count)]
         self._model(
             input_ids=torch.tensor([segment], device=device),
-            attention_mask=torch.ones((1, end), dtype=torch.long, device=device),
-            position_ids=torch.arange(start, end, device=device)[None],
-            past_key_values=_cache_of(layers),
+            attention_mask=torch.ones((1, 1, tokens, tokens), device=device).tril().bool(),
+            position_ids=torch.arange(start, start + tokens, device=device)[None],
+            past_key_values=cache_of(own),
             use_cache=True,
             logits_to_keep=1,
+            shared_prefix=self.layers,
         )
-        self._layers = [layer.show() for layer in layers]
+        added = [layer.show() for layer in own]
+        self.layers = [
+            (torch.cat([keys, more], dim=2), torch.cat([values, others], dim=2))
+            for (keys, values), (more, others) in zip(self.layers, added, strict=False)
+        ] or added
         self._segments = (*self._segments, tuple(segment))
 
 
-def _cache_of(layers: list[RoomyLayer]) -> DynamicCache:
-    cache = DynamicCache()
-    cache.layers = list(layers)
-    return cache
+def cache_of(layers: Sequence[RoomyLayer]) -> DynamicCache:
+    """The layers as a model takes them."""
+    found = DynamicCache()
+    found.layers = list(layers)
+    return found

@@ -1,6 +1,7 @@
 """Cells of one model, one after the other: prompts in, per-sample records out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from repro.evaluate.batches import Budget, in_batches
 from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
 from repro.evaluate.forward import pad_id
 from repro.evaluate.generate import generate
-from repro.evaluate.prefix import SharedPrefix, segments, supports_sharing
+from repro.evaluate.prefix import SharedPrefix, segments, sharing, supports_sharing
 from repro.evaluate.score import best_label, label_logits
 from repro.metrics.rouge import rouge_l
 from repro.paper.cells import Cell
@@ -21,6 +22,9 @@ from repro.paper.tasks import DATASETS, PROMPTS, Kind
 
 Sample = dict[str, Any]
 """One row's record; its JSON is the same wherever the numbers are."""
+
+
+Encoder = Callable[[Job, Tokenizer, Protocol], Encoded]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ def evaluate(
     protocol: Protocol,
     settings: Settings,
     *,
+    encoder: Encoder = encode,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Cell, list[Sample]]]:
     """Evaluate cells of one model, each handed out as soon as it is done.
@@ -52,6 +57,8 @@ def evaluate(
     Cells come ordered by data set, prompt and shots, so that contexts can be extended.
 
     Args:
+        encoder: makes a job's prompts; one that remembers them saves work where several models
+            share a tokenizer.
         progress: gets a bar that counts rows.
 
     Yields:
@@ -67,36 +74,38 @@ def evaluate(
     model.eval()
     budget = Budget(settings.token_budget)
     share = settings.share_prefix and supports_sharing(model)
-    prefix = SharedPrefix(model) if share else None
     bar = None
     if progress is not None:
         bar = progress.add_task("evaluate", total=sum(len(job.rows) for job in jobs))
-    for job in sorted(jobs, key=_order):
-        encoded = encode(job, tokenizer, protocol)
-        classification = job.cell.task.kind is Kind.CLASSIFICATION
-        new = 0 if classification else settings.max_new_tokens
-        _require_positions(model, job.cell, encoded, new)
-        if prefix:
-            _share(prefix, encoded, budget)
-        if classification:
-            answers = _answer_labels(model, tokenizer, encoded, budget, prefix)
-        else:
-            answers = _answer_text(model, tokenizer, encoded, protocol, settings, budget, prefix)
-        samples = [
-            {
-                "row": row["row"],
-                "prompt_sha256": digest,
-                "prompt_tokens": len(prompt),
-                "gold": row["output"],
-                **answer,
-            }
-            for row, digest, prompt, answer in zip(
-                encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
-            )
-        ]
-        if progress is not None and bar is not None:
-            progress.advance(bar, len(samples))
-        yield job.cell, samples
+    with sharing(model) if share else nullcontext() as prefix:
+        for job in sorted(jobs, key=_order):
+            encoded = encoder(job, tokenizer, protocol)
+            classification = job.cell.task.kind is Kind.CLASSIFICATION
+            new = 0 if classification else settings.max_new_tokens
+            _require_positions(model, job.cell, encoded, new)
+            if prefix:
+                _share(prefix, encoded, budget)
+            if classification:
+                answers = _answer_labels(model, tokenizer, encoded, budget, prefix)
+            else:
+                answers = _answer_text(
+                    model, tokenizer, encoded, protocol, settings, budget, prefix
+                )
+            samples = [
+                {
+                    "row": row["row"],
+                    "prompt_sha256": digest,
+                    "prompt_tokens": len(prompt),
+                    "gold": row["output"],
+                    **answer,
+                }
+                for row, digest, prompt, answer in zip(
+                    encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
+                )
+            ]
+            if progress is not None and bar is not None:
+                progress.advance(bar, len(samples))
+            yield job.cell, samples
 
 
 def _order(job: Job) -> tuple[int, int, int]:

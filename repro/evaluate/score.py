@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from repro.evaluate.batches import Budget, in_batches
+from repro.evaluate.batches import PADDING, Budget, in_batches
 from repro.evaluate.forward import prefill, require_finite
 from repro.evaluate.prefix import SharedPrefix
 
@@ -37,7 +37,8 @@ def label_logits(
         values = require_finite(batch.logits[:, ids]).float().tolist()
         return [dict(zip(labels, row, strict=True)) for row in values]
 
-    return in_batches([len(prompt) for prompt in prompts], budget, work)
+    costs = [prefix.cost(prompt) if prefix else len(prompt) for prompt in prompts]
+    return in_batches(costs, budget, work, padding=PADDING)
 
 
 def best_label(logits: Mapping[str, float]) -> str:

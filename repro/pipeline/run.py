@@ -3,21 +3,25 @@
 import json
 import shutil
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress
 
 from repro.evaluate import Job as CellJob
 from repro.evaluate import evaluate
+from repro.evaluate.encode import Encoded, encode
 from repro.finetune.artefact import FACTS
 from repro.lines import to_line
 from repro.models.load import load
 from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
+from repro.paper.protocols import Protocol
 from repro.pipeline import prompts, results
 from repro.pipeline.plan import CellStep, Job, Plan, weights_key
 from repro.pipeline.store import Store, write_atomically
@@ -67,6 +71,7 @@ class Runner:
         self.say = say
         self.progress = progress
         self._last_tuned = ""
+        self._encoded: dict[tuple[str, str, int], Encoded] = {}
 
     def run(self) -> int:
         """Run all jobs and write the results after each.
@@ -186,6 +191,7 @@ class Runner:
                     jobs,
                     self.plan.protocol,
                     self.plan.settings,
+                    encoder=self._encode,
                     progress=self.progress,
                 )
                 for cell, samples in done:
@@ -194,6 +200,16 @@ class Runner:
                         text = "".join(map(to_line, samples))
                         (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
                 facts["cells"] = len(by_cell)
+
+    def _encode(self, job: CellJob, tokenizer: Any, protocol: Protocol) -> Encoded:
+        """A cell's prompts, made once for all models, which share rows and tokenizer."""
+        place = job.cell.dataset, job.cell.prompt, job.cell.shots
+        if place not in self._encoded:
+            made = encode(job, tokenizer, protocol)
+            # As lists, the prompts of a whole grid would take half a gigabyte.
+            small = [array("i", prompt) for prompt in made.prompts]
+            self._encoded[place] = replace(made, prompts=small)
+        return self._encoded[place]
 
     def _retire(self, job: Job) -> None:
         """Drop fine-tuned weights whose cells are done, as --keep-models asks."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.errors import ReproError
-from repro.evaluate.batches import Budget, in_batches
+from repro.evaluate.batches import Budget, alike, in_batches
 
 COSTS = st.lists(st.integers(1, 50), max_size=30)
 
@@ -30,6 +30,23 @@ def test_every_row_once_within_budget_and_longest_first(costs, tokens):
         assert len(rows) == 1 or len(rows) * longest <= tokens
         # No batch is smaller than it has to be.
         assert number == len(batches) or (len(rows) + 1) * longest > tokens
+
+
+@given(COSTS.filter(bool), st.integers(0, 200))
+def test_a_batch_is_cut_only_where_that_saves_padding(costs, padding):
+    costs.sort(reverse=True)
+    count = alike(costs, padding)
+    kept = costs[:count]
+    # No single cut of what is kept saves more than asked for.
+    for cut in range(1, count):
+        whole, parts = count * kept[0], cut * kept[0] + (count - cut) * kept[cut]
+        assert whole - parts <= padding
+    if count < len(costs):
+        assert (costs[0] - costs[count]) * (len(costs) - count) > padding
+    batches = []
+    in_batches(costs, Budget(10**6), lambda rows: batches.append(rows) or rows, padding=padding)
+    assert len(batches[0]) == count
+    assert [row for rows in batches for row in rows] == list(range(len(costs)))
 
 
 @given(COSTS, st.integers(1, 400), st.integers(50, 400))

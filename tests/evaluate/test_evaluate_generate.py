@@ -1,12 +1,14 @@
 """Greedy generation: where it stops, and what counts as its text."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from transformers import LlamaForCausalLM
 
 from repro.evaluate.batches import Budget
 from repro.evaluate.generate import generate, stop_ids
-from repro.evaluate.prefix import SharedPrefix
+from repro.evaluate.prefix import sharing
 from repro.evaluate.score import best_label
 
 EOS, BLANK, BREAK = 2, 3, 4
@@ -101,18 +103,18 @@ def test_stopping_early_leaves_every_text_as_it_would_be(words, llama, share):
     prompts = [[1, *range(5, 5 + n), 9] for n in range(1, 25)]
     texts = {}
     for cut in (True, False):
-        prefix = SharedPrefix(llama) if share else None
-        if prefix:
-            prefix.move_to(((1, 5),))
-        texts[cut] = generate(
-            llama,
-            words,
-            prompts,
-            Budget(10_000),
-            max_new_tokens=12,
-            cut_at_blank_line=cut,
-            prefix=prefix,
-        )
+        with sharing(llama) if share else nullcontext() as prefix:
+            if prefix:
+                prefix.move_to(((1, 5),))
+            texts[cut] = generate(
+                llama,
+                words,
+                prompts,
+                Budget(10_000),
+                max_new_tokens=12,
+                cut_at_blank_line=cut,
+                prefix=prefix,
+            )
     assert {generation.stopped for generation in texts[True]} == {"eos", "blank-line", "length"}
     for early, whole in zip(texts[True], texts[False], strict=True):
         assert early.text == whole.text.split("\n\n")[0]

@@ -25,6 +25,7 @@ from transformers import (
 
 from repro.errors import ReproError
 from repro.evaluate import Settings, evaluate
+from repro.evaluate.batches import PADDING
 from repro.evaluate.encode import encode
 from repro.evaluate.prefix import supports_sharing
 from repro.metrics.rouge import rouge_l
@@ -104,10 +105,15 @@ def assert_plain(model, tokenizer, jobs, found, switches=PUBLISHED):
     return {sample.get("stopped") for samples in found.values() for sample in samples}
 
 
-@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize(("share", "padding"), [(True, PADDING), (True, 4), (False, PADDING)])
 @pytest.mark.parametrize("names", [CLASSIFICATION, GENERATION])
 @pytest.mark.parametrize("switches", [PUBLISHED, CORRECTED])
-def test_equals_one_row_at_a_time(words, llama, make_job, names, share, switches):
+def test_equals_one_row_at_a_time(
+    words, llama, make_job, monkeypatch, names, share, padding, switches
+):
+    """With little padding allowed, prompts go through the model in parts, which then join."""
+    monkeypatch.setattr("repro.evaluate.generate.PADDING", padding)
+    monkeypatch.setattr("repro.evaluate.score.PADDING", padding)
     jobs = [make_job(name) for name in names]
     found = run(llama, words, jobs, switches, share_prefix=share)
     stopped = assert_plain(llama, words, jobs, found, switches)
@@ -323,13 +329,33 @@ def test_contexts_are_computed_once(words, llama, make_job, monkeypatch, names):
         assert ids.shape[1] <= max(map(len, encoded.prompts)) - len(encoded.contexts[-1])
 
 
+def test_finished_rows_leave_the_batch(words, llama, make_job, monkeypatch):
+    job = make_job("base.socialqa.p1.4", 12)
+    sizes = []
+    forward = llama.forward
+
+    @wraps(forward)
+    def note(**inputs):
+        sizes.append(tuple(inputs["input_ids"].shape))
+        return forward(**inputs)
+
+    monkeypatch.setattr(llama, "forward", note)
+    samples = run(llama, words, [job])[job.cell]
+    steps = [rows for rows, tokens in sizes if tokens == 1]
+    written = [sample["new_tokens"] for sample in samples]
+    assert len(set(written)) > 2
+    assert steps == [sum(new > step for new in written) for step in range(1, max(written))]
+
+
 def cramped(forward, most, error, refused):
     """A forward pass that runs out of memory on batches of too many tokens, as a GPU would."""
 
     @wraps(forward)
     def refuse(**inputs):
-        rows, seen = inputs["attention_mask"].shape
-        if rows * seen > most:
+        rows, *_, own = inputs["attention_mask"].shape
+        shared = [keys.shape[2] for keys, _ in inputs["shared_prefix"]]
+        # Each layer copies what is shared, and lets go of it before the next.
+        if rows * (own + sum(shared[:1]) // 2) > most:
             refused.append(rows)
             raise error
         return forward(**inputs)
