@@ -32,6 +32,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
     from repro.cli.progress import bars
     from repro.pipeline.preflight import require
     from repro.pipeline.run import Runner
+    from repro.pipeline.spent import in_words
     from repro.pipeline.store import Store
     from repro.report.commands import finish
 
@@ -49,6 +50,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
             progress=progress,
         )
         runner.run()
+    console.print(in_words(runner.spent))
     cells = sum(len(job.cells) for job in plan.jobs)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers import PreTrainedModel
 
+from repro.clock import clock
 from repro.errors import EXIT_FAILED, ReproError
 from repro.evaluate.prefix import RoomyLayer, SharedPrefix, cache_of, takes_positions
 
@@ -63,6 +64,8 @@ def prefill(
     positions = (shared + torch.arange(longest)[None] - (longest - lengths)).clamp(min=0)
     device = model.device
     cache = prefix.cache(longest + room) if prefix and room is not None else None
+    pairs = sum(len(rest) * (shared + (len(rest) + 1) / 2) for rest in rests)
+    clock.count("prefill", tokens=sum(map(len, rests)), pairs=pairs, rows=len(rests))
     return _run(
         model,
         ids.to(device),
@@ -74,6 +77,8 @@ def prefill(
 def step(model: PreTrainedModel, batch: Batch, tokens: torch.Tensor) -> Batch:
     """One token more for every row; `tokens` is [rows]."""
     mask = torch.cat([batch.mask, torch.ones_like(batch.mask[:, :1])], dim=1)
+    rows = len(tokens)
+    clock.count("decode", tokens=rows, pairs=int(batch.positions.sum()) + rows, rows=rows)
     return _run(model, tokens[:, None], replace(batch, mask=mask))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
+from repro.clock import clock
 from repro.evaluate.batches import PADDING, Budget, alike, in_batches
 from repro.evaluate.forward import Batch, join, keep, pad_id, prefill, require_finite, step
 from repro.evaluate.prefix import SharedPrefix
@@ -112,7 +113,10 @@ def generate(
         return join(parts, max_new_tokens) if len(parts) > 1 else parts[0]
 
     def work(rows: list[int]) -> list[Generation]:
-        batch = begin([prompts[row] for row in rows])
+        with clock.part("prefill"):
+            batch = begin([prompts[row] for row in rows])
+            if batch.logits.is_cuda:
+                torch.cuda.synchronize()  # so that decoding is not charged with it
         written: list[list[int]] = [[] for _ in rows]
         done: dict[int, Generation] = {}
         running = list(range(len(rows)))  # which row each line of the batch belongs to
@@ -139,4 +143,5 @@ def generate(
     costs = [
         (prefix.cost(prompt) if prefix else len(prompt)) + max_new_tokens for prompt in prompts
     ]
-    return in_batches(costs, budget, work)
+    with clock.part("decode"):
+        return in_batches(costs, budget, work)

@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from repro.clock import clock
 from repro.evaluate.attention import NAME
 from repro.evaluate.encode import Encoded, common_prefix
 
@@ -185,6 +186,8 @@ class SharedPrefix:
     def _extend(self, segment: Sequence[int]) -> None:
         start, tokens = self.length, len(segment)
         device = self._model.device
+        pairs = tokens * (start + (tokens + 1) / 2)
+        clock.count("prefill", tokens=tokens, pairs=pairs, rows=1)
         own = [RoomyLayer(tokens) for _ in range(self._count)]
         self._model(
             input_ids=torch.tensor([segment], device=device),

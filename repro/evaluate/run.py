@@ -8,6 +8,7 @@ from typing import Any
 from rich.progress import Progress
 from transformers import PreTrainedModel
 
+from repro.clock import Sizes, clock
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate.batches import Budget, in_batches
 from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
@@ -72,6 +73,7 @@ def evaluate(
             are not finite (1), or the tokenizer does not tell two labels apart (2).
     """
     model.eval()
+    clock.sizes = Sizes.of(model)
     budget = Budget(settings.token_budget)
     share = settings.share_prefix and supports_sharing(model)
     bar = None
@@ -79,7 +81,8 @@ def evaluate(
         bar = progress.add_task("evaluate", total=sum(len(job.rows) for job in jobs))
     with sharing(model) if share else nullcontext() as prefix:
         for job in sorted(jobs, key=_order):
-            encoded = encoder(job, tokenizer, protocol)
+            with clock.part("prompts"):
+                encoded = encoder(job, tokenizer, protocol)
             classification = job.cell.task.kind is Kind.CLASSIFICATION
             new = 0 if classification else settings.max_new_tokens
             _require_positions(model, job.cell, encoded, new)
@@ -118,7 +121,8 @@ def _share(prefix: SharedPrefix, encoded: Encoded, budget: Budget) -> None:
     """Compute what the prompts begin with, as one batch of one row."""
     common = segments(encoded)
     length = sum(map(len, common))
-    in_batches([max(1, length)], budget, lambda rows: [prefix.move_to(common)])
+    with clock.part("prefill"):
+        in_batches([max(1, length)], budget, lambda rows: [prefix.move_to(common)])
 
 
 def _answer_labels(
@@ -158,15 +162,16 @@ def _answer_text(
         cut_at_blank_line=protocol.cut_at_blank_line,
         prefix=prefix,
     )
-    return [
-        {
-            "text": generation.text,
-            "new_tokens": len(generation.tokens),
-            "stopped": generation.stopped,
-            "score": rouge_l(row["output"], generation.text, stemmer=protocol.rouge_stemmer),
-        }
-        for generation, row in zip(found, encoded.rows, strict=True)
-    ]
+    with clock.part("metrics"):
+        return [
+            {
+                "text": generation.text,
+                "new_tokens": len(generation.tokens),
+                "stopped": generation.stopped,
+                "score": rouge_l(row["output"], generation.text, stemmer=protocol.rouge_stemmer),
+            }
+            for generation, row in zip(found, encoded.rows, strict=True)
+        ]
 
 
 def _require_positions(model: PreTrainedModel, cell: Cell, encoded: Encoded, new: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from transformers import PreTrainedModel
 
+from repro.clock import clock
 from repro.evaluate.batches import PADDING, Budget, in_batches
 from repro.evaluate.forward import prefill, require_finite
 from repro.evaluate.prefix import SharedPrefix
@@ -33,8 +34,9 @@ def label_logits(
     ids = torch.tensor(list(labels.values()), device=model.device)
 
     def work(rows: list[int]) -> list[dict[str, float]]:
-        batch = prefill(model, [prompts[row] for row in rows], prefix, pad=pad)
-        values = require_finite(batch.logits[:, ids]).float().tolist()
+        with clock.part("prefill"):
+            batch = prefill(model, [prompts[row] for row in rows], prefix, pad=pad)
+            values = require_finite(batch.logits[:, ids]).float().tolist()
         return [dict(zip(labels, row, strict=True)) for row in values]
 
     costs = [prefix.cost(prompt) if prefix else len(prompt) for prompt in prompts]

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import groupby
@@ -13,17 +13,19 @@ from typing import Any
 
 from rich.progress import Progress
 
+from repro.clock import clock
 from repro.evaluate import Job as CellJob
 from repro.evaluate import evaluate
 from repro.evaluate.encode import Encoded, encode
 from repro.finetune.artefact import FACTS
-from repro.lines import to_line
+from repro.lines import Line, to_line
 from repro.models.load import load
 from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
 from repro.paper.protocols import Protocol
 from repro.pipeline import prompts, results
 from repro.pipeline.plan import CellStep, Job, Plan, weights_key
+from repro.pipeline.spent import count_training, spent
 from repro.pipeline.store import Store, write_atomically
 from repro.pipeline.tune import Request, launch, tune
 
@@ -52,6 +54,7 @@ class Runner:
             base weights go too, once everything is done.
         say: prints a line for the user.
         progress: a rich Progress that finetune and evaluate add their bars to, or None.
+        spent: where the time of the last run went, see `repro.pipeline.spent`.
     """
 
     def __init__(
@@ -70,8 +73,9 @@ class Runner:
         self.keep_models = keep_models
         self.say = say
         self.progress = progress
+        self.spent: Line = {}
         self._last_tuned = ""
-        self._encoded: dict[tuple[str, str, int], Encoded] = {}
+        self._encoded: dict[tuple[str, str, int, int], Encoded] = {}
 
     def run(self) -> int:
         """Run all jobs and write the results after each.
@@ -79,14 +83,19 @@ class Runner:
         Returns:
             The number of cells that are not finished; 0 unless another process took them away.
         """
+        clock.start()
         with results.claim_folder(self.out, self.plan):
             write_atomically(self.out / results.RUN, self._record())
-            prompts.write(self.out, self.plan)
+            with clock.part("prompts"):
+                prompts.write(self.out, self.plan)
             try:
                 for index, job in enumerate(self.plan.jobs, 1):
                     self._run_job(job, f"[{index}/{len(self.plan.jobs)}]")
             finally:
-                missing = results.write(self.out, self.plan, self.plan.jobs, self.store)
+                with clock.part("results"):
+                    missing = results.write(self.out, self.plan, self.plan.jobs, self.store)
+            self.spent = spent(self.plan.profile.compute)
+            self._note(self.spent)
             if self.keep_models == "none":
                 self.store.drop("weights", self.plan.base_key)
             return missing
@@ -120,7 +129,8 @@ class Runner:
                 self._tune(job, label)
             if pending:
                 self._evaluate(job, pending, label)
-            results.write(self.out, self.plan, [job], self.store)
+            with clock.part("results"):
+                results.write(self.out, self.plan, [job], self.store)
         self._retire(job)
 
     @contextmanager
@@ -130,12 +140,15 @@ class Runner:
         start = time.monotonic()
         yield facts
         facts["seconds"] = round(time.monotonic() - start, 3)
+        self._note(facts)
+
+    def _note(self, facts: Mapping[str, object]) -> None:
         with (self.out / results.TIMINGS).open("a", encoding="utf-8") as file:
-            file.write(to_line(facts))
+            file.write(to_line(dict(facts)))
 
     def _base(self) -> Path:
         if not self.store.find("weights", self.plan.base_key):
-            with self._timed("weights"):
+            with self._timed("weights"), clock.part("load"):
                 base_weights(self.plan.spec, self.store, self.say, self.progress)
         return self.store.path("weights", self.plan.base_key)
 
@@ -150,6 +163,7 @@ class Runner:
         compute = self.plan.profile.compute
         with (
             self._timed(f"finetune {job.name}"),
+            clock.part("train"),
             self.store.create("facts", job.key) as facts,
         ):
             if not self.store.find("model", job.key):
@@ -169,6 +183,7 @@ class Runner:
                         launch(request, compute.gpus)
                     else:
                         tune(request, progress=self.progress)
+                    count_training(json.loads((folder / FACTS).read_text(encoding="utf-8")))
             shutil.copy(self.store.path("model", job.key) / FACTS, facts / FACTS)
 
     def _evaluate(self, job: Job, pending: list[CellStep], label: str) -> None:
@@ -178,12 +193,13 @@ class Runner:
         for dtype, steps in groupby(sorted(pending, key=lambda s: s.dtype), lambda s: s.dtype):
             by_cell = {step.cell: step for step in steps}
             with self._timed(f"evaluate {job.name} {dtype}") as facts:
-                model, tokenizer = load(
-                    folder,
-                    dtype=dtype,
-                    device=compute.device,
-                    rotary=self.plan.protocol.rotary_precision,
-                )
+                with clock.part("load"):
+                    model, tokenizer = load(
+                        folder,
+                        dtype=dtype,
+                        device=compute.device,
+                        rotary=self.plan.protocol.rotary_precision,
+                    )
                 jobs = [CellJob(s.cell, s.rows, s.demonstrations) for s in by_cell.values()]
                 done = evaluate(
                     model,
@@ -196,14 +212,15 @@ class Runner:
                 )
                 for cell, samples in done:
                     key = by_cell[cell].key
-                    with self.store.create("cell", key) as temporary:
+                    with clock.part("results"), self.store.create("cell", key) as temporary:
                         text = "".join(map(to_line, samples))
                         (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
                 facts["cells"] = len(by_cell)
 
     def _encode(self, job: CellJob, tokenizer: Any, protocol: Protocol) -> Encoded:
-        """A cell's prompts, made once for all models, which share rows and tokenizer."""
-        place = job.cell.dataset, job.cell.prompt, job.cell.shots
+        """A cell's prompts, made once for all models, which share the plan's rows."""
+        # A fine-tune's tokenizer may hold one token more, for padding.
+        place = (job.cell.dataset, job.cell.prompt, job.cell.shots, len(tokenizer))
         if place not in self._encoded:
             made = encode(job, tokenizer, protocol)
             # As lists, the prompts of a whole grid would take half a gigabyte.

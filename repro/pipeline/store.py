@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from repro.clock import clock
 from repro.errors import EXIT_MISSING, ReproError
 
 MANIFEST = "manifest.json"
@@ -113,7 +114,8 @@ class Store:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 waiting()
-                fcntl.flock(file, fcntl.LOCK_EX)
+                with clock.part("wait"):
+                    fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     @contextmanager
