@@ -22,9 +22,33 @@ def weights_bytes(sizes: Architecture, dtype: str) -> int:
 def finetune_bytes(sizes: Architecture) -> int:
     """Bytes for weights, gradients and optimiser of full fine-tuning (AUDIT E1).
 
-    Activations come on top: they grow with the tokens of a pass.
+    `finetune_peak_bytes` has what comes on top.
     """
     return sizes.parameters * FINETUNE_BYTES
+
+
+def finetune_peak_bytes(sizes: Architecture, *, bfloat16: bool, tokens: int) -> int:
+    """Most bytes held at once in full fine-tuning, where a step takes several passes.
+
+    That is when a pass goes over into its backward part, gradients of the passes before in place.
+    What the backward part reads of a layer was counted in `repro.finetune`: per token 9 states of
+    the width, two of keys and values and 4 of the MLP's, all float32; under bfloat16 autocast the
+    two norms keep 4 in float32, all others are halved, and weights are held a second time in 2
+    bytes. On top comes what the last MLP's backward part makes. Counted on a CPU; kernels of a GPU
+    may hold a little more or less.
+
+    Args:
+        bfloat16: whether matrix products are in bfloat16 (autocast); else all is float32.
+        tokens: of the pass, a shared prefix and all samples behind it.
+    """
+    width, inner = sizes.hidden, sizes.intermediate
+    shared = width * sizes.kv_heads // sizes.heads
+    if bfloat16:
+        kept, made = 32 * width + 4 * shared + 8 * inner, 4 * width + 6 * inner
+    else:
+        kept, made = 4 * (9 * width + 2 * shared + 4 * inner), 4 * (width + 3 * inner)
+    state = finetune_bytes(sizes) + (weights_bytes(sizes, "bfloat16") if bfloat16 else 0)
+    return state + tokens * (sizes.layers * kept + made)
 
 
 def cache_bytes(sizes: Architecture, dtype: str) -> int:
