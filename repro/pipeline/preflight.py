@@ -15,7 +15,6 @@ from repro.pipeline.plan import Plan, weights_key
 from repro.pipeline.store import Store
 from repro.profiles import Profile
 
-
 SMALLEST = 1024
 """Tokens that must fit: passes are halved where memory runs out, down to one sample."""
 
@@ -92,9 +91,8 @@ def needs(plan: Plan, store: Store) -> list[str]:
         return lines
     dtype = _dtype(plan.profile)
     evaluating = evaluation_bytes(sizes, dtype, tokens=compute.evaluate_tokens) / 1e9
-    lines.append(
-        f"memory at most: evaluating {evaluating:.3g} GB ({compute.evaluate_tokens:,} tokens cached)"
-    )
+    cached = f"{compute.evaluate_tokens:,} tokens cached"
+    lines.append(f"memory at most: evaluating {evaluating:.3g} GB ({cached})")
     if tuned:
         tokens = compute.train_tokens
         peak = finetune_peak_bytes(sizes, bfloat16=dtype == "bfloat16", tokens=tokens) / 1e9
