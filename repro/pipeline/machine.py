@@ -37,7 +37,7 @@ def prepare(threads: int, *, device: str) -> None:
     torch.use_deterministic_algorithms(True)
     # Nothing reads memory before it is written; filling it all the same takes up to 9 % of a
     # small model's training.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(0)
     if device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False

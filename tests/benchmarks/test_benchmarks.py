@@ -23,7 +23,13 @@ def test_the_small_mode_prints_each_benchmark_with_machine_and_versions() -> Non
     )
     assert done.returncode == 0, done.stderr
     assert f"Python {sys.version.split()[0]}, numpy {np.__version__}" in done.stdout
-    for told in ("cores", "repro verify, 12 cells x 20 rows", "plain loop", "False alarms", "Trainer"):
+    for told in (
+        "cores",
+        "repro verify, 12 cells x 20 rows",
+        "plain loop",
+        "False alarms",
+        "Trainer",
+    ):
         assert told in done.stdout
 
 
