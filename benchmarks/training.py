@@ -176,7 +176,7 @@ def run(*, small: bool = False) -> list[Row]:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    repeats, count = (1, 16) if small else (5, 32)
+    repeats, count = (1, 16) if small else (5, 48)
     recipe = Recipe(
         learning_rate=1e-4,
         epochs=1,
