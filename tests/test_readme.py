@@ -1,5 +1,6 @@
 """What the README tells people to type exists, and what it shows is what they get."""
 
+import json
 import os
 import re
 import shlex
@@ -53,7 +54,8 @@ def test_files_that_it_names_exist() -> None:
 
 
 def tune(request: Request, **options: object) -> None:
-    (Path(request.folder) / FACTS).write_text("{}")
+    facts = {"dead_micro_batches": [0], "input_tokens": 1, "label_tokens": 1, "samples": 1}
+    (Path(request.folder) / FACTS).write_text(json.dumps(facts))
 
 
 def evaluate(
