@@ -15,11 +15,12 @@ from repro.verify.reference import load_reference
 Row = dict[str, object]
 
 
-def run(*, small: bool = False, reference: Path | None = None) -> list[Row]:
+def run(*, small: bool = False, repeats: int = 1, reference: Path | None = None) -> list[Row]:
     """Rows of the table, a kind of comparison each.
 
     Args:
         small: leave the pairs out.
+        repeats: without meaning here, since nothing is timed.
         reference: the folder of a reference; that of the profile `embedded` by default.
     """
     folder = reference or default_folder() / "embedded"

@@ -166,7 +166,7 @@ def by_kit(
     return facts.timing["training_seconds"], trained
 
 
-def run(*, small: bool = False) -> list[Row]:
+def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     """Rows of the table, a training set each."""
     from transformers.utils import logging
 
@@ -176,7 +176,7 @@ def run(*, small: bool = False) -> list[Row]:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    repeats, count = (1, 16) if small else (5, 48)
+    repeats, count = (1, 16) if small else (repeats, 48)
     recipe = Recipe(
         learning_rate=1e-4,
         epochs=1,

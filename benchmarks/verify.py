@@ -156,9 +156,9 @@ def _verify_seconds(results: Path, expected: Path) -> tuple[float, float]:
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def run(*, small: bool = False) -> list[Row]:
+def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     """Rows of the table: what, how long, and how that compares."""
-    rows, repeats, draws, looped = (20, 1, 200, 1) if small else (250, 5, DRAWS, 2)
+    rows, repeats, draws, looped = (20, 1, 200, 1) if small else (250, repeats, DRAWS, 2)
     wanted = cells(["4"])[:12] if small else cells()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
