@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_small_mode_prints_each_benchmark_with_machine_and_versions() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--small"],
+def _benchmarks(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--small", *words],
         cwd=ROOT,
         env=os.environ | {"COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_the_small_mode_prints_each_benchmark_with_machine_and_versions() -> None:
+    done = _benchmarks("verify", "false_alarms", "training", "grid")
     assert done.returncode == 0, done.stderr
     assert f"Python {sys.version.split()[0]}, numpy {np.__version__}" in done.stdout
     for told in (
@@ -29,8 +34,17 @@ def test_the_small_mode_prints_each_benchmark_with_machine_and_versions() -> Non
         "plain loop",
         "False alarms",
         "Trainer",
+        "share",
     ):
         assert told in done.stdout
+
+
+@pytest.mark.skipif(find_spec("lm_eval") is not None, reason="lm-eval is installed")
+def test_what_a_benchmark_lacks_is_told() -> None:
+    done = _benchmarks("evaluation")
+    assert done.returncode == 3
+    assert "lm-eval" in done.stdout
+    assert "pip install" in done.stdout
 
 
 @pytest.mark.parametrize("rows", [1, 7, 40])
