@@ -5,9 +5,9 @@ weights, of which 3.2 million in the layers) in float32 on the same made-up rows
 16 a step, from tokens to weights: `Trainer` with micro-batches of 2 and 8 accumulated, fused AdamW.
 Its loss is the mean over a step's label tokens, hence `step-tokens` here. The largest difference
 between the two models' weights afterwards is shown; Adam's first steps move a weight by the rate of
-1e-4 whatever its gradient, so that where a gradient is mere rounding they may differ by that. Lengths follow the authors' rows (AUDIT C),
-cut at 1,024 tokens, so that samples with two XSum demonstrations lose targets as there. The two
-take turns; the first turn is not counted.
+1e-4 whatever its gradient, so that where a gradient is mere rounding they may differ by that.
+Lengths follow the authors' rows (AUDIT C), cut at 1,024 tokens, so that samples with two XSum
+demonstrations lose targets as there. The two take turns; the first turn is not counted.
 """
 
 import random
