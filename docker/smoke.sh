@@ -152,8 +152,7 @@ say "what goes wrong is told"
 folders closed
 chown root: "$work/closed/results"
 expect 3 "that user 1000 can write to" contained closed "$image"
-expect 3 "torch was built without CUDA" contained whole -e REPRO_UPSTREAM_DATA=/data "$image" \
-    run --profile small
+expect 3 "GPU fail torch" contained whole "$image" doctor --profile small
 expect 0 "vanishes with the container" docker run --rm --network none "$image" \
     run --cells base.sst2.p1.0 --rows 4
 
