@@ -165,7 +165,7 @@ expect 0 "1 cells in" "$repro" "${theirs[@]}" --user 1234:1234 --offline -- "${f
     fail "results do not belong to --user"
 expect 2 "unknown variant" "$repro" "${theirs[@]}" -- run --variants nobody
 expect 3 "NVIDIA" "$repro" "${theirs[@]}" --gpus all -- doctor
-expect 3 "no such image" "$repro" docker run --image repro:nowhere
+expect 3 "No such image" "$repro" "${theirs[@]}" --image repro:nowhere
 "$repro" docker run --image "$image" --results "$work/late/results" --cache "$work/late/cache" \
     -- run >"$work/said" 2>&1 &
 late=$!

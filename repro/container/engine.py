@@ -34,7 +34,7 @@ def _told() -> Iterator[None]:
         yield
     except errors.ImageNotFound as error:
         raise ReproError(
-            f"no such image: {error.explanation}",
+            str(error.explanation),
             hint="repro docker build, or name one that `docker images` lists",
             exit_code=EXIT_MISSING,
         ) from None
