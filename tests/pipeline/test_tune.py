@@ -42,9 +42,12 @@ def test_two_processes_end_in_the_same_weights(tmp_path: Path) -> None:
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
     base = load_file(EMBEDDED / "model.safetensors")
     for name, own in weights[0].items():
-        # Sums are split otherwise, and AdamW scales a near-zero gradient up to a whole step: a
-        # hundredth of the learning rate of 5e-4. A lost micro-batch would be a hundred times that.
-        assert weights[1][name] == pytest.approx(own, abs=5e-6)
+        # Sums are split otherwise, and AdamW scales a gradient that is mere rounding up to a whole
+        # step of 5e-4: not one weight in a thousand may be more than a hundredth of that apart, and
+        # none more than a step. A lost micro-batch moves nearly all of them by about a step.
+        apart = abs(weights[1][name] - own)
+        assert (apart > 5e-6).mean() < 1e-3, name
+        assert apart.max() < 5e-4, name
     moved = max(abs(weights[0][name][: len(old)] - old).max() for name, old in base.items())
     assert moved > 1e-4
 
