@@ -6,6 +6,8 @@ tokens; transformers generates on left-padded batches, sorted by length. The tar
 lm-eval over all shot counts, and 6 times at the largest.
 """
 
+import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +21,8 @@ SYSTEMS = ("kit", "lm-eval", "transformers")
 
 
 def _lm_eval() -> Any:
+    os.environ["TQDM_DISABLE"] = "1"
+    logging.disable(logging.WARNING)
     try:
         import lm_eval
     except ModuleNotFoundError as error:
