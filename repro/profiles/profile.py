@@ -54,7 +54,7 @@ class Compute:
         device: "cpu" or "cuda".
         dtype: "float32" everywhere, or "protocol" for the protocol's own precision.
         threads: CPU threads, fixed, since sums depend on it; 0 leaves torch's default.
-        train_tokens: largest number of padded tokens in a training pass; no effect on the step.
+        train_tokens: largest number of tokens in a training pass; no effect on the step.
         evaluate_tokens: largest number of padded tokens in an evaluation pass.
         train_rate: training tokens a second, for estimates only; see `measured`.
         evaluate_rate: prompt tokens a second, likewise.
