@@ -8,7 +8,7 @@ longer contexts cost and add none.
 import itertools
 from typing import Any
 
-from benchmarks._small import interleaved, load_small
+from benchmarks._small import Endless, interleaved, load_small
 
 Row = dict[str, object]
 OWN, NEW = 32, 16
@@ -23,14 +23,6 @@ def _rates(name: str, model: Any, rows: int, repeats: int, grid: Any) -> list[Ro
     from repro.evaluate.score import label_logits
 
     generator = torch.Generator().manual_seed(0)
-
-    class Endless:
-        """A tokenizer that stops nothing."""
-
-        eos_token_id = pad_token_id = None
-
-        def decode(self, *_: Any, **__: Any) -> str:
-            return ""
 
     model.generation_config.eos_token_id = None
     found: list[Row] = []

@@ -99,7 +99,7 @@ def finetune(
     with (
         Bar(progress if state.is_main_process else None, len(steps)) as bar,
         closing(
-            _Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget)
+            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget)
         ) as trainer,
     ):
         for number, step in enumerate(steps):
@@ -131,7 +131,7 @@ def finetune(
     )
 
 
-class _Trainer:
+class Trainer:
     """A model, its optimiser, and what was measured step by step."""
 
     def __init__(self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int) -> None:
@@ -224,7 +224,7 @@ def diverged(step: int, steps: int, loss: float, norm: float, rate: float) -> Re
     )
 
 
-def _require_finite(model: Any, trainer: _Trainer, recipe: Recipe) -> None:
+def _require_finite(model: Any, trainer: Trainer, recipe: Recipe) -> None:
     """Weights can overflow in the very last step, which no loss shows."""
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         count = len(trainer.losses)
