@@ -1,28 +1,29 @@
 """Llama-2-7b's shape on one GPU: ceilings, training, prefill, decoding, hours for all figures.
 
-Has not run on a GPU yet. Weights are random, since their values do not change how long a product
-takes, and so are tokens; lengths are those of the authors' rows (see `_lengths`), drawn with a
-fixed seed, and how training samples and prompts begin alike is as there. Settings are those of the
-profile `llama2-7b`.
+Has not run on a GPU. Weights are random, since their values do not change how long a product takes,
+and so are tokens. Lengths, and how many tokens samples and prompts have in common, are those of the
+authors' rows (see `_lengths`), drawn with a fixed seed. Settings are those of profile `llama2-7b`.
+Times are medians; the first ones, in which kernels are compiled, are not counted.
 
-Ceilings: bytes read and written by the copy of a large tensor, and `matmul_rate` as in
-`timings.jsonl`. Training: whole optimiser steps of `repro.finetune` (bfloat16 autocast on float32
-weights, fused AdamW); samples and tokens are all that a step consists of. Its "MFU" counts the
-arithmetic of what was computed, without padding: no dead sample, a shared context once. "as if
-plain" counts every token of every sample, as `timings.jsonl` does. Prefill and decoding:
-`repro.evaluate` over all rows of a cell, in batches by the profile's budget. The floor of decoding
-is the time to read, at the copy's rate, all weights but the embeddings and all true keys and values
-once a step, shared ones once a batch. First runs are not counted, since kernels are compiled.
+Ceilings are the bytes read and written by the copy of a large tensor, and `matmul_rate`, against
+which `timings.jsonl` measures too. Training is whole optimiser steps of `repro.finetune`: bfloat16
+autocast on float32 weights, fused AdamW. Its MFU counts what was computed, without padding: no dead
+sample, a shared context once. "as if plain" counts every token of every sample, as `timings.jsonl`
+does. Prefill and decoding are `repro.evaluate` over all rows of a cell, in batches by the profile's
+budget. The floor of decoding is the time to read all weights but the input embeddings, and all keys
+and values, once a step and batch, shared ones once for all rows, at the rate of the copy.
 
-Hours are for the cells of all figures: steps of each fine-tune by the seconds a step of its own
-mix, prompts (AUDIT E2) by the rate of their task's set, and 60 new tokens a row, which fine-tuned
-models do not use up. Loading models, writing them and scoring texts are not in them.
+Hours are for the cells of all figures: each fine-tune's steps by the seconds of a step of its
+training set's first 2,000 rows; prompt tokens (AUDIT E2) by the rate of XSum, Socialqa or MNLI-1,
+without demonstrations or with most; and generations as long as allowed, which fine-tuned models do
+not use up. Loading and writing models and scoring texts are not in them.
 """
 
 import gc
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
@@ -126,20 +127,21 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
         ReproError: no GPU, or too small a one (3).
     """
     sizing = SMALL if small else full()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(kind)
     if not small:
         require_gpu(sizing)
     compute = replace(
         profiles.load("llama2-7b").compute,
-        device=device.type,
-        dtype="protocol" if device.type == "cuda" else "float32",
+        device=kind,
+        dtype="protocol" if kind == "cuda" else "float32",
     )
-    machine.prepare(compute.threads, device=compute.device)
+    machine.prepare(compute.threads, device=kind)
     known = stored() if small else lengths()
     copied, product = copy_rate(sizing.copied, device, repeats), matmul_rate(compute)
     table = [
         _row(f"copy of {sizing.copied / 2**20:,.0f} MiB", copied / 1e12, "TB/s"),
-        _row("matrix product", product / 1e12, "TFLOP/s", "", f"lengths: {known.origin}"),
+        _row("matmul", product / 1e12, "TFLOP/s", "", f"lengths: {known.origin}"),
     ]
     measured, rows = evaluated(known, sizing, device, product, copied, repeats)
     table += rows
@@ -199,11 +201,12 @@ def evaluated(
             where = f"{DATASETS[name].printed}, {shots} shots"
             share = 100 * one.flops / one.prefill / product
             rate = f"{one.tokens / one.prefill:,.0f} tokens/s, largest batch {one.batch}"
-            prefill.append(_row(f"prefill, {where}", share, "% of product", "70 %", rate))
+            prefill.append(_row(f"prefill, {where}", share, "% of matmul", "70 %", rate))
             if new:
                 decode.append(_decoding(where, one, copied))
     bound = evaluation_bytes(sizes, DTYPE, tokens=sizing.evaluate_tokens)
-    table = prefill + decode + _peak("evaluation", bound, device)
+    batches = f"batches of at most {sizing.evaluate_tokens:,} tokens"
+    table = prefill + decode + _peak("evaluation", bound, device, batches)
     prompts = short(known.prompts(SHORT, 0), sizing)
     for rows in sizing.batches:
         some = Prompts(prompts.lengths[:rows], prompts.common)
@@ -261,7 +264,8 @@ def finetuned(
         printed = DATASETS[TRAIN_SETS[name].train_dataset].printed
         table.append(_row(f"training, {printed}, {shots} shots", mfu, "% MFU", target, more))
     bound = finetune_peak_bytes(sizes, bfloat16=True, tokens=budget)
-    return trained, table + _peak("training", bound, device)
+    passes = f"passes of at most {budget:,} tokens"
+    return trained, table + _peak("training", bound, device, passes)
 
 
 def hours(trained: Mapping[Mix, Trained], measured: Measured, sizing: Sizing) -> list[Row]:
@@ -276,7 +280,7 @@ def hours(trained: Mapping[Mix, Trained], measured: Measured, sizing: Sizing) ->
         variant.size
         * EPOCHS
         / (MICRO_BATCH * ACCUMULATION)
-        * trained[variant.train, variant.train_shots].step
+        * trained[variant.train, variant.train_shots].seconds
         for variant in variants
     )
     prefill = decode = 0.0
@@ -308,11 +312,11 @@ def _forget(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _peak(what: str, bound: float, device: torch.device) -> list[Row]:
+def _peak(what: str, bound: float, device: torch.device, more: str) -> list[Row]:
     if device.type != "cuda":
         return []
     found = torch.cuda.max_memory_allocated(device) / 1e9
-    return [_row(f"{what}, peak memory", found, "GB", f"{bound / 1e9:.0f} GB as estimated")]
+    return [_row(f"{what}, peak memory", found, "GB", f"{bound / 1e9:.0f}, estimated", more)]
 
 
 def _row(what: str, value: float, unit: str, target: str = "", more: str = "") -> Row:
