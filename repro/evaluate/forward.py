@@ -118,16 +118,19 @@ def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool 
 
 @torch.inference_mode()
 def join(batches: Sequence[Batch], room: int) -> Batch:
-    """The rows of batches with the same prefix in one.
+    """The rows of batches with the same prefix in one; their own caches are emptied.
 
     Args:
         room: tokens to come.
     """
     longest = max(batch.mask.shape[1] for batch in batches)
-    layers = zip(*(batch.cache.layers for batch in batches), strict=True)
+    layers = []
+    caches = [batch.cache.layers for batch in batches]
+    while caches[0]:  # so that only one layer is there twice
+        layers.append(RoomyLayer.joined([cache.pop(0) for cache in caches], longest + room))
     return Batch(
         torch.cat([batch.logits for batch in batches]),
-        cache_of([RoomyLayer.joined(parts, longest + room) for parts in layers]),
+        cache_of(layers),
         torch.cat([F.pad(b.mask, (longest - b.mask.shape[1], 0)) for b in batches]),
         torch.cat([batch.positions for batch in batches]),
         batches[0].prefix,

@@ -57,13 +57,50 @@ def cache_bytes(sizes: Architecture, dtype: str) -> int:
     return 2 * sizes.layers * width * BYTES[dtype]
 
 
-def evaluation_bytes(sizes: Architecture, dtype: str, *, tokens: int) -> int:
-    """Bytes for the weights and the cached keys and values of so many tokens at once.
+def evaluation_peak_bytes(
+    sizes: Architecture,
+    dtype: str,
+    *,
+    rows: int = 1,
+    own: int,
+    new: int = 0,
+    shared: int = 0,
+    cached: bool = True,
+) -> int:
+    """Most bytes held at once while a batch of an evaluation is computed.
+
+    That is when the batch's prompts go through the last layer: weights, keys and values of the
+    shared tokens once and of every row's own, with room for those to come, and what a layer
+    holds, in numbers a token: in its MLP three times the inner width and four times its own; in its
+    attention five widths and a copy of all keys and values that a row sees. Angles and masks
+    come on top. Counted on a CPU; kernels of a GPU may hold a little more or less.
 
     Args:
-        tokens: of all sequences in a pass, new ones included; a shared context counts once.
+        own: tokens that each row has for itself.
+        new: tokens of a generation.
+        shared: tokens that all rows begin with.
+        cached: whether keys and values are kept, as generations need them.
     """
-    return weights_bytes(sizes, dtype) + tokens * cache_bytes(sizes, dtype)
+    width, number = sizes.hidden, BYTES[dtype]
+    pair = 2 * width * sizes.kv_heads // sizes.heads
+    tokens, sight = rows * own, shared + own
+    around = tokens * (2 * width // sizes.heads * number + own)
+    layer = tokens * (3 * sizes.intermediate + 4 * width) * number
+    if shared:
+        kept = 0 if cached else tokens * pair
+        attention = (rows * sight * pair + tokens * 5 * width + kept) * number + tokens * sight
+        layer = max(layer, attention)
+    held = shared + rows * (own + new) * cached
+    return weights_bytes(sizes, dtype) + held * cache_bytes(sizes, dtype) + layer + around
+
+
+def evaluation_bytes(sizes: Architecture, dtype: str, *, tokens: int) -> int:
+    """Most bytes held at once with batches of so many tokens; prompts take most where all are long.
+
+    Shared tokens come on top, `cache_bytes` each.
+    """
+    own = min(tokens, sizes.context)
+    return evaluation_peak_bytes(sizes, dtype, rows=tokens // own, own=own)
 
 
 def training_flops(parameters: float, tokens: float) -> float:

@@ -31,9 +31,7 @@ def test_cache_of_a_token():
 )
 def test_cache_of_250_sequences_of_the_largest_cell(prompt_tokens, gib):
     tokens = prompt_tokens + 250 * 60
-    cached = memory.evaluation_bytes(LLAMA, "float16", tokens=tokens)
-    cached -= memory.weights_bytes(LLAMA, "float16")
-    assert cached / 2**30 == pytest.approx(gib, abs=0.5)
+    assert tokens * memory.cache_bytes(LLAMA, "float16") / 2**30 == pytest.approx(gib, abs=0.5)
 
 
 @pytest.mark.parametrize(
