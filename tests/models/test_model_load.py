@@ -138,3 +138,15 @@ def test_llama2_tokenizer_as_the_paper_had_it(capfd):
     ids = tokenizer(text, add_special_tokens=False).input_ids
     assert tokenizer.decode(ids) == text
     assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="no list of mapped files here")
+def test_weights_are_mapped_not_copied(model_folder):
+    model, _ = load(model_folder)
+    address = model.get_input_embeddings().weight.data_ptr()
+    (line,) = (
+        line
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if int(line.split("-")[0], 16) <= address < int(line.split("-")[1].split()[0], 16)
+    )
+    assert line.endswith(str(model_folder / "model.safetensors"))
