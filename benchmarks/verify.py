@@ -1,4 +1,4 @@
-"""`repro verify` on the whole grid, and its bootstrap against a plain loop.
+"""`repro --help`, `repro verify` on the whole grid, and its bootstrap against a plain loop.
 
 The target is under 10 s for 574 cells of 250 rows with 10,000 draws against a reference of five
 seeds. Time is that of a whole process, start included; where it is much more than that of the CPU,
@@ -140,9 +140,18 @@ def vectorised_intervals(scores: Floats, name: str, draws: int = DRAWS) -> list[
     return [percentile_interval(column) for column in (weights @ scores / len(scores)).T]
 
 
+COMMAND = [sys.executable, "-c", "from repro.cli.main import main; main()"]
+
+
+def _help_seconds() -> float:
+    start = time.perf_counter()
+    subprocess.run([*COMMAND, "--help"], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
 def _verify_seconds(results: Path, expected: Path) -> tuple[float, float]:
     """By the clock, and of the CPU."""
-    command = [sys.executable, "-c", "from repro.cli.main import main; main()", "verify"]
+    command = [*COMMAND, "verify"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     done = subprocess.run(
@@ -181,7 +190,13 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
         for a, b in zip(one, two, strict=True)
     )
     grid = f"{len(wanted)} cells x {rows} rows"
+    helps = [_help_seconds() for _ in range(repeats)]
     return [
+        {
+            "what": "repro --help",
+            "seconds": f"{statistics.median(helps):.2f}",
+            "": f"median of {repeats}, {min(helps):.2f} to {max(helps):.2f}; target 0.5",
+        },
         {
             "what": f"repro verify, {grid}, 5 stored seeds",
             "seconds": f"{median:.2f}",
