@@ -106,7 +106,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     from repro.data.fetch import locate
     from repro.data.source import Part
     from repro.data.upstream import UpstreamData
-    from repro.evaluate import Job, Settings, evaluate
+    from repro.evaluate import Job, Settings, TorchEngine, evaluate
     from repro.evaluate.encode import encode
     from repro.evaluate.encode import texts as prompt_texts
     from repro.paper.cells import Cell
@@ -136,7 +136,8 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
             answers: dict[str, list[str]] = {}
 
             def by_kit(job: Any = job, settings: Any = settings) -> list[str]:
-                ((_, samples),) = evaluate(model, tokenizer, [job], switches, settings)
+                with TorchEngine(model, tokenizer, settings) as engine:
+                    ((_, samples),) = evaluate(engine, [job], switches, settings)
                 return [str(s.get("prediction", s.get("text"))) for s in samples]
 
             def told(name: str, answer: Callable[[], list[str]], to: Any = answers) -> Any:

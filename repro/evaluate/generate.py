@@ -1,6 +1,6 @@
 """Greedy generation in left-padded batches, up to EOS, the first blank line, or a length."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,9 +30,8 @@ class Generation:
     stopped: Literal["eos", "blank-line", "length"]
 
 
-def stop_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+def stop_ids(config: Any, tokenizer: Any) -> frozenset[int]:
     """The ids that end a generation: the tokenizer's EOS and those of the generation config."""
-    config = getattr(model, "generation_config", None)
     configured = getattr(config, "eos_token_id", None)
     ids = configured if isinstance(configured, list) else [configured]
     return frozenset(id_ for id_ in (*ids, tokenizer.eos_token_id) if id_ is not None)
@@ -61,6 +60,39 @@ class BlankLines:
         return self._breaks[last] and SEPARATOR in self.decode(tokens)
 
 
+class Ending:
+    """Tells when a growing generation is done: at EOS, at a blank line, or at its length."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        stops: Container[int],
+        *,
+        max_new_tokens: int,
+        cut_at_blank_line: bool,
+    ) -> None:
+        """For generations of one model and protocol; `stops` are the ids that end one."""
+        self._blank_lines = BlankLines(tokenizer)
+        self._stops = stops
+        self._most = max_new_tokens
+        self._cut = cut_at_blank_line
+
+    def __call__(self, tokens: Sequence[int]) -> Generation | None:
+        """The generation, if its last token ends it; None while it goes on."""
+        if tokens[-1] in self._stops:
+            stopped: Literal["eos", "blank-line", "length"] = "eos"
+        elif self._cut and self._blank_lines.ends_with_one(tokens):
+            stopped = "blank-line"
+        elif len(tokens) == self._most:
+            stopped = "length"
+        else:
+            return None
+        text = self._blank_lines.decode(tokens)
+        if self._cut:
+            text = text.split(SEPARATOR, 1)[0]
+        return Generation(text, tuple(tokens), stopped)
+
+
 def generate(
     model: PreTrainedModel,
     tokenizer: Any,
@@ -83,23 +115,13 @@ def generate(
     Raises:
         ReproError: the model's logits are not finite.
     """
-    stops = stop_ids(model, tokenizer)
-    blank_lines = BlankLines(tokenizer)
     pad = pad_id(tokenizer)
-
-    def finish(tokens: list[int]) -> Generation | None:
-        if tokens[-1] in stops:
-            stopped: Literal["eos", "blank-line", "length"] = "eos"
-        elif cut_at_blank_line and blank_lines.ends_with_one(tokens):
-            stopped = "blank-line"
-        elif len(tokens) == max_new_tokens:
-            stopped = "length"
-        else:
-            return None
-        text = blank_lines.decode(tokens)
-        if cut_at_blank_line:
-            text = text.split(SEPARATOR, 1)[0]
-        return Generation(text, tuple(tokens), stopped)
+    finish = Ending(
+        tokenizer,
+        stop_ids(model.generation_config, tokenizer),
+        max_new_tokens=max_new_tokens,
+        cut_at_blank_line=cut_at_blank_line,
+    )
 
     def begin(batch: list[Sequence[int]]) -> Batch:
         """Prompts, longest first, through the model; in parts of like lengths, which join."""

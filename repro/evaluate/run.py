@@ -1,21 +1,15 @@
 """Cells of one model, one after the other: prompts in, per-sample records out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from rich.progress import Progress
-from transformers import PreTrainedModel
 
-from repro.clock import Sizes, clock
+from repro.clock import clock
 from repro.errors import EXIT_MISSING, ReproError
-from repro.evaluate.batches import Budget, in_batches
 from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
-from repro.evaluate.forward import pad_id
-from repro.evaluate.generate import generate
-from repro.evaluate.prefix import SharedPrefix, segments, sharing, supports_sharing
-from repro.evaluate.score import best_label, label_logits
+from repro.evaluate.engine import Engine, Settings
+from repro.evaluate.score import best_label
 from repro.metrics.rouge import rouge_l
 from repro.paper.cells import Cell
 from repro.paper.protocols import Protocol
@@ -24,28 +18,11 @@ from repro.paper.tasks import DATASETS, PROMPTS, Kind
 Sample = dict[str, Any]
 """One row's record; its JSON is the same wherever the numbers are."""
 
-
 Encoder = Callable[[Job, Tokenizer, Protocol], Encoded]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How cells are computed.
-
-    Attributes:
-        token_budget: rows times tokens that a batch may hold, tokens to come included.
-        max_new_tokens: length of a generation, already scaled to the profile's model.
-        share_prefix: compute what a cell's prompts begin with once, where the model allows it.
-    """
-
-    token_budget: int
-    max_new_tokens: int
-    share_prefix: bool = True
-
-
 def evaluate(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
+    engine: Engine,
     jobs: Sequence[Job],
     protocol: Protocol,
     settings: Settings,
@@ -58,6 +35,7 @@ def evaluate(
     Cells come ordered by data set, prompt and shots, so that contexts can be extended.
 
     Args:
+        engine: has the model; inside its `with` block.
         encoder: makes a job's prompts; one that remembers them saves work where several models
             share a tokenizer.
         progress: gets a bar that counts rows.
@@ -72,43 +50,34 @@ def evaluate(
         ReproError: a prompt fits neither the model's positions nor the memory (exit code 3), logits
             are not finite (1), or the tokenizer does not tell two labels apart (2).
     """
-    model.eval()
-    clock.sizes = Sizes.of(model)
-    budget = Budget(settings.token_budget)
-    share = settings.share_prefix and supports_sharing(model)
     bar = None
     if progress is not None:
         bar = progress.add_task("evaluate", total=sum(len(job.rows) for job in jobs))
-    with sharing(model) if share else nullcontext() as prefix:
-        for job in sorted(jobs, key=_order):
-            with clock.part("prompts"):
-                encoded = encoder(job, tokenizer, protocol)
-            classification = job.cell.task.kind is Kind.CLASSIFICATION
-            new = 0 if classification else settings.max_new_tokens
-            _require_positions(model, job.cell, encoded, new)
-            if prefix:
-                _share(prefix, encoded, budget)
-            if classification:
-                answers = _answer_labels(model, tokenizer, encoded, budget, prefix)
-            else:
-                answers = _answer_text(
-                    model, tokenizer, encoded, protocol, settings, budget, prefix
-                )
-            samples = [
-                {
-                    "row": row["row"],
-                    "prompt_sha256": digest,
-                    "prompt_tokens": len(prompt),
-                    "gold": row["output"],
-                    **answer,
-                }
-                for row, digest, prompt, answer in zip(
-                    encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
-                )
-            ]
-            if progress is not None and bar is not None:
-                progress.advance(bar, len(samples))
-            yield job.cell, samples
+    for job in sorted(jobs, key=_order):
+        with clock.part("prompts"):
+            encoded = encoder(job, engine.tokenizer, protocol)
+        classification = job.cell.task.kind is Kind.CLASSIFICATION
+        new = engine.score_tokens if classification else settings.max_new_tokens
+        _require_positions(engine, job.cell, encoded, new)
+        if classification:
+            answers = _answer_labels(engine, encoded)
+        else:
+            answers = _answer_text(engine, encoded, protocol, new)
+        samples = [
+            {
+                "row": row["row"],
+                "prompt_sha256": digest,
+                "prompt_tokens": len(prompt),
+                "gold": row["output"],
+                **answer,
+            }
+            for row, digest, prompt, answer in zip(
+                encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
+            )
+        ]
+        if progress is not None and bar is not None:
+            progress.advance(bar, len(samples))
+        yield job.cell, samples
 
 
 def _order(job: Job) -> tuple[int, int, int]:
@@ -117,24 +86,9 @@ def _order(job: Job) -> tuple[int, int, int]:
     return list(DATASETS).index(cell.dataset), PROMPTS.index(cell.prompt), cell.shots
 
 
-def _share(prefix: SharedPrefix, encoded: Encoded, budget: Budget) -> None:
-    """Compute what the prompts begin with, as one batch of one row."""
-    common = segments(encoded)
-    length = sum(map(len, common))
-    with clock.part("prefill"):
-        in_batches([max(1, length)], budget, lambda rows: [prefix.move_to(common)])
-
-
-def _answer_labels(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    encoded: Encoded,
-    budget: Budget,
-    prefix: SharedPrefix | None,
-) -> list[Sample]:
+def _answer_labels(engine: Engine, encoded: Encoded) -> list[Sample]:
     """What the records of a classification cell hold beside the prompt."""
-    pad = pad_id(tokenizer)
-    found = label_logits(model, encoded.prompts, encoded.labels, budget, pad=pad, prefix=prefix)
+    found = engine.label_logits(encoded)
     predictions = [best_label(logits) for logits in found]
     # A gold "-" (no majority) equals no label, hence is wrong for every model (AUDIT A5).
     return [
@@ -143,24 +97,10 @@ def _answer_labels(
     ]
 
 
-def _answer_text(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    encoded: Encoded,
-    protocol: Protocol,
-    settings: Settings,
-    budget: Budget,
-    prefix: SharedPrefix | None,
-) -> list[Sample]:
+def _answer_text(engine: Engine, encoded: Encoded, protocol: Protocol, new: int) -> list[Sample]:
     """What the records of a generation cell hold beside the prompt."""
-    found = generate(
-        model,
-        tokenizer,
-        encoded.prompts,
-        budget,
-        max_new_tokens=settings.max_new_tokens,
-        cut_at_blank_line=protocol.cut_at_blank_line,
-        prefix=prefix,
+    found = engine.generate(
+        encoded, max_new_tokens=new, cut_at_blank_line=protocol.cut_at_blank_line
     )
     with clock.part("metrics"):
         return [
@@ -174,9 +114,9 @@ def _answer_text(
         ]
 
 
-def _require_positions(model: PreTrainedModel, cell: Cell, encoded: Encoded, new: int) -> None:
+def _require_positions(engine: Engine, cell: Cell, encoded: Encoded, new: int) -> None:
     """Raise where a prompt is longer than what the model was made for."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = engine.positions
     longest = max(map(len, encoded.prompts)) + new
     if limit is not None and longest > limit:
         raise ReproError(

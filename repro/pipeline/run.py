@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from repro.clock import clock
 from repro.evaluate import Job as CellJob
-from repro.evaluate import evaluate
+from repro.evaluate import Engine, TorchEngine, evaluate
 from repro.evaluate.encode import Encoded, encode
 from repro.finetune.artefact import FACTS
 from repro.lines import Line, to_line
@@ -188,34 +188,37 @@ class Runner:
 
     def _evaluate(self, job: Job, pending: list[CellStep], label: str) -> None:
         folder = self._base() if job.seed is None else self.store.path("model", job.key)
-        compute = self.plan.profile.compute
         self.say(f"{label} {job.name}: evaluating {len(pending)} cells")
         for dtype, steps in groupby(sorted(pending, key=lambda s: s.dtype), lambda s: s.dtype):
             by_cell = {step.cell: step for step in steps}
             with self._timed(f"evaluate {job.name} {dtype}") as facts:
                 with clock.part("load"):
-                    model, tokenizer = load(
-                        folder,
-                        dtype=dtype,
-                        device=compute.device,
-                        rotary=self.plan.protocol.rotary_precision,
-                    )
+                    engine = self._engine(folder, dtype)
                 jobs = [CellJob(s.cell, s.rows, s.demonstrations) for s in by_cell.values()]
-                done = evaluate(
-                    model,
-                    tokenizer,
-                    jobs,
-                    self.plan.protocol,
-                    self.plan.settings,
-                    encoder=self._encode,
-                    progress=self.progress,
-                )
-                for cell, samples in done:
-                    key = by_cell[cell].key
-                    with clock.part("results"), self.store.create("cell", key) as temporary:
-                        text = "".join(map(to_line, samples))
-                        (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
+                with engine:
+                    done = evaluate(
+                        engine,
+                        jobs,
+                        self.plan.protocol,
+                        self.plan.settings,
+                        encoder=self._encode,
+                        progress=self.progress,
+                    )
+                    for cell, samples in done:
+                        key = by_cell[cell].key
+                        with clock.part("results"), self.store.create("cell", key) as temporary:
+                            text = "".join(map(to_line, samples))
+                            (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
                 facts["cells"] = len(by_cell)
+
+    def _engine(self, folder: Path, dtype: str) -> Engine:
+        model, tokenizer = load(
+            folder,
+            dtype=dtype,
+            device=self.plan.profile.compute.device,
+            rotary=self.plan.protocol.rotary_precision,
+        )
+        return TorchEngine(model, tokenizer, self.plan.settings)
 
     def _encode(self, job: CellJob, tokenizer: Any, protocol: Protocol) -> Encoded:
         """A cell's prompts, made once for all models, which share the plan's rows."""

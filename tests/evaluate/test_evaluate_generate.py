@@ -135,9 +135,9 @@ def test_line_breaks_of_the_llama_2_tokenizer(llama2):
 
 
 def test_all_stop_ids_of_a_model_count(words, llama: LlamaForCausalLM, monkeypatch):
-    assert stop_ids(llama, words) == {EOS}
+    assert stop_ids(llama.generation_config, words) == {EOS}
     monkeypatch.setattr(llama.generation_config, "eos_token_id", [11, 12])
-    assert stop_ids(llama, words) == {EOS, 11, 12}
+    assert stop_ids(llama.generation_config, words) == {EOS, 11, 12}
 
 
 def test_of_equal_labels_the_first():

@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from repro.errors import ReproError
-from repro.evaluate import Settings, evaluate
+from repro.evaluate import Settings, TorchEngine, evaluate
 from repro.evaluate.batches import PADDING
 from repro.evaluate.encode import encode
 from repro.evaluate.prefix import supports_sharing
@@ -55,7 +55,9 @@ def settings(**more):
 
 
 def run(model, tokenizer, jobs, switches=PUBLISHED, **more):
-    return dict(evaluate(model, tokenizer, jobs, switches, settings(**more)))
+    chosen = settings(**more)
+    with TorchEngine(model, tokenizer, chosen) as engine:
+        return dict(evaluate(engine, jobs, switches, chosen))
 
 
 @torch.no_grad()
@@ -216,8 +218,8 @@ def test_cells_come_one_by_one_in_order(words, llama, make_job):
         make_job(name)
         for name in ("base.paws.p2.0", "base.paws.p1.4", "base.xsum.p1.1", "base.paws.p1.0")
     ]
-    with Progress(disable=True) as bar:
-        cells = evaluate(llama, words, jobs, PUBLISHED, settings(), progress=bar)
+    with Progress(disable=True) as bar, TorchEngine(llama, words, settings()) as engine:
+        cells = evaluate(engine, jobs, PUBLISHED, settings(), progress=bar)
         first, _ = next(cells)
         assert first.name == "base.xsum.p1.1"
         assert bar.tasks[0].total == 28
@@ -227,9 +229,10 @@ def test_cells_come_one_by_one_in_order(words, llama, make_job):
 
 
 def test_no_gradient_mode_leaks_to_the_caller_between_cells(words, llama, make_job):
-    for _ in evaluate(llama, words, [make_job("base.paws.p1.0")], PUBLISHED, settings()):
-        assert torch.is_grad_enabled()
-        assert not torch.is_inference_mode_enabled()
+    with TorchEngine(llama, words, settings()) as engine:
+        for _ in evaluate(engine, [make_job("base.paws.p1.0")], PUBLISHED, settings()):
+            assert torch.is_grad_enabled()
+            assert not torch.is_inference_mode_enabled()
 
 
 def test_gold_without_majority_is_wrong(words, llama, make_job):

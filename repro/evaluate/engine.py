@@ -1,0 +1,128 @@
+"""What answers a cell's prompts: the interface, and the kit's own engine."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from transformers import PreTrainedModel
+
+from repro.clock import Sizes, clock
+from repro.evaluate.batches import Budget, in_batches
+from repro.evaluate.encode import Encoded, Tokenizer
+from repro.evaluate.forward import pad_id
+from repro.evaluate.generate import Generation, generate
+from repro.evaluate.prefix import SharedPrefix, segments, sharing, supports_sharing
+from repro.evaluate.score import label_logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How cells are computed.
+
+    Attributes:
+        token_budget: rows times tokens that a batch may hold, tokens to come included.
+        max_new_tokens: length of a generation, already scaled to the profile's model.
+        share_prefix: compute what a cell's prompts begin with once, where the model allows it.
+    """
+
+    token_budget: int
+    max_new_tokens: int
+    share_prefix: bool = True
+
+
+class Engine(Protocol):
+    """Answers the prompts of cells with one model, until its `with` block ends.
+
+    Attributes:
+        tokenizer: the model's.
+        positions: tokens that the model was made for; None where nothing says it.
+        score_tokens: positions behind its prompt that scoring labels takes.
+    """
+
+    tokenizer: Tokenizer
+    positions: int | None
+    score_tokens: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *raised: object) -> None: ...
+
+    def label_logits(self, encoded: Encoded) -> list[dict[str, float]]:
+        """The logit of each label's token behind each prompt.
+
+        Raises:
+            ReproError: a logit is not finite (1), or a prompt does not fit into memory (3).
+        """
+        ...
+
+    def generate(
+        self, encoded: Encoded, *, max_new_tokens: int, cut_at_blank_line: bool
+    ) -> list[Generation]:
+        """Each prompt continued with its most likely tokens, as `repro.evaluate.generate` says.
+
+        Raises:
+            ReproError: the model's logits are not finite (1), or a prompt does not fit into
+                memory (3).
+        """
+        ...
+
+
+class TorchEngine:
+    """The kit's own engine: a model of transformers, in batches by a token budget."""
+
+    score_tokens = 0
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, settings: Settings) -> None:
+        """An engine for a loaded model."""
+        self.tokenizer = tokenizer
+        self.positions = getattr(model.config, "max_position_embeddings", None)
+        self._model = model.eval()
+        self._budget = Budget(settings.token_budget)
+        self._share = settings.share_prefix and supports_sharing(model)
+        self._prefix: SharedPrefix | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        clock.sizes = Sizes.of(self._model)
+        if self._share:
+            self._prefix = self._opened.enter_context(sharing(self._model))
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._prefix = None
+        self._opened.close()
+
+    def label_logits(self, encoded: Encoded) -> list[dict[str, float]]:
+        self._move(encoded)
+        return label_logits(
+            self._model,
+            encoded.prompts,
+            encoded.labels,
+            self._budget,
+            pad=pad_id(self.tokenizer),
+            prefix=self._prefix,
+        )
+
+    def generate(
+        self, encoded: Encoded, *, max_new_tokens: int, cut_at_blank_line: bool
+    ) -> list[Generation]:
+        self._move(encoded)
+        return generate(
+            self._model,
+            self.tokenizer,
+            encoded.prompts,
+            self._budget,
+            max_new_tokens=max_new_tokens,
+            cut_at_blank_line=cut_at_blank_line,
+            prefix=self._prefix,
+        )
+
+    def _move(self, encoded: Encoded) -> None:
+        """Compute what the prompts begin with, as one batch of one row."""
+        prefix = self._prefix
+        if prefix is None:
+            return
+        common = segments(encoded)
+        length = sum(map(len, common))
+        with clock.part("prefill"):
+            in_batches([max(1, length)], self._budget, lambda rows: [prefix.move_to(common)])
