@@ -57,13 +57,24 @@ def build_embedded(out: Path, smoke: bool) -> None:
 @click.command()
 @click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE")
 @model_options
+@click.option(
+    "--engine",
+    type=click.Choice(["torch", "vllm"]),
+    default="torch",
+    help="Check for vLLM too, where `repro run --engine vllm` is to follow.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
               default="store", show_default=True)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="results",
               show_default=True)  # fmt: skip
 def doctor(
-    profile: str, model: tuple[str, ...], data_dir: Path | None, store: Path, out: Path
+    profile: str,
+    model: tuple[str, ...],
+    engine: str,
+    data_dir: Path | None,
+    store: Path,
+    out: Path,
 ) -> None:
     """Check whether a profile can run here, and say what mends what is wrong."""
     from repro.models.doctor import failed
@@ -78,7 +89,7 @@ def doctor(
     spec = ModelSpec.from_table(loaded.model, loaded.origin)
     parts = needed_parts(select(Selection()), protocol(loaded.protocol))
     findings = [
-        *machine_findings(loaded, spec, Store(store), [out]),
+        *machine_findings(loaded, spec, Store(store), [out], engine=engine),
         *data_findings(open_source(loaded, data_dir), parts),
     ]
     table = Table(box=None, pad_edge=False)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from repro import profiles
 from repro.errors import ReproError, unknown
-from repro.paper.protocols import PROTOCOLS, protocol, switches
+from repro.paper.protocols import PROTOCOLS, Protocol, protocol, switches
 from repro.pipeline.select import Selection, select, split_names
 from repro.profiles import Profile
 
@@ -43,6 +43,9 @@ _OPTIONS = (
                  help="A local copy of the authors' data; checked like a download."),
     click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
                  default="store", show_default=True, help="Where artefacts are kept."),
+    click.option("--engine", type=click.Choice(["torch", "vllm"]), default="torch",
+                 show_default=True,
+                 help="What evaluates: the kit itself, or vLLM, on a GPU and where installed."),
     click.option("--skip-missing", is_flag=True,
                  help="Leave out the models whose training data is not there, and say which."),
 )  # fmt: skip
@@ -98,6 +101,7 @@ class Request:
     data_dir: Path | None
     store: Path
     skip_missing: bool
+    engine: str
 
 
 def _overrides(settings: tuple[str, ...]) -> dict[str, object]:
@@ -127,6 +131,20 @@ def _seeds(text: str | None, profile: Profile) -> tuple[int, ...]:
     return seeds
 
 
+def _check_vllm(profile: Profile, chosen: Protocol) -> None:
+    """Raise where vLLM cannot do what is asked for."""
+    if profile.compute.device == "cpu":
+        raise ReproError(
+            f"--engine vllm needs a GPU, and the profile {profile.name} computes on the CPU",
+            hint="--engine torch, or a profile for a GPU: --profile small",
+        )
+    if chosen.rotary_precision == "rounded":
+        raise ReproError(
+            "--engine vllm cannot round the rotary frequencies (rotary_precision=rounded)",
+            hint="--engine torch, or --set rotary_precision=float32",
+        )
+
+
 def parse(
     *,
     profile: str,
@@ -143,6 +161,7 @@ def parse(
     data_dir: Path | None,
     store: Path,
     skip_missing: bool,
+    engine: str,
     model: tuple[str, ...],
 ) -> Request:
     """The request behind the options; raises ReproError for what does not exist."""
@@ -157,6 +176,8 @@ def parse(
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
     switched = _overrides(overrides)
+    if engine == "vllm":
+        _check_vllm(loaded, protocol(name, switched))
     if grid is None:
         smallest = protocol(name, switched).best_of == "smallest"
         grid = "figures" if smallest else "every-shot"
@@ -180,6 +201,7 @@ def parse(
         data_dir,
         store,
         skip_missing,
+        engine,
     )
 
 
@@ -251,4 +273,5 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
         seeds=request.seeds,
         test_limit=min(filter(None, (request.rows, request.profile.sizes.test)), default=None),
         numerics=machine.numerics(compute.threads, device=compute.device),
+        engine=machine.engine(request.engine),
     )

@@ -24,6 +24,12 @@ Level = Literal["ok", "warn", "fail"]
 IMAGE = "REPRO_IMAGE"
 """Environment variable that the kit's container image sets."""
 
+VLLM_REMEDY = (
+    "take the image that has it: repro docker build --variant vllm, or add it to this environment: "
+    "pip install --no-deps -r docker/vllm.lock"
+)
+"""vLLM's requirements and the kit's cannot all be met, see docker/README.md."""
+
 DRIVER = "install an NVIDIA driver for CUDA 13, 580.65.06 or later"
 
 SHARED_MEMORY_GB = 1.0
@@ -248,7 +254,7 @@ def check_packages(
             right += 1
             continue
         level: Level = "fail" if found is None else "warn"
-        remedy = f"pip install {name}=={pinned}"
+        remedy = VLLM_REMEDY if name == "vllm" else f"pip install {name}=={pinned}"
         findings.append(Finding(f"package {name}", level, found or "missing", pinned, remedy))
     if not findings:
         findings.append(Finding("packages", "ok", f"{right} as pinned", "as pinned"))

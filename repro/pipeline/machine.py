@@ -68,6 +68,16 @@ def numerics(threads: int, *, device: str) -> dict[str, object]:
     }
 
 
+def engine(name: str) -> str:
+    """An engine by its name, "torch" or "vllm", the latter with its version."""
+    if name == "torch":
+        return name
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"{name}, not installed"
+
+
 def describe() -> dict[str, object]:
     """The machine in words; nothing that identifies it."""
     return {

@@ -29,6 +29,9 @@ WEIGHTS_VERSION = 1
 FINETUNE_VERSION = 2
 EVALUATE_VERSION = 2
 
+TORCH = "torch"
+"""The kit's own engine; another one stands in keys and identities, this one does not."""
+
 # The switches that evaluation reads; rows are dropped by the others, and enter by content.
 _EVALUATION_SWITCHES = (
     "bos_zero_shot_generation",
@@ -90,6 +93,7 @@ class Plan:
 
     Attributes:
         identity: what must be equal for results to stand in one folder.
+        engine: what evaluates: "torch", or "vllm" with its version.
     """
 
     profile: Profile
@@ -102,6 +106,7 @@ class Plan:
     settings: Settings
     jobs: tuple[Job, ...]
     identity: dict[str, object]
+    engine: str
 
 
 def weights_key(spec: ModelSpec) -> str:
@@ -150,12 +155,14 @@ def make_plan(
     seeds: Sequence[int],
     test_limit: int | None,
     numerics: dict[str, object],
+    engine: str = TORCH,
 ) -> Plan:
     """The plan of a selection. Reads all rows it needs, and loads no model.
 
     Args:
         test_limit: rows of a test set to score, at most; None for the protocol's number.
         numerics: what else can change bits, see `machine.numerics`.
+        engine: what evaluates, see `machine.engine`.
     """
     settings = Settings(
         token_budget=profile.compute.evaluate_tokens,
@@ -163,6 +170,7 @@ def make_plan(
     )
     base_key = weights_key(spec)
     switches = {name: getattr(protocol, name) for name in _EVALUATION_SWITCHES}
+    evaluated_by = {} if engine == TORCH else {"engine": engine}
 
     @cache
     def tested(dataset: str) -> tuple[Selected, str]:
@@ -190,6 +198,7 @@ def make_plan(
             "settings": asdict(settings),
             "dtype": dtype,
             "numerics": numerics,
+            **evaluated_by,
         }
         key = content_key(parts)
         return CellStep(cell, key, selected.rows, selected.dropped, shown(cell.dataset), dtype)
@@ -240,6 +249,7 @@ def make_plan(
         "test_limit": test_limit,
         "model": base_key,
         "numerics": numerics,
+        **evaluated_by,
     }
     return Plan(
         profile,
@@ -252,6 +262,7 @@ def make_plan(
         settings,
         tuple(jobs),
         identity,
+        engine,
     )
 
 

@@ -11,7 +11,7 @@ from repro.models.doctor import Finding
 from repro.models.memory import evaluation_bytes, finetune_peak_bytes, weights_bytes
 from repro.models.spec import ModelSpec
 from repro.paper.cells import BASE
-from repro.pipeline.plan import Plan, weights_key
+from repro.pipeline.plan import TORCH, Plan, weights_key
 from repro.pipeline.store import Store
 from repro.profiles import Profile
 
@@ -26,11 +26,13 @@ def machine_findings(
     folders: Sequence[Path],
     *,
     tuned: bool = True,
+    engine: str = TORCH,
 ) -> list[Finding]:
     """Checks of Python, packages, GPU, memory, disk, folders, hub access and weights.
 
     Args:
         tuned: whether anything is to be fine-tuned; the base alone needs less.
+        engine: what evaluates, as a plan has it.
     """
     compute = profile.compute
     gpu_memory_gb = compute.gpu_memory_gb
@@ -44,6 +46,7 @@ def machine_findings(
         memory_gb=compute.memory_gb,
         disk_gb=compute.disk_gb,
         folders=(store.root, *folders),
+        extras=("run",) if engine == TORCH else ("run", "vllm"),
     )
     return doctor.check(spec, needs, weights_present=store.has("weights", weights_key(spec)))
 
@@ -67,7 +70,9 @@ def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
         ReproError: what is missing, with its remedy (3).
     """
     tuned = any(job.variant != BASE for job in plan.jobs)
-    findings = machine_findings(plan.profile, plan.spec, store, [out], tuned=tuned)
+    findings = machine_findings(
+        plan.profile, plan.spec, store, [out], tuned=tuned, engine=plan.engine
+    )
     found = doctor.failed(findings)
     if found:
         told = "; ".join(f"{f.what}: {f.found} (needed: {f.needed})" for f in found)

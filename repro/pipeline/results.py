@@ -79,7 +79,7 @@ def _check_identity(out: Path, plan: Plan) -> None:
             f"{path} cannot be read", hint="move the folder away, or name another --out"
         ) from None
     wanted = json.loads(json.dumps(plan.identity))
-    differing = [name for name in wanted if identity.get(name) != wanted[name]]
+    differing = [n for n in {**identity, **wanted} if identity.get(n) != wanted.get(n)]
     if found_format != FORMAT:
         differing.append("format")
     if differing:

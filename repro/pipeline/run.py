@@ -14,8 +14,8 @@ from typing import Any
 from rich.progress import Progress
 
 from repro.clock import clock
-from repro.evaluate import Job as CellJob
 from repro.evaluate import Engine, TorchEngine, evaluate
+from repro.evaluate import Job as CellJob
 from repro.evaluate.encode import Encoded, encode
 from repro.finetune.artefact import FACTS
 from repro.lines import Line, to_line
@@ -24,7 +24,7 @@ from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
 from repro.paper.protocols import Protocol
 from repro.pipeline import prompts, results
-from repro.pipeline.plan import CellStep, Job, Plan, weights_key
+from repro.pipeline.plan import TORCH, CellStep, Job, Plan, weights_key
 from repro.pipeline.spent import count_training, spent
 from repro.pipeline.store import Store, write_atomically
 from repro.pipeline.tune import Request, launch, tune
@@ -212,6 +212,10 @@ class Runner:
                 facts["cells"] = len(by_cell)
 
     def _engine(self, folder: Path, dtype: str) -> Engine:
+        if self.plan.engine != TORCH:
+            from repro.evaluate.vllm import VllmEngine  # only where it is asked for
+
+            return VllmEngine(folder, dtype=dtype)
         model, tokenizer = load(
             folder,
             dtype=dtype,

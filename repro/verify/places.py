@@ -5,13 +5,15 @@ from typing import Any
 
 
 def elsewhere(ours: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) -> str:
-    """What L0 asks for beside equal bits, the same lock and machine kind, where it is not so."""
+    """What L0 asks for beside equal bits, where it is not so: same lock, machine kind, engine."""
 
     def facts(record: Mapping[str, Any]) -> dict[str, Any]:
         identity = record.get("identity")
         numerics = identity.get("numerics") if isinstance(identity, dict) else None
         device = numerics.get("device") if isinstance(numerics, dict) else None
-        return {"lock": record.get("lock_sha256"), "machine kind": device}
+        # Runs of the kit's own engine do not name it.
+        engine = identity.get("engine", "torch") if isinstance(identity, dict) else None
+        return {"lock": record.get("lock_sha256"), "machine kind": device, "engine": engine}
 
     stored = [facts(record) for record in recorded]
     own = facts(ours)

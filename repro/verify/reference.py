@@ -153,7 +153,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
         for name in ("profile", "protocol", "overrides"):
             if getattr(run, name) != getattr(first, name):
                 _fail(str(run.folder), f"its {name} differs from that of {first.folder}")
-        for name in ("model", "profile_digest", "test_limit"):
+        for name in ("model", "profile_digest", "test_limit", "engine"):
             if run.identity.get(name) != first.identity.get(name):
                 _fail(str(run.folder), f"'{name}' in run.json differs from {first.folder}")
 
