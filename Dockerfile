@@ -33,8 +33,8 @@ ARG SOURCE_DATE_EPOCH=1794700800
 ARG VARIANT=cuda
 ARG UID=1000
 ARG GID=1000
-# FlexAttention's kernels are compiled on first use; their launchers need a C compiler.
-RUN if [ "${VARIANT}" = cuda ]; then apt-install gcc libc6-dev python3-dev; fi
+# Triton's kernels (FlexAttention, vLLM) are compiled on first use; launchers need a C compiler.
+RUN if [ "${VARIANT}" != cpu ]; then apt-install gcc libc6-dev python3-dev; fi
 # Whoever is given with --user can write to the two folders, also to a volume made from them.
 RUN getent group "${GID}" >/dev/null || groupadd --gid "${GID}" repro; \
     getent passwd "${UID}" >/dev/null || \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks, with a network, that what is pinned here can still be had:
 #   docker/check.sh base     the base image's tag in the registry has the digest of the Dockerfile
-#   docker/check.sh index    PyPI has, for every package of both locks, a file with one of its hashes
+#   docker/check.sh index    PyPI has, for every package of the locks, a file with one of its hashes
 #                            that the image's Python can install
 #   docker/check.sh lint     hadolint finds nothing in the Dockerfile, nor shellcheck in the scripts
 # Without an argument: all three. Exit code 1 if one of them does not hold.

@@ -12,8 +12,10 @@ def main() -> None:
     """Hashes the requirements of pyproject.toml and the files that lock.sh adds to them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    requirements = [project["dependencies"], extras["report"], extras["run"], extras["small"]]
-    added = [(ROOT / "docker" / name).read_text() for name in ("extra.in", "torch-cpu.txt")]
+    groups = [extras[name] for name in ("report", "run", "small", "vllm")]
+    requirements = [project["dependencies"], *groups]
+    files = ("extra.in", "torch-cpu.txt", "vllm.in")
+    added = [(ROOT / "docker" / name).read_text() for name in files]
     text = json.dumps([requirements, project["requires-python"], *added])
     print(hashlib.sha256(text.encode()).hexdigest())
 

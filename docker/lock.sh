@@ -2,6 +2,7 @@
 # Makes every list of pinned packages anew from pyproject.toml:
 #   constraints.txt               versions of all packages, for run_all.sh and development
 #   docker/cuda.lock, cpu.lock    the same versions with the hashes of their files, for the images
+#   docker/vllm.lock              the CUDA image's with vLLM, which moves a few versions
 #   docker/*.cdx.json             the locks as CycloneDX bills of materials
 # Versions stay as they are unless pyproject.toml asks for others; options go to `uv pip compile`,
 # such as --upgrade or --upgrade-package numpy. Needs PyPI, and Python with pip and venv.
@@ -63,11 +64,23 @@ mapfile -t cuda_only < <(
     cat docker/torch-cpu.txt
 } >"$work/cpu.lock"
 
-for variant in cuda cpu; do
+# Versions are those of the CUDA image wherever vLLM's requirements allow it. Of numpy they ask for
+# an older one than the kit's pin on some Pythons only; see docker/README.md.
+cp "$work/cuda" "$work/vllm"
+grep -oE 'numpy==[0-9.]+' pyproject.toml >"$work/override"
+resolve --extra run --extra small --extra vllm --generate-hashes "$@" \
+    --override "$work/override" --constraint docker/vllm.in pyproject.toml -o "$work/vllm"
+{
+    header "Packages of the CUDA image with vLLM."
+    short "$work/vllm"
+    resolve --no-deps --generate-hashes docker/extra.in | short
+} >"$work/vllm.lock"
+
+for variant in cuda cpu vllm; do
     # Its descriptions only repeat the lines of the lock.
     PYTHONWARNINGS=ignore "$work/tools/bin/cyclonedx-py" requirements "$work/$variant.lock" \
         --pyproject pyproject.toml --output-reproducible |
         grep -v '"description": "requirements line' >"$work/$variant.cdx.json"
 done
 cp "$work/constraints.txt" .
-cp "$work"/c*.lock "$work"/*.cdx.json docker/
+cp "$work"/*.lock "$work"/*.cdx.json docker/

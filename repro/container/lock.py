@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from repro.errors import EXIT_MISSING, ReproError
 
 ROOT = Path(__file__).parents[2]
-VARIANTS = ("cuda", "cpu")
+VARIANTS = ("cuda", "cpu", "vllm")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Locked:
 
 
 def path(variant: str) -> Path:
-    """The lock file of a variant ("cuda" or "cpu") in this checkout.
+    """The lock file of a variant ("cuda", "cpu" or "vllm") in this checkout.
 
     Raises:
         ReproError: the kit was installed without its checkout (3).

@@ -36,6 +36,7 @@ def test_locks_were_made_from_what_is_asked_for(variant: str) -> None:
 def test_every_requirement_is_locked_at_its_version(variant: str) -> None:
     extras = PYPROJECT["optional-dependencies"]
     asked = [*PYPROJECT["dependencies"], *extras["run"], *extras["report"], *extras["small"]]
+    asked += extras["vllm"] if variant == "vllm" else []
     locked = {canonicalize_name(name): version for name, version in pins(LOCKS[variant])}
     for line in asked:
         requirement = Requirement(line)
@@ -44,7 +45,7 @@ def test_every_requirement_is_locked_at_its_version(variant: str) -> None:
             assert str(requirement.specifier) == f"=={found}"
 
 
-@pytest.mark.parametrize("variant", lock.VARIANTS)
+@pytest.mark.parametrize("variant", ["cuda", "cpu"])
 def test_images_and_environments_have_the_same_versions(variant: str) -> None:
     shared = pins((ROOT / "constraints.txt").read_text())
     plain = {(name, version.partition("+")[0]) for name, version in pins(LOCKS[variant])}
@@ -58,6 +59,14 @@ def test_variants_differ_by_torch_and_its_cuda_libraries_alone() -> None:
     assert {"torch", "triton", "nvidia-cudnn-cu13", "nvidia-nccl-cu13"} <= only
     assert all(re.match(r"torch$|triton$|nvidia-|cuda-", name) for name in only)
     assert ("cuda-toolkit", "13.0.3.0") in cuda
+
+
+def test_vllm_adds_to_the_cuda_image_and_moves_two_packages() -> None:
+    cuda, vllm = pins(LOCKS["cuda"]), pins(LOCKS["vllm"])
+    assert {name for name, _ in cuda - vllm} == {"cuda-bindings", "setuptools"}
+    assert ("vllm", "0.32.0") in vllm - cuda
+    # One setuptools for every Python: what is not built yet is installed after it.
+    assert len(re.findall("^setuptools==", LOCKS["vllm"], re.M)) == 1
 
 
 @pytest.mark.parametrize("variant", lock.VARIANTS)

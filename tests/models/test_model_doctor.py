@@ -46,6 +46,10 @@ def test_packages_missing_and_off_their_pin():
         ("package transformers", "warn", "pip install transformers==5.19.0"),
         ("package gguf", "fail", "pip install gguf==0.19.0"),
     ]
+    asked = ['vllm==0.32.0; extra == "vllm"']
+    (finding,) = doctor.check_packages(asked, extras=("run", "vllm"), installed=have.get)
+    assert (finding.what, finding.level) == ("package vllm", "fail")
+    assert "repro docker build --variant vllm" in finding.remedy
     have |= {"transformers": "5.19.0"}
     (finding,) = doctor.check_packages(required, extras=("run",), installed=have.get)
     assert (finding.level, finding.found) == ("ok", "3 as pinned")
