@@ -35,7 +35,7 @@ def _arguments(settings: tuple[str, ...]) -> dict[str, str]:
 
 @docker.command()
 @click.option("--variant", type=click.Choice(lock.VARIANTS), default="cuda", show_default=True,
-              help="cuda runs without a GPU too; cpu is smaller; vllm is cuda with vLLM.")  # fmt: skip
+              help="cuda runs without a GPU too, cpu is smaller, vllm has vLLM too.")  # fmt: skip
 @click.option("--tag", metavar="NAME", help="Its name. [default: repro:VERSION-VARIANT]")
 @click.option("--base-image", metavar="NAME", help="Another base than the pinned one.")
 @click.option("--build-arg", "settings", multiple=True, metavar="NAME=VALUE",
