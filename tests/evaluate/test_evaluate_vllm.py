@@ -200,6 +200,8 @@ def test_records_are_those_of_the_own_engine(folder, vllm, make_job, switches):
     assert_alike(found, by_torch(folder, jobs, switches))
     stopped = {sample.get("stopped") for samples in found.values() for sample in samples}
     assert stopped == {None, "eos", "blank-line", "length"}
+    texts = [params for params in vllm.made[0].params if not params.logprob_token_ids]
+    assert [params.stop for params in texts] == [["\n\n"], ["\n\n"]]
 
 
 def test_without_the_cut_a_blank_line_is_text(folder, vllm, make_job):
@@ -209,6 +211,7 @@ def test_without_the_cut_a_blank_line_is_text(folder, vllm, make_job):
     assert_alike(found, by_torch(folder, jobs, switches))
     ((samples),) = found.values()
     assert any("\n\n" in sample["text"] for sample in samples)
+    assert vllm.made[0].params[0].stop is None
 
 
 def test_records_on_the_embedded_world_are_those_of_the_own_engine(vllm):
@@ -311,7 +314,7 @@ def test_without_the_package_it_says_where_to_get_it(folder, monkeypatch):
     assert "repro docker build --variant vllm" in raised.value.hint
 
 
-PART = ["--variants", "base", "--tests", "amazon,socialqa", "--figures", "4,6", "--rows", "3"]
+PART = ["--cells", "base.amazon.p1.0,base.socialqa.p1.0", "--rows", "3"]
 
 
 def command(folder: Path, out: str, *words: str) -> None:

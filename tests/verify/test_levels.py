@@ -14,6 +14,7 @@ from repro.paper.cells import Cell
 from repro.paper.figures import cells
 from repro.verify.levels import hold_against
 from repro.verify.margins import Margins, margins
+from repro.verify.places import elsewhere
 from repro.verify.reference import load_reference, record
 from repro.verify.results import read_results
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
@@ -49,8 +50,8 @@ def test_equal_bits_without_the_losses_are_not_l0(same: Path, stored: Path, judg
     assert {n.verdict for n in asked.values() if n.seeds} == {Verdict.NOT_REPRODUCED}
 
 
-def located(lock: str | None, device: str | None) -> dict[str, object]:
-    return {"lock_sha256": lock, "identity": {"numerics": {"device": device}}}
+def located(lock: str | None, device: str | None, **more: str) -> dict[str, object]:
+    return {"lock_sha256": lock, "identity": {"numerics": {"device": device}, **more}}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,13 @@ def test_equal_bits_of_another_lock_or_machine_kind_are_l0_and_say_so(
     )
     assert {(n.level, n.verdict) for n in found} == {(Level.L0, Verdict.REPRODUCED)}
     assert {n.reason for n in found} == {f"losses, logits and outputs equal to the last bit{told}"}
+
+
+def test_results_of_another_engine_are_not_of_the_same_place() -> None:
+    own, vllm = located("a", "x"), located("a", "x", engine="vllm 0.32.0")
+    assert elsewhere(vllm, [own]) == "another engine (vllm 0.32.0, stored torch)"
+    assert elsewhere(own, [vllm]) == "another engine (torch, stored vllm 0.32.0)"
+    assert elsewhere(vllm, [own, vllm]) == ""
 
 
 def test_l0_asked_for_refuses_other_bits(
