@@ -178,9 +178,9 @@ def test_a_training_switch_leaves_the_base_alone(
     evaluated = []
     real = running.evaluate
 
-    def counted(model: Any, tokenizer: Any, jobs: Any, *args: Any, **kwargs: Any) -> Any:
+    def counted(engine: Any, jobs: Any, *args: Any, **kwargs: Any) -> Any:
         evaluated.extend(job.cell.name for job in jobs)
-        return real(model, tokenizer, jobs, *args, **kwargs)
+        return real(engine, jobs, *args, **kwargs)
 
     monkeypatch.setattr(running, "evaluate", counted)
     out = ["--out", str(tmp_path / "out"), "--store", str(finished / "store")]
