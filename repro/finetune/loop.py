@@ -19,6 +19,7 @@ from repro.finetune.batches import Weighted, weigh
 from repro.finetune.change import mean_absolute_change, snapshot
 from repro.finetune.encode import Row, Sample, encode
 from repro.finetune.objective import objective
+from repro.finetune.offload import OffloadedAdamW
 from repro.finetune.progress import Bar
 from repro.finetune.recipe import Recipe
 from repro.paper.tasks import Task
@@ -37,6 +38,7 @@ def finetune(
     *,
     order: Sequence[Sequence[int]] | None = None,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
+    offloaded: bool = False,
     progress: Any = None,
 ) -> Facts:
     """Fine-tune all weights of a model, in place, where the model is (CPU or a GPU).
@@ -59,6 +61,7 @@ def finetune(
             from the seed without.
         token_budget: largest number of tokens in one forward pass; halved when memory runs
             out. Changes nothing but rounding.
+        offloaded: whether AdamW's moments lie in main memory. Changes no bit.
         progress: a rich `Progress` to add a bar to.
 
     Returns:
@@ -99,7 +102,7 @@ def finetune(
     with (
         Bar(progress if state.is_main_process else None, len(steps)) as bar,
         closing(
-            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget)
+            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget, offloaded)
         ) as trainer,
     ):
         for number, step in enumerate(steps):
@@ -134,10 +137,16 @@ def finetune(
 class Trainer:
     """A model, its optimiser, and what was measured step by step."""
 
-    def __init__(self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int) -> None:
+    def __init__(
+        self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int, offloaded: bool
+    ) -> None:
         self._parameters = list(model.parameters())
-        self._optimiser = torch.optim.AdamW(
-            self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True
+        self._optimiser = (
+            OffloadedAdamW(self._parameters, lr=recipe.learning_rate)
+            if offloaded
+            else torch.optim.AdamW(
+                self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True
+            )
         )
         self._model = model
         self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16")

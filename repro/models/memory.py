@@ -4,6 +4,8 @@ Estimates for plans and preflight, by the formulas of the audit (sections E1 to 
 GB are 1e9 bytes throughout.
 """
 
+from dataclasses import dataclass
+
 from repro.models.spec import Architecture
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -13,10 +15,41 @@ FINETUNE_BYTES = 16
 """Bytes a parameter in full fine-tuning: either bfloat16 weights and gradients (4) with a float32
 master copy and AdamW's two moments (12), or all four of them in float32."""
 
+MOMENTS_BYTES = 8
+"""Of these, AdamW's moments."""
+
 
 def weights_bytes(sizes: Architecture, dtype: str) -> int:
     """Bytes of the weights, on disk or loaded; the same for every fine-tune of it that is kept."""
     return sizes.parameters * BYTES[dtype]
+
+
+BUCKET = 2**24
+"""Weights whose moments go to the GPU and back together where they lie in main memory."""
+
+SLOTS = 3
+"""Buckets whose moments are on the GPU at once: on their way there, in use, on their way back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where the 16 bytes a weight of a fine-tune lie; by default on every GPU, whole.
+
+    Attributes:
+        sharded: every GPU holds a part of each decoder layer, and embeddings, head and last norm
+            whole; layers are put together one by one, and their activations computed twice.
+        offloaded: AdamW's moments lie in main memory.
+    """
+
+    sharded: bool = False
+    offloaded: bool = False
+
+    def __str__(self) -> str:
+        named = ["sharded"] * self.sharded + ["moments in main memory"] * self.offloaded
+        return ", ".join(named) or "all on every GPU"
+
+
+WHOLE = Placement()
 
 
 def finetune_bytes(sizes: Architecture) -> int:
@@ -27,8 +60,20 @@ def finetune_bytes(sizes: Architecture) -> int:
     return sizes.parameters * FINETUNE_BYTES
 
 
-def finetune_peak_bytes(sizes: Architecture, *, bfloat16: bool, tokens: int) -> int:
-    """Most bytes held at once in full fine-tuning, where a step takes several passes.
+def moments_bytes(sizes: Architecture) -> int:
+    """Bytes of AdamW's two moments, which may lie in main memory."""
+    return sizes.parameters * MOMENTS_BYTES
+
+
+def finetune_peak_bytes(
+    sizes: Architecture,
+    *,
+    bfloat16: bool,
+    tokens: int,
+    placement: Placement = WHOLE,
+    gpus: int = 1,
+) -> int:
+    """Most bytes held at once on a GPU in full fine-tuning, where a step takes several passes.
 
     That is when a pass goes over into its backward part, gradients of the passes before in place.
     What the backward part reads of a layer was counted in `repro.finetune`: per token 9 states of
@@ -37,9 +82,15 @@ def finetune_peak_bytes(sizes: Architecture, *, bfloat16: bool, tokens: int) -> 
     bytes. On top comes what the last MLP's backward part makes. Counted on a CPU; kernels of a GPU
     may hold a little more or less.
 
+    Sharded, a layer's input is kept instead, and everything else for one layer at a time. Of whole
+    layers there are up to 7 in float32: weights in use, those that come next and the buffer they
+    arrive in, gradients, and two buffers that they leave from, one of them still in flight, and one
+    to spare. That is reasoned from FSDP2's code, not counted.
+
     Args:
         bfloat16: whether matrix products are in bfloat16 (autocast); else all is float32.
         tokens: of the pass, a shared prefix and all samples behind it.
+        gpus: among which layers are sharded.
     """
     width, inner = sizes.hidden, sizes.intermediate
     shared = width * sizes.kv_heads // sizes.heads
@@ -47,8 +98,22 @@ def finetune_peak_bytes(sizes: Architecture, *, bfloat16: bool, tokens: int) -> 
         kept, made = 32 * width + 4 * shared + 8 * inner, 4 * width + 6 * inner
     else:
         kept, made = 4 * (9 * width + 2 * shared + 4 * inner), 4 * (width + 3 * inner)
-    state = finetune_bytes(sizes) + (weights_bytes(sizes, "bfloat16") if bfloat16 else 0)
-    return state + tokens * (sizes.layers * kept + made)
+    weight = FINETUNE_BYTES - (MOMENTS_BYTES if placement.offloaded else 0)
+    copy = BYTES["bfloat16"] if bfloat16 else 0
+    slots = SLOTS * MOMENTS_BYTES * min(BUCKET, sizes.parameters) if placement.offloaded else 0
+    if not placement.sharded:
+        state = sizes.parameters * (weight + copy)
+        return state + slots + tokens * (sizes.layers * kept + made)
+    layer, rest = _layer_and_rest(sizes)
+    state = weight * (rest + -(-sizes.layers * layer // gpus)) + copy * rest
+    working = layer * (7 * BYTES["float32"] + copy)
+    return state + slots + working + tokens * (sizes.layers * 4 * width + kept + made)
+
+
+def _layer_and_rest(sizes: Architecture) -> tuple[int, int]:
+    """Weights of a decoder layer, and of all that is no part of one."""
+    rest = (1 if sizes.tied else 2) * sizes.vocabulary * sizes.hidden + sizes.hidden
+    return (sizes.parameters - rest) // sizes.layers, rest
 
 
 def cache_bytes(sizes: Architecture, dtype: str) -> int:

@@ -8,7 +8,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from repro import profiles
 from repro.finetune.encode import Sample
 from repro.finetune.objective import objective
-from repro.models.memory import evaluation_bytes, finetune_peak_bytes
+from repro.finetune.offload import OffloadedAdamW
+from repro.models import memory
+from repro.models.memory import Placement, evaluation_bytes, finetune_peak_bytes
 from repro.models.spec import Architecture, ModelSpec
 
 SHAPES = [
@@ -21,9 +23,13 @@ SHAPES = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("offloaded", [False, True], ids=["whole", "offloaded"])
 @pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_peak_of_a_step_is_as_planned(shape: tuple[int, ...], bfloat16: bool) -> None:
+def test_the_peak_of_a_step_is_as_planned(
+    shape: tuple[int, ...], bfloat16: bool, offloaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "BUCKET", 2000)
     layers, width, inner, heads, shared, vocabulary, length, samples = shape
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -35,7 +41,11 @@ def test_the_peak_of_a_step_is_as_planned(shape: tuple[int, ...], bfloat16: bool
         num_key_value_heads=shared,
     )
     model = LlamaForCausalLM(config).train()
-    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+    optimiser: torch.optim.Optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    slots = []
+    if offloaded:  # what lies in main memory is not tracked
+        optimiser = offload = OffloadedAdamW(model.parameters(), lr=1e-3, bucket=memory.BUCKET)
+        slots = offload.slots
     computes = objective(model, pad=0, autocast=bfloat16)
     ids = torch.randint(3, vocabulary, (2 * samples, length)).tolist()
     weighted = [(Sample(tuple(row), masked=length - 4), 0.1) for row in ids]
@@ -43,7 +53,7 @@ def test_the_peak_of_a_step_is_as_planned(shape: tuple[int, ...], bfloat16: bool
     computes.backward(weighted[:samples], tokens)  # gradients of the pass before
     optimiser.step()  # moments
     tracker = MemTracker()
-    tracker.track_external(model, optimiser)
+    tracker.track_external(model, optimiser, *slots)
     with tracker:
         computes.backward(weighted[samples:], tokens)
         optimiser.step()
@@ -57,7 +67,9 @@ def test_the_peak_of_a_step_is_as_planned(shape: tuple[int, ...], bfloat16: bool
         vocabulary=vocabulary,
         context=4096,
     )
-    planned = finetune_peak_bytes(sizes, bfloat16=bfloat16, tokens=tokens)
+    planned = finetune_peak_bytes(
+        sizes, bfloat16=bfloat16, tokens=tokens, placement=Placement(offloaded=offloaded)
+    )
     assert planned == pytest.approx(peak["Total"], rel=0.1)
 
 
