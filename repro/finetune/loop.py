@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import reduce  # type: ignore[import-untyped]
 from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+from torch.distributed.tensor import DTensor
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.finetune import schedule
@@ -18,10 +19,11 @@ from repro.finetune.artefact import Facts, machine, versions
 from repro.finetune.batches import Weighted, weigh
 from repro.finetune.change import mean_absolute_change, snapshot
 from repro.finetune.encode import Row, Sample, encode
-from repro.finetune.objective import objective
+from repro.finetune.objective import Packed, objective
 from repro.finetune.offload import OffloadedAdamW
 from repro.finetune.progress import Bar
 from repro.finetune.recipe import Recipe
+from repro.finetune.shard import gather, is_sharded, own, total_norm
 from repro.paper.tasks import Task
 
 DEFAULT_TOKEN_BUDGET = 8192
@@ -53,7 +55,9 @@ def finetune(
     processes changes nothing but the speed.
 
     Args:
-        model: a transformers causal language model; with several processes each on its own device.
+        model: a transformers causal language model; with several processes each on its own device,
+            whole or sharded (see `shard`). A sharded one ends up whole in the main process's memory
+            and can then be saved, no more.
         tokenizer: its tokenizer; gets "[PAD]" where it has no pad token (and the model a row).
         rows: training rows, dicts with the task's fields and "output".
         demonstrations: the in-context examples put before every row; empty for plain FT.
@@ -112,10 +116,9 @@ def finetune(
     model.eval()
     _require_finite(model, trainer, recipe)
     if recipe.dtype == "bfloat16":
-        for parameter in model.parameters():
-            parameter.data = parameter.data.to(torch.bfloat16)
+        _round(model)
     seconds = time.monotonic() - start
-    return Facts(
+    facts = Facts(
         recipe=asdict(recipe),
         task=task.name,
         demonstrations=len(demonstrations),
@@ -132,6 +135,9 @@ def finetune(
             "tokens_per_second": round(bar.tokens / bar.seconds, 1),
         },
     )
+    if is_sharded(model):
+        gather(model, torch.bfloat16 if recipe.dtype == "bfloat16" else None)
+    return facts
 
 
 class Trainer:
@@ -141,14 +147,14 @@ class Trainer:
         self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int, offloaded: bool
     ) -> None:
         self._parameters = list(model.parameters())
+        self._own = [own(parameter) for parameter in self._parameters]
         self._optimiser = (
-            OffloadedAdamW(self._parameters, lr=recipe.learning_rate)
+            OffloadedAdamW(self._own, lr=recipe.learning_rate)
             if offloaded
-            else torch.optim.AdamW(
-                self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True
-            )
+            else torch.optim.AdamW(self._own, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
         )
         self._model = model
+        self._sharded = is_sharded(model)
         self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16")
         self._recipe = recipe
         self._steps = steps
@@ -157,6 +163,14 @@ class Trainer:
         self.budget = budget
         self.losses: list[float | None] = []
         self.norms: list[float] = []
+        if self._sharded:
+            if not isinstance(self._objective, Packed):
+                raise ReproError(
+                    f"fine-tuning a model of type {model.config.model_type} cannot be sharded",
+                    hint="use a GPU that holds it whole: repro doctor",
+                    exit_code=EXIT_MISSING,
+                )
+            self._recompute()
 
     def close(self) -> None:
         """Leave the model as it was found, but for its weights."""
@@ -164,19 +178,28 @@ class Trainer:
         if self._recomputes:
             self._model.gradient_checkpointing_disable()
 
+    def _recompute(self) -> None:
+        """From here on, compute activations again in the backward pass."""
+        self._recomputes = True
+        self._model.gradient_checkpointing_enable({"use_reentrant": False})
+
     def step(self, number: int, groups: list[list[Weighted]]) -> None:
         """One optimiser step over micro-batches of weighted samples; records loss and norm."""
         rate = schedule.learning_rate(self._recipe.learning_rate, number, self._steps)
-        own = groups[self._state.process_index :: self._state.num_processes]
-        loss = self._backward([pair for group in own for pair in group])
-        if self._state.num_processes > 1:
+        count = self._state.num_processes
+        shares = [[pair for group in groups[i::count] for pair in group] for i in range(count)]
+        loss = self._backward(shares)
+        if count > 1:
             loss = reduce(loss, "sum")
             for parameter in self._parameters:
-                parameter.grad = reduce(parameter.grad, "sum")
-        gradients = [parameter.grad for parameter in self._parameters]
-        norm = torch.nn.utils.get_total_norm(gradients)
+                if not isinstance(parameter, DTensor):  # others were summed in the backward pass
+                    parameter.grad = reduce(parameter.grad, "sum")
+        norm = total_norm(self._parameters)
+        for parameter, part in zip(self._parameters, self._own, strict=True):
+            if isinstance(parameter.grad, DTensor):
+                part.grad = parameter.grad.to_local()
         if self._recipe.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(self._parameters, self._recipe.clip_norm, norm)
+            torch.nn.utils.clip_grads_with_norm_(self._own, self._recipe.clip_norm, norm)
         value, size = loss.item(), norm.item()
         if not math.isfinite(value) or not math.isfinite(size):
             raise diverged(number + 1, self._steps, value, size, rate)
@@ -186,17 +209,24 @@ class Trainer:
         self.losses.append(value if any(groups) else None)
         self.norms.append(size)
 
-    def _backward(self, weighted: list[Weighted]) -> torch.Tensor:
-        """Put the gradients of the step in place.
+    def _backward(self, shares: list[list[Weighted]]) -> torch.Tensor:
+        """Put the gradients of this process's share of the step in place.
 
         Where memory runs out, the whole step again, as an interrupted backward pass leaves
         gradients half added up: with half the token budget, or where a single sample is too much,
-        with activations computed again in the backward pass.
+        with activations computed again in the backward pass. Not so with a sharded model: the
+        others wait within a layer for what an interrupted process will not send.
         """
+        weighted = shares[self._state.process_index]
         while True:
             self._optimiser.zero_grad()
+            self._model.zero_grad()
             try:
-                loss = self._objective.backward(weighted, self.budget)
+                if isinstance(self._objective, Packed):
+                    together = shares if self._sharded else ()
+                    loss = self._objective.backward(weighted, self.budget, together=together)
+                else:
+                    loss = self._objective.backward(weighted, self.budget)
                 for parameter in self._parameters:
                     if parameter.grad is None:
                         parameter.grad = torch.zeros_like(parameter)
@@ -204,13 +234,19 @@ class Trainer:
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
+                if self._sharded:
+                    raise ReproError(
+                        f"not enough memory on GPU {self._state.local_process_index} for a pass of "
+                        f"{self.budget} tokens of the sharded model",
+                        hint="give a profile of your own fewer train_tokens, or more gpus",
+                        exit_code=EXIT_MISSING,
+                    ) from error
                 longest = max(len(sample.ids) for sample, _ in weighted)
                 if self.budget > longest:
                     tokens = sum(len(sample.ids) for sample, _ in weighted)
                     self.budget = max(longest, min(self.budget, tokens)) // 2
                 elif self._model.supports_gradient_checkpointing and not self._recomputes:
-                    self._recomputes = True
-                    self._model.gradient_checkpointing_enable({"use_reentrant": False})
+                    self._recompute()
                 else:
                     raise ReproError(
                         f"not enough memory to train on one sample of {longest} tokens",
@@ -235,10 +271,23 @@ def diverged(step: int, steps: int, loss: float, norm: float, rate: float) -> Re
 
 def _require_finite(model: Any, trainer: Trainer, recipe: Recipe) -> None:
     """Weights can overflow in the very last step, which no loss shows."""
-    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+    finite = all(bool(own(parameter).isfinite().all()) for parameter in model.parameters())
+    if is_sharded(model):
+        finite = not reduce(torch.tensor(float(not finite), device=model.device), "sum").item()
+    if not finite:
         count = len(trainer.losses)
         loss = math.nan if trainer.losses[-1] is None else trainer.losses[-1]
         raise diverged(count, count, loss, trainer.norms[-1], recipe.learning_rate / count)
+
+
+def _round(model: Any) -> None:
+    """Round weights to bfloat16; parts of a sharded parameter keep their dtype until `gather`."""
+    for parameter in model.parameters():
+        if isinstance(parameter, DTensor):
+            part = own(parameter).data
+            part.copy_(part.to(torch.bfloat16))
+        else:
+            parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def _add_pad_token(model: Any, tokenizer: Any) -> None:

@@ -12,6 +12,7 @@ assumes what holds for language models: no layer mixes the samples of a batch.
 
 import inspect
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from repro.finetune import attention
 from repro.finetune.attention import KeysValues, Packing
 from repro.finetune.batches import Weighted, passes, shared_tokens
+from repro.finetune.shard import is_sharded
 
 PACKED = ("llama", "mistral", "qwen2")
 """Model types whose attention goes through transformers' interface, whose every other layer takes
@@ -57,7 +59,15 @@ class Packed:
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self._device = model.device
-        self._autocast = autocast
+        self._sharded = is_sharded(model)
+        # Weights of a sharded model are not to be kept in bfloat16 either, from layer to layer.
+        self._mixed = partial(
+            torch.autocast,
+            self._device.type,
+            torch.bfloat16,
+            enabled=autocast,
+            cache_enabled=not self._sharded,
+        )
         self._before = model.config._attn_implementation
         model.set_attn_implementation(attention.NAME)
 
@@ -65,11 +75,31 @@ class Packed:
         """Give the model its own attention back."""
         self._model.set_attn_implementation(self._before)
 
-    def backward(self, weighted: Sequence[Weighted], budget: int) -> torch.Tensor:
-        """Add the gradients of the sum of weight x token loss over label tokens; that sum."""
+    def backward(
+        self,
+        weighted: Sequence[Weighted],
+        budget: int,
+        *,
+        together: Sequence[Sequence[Weighted]] = (),
+    ) -> torch.Tensor:
+        """Add the gradients of the sum of weight x token loss over label tokens; that sum.
+
+        Args:
+            budget: largest number of tokens in a pass.
+            together: for a sharded model, what every process computes at the same time: layers are
+                put together in passes of all, so that all take equally many.
+        """
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        count = shared_tokens(weighted)
-        computed = self._shared(weighted[0][0].ids[:count]) if count else {}
+        count, idle = shared_tokens(weighted), 0
+        if together:
+            counts = [shared_tokens(share) for share in together]
+            if not all(counts):  # nobody shares unless everybody does
+                count, counts = 0, [0] * len(counts)
+            rounds = [
+                len(list(passes(*pair, budget))) for pair in zip(together, counts, strict=True)
+            ]
+            idle = max(rounds) - len(list(passes(weighted, count, budget)))
+        computed, last = self._shared(weighted[0][0].ids[:count]) if count else ({}, None)
         # Cut off from the pass they come from, so that no pass's gradients go through it yet.
         shared = {
             layer: (key.detach().requires_grad_(), value.detach().requires_grad_())
@@ -79,11 +109,22 @@ class Packed:
             loss = self._loss(chosen, count, shared)
             loss.backward()
             total += loss.detach()
+        for _ in range(idle):
+            self._idle()
         if count:
             ends = [states for pair in computed.values() for states in pair]
             gradients = [states.grad for pair in shared.values() for states in pair]
+            if last is not None:  # a layer is put together when a gradient reaches its output
+                ends.append(last)
+                gradients.append(torch.zeros_like(last))
             torch.autograd.backward(ends, gradients)
         return total
+
+    def _idle(self) -> None:
+        """A pass that adds nothing, beside one that another process has more."""
+        with self._mixed():
+            hidden = self._hidden([0], [0], Packing([1], self._device, {}))
+        (hidden.sum() * 0).backward()
 
     def _loss(self, chosen: Sequence[Weighted], count: int, shared: KeysValues) -> torch.Tensor:
         """The loss of a pass, whose samples go on behind `count` shared tokens."""
@@ -100,7 +141,7 @@ class Packed:
             ids += sample.ids[count:]
             positions += range(count, len(sample.ids))
         lengths = [len(sample.ids) - count for sample, _ in chosen]
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+        with self._mixed():
             hidden = self._hidden(ids, positions, Packing(lengths, self._device, shared))
             labelled = hidden.index_select(0, self._tensor(predictors))
             dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
@@ -120,11 +161,12 @@ class Packed:
         losses = cross_entropy(self._head(hidden).to(scale.dtype), targets, reduction="none")
         return losses.dot(scale)
 
-    def _shared(self, ids: Sequence[int]) -> KeysValues:
+    def _shared(self, ids: Sequence[int]) -> tuple[KeysValues, torch.Tensor | None]:
+        """Keys and values of tokens; of a sharded model, the decoder's last states too."""
         packing = Packing([len(ids)], self._device, {}, keep=True)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
-            self._hidden(ids, range(len(ids)), packing)
-        return packing.kept
+        with self._mixed():
+            hidden = self._hidden(ids, range(len(ids)), packing)
+        return packing.kept, hidden if self._sharded else None
 
     def _hidden(
         self, ids: Sequence[int], positions: Sequence[int], packing: Packing

@@ -1,0 +1,200 @@
+"""A model sharded among two processes takes the steps of one that is whole."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from repro.finetune import finetune, save
+from repro.paper.tasks import TASKS
+
+QUESTION = TASKS["question"]
+
+# Runs in both processes; its argument is a folder with what is to be done.
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+from accelerate import PartialState
+from transformers import AutoTokenizer
+from repro.errors import ReproError
+from repro.finetune import Recipe, finetune, save
+from repro.finetune.objective import Packed
+from repro.finetune.shard import mesh, shard
+from repro.paper.tasks import TASKS
+
+torch.set_num_threads(1)
+base = Path(sys.argv[1])
+case = json.loads((base / "case.json").read_text())
+tokenizer = AutoTokenizer.from_pretrained(base)
+state = PartialState(cpu=True)
+among = mesh("cpu")
+for process in range(2):  # one after the other: sharding needs no other process
+    if process == state.process_index:
+        model = torch.load(base / "model.pt", weights_only=False)
+        shard(model, among, torch.device("cpu"))
+    state.wait_for_everyone()
+layer = model.model.layers[0].mlp.up_proj.weight.to_local()
+assert layer.numel() < 16 * 25, layer.shape
+
+counts = {"idle": 0, "shared": 0}
+def counted(name):
+    method = getattr(Packed, "_" + name)
+    def wrapped(*words):
+        counts[name] += 1
+        return method(*words)
+    setattr(Packed, "_" + name, wrapped)
+counted("idle")
+counted("shared")
+def scarce(*words):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+if case["scarce"] == state.process_index:
+    model.model.layers[1].mlp.forward = scarce
+try:
+    facts = finetune(
+        model, tokenizer, case["rows"], case["demonstrations"],
+        TASKS["question"], Recipe(**case["recipe"]), order=case["order"],
+        token_budget=case["budget"], offloaded=case["offloaded"],
+    )
+except ReproError as error:
+    (base / "error.txt").write_text(str(error))
+    sys.exit(error.exit_code)
+save(model, tokenizer, facts, base / "sharded")
+(base / f"counts{state.process_index}.json").write_text(json.dumps(counts))
+"""
+
+
+@pytest.fixture
+def sharded(tokenizer, tmp_path):
+    """Runs a fine-tune sharded among two processes, in `tmp_path`; its exit code and messages."""
+    for name in ("whole", "sharded"):
+        (tmp_path / name).mkdir()
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "train.py").write_text(SCRIPT)
+
+    def run(model, rows, demonstrations, recipe, **case):
+        torch.save(model, tmp_path / "model.pt")
+        case = {
+            "order": None,
+            "budget": 8192,
+            "offloaded": False,
+            "scarce": None,
+            "rows": rows,
+            "demonstrations": demonstrations,
+            "recipe": asdict(recipe),
+        } | case
+        (tmp_path / "case.json").write_text(json.dumps(case))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node=2", str(tmp_path / "train.py"), str(tmp_path)]
+        more = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, env=os.environ | more, capture_output=True, text=True)
+
+    return run
+
+
+def model_of(make_model, dtype=torch.float32):
+    """Three layers whose parameters do not all divide evenly among two."""
+    return make_model(100, dtype=dtype, num_hidden_layers=3, intermediate_size=25)
+
+
+def dead(rows):
+    return [row | {"input": "long " * 30} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("shots", "budget", "changes", "idles"),
+    [
+        (0, 8192, {"offloaded": True}, False),
+        (0, 150, {"clip_norm": 0.05}, True),
+        (1, 150, {"max_length": 115, "dtype": "float64", "learning_rate": 1e-2}, True),
+        (1, 200, {"max_length": 1024, "dtype": "float64", "learning_rate": 1e-2}, True),
+    ],
+    ids=["FT, moments in main memory", "FT, many passes", "FTICL, dead", "FTICL, shared"],
+)
+def test_losses_and_weights_of_one_process(
+    sharded, tokenizer, make_model, rows, recipe, tmp_path, shots, budget, changes, idles
+):
+    offloaded = changes.pop("offloaded", False)
+    settings = recipe(**changes)
+    model = model_of(make_model, getattr(torch, settings.dtype))
+    whole = copy.deepcopy(model)
+    done = sharded(model, rows, rows[:shots], settings, budget=budget, offloaded=offloaded)
+    assert done.returncode == 0, done.stderr
+    expected = finetune(whole, tokenizer, rows, rows[:shots], QUESTION, settings)
+    counts = [json.loads((tmp_path / f"counts{i}.json").read_text()) for i in range(2)]
+    assert (sum(count["idle"] for count in counts) > 0) == idles
+    assert counts[0]["shared"] == counts[1]["shared"]
+    assert (counts[0]["shared"] > 0) == bool(shots)
+
+    facts = json.loads((tmp_path / "sharded/facts.json").read_text())
+    bound = 1e-9 if settings.dtype == "float64" else 1e-6
+    assert facts["machine"]["processes"] == 2
+    assert facts["losses"] == pytest.approx(expected.losses, abs=bound)
+    assert facts["gradient_norms"] == pytest.approx(expected.gradient_norms, rel=1e-5)
+    change = facts["weight_change"]
+    assert change["all"] == pytest.approx(expected.weight_change["all"], rel=1e-4)
+    assert change["by_weight"] == pytest.approx(expected.weight_change["by_weight"], rel=1e-4)
+    found = load_file(tmp_path / "sharded/model.safetensors")
+    for name, parameter in whole.named_parameters():
+        torch.testing.assert_close(found[name], parameter.detach(), rtol=0, atol=bound)
+
+
+def test_a_process_without_any_living_sample(
+    sharded, tokenizer, make_model, rows, recipe, tmp_path
+):
+    """Of the first step's micro-batches, every second is dead; of the second step's, all are."""
+    settings = recipe(max_length=120, dtype="float64", learning_rate=1e-2, epochs=1)
+    living, dying = rows[:8], dead(rows[:24])
+    order = [[n for i in range(4) for n in (2 * i, 2 * i + 1, 8 + 2 * i, 9 + 2 * i)]]
+    order[0] += range(16, 32)
+    model = model_of(make_model, torch.float64)
+    whole = copy.deepcopy(model)
+    done = sharded(model, living + dying, [], settings, order=order, budget=100)
+    assert done.returncode == 0, done.stderr
+    expected = finetune(whole, tokenizer, living + dying, [], QUESTION, settings, order=order)
+    facts = json.loads((tmp_path / "sharded/facts.json").read_text())
+    assert facts["dead_micro_batches"] == [12]
+    assert facts["losses"][0] == pytest.approx(expected.losses[0], abs=1e-9)
+    assert facts["losses"][1] is None
+    counts = [json.loads((tmp_path / f"counts{i}.json").read_text()) for i in range(2)]
+    assert counts[0]["idle"] == 0 < counts[1]["idle"]
+    found = load_file(tmp_path / "sharded/model.safetensors")
+    for name, parameter in whole.named_parameters():
+        torch.testing.assert_close(found[name], parameter.detach(), rtol=0, atol=1e-9)
+
+
+def test_what_is_saved_looks_the_same(sharded, tokenizer, make_model, rows, recipe, tmp_path):
+    settings = recipe(dtype="bfloat16", learning_rate=1e-4)
+    model = model_of(make_model)
+    whole = copy.deepcopy(model)
+    done = sharded(model, rows[:16], [], settings)
+    assert done.returncode == 0, done.stderr
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    facts = finetune(whole, tokenizer, rows[:16], [], QUESTION, settings)
+    save(whole, tokenizer, facts, tmp_path / "whole")
+    files = [sorted(p.name for p in (tmp_path / n).iterdir()) for n in ("whole", "sharded")]
+    assert files[0] == files[1]
+    for name in set(files[0]) - {"facts.json", "model.safetensors"}:
+        both = [(tmp_path / folder / name).read_bytes() for folder in ("whole", "sharded")]
+        assert both[0] == both[1], name
+    headers = []
+    for folder in ("whole", "sharded"):
+        with (tmp_path / folder / "model.safetensors").open("rb") as file:
+            headers.append(file.read(int.from_bytes(file.read(8), "little")))
+    assert headers[0] == headers[1]
+    found = json.loads((tmp_path / "sharded/facts.json").read_text())
+    assert found["losses"] == pytest.approx(facts.losses, rel=1e-2)
+    assert found["weight_change"]["all"] == pytest.approx(facts.weight_change["all"], rel=0.05)
+
+
+def test_no_memory_in_one_process_ends_all(sharded, make_model, rows, recipe, tmp_path):
+    done = sharded(model_of(make_model), rows[:16], [], recipe(), scarce=1)
+    assert done.returncode != 0
+    assert "not enough memory on GPU 1 for a pass" in (tmp_path / "error.txt").read_text()
