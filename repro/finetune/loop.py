@@ -144,7 +144,7 @@ class Trainer:
     """A model, its optimiser, and what was measured step by step."""
 
     def __init__(
-        self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int, offloaded: bool
+        self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int, offloaded: bool = False
     ) -> None:
         self._parameters = list(model.parameters())
         self._own = [own(parameter) for parameter in self._parameters]
