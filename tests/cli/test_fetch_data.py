@@ -59,6 +59,7 @@ def request(
         store=Path("store"),
         skip_missing=skip_missing,
         model=(),
+        engine="torch",
         **nothing,  # type: ignore[arg-type]
     )
 
