@@ -118,16 +118,7 @@ def untrained(sizes: Architecture, dtype: torch.dtype, device: torch.device) -> 
     """A Llama with random weights, made on the device, that ends no generation."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    config = LlamaConfig(
-        vocab_size=sizes.vocabulary,
-        hidden_size=sizes.hidden,
-        intermediate_size=sizes.intermediate,
-        num_hidden_layers=sizes.layers,
-        num_attention_heads=sizes.heads,
-        num_key_value_heads=sizes.kv_heads,
-        max_position_embeddings=sizes.context,
-        tie_word_embeddings=sizes.tied,
-    )
+    config = LlamaConfig(**sizes.llama)
     torch.manual_seed(SEED)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")

@@ -1,12 +1,16 @@
 """What several benchmarks of the small model share."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from repro.profiles import Profile
+
+REPRO = [sys.executable, "-c", "from repro.cli.main import main; main()"]
+"""The command `repro`, in a process of its own."""
 
 
 class Times(NamedTuple):

@@ -6,16 +6,15 @@ for all cells on 2 cores, near-linear in cells and rows.
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks._small import REPRO
 from repro.paper.cells import VARIANTS
 from repro.paper.figures import cells
 
 Row = dict[str, object]
-COMMAND = [sys.executable, "-c", "from repro.cli.main import main; main()", "run"]
 
 
 def _measure(what: str, words: list[str]) -> Row:
@@ -23,7 +22,7 @@ def _measure(what: str, words: list[str]) -> Row:
         home = Path(name)
         where = ["--out", str(home / "out"), "--store", str(home / "store")]
         start = time.perf_counter()
-        subprocess.run([*COMMAND, *where, *words], check=True, capture_output=True)
+        subprocess.run([*REPRO, "run", *where, *words], check=True, capture_output=True)
         seconds = time.perf_counter() - start
         lines = (home / "out" / "timings.jsonl").read_text(encoding="utf-8").splitlines()
         count = len((home / "out" / "results.jsonl").read_text(encoding="utf-8").splitlines())

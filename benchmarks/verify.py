@@ -11,7 +11,6 @@ import json
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._small import REPRO
 from repro.paper.cells import BASE, Cell
 from repro.paper.figures import cells, points
 from repro.paper.tasks import METRICS, Kind
@@ -140,18 +140,15 @@ def vectorised_intervals(scores: Floats, name: str, draws: int = DRAWS) -> list[
     return [percentile_interval(column) for column in (weights @ scores / len(scores)).T]
 
 
-COMMAND = [sys.executable, "-c", "from repro.cli.main import main; main()"]
-
-
 def _help_seconds() -> float:
     start = time.perf_counter()
-    subprocess.run([*COMMAND, "--help"], check=True, capture_output=True)
+    subprocess.run([*REPRO, "--help"], check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def _verify_seconds(results: Path, expected: Path) -> tuple[float, float]:
     """By the clock, and of the CPU."""
-    command = [*COMMAND, "verify"]
+    command = [*REPRO, "verify"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     done = subprocess.run(

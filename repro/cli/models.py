@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from repro import profiles
-from repro.cli.options import model_options, open_source, with_model
+from repro.cli.options import ENGINES, model_options, open_source, with_model
 from repro.errors import EXIT_MISSING
 
 
@@ -59,7 +59,7 @@ def build_embedded(out: Path, smoke: bool) -> None:
 @model_options
 @click.option(
     "--engine",
-    type=click.Choice(["torch", "vllm"]),
+    type=ENGINES,
     default="torch",
     help="Check for vLLM too, where `repro run --engine vllm` is to follow.",
 )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from repro.data.source import Source
     from repro.pipeline.plan import Plan
 
+ENGINES = click.Choice(["torch", "vllm"])
+
 _OPTIONS = (
     click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE",
                  help="What to run on; `repro profiles` lists them. `auto`: the largest that fits "
@@ -43,7 +45,7 @@ _OPTIONS = (
                  help="A local copy of the authors' data; checked like a download."),
     click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
                  default="store", show_default=True, help="Where artefacts are kept."),
-    click.option("--engine", type=click.Choice(["torch", "vllm"]), default="torch",
+    click.option("--engine", type=ENGINES, default="torch",
                  show_default=True,
                  help="What evaluates: the kit itself, or vLLM, on a GPU and where installed."),
     click.option("--skip-missing", is_flag=True,

@@ -195,14 +195,7 @@ def _initialise(spec: ModelSpec, folder: Path) -> None:
             hint=f"vocabulary = {len(tokenizer)}",
         )
     config = LlamaConfig(
-        vocab_size=sizes.vocabulary,
-        hidden_size=sizes.hidden,
-        intermediate_size=sizes.intermediate,
-        num_hidden_layers=sizes.layers,
-        num_attention_heads=sizes.heads,
-        num_key_value_heads=sizes.kv_heads,
-        max_position_embeddings=sizes.context,
-        tie_word_embeddings=sizes.tied,
+        **sizes.llama,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

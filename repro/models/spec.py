@@ -72,6 +72,20 @@ class Architecture:
         embeddings = (1 if self.tied else 2) * self.vocabulary * self.hidden
         return embeddings + self.layers * layer + self.hidden
 
+    @property
+    def llama(self) -> dict[str, Any]:
+        """The same as arguments of transformers' LlamaConfig."""
+        return {
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.hidden,
+            "intermediate_size": self.intermediate,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "max_position_embeddings": self.context,
+            "tie_word_embeddings": self.tied,
+        }
+
     @classmethod
     def from_table(cls, table: object, where: str) -> Self:
         """From a TOML table; raises ReproError naming the field, introduced by `where`."""

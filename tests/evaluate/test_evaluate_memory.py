@@ -29,15 +29,16 @@ def test_the_peak_of_a_batch_is_as_planned(
 ) -> None:
     layers, width, inner, heads, kv_heads, vocabulary, rows, own, new, shared = shape
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
+    sizes = Architecture(
+        layers=layers,
+        hidden=width,
+        intermediate=inner,
+        heads=heads,
+        kv_heads=kv_heads,
+        vocabulary=vocabulary,
+        context=4096,
     )
-    model = LlamaForCausalLM(config).to(getattr(torch, dtype)).eval()
+    model = LlamaForCausalLM(LlamaConfig(**sizes.llama)).to(getattr(torch, dtype)).eval()
     ids = torch.randint(3, vocabulary, (rows, shared + own))
     ids[:, :shared] = ids[0, :shared]
     prompts = ids.tolist()
@@ -51,15 +52,6 @@ def test_the_peak_of_a_batch_is_as_planned(
                 tracker.reset_mod_stats()  # it wants every pass announced
                 batch = step(model, batch, batch.logits.argmax(-1))
     (peak,) = tracker.get_tracker_snapshot("peak").values()
-    sizes = Architecture(
-        layers=layers,
-        hidden=width,
-        intermediate=inner,
-        heads=heads,
-        kv_heads=kv_heads,
-        vocabulary=vocabulary,
-        context=4096,
-    )
     planned = evaluation_peak_bytes(
         sizes, dtype, rows=rows, own=own, new=new, shared=shared, cached=cached
     )

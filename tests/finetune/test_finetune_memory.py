@@ -32,15 +32,16 @@ def test_the_peak_of_a_step_is_as_planned(
     monkeypatch.setattr(memory, "BUCKET", 2000)
     layers, width, inner, heads, shared, vocabulary, length, samples = shape
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=shared,
+    sizes = Architecture(
+        layers=layers,
+        hidden=width,
+        intermediate=inner,
+        heads=heads,
+        kv_heads=shared,
+        vocabulary=vocabulary,
+        context=4096,
     )
-    model = LlamaForCausalLM(config).train()
+    model = LlamaForCausalLM(LlamaConfig(**sizes.llama)).train()
     optimiser: torch.optim.Optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     slots = []
     if offloaded:  # what lies in main memory is not tracked
@@ -58,15 +59,6 @@ def test_the_peak_of_a_step_is_as_planned(
         computes.backward(weighted[samples:], tokens)
         optimiser.step()
     (peak,) = tracker.get_tracker_snapshot("peak").values()
-    sizes = Architecture(
-        layers=layers,
-        hidden=width,
-        intermediate=inner,
-        heads=heads,
-        kv_heads=shared,
-        vocabulary=vocabulary,
-        context=4096,
-    )
     planned = finetune_peak_bytes(
         sizes, bfloat16=bfloat16, tokens=tokens, placement=Placement(offloaded=offloaded)
     )
