@@ -44,10 +44,6 @@ class Placement:
     sharded: bool = False
     offloaded: bool = False
 
-    def __str__(self) -> str:
-        named = ["sharded"] * self.sharded + ["moments in main memory"] * self.offloaded
-        return ", ".join(named) or "all on every GPU"
-
 
 WHOLE = Placement()
 
@@ -58,11 +54,6 @@ def finetune_bytes(sizes: Architecture) -> int:
     `finetune_peak_bytes` has what comes on top.
     """
     return sizes.parameters * FINETUNE_BYTES
-
-
-def moments_bytes(sizes: Architecture) -> int:
-    """Bytes of AdamW's two moments, which may lie in main memory."""
-    return sizes.parameters * MOMENTS_BYTES
 
 
 def finetune_peak_bytes(
