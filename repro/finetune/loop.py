@@ -128,7 +128,12 @@ def finetune(
         gradient_norms=trainer.norms,
         weight_change=mean_absolute_change(model, before, vocabulary),
         versions=versions(),
-        machine=machine(model, state.num_processes) | {"token_budget": trainer.budget},
+        machine=machine(model, state.num_processes)
+        | {
+            "token_budget": trainer.budget,
+            "sharded": is_sharded(model),
+            "offloaded": offloaded,
+        },
         timing={
             "seconds": round(seconds, 3),
             "training_seconds": round(bar.seconds, 3),

@@ -267,7 +267,7 @@ def check_gpus(
     """Driver, number and memory of the GPUs.
 
     Args:
-        count: GPUs needed, at least one is.
+        count: GPUs needed, at least one is; the first that there are will be used.
         memory_gb: needed on each of them (GB).
     """
     count = max(count, 1)
@@ -300,7 +300,7 @@ def check_gpus(
         )
     else:
         findings.append(Finding("GPU driver", "ok", f"CUDA {served}", f"CUDA {built[0]}"))
-    enough = [size for size in found.memory if size >= memory_gb * 1e9]
+    used = found.memory[:count]  # in torch's order
     listed = (
         ", ".join(
             f"{name} {size / 1e9:.0f} GB"
@@ -308,8 +308,8 @@ def check_gpus(
         )
         or "none"
     )
-    right = len(enough) >= count
-    remedy = "" if right else f"use a machine with such GPUs (CUDA_VISIBLE_DEVICES?), {smaller}"
+    right = len(used) == count and min(used) >= memory_gb * 1e9
+    remedy = "" if right else f"use such GPUs (CUDA_VISIBLE_DEVICES=2 for the third), {smaller}"
     findings.append(Finding("GPU", "ok" if right else "fail", listed, needed, remedy))
     return findings
 

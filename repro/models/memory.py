@@ -101,6 +101,19 @@ def finetune_peak_bytes(
     return state + slots + working + tokens * (sizes.layers * 4 * width + kept + made)
 
 
+def finetune_main_bytes(sizes: Architecture, placement: Placement, gpus: int) -> int:
+    """Bytes of main memory that a fine-tune takes beside those of one process without moments.
+
+    Every process keeps the base's weights that it holds in float32, to tell how far they moved.
+    """
+    layer, rest = _layer_and_rest(sizes)
+    held = gpus * sizes.parameters
+    if placement.sharded:
+        held = gpus * rest + sizes.layers * layer
+    moments = MOMENTS_BYTES * held if placement.offloaded else 0
+    return BYTES["float32"] * (held - sizes.parameters) + moments
+
+
 def _layer_and_rest(sizes: Architecture) -> tuple[int, int]:
     """Weights of a decoder layer, and of all that is no part of one."""
     rest = (1 if sizes.tied else 2) * sizes.vocabulary * sizes.hidden + sizes.hidden

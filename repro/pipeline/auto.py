@@ -7,7 +7,9 @@ from pathlib import Path
 
 from repro import profiles
 from repro.errors import EXIT_MISSING, ReproError
-from repro.models.doctor import DRIVER, Cuda, probe_cuda
+from repro.models.doctor import DRIVER, Cuda, Probes, probe_cuda, probe_memory
+from repro.models.spec import ModelSpec
+from repro.pipeline import placement
 
 NAME = "auto"
 LARGEST_FIRST = ("llama2-7b", "small")
@@ -28,7 +30,10 @@ def probe_apart() -> Cuda:
 
 
 def choose(
-    *, gpu: Callable[[], bool] = has_gpu, probe: Callable[[], Cuda] = probe_apart
+    *,
+    gpu: Callable[[], bool] = has_gpu,
+    probe: Callable[[], Cuda] = probe_apart,
+    memory: Callable[[], int] = probe_memory,
 ) -> tuple[str, str]:
     """The name of the profile that fits this machine, and why, in words.
 
@@ -51,10 +56,13 @@ def choose(
         f"{name} with {size / 1e9:.0f} GB"
         for name, size in zip(found.names, found.memory, strict=True)
     )
-    needed = {name: profiles.load(name).compute for name in LARGEST_FIRST}
-    for name, compute in needed.items():
-        fitting = [size for size in found.memory if size >= compute.gpu_memory_gb * 1e9]
-        if len(fitting) >= compute.gpus:
-            return name, f"{shown}; it needs {compute.gpus} of {compute.gpu_memory_gb:g} GB"
-    needs = ", ".join(f"{name} {compute.gpu_memory_gb:g} GB" for name, compute in needed.items())
-    return WITHOUT_GPU, f"{shown}, too small for the others ({needs})"
+    needs = []
+    for name in LARGEST_FIRST:
+        profile = profiles.load(name)
+        spec = ModelSpec.from_table(profile.model, profile.origin)
+        choice = placement.here(spec, profile.compute, Probes(cuda=lambda: found, memory=memory))
+        if choice is not None:
+            return name, f"{shown}; fine-tuning {choice}: {choice.peak_bytes / 1e9:.3g} GB"
+        assert spec.architecture is not None
+        needs.append(f"{name}: {placement.ways(spec.architecture, profile.compute)}")
+    return WITHOUT_GPU, f"{shown}, too small for the others ({'; '.join(needs)})"

@@ -90,9 +90,7 @@ def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Co
 
     def cost(job: Job) -> Cost:
         pending = [step for step in job.cells if not done("cell", step.key)]
-        tune = job.seed is not None and not done("model", job.key)
-        tune = tune and (bool(pending) or not done("facts", job.key))
-        train = train_tokens(job) if tune else 0
+        train = train_tokens(job) if job.to_tune(done) else 0
         prompt = sum(map(prompt_tokens, pending))
         generated = [s for s in pending if s.cell.task.kind is Kind.GENERATION]
         new = sum(len(step.rows) for step in generated) * plan.settings.max_new_tokens

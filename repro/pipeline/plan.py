@@ -6,7 +6,7 @@ cells. Keys cover all that can change an artefact, and nothing that cannot.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -85,6 +85,16 @@ class Job:
     @property
     def name(self) -> str:
         return self.variant.name if self.seed is None else f"{self.variant.name} seed {self.seed}"
+
+    def to_tune(self, done: Callable[[str, str], bool]) -> bool:
+        """Whether its model is still to be fine-tuned.
+
+        Args:
+            done: whether the store holds an artefact of a kind and key.
+        """
+        if self.recipe is None or done("model", self.key):
+            return False
+        return not (done("facts", self.key) and all(done("cell", c.key) for c in self.cells))
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,15 @@ from pathlib import Path
 from repro.data.source import Part, Source
 from repro.errors import EXIT_MISSING, ReproError
 from repro.models import doctor
-from repro.models.doctor import Finding
+from repro.models.doctor import Finding, Probes
 from repro.models.memory import evaluation_bytes, finetune_peak_bytes, weights_bytes
-from repro.models.spec import ModelSpec
+from repro.models.spec import Architecture, ModelSpec
 from repro.paper.cells import BASE
+from repro.pipeline import placement
 from repro.pipeline.plan import TORCH, Plan, weights_key
 from repro.pipeline.store import Store
 from repro.profiles import Profile
-
-SMALLEST = 1024
-"""Tokens that must fit: passes are halved where memory runs out, down to one sample."""
+from repro.profiles.profile import Compute
 
 
 def machine_findings(
@@ -27,28 +26,55 @@ def machine_findings(
     *,
     tuned: bool = True,
     engine: str = TORCH,
+    probes: Probes | None = None,
 ) -> list[Finding]:
     """Checks of Python, packages, GPU, memory, disk, folders, hub access and weights.
 
     Args:
         tuned: whether anything is to be fine-tuned; the base alone needs less.
         engine: what evaluates, as a plan has it.
+        probes: of the machine; by default of this one.
     """
-    compute = profile.compute
-    gpu_memory_gb = compute.gpu_memory_gb
-    if not tuned and spec.architecture is not None:
-        alone = evaluation_bytes(spec.architecture, _dtype(profile), tokens=SMALLEST)
-        gpu_memory_gb = math.ceil(alone / 1e9)
+    compute, sizes = profile.compute, spec.architecture
+    gpus, gpu_memory_gb, memory_gb = compute.gpus, compute.gpu_memory_gb, compute.memory_gb
+    tuning: list[Finding] = []
+    if compute.device == "cuda" and sizes is not None:
+        alone = evaluation_bytes(sizes, _dtype(profile), tokens=placement.SMALLEST)
+        gpus, gpu_memory_gb = 1, math.ceil(alone / 1e9)
+        probes = probes or Probes()
+        if tuned and probes.cuda().memory:
+            choice = placement.here(spec, compute, probes)
+            tuning = [_tuning_finding(choice, sizes, compute, probes)]
+            if choice is not None:
+                gpus, memory_gb = choice.gpus, memory_gb + math.ceil(choice.more_bytes / 1e9)
     needs = doctor.Needs(
         device=compute.device,
-        gpus=compute.gpus,
+        gpus=gpus,
         gpu_memory_gb=gpu_memory_gb,
-        memory_gb=compute.memory_gb,
+        memory_gb=memory_gb,
         disk_gb=compute.disk_gb,
         folders=(store.root, *folders),
         extras=("run",) if engine == TORCH else ("run", "vllm"),
     )
-    return doctor.check(spec, needs, weights_present=store.has("weights", weights_key(spec)))
+    present = store.has("weights", weights_key(spec))
+    return doctor.check(spec, needs, weights_present=present, probes=probes) + tuning
+
+
+def _tuning_finding(
+    choice: placement.Choice | None, sizes: Architecture, compute: Compute, probes: Probes
+) -> Finding:
+    """Whether fine-tuning fits, and how."""
+    what = "fine-tuning"
+    if choice is not None:
+        gb = f"{choice.peak_bytes / 1e9:.3g} GB"
+        return Finding(what, "ok", str(choice), f"{gb} (passes of {choice.tokens:,} tokens)")
+    gpus = ", ".join(f"{size / 1e9:.0f} GB" for size in probes.cuda().memory)
+    found = f"GPUs of {gpus}; {probes.memory() / 1e9:.0f} GB of main memory"
+    remedy = (
+        "evaluate the base, or fine-tunes that you have: repro run --variants base, or "
+        "--checkpoints DIR"
+    )
+    return Finding(what, "fail", found, placement.ways(sizes, compute), remedy)
 
 
 def _dtype(profile: Profile) -> str:
@@ -69,7 +95,7 @@ def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
     Raises:
         ReproError: what is missing, with its remedy (3).
     """
-    tuned = any(job.variant != BASE for job in plan.jobs)
+    tuned = any(job.to_tune(store.has) for job in plan.jobs)
     findings = machine_findings(
         plan.profile, plan.spec, store, [out], tuned=tuned, engine=plan.engine
     )
@@ -104,4 +130,7 @@ def needs(plan: Plan, store: Store) -> list[str]:
         one = weights_bytes(sizes, dtype) / 1e9
         lines[-1] += f", fine-tuning {peak:.3g} GB (passes of {tokens:,} tokens)"
         lines.append(f"weights: {one:.2g} GB a fine-tune; all {tuned} kept: {one * tuned:.3g} GB")
+        if compute.gpus:
+            passes = f"passes of {placement.SMALLEST:,} tokens"
+            lines.append(f"fine-tuning ({passes}): {placement.ways(sizes, compute)}")
     return lines

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from repro.finetune.artefact import FACTS
 from repro.lines import Line, to_line
 from repro.models.load import load
 from repro.models.sources import materialise
+from repro.models.memory import WHOLE
 from repro.models.spec import ModelSpec
 from repro.paper.protocols import Protocol
-from repro.pipeline import prompts, results
+from repro.pipeline import placement, prompts, results
 from repro.pipeline.plan import TORCH, CellStep, Job, Plan, weights_key
 from repro.pipeline.spent import count_training, spent
 from repro.pipeline.store import Store, write_atomically
@@ -152,6 +154,13 @@ class Runner:
                 base_weights(self.plan.spec, self.store, self.say, self.progress)
         return self.store.path("weights", self.plan.base_key)
 
+    @cached_property
+    def _choice(self) -> placement.Choice:
+        """Where the memory of fine-tunes lies."""
+        found = placement.here(self.plan.spec, self.plan.profile.compute)
+        assert found is not None  # preflight has looked
+        return found
+
     def _tune(self, job: Job, label: str) -> None:
         if self.store.find("model", job.key) and self.store.find("facts", job.key):
             return
@@ -159,8 +168,9 @@ class Runner:
         assert job.rows is not None
         assert job.demonstrations is not None
         base = self._base()
-        self.say(f"{label} {job.name}: fine-tuning on {len(job.rows)} rows")
-        compute = self.plan.profile.compute
+        choice = self._choice
+        how = "" if choice.placement == WHOLE else f", {choice}"
+        self.say(f"{label} {job.name}: fine-tuning on {len(job.rows)} rows{how}")
         with (
             self._timed(f"finetune {job.name}"),
             clock.part("train"),
@@ -175,12 +185,14 @@ class Runner:
                         rows=job.rows.to_list(),
                         demonstrations=job.demonstrations.to_list(),
                         recipe=asdict(job.recipe),
-                        device=compute.device,
+                        device=self.plan.profile.compute.device,
                         rotary=self.plan.protocol.rotary_precision,
-                        token_budget=compute.train_tokens,
+                        token_budget=choice.tokens,
+                        sharded=choice.placement.sharded,
+                        offloaded=choice.placement.offloaded,
                     )
-                    if compute.gpus > 1:
-                        launch(request, compute.gpus)
+                    if choice.gpus > 1:
+                        launch(request, choice.gpus)
                     else:
                         tune(request, progress=self.progress)
                     count_training(json.loads((folder / FACTS).read_text(encoding="utf-8")))

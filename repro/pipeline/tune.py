@@ -3,6 +3,7 @@
 Run as a module by `launch`, in every process: `python -m repro.pipeline.tune REQUEST.json`.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -11,10 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Recipe, finetune, save
+from repro.finetune.shard import mesh, shard
 from repro.models.load import load, quiet
 from repro.paper.tasks import TASKS
 
@@ -29,6 +32,7 @@ class Request:
         base: folder of the base weights.
         folder: existing folder that gets the fine-tuned model.
         rows, demonstrations: as plain dicts.
+        sharded, offloaded: where the memory lies, see `repro.models.memory.Placement`.
     """
 
     base: str
@@ -40,16 +44,26 @@ class Request:
     device: str
     rotary: str
     token_budget: int
+    sharded: bool = False
+    offloaded: bool = False
 
 
 def tune(request: Request, *, progress: object = None) -> None:
     """Fine-tune and save. With several processes each works on its own GPU, the first saves."""
-    PartialState(cpu=request.device == "cpu")  # joins the processes before anything asks for it
+    # Joins the processes before anything asks for it.
+    state = PartialState(cpu=request.device == "cpu")
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = f"cuda:{rank}" if request.device == "cuda" else request.device
-    model, tokenizer = load(
-        Path(request.base), dtype="float32", device=device, rotary=request.rotary
-    )
+    base = Path(request.base)
+    if request.sharded:
+        among = mesh(request.device)
+        for process in range(state.num_processes):  # main memory holds the whole model once
+            if process == state.process_index:
+                model, tokenizer = load(base, dtype="float32", rotary=request.rotary)
+                shard(model, among, torch.device(device))
+            state.wait_for_everyone()
+    else:
+        model, tokenizer = load(base, dtype="float32", device=device, rotary=request.rotary)
     facts = finetune(
         model,
         tokenizer,
@@ -58,6 +72,7 @@ def tune(request: Request, *, progress: object = None) -> None:
         TASKS[request.task],
         Recipe(**request.recipe),
         token_budget=request.token_budget,
+        offloaded=request.offloaded,
         progress=progress,
     )
     if rank == 0:
@@ -76,6 +91,8 @@ def launch(request: Request, processes: int) -> None:
     path.write_text(json.dumps(asdict(request)), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", "-m", "repro.pipeline.tune", str(path)]
+    gc.collect()
+    torch.cuda.empty_cache()  # of the models that were evaluated here; the first GPU serves both
     done = subprocess.run(command, check=False)
     path.unlink()
     if (folder / _ERROR).is_file():

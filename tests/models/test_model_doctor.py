@@ -65,9 +65,10 @@ def test_packages_missing_and_off_their_pin():
         (H200, 1, 160, ["GPU"], "NVIDIA H200 150 GB"),
         (Cuda("13.0", (12, 8), (10**11,), ("X",)), 1, 80, ["GPU driver"], "serves CUDA 12.8"),
         (Cuda("12.8", (12, 8)), 1, 0, ["GPU"], "none"),
-        # One of two is large enough.
+        # One of two is large enough; it serves where it is the first.
         (Cuda("12.8", (13, 0), (8 * 10**9, 10**11), ("S", "L")), 2, 80, ["GPU"], "S 8 GB"),
-        (Cuda("12.8", (13, 0), (8 * 10**9, 10**11), ("S", "L")), 1, 80, [], ""),
+        (Cuda("12.8", (13, 0), (8 * 10**9, 10**11), ("S", "L")), 1, 80, ["GPU"], "L 100 GB"),
+        (Cuda("12.8", (13, 0), (10**11, 8 * 10**9), ("L", "S")), 1, 80, [], ""),
     ],
 )
 def test_gpus(cuda, count, memory, failing, words):

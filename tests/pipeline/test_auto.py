@@ -12,18 +12,19 @@ GB = 10**9
 
 
 @pytest.mark.parametrize(
-    ("memory", "profile"),
+    ("memory", "main", "profile"),
     [
-        ((141 * GB,), "llama2-7b"),
-        ((24 * GB, 141 * GB), "llama2-7b"),
-        ((80 * GB, 80 * GB), "small"),
-        ((24 * GB,), "small"),
-        ((8 * GB,), "embedded"),
+        ((141 * GB,), 64, "llama2-7b"),
+        ((85 * GB, 85 * GB), 64, "llama2-7b"),
+        ((85 * GB,), 128, "llama2-7b"),
+        ((85 * GB,), 64, "small"),
+        ((24 * GB,), 128, "small"),
+        ((2 * GB,), 128, "embedded"),
     ],
 )
-def test_the_largest_profile_that_fits(memory: tuple[int, ...], profile: str) -> None:
+def test_the_largest_profile_that_fits(memory: tuple[int, ...], main: int, profile: str) -> None:
     found = Cuda("13.0", (13, 0), memory, tuple(f"GPU{i}" for i in range(len(memory))))
-    name, why = auto.choose(gpu=lambda: True, probe=lambda: found)
+    name, why = auto.choose(gpu=lambda: True, probe=lambda: found, memory=lambda: main * GB)
     assert name == profile
     assert all(f"GPU{i} with {size // GB} GB" in why for i, size in enumerate(memory))
 

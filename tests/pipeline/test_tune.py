@@ -1,7 +1,7 @@
 """Fine-tuning in several processes gives what one process gives."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -34,11 +34,13 @@ def _request(folder: Path, **changes: object) -> Request:
     )
 
 
-def test_two_processes_end_in_the_same_weights(tmp_path: Path) -> None:
-    one, two = _request(tmp_path / "one"), _request(tmp_path / "two")
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+def test_two_processes_end_in_the_same_weights(tmp_path: Path, sharded: bool) -> None:
+    one, two = _request(tmp_path / "one"), replace(_request(tmp_path / "two"), sharded=sharded)
     tune(one)
     launch(two, 2)
-    assert json.loads((tmp_path / "two/facts.json").read_text())["machine"]["processes"] == 2
+    machine = json.loads((tmp_path / "two/facts.json").read_text())["machine"]
+    assert (machine["processes"], machine["sharded"]) == (2, sharded)
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
     base = load_file(EMBEDDED / "model.safetensors")
     for name, own in weights[0].items():
@@ -50,6 +52,16 @@ def test_two_processes_end_in_the_same_weights(tmp_path: Path) -> None:
         assert apart.max() < 5e-4, name
     moved = max(abs(weights[0][name][: len(old)] - old).max() for name, old in base.items())
     assert moved > 1e-4
+
+
+def test_moments_in_main_memory_change_no_bit(tmp_path: Path) -> None:
+    here, away = _request(tmp_path / "here"), replace(_request(tmp_path / "away"), offloaded=True)
+    tune(here)
+    tune(away)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("here", "away"))
+    assert all((one[name] == two[name]).all() for name in one)
+    told = [json.loads((tmp_path / n / "facts.json").read_text()) for n in ("here", "away")]
+    assert [facts["machine"]["offloaded"] for facts in told] == [False, True]
 
 
 def test_an_error_of_a_process_is_told(tmp_path: Path) -> None:

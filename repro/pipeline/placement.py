@@ -1,0 +1,141 @@
+"""Where the memory of a fine-tune lies, chosen for the GPUs that are there.
+
+Nothing but rounding depends on it, so it is no setting: of what fits, the fastest is taken.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from repro.models.doctor import Probes
+from repro.models.memory import WHOLE, Placement, finetune_main_bytes, finetune_peak_bytes
+from repro.models.spec import Architecture, ModelSpec
+from repro.profiles.profile import Compute
+
+SMALLEST = 1024
+"""Tokens of a pass that must fit, those of the longest sample (paper, section 4.1)."""
+
+ROOM = 0.95
+"""Share of a GPU's memory that is planned with. The rest is for what no formula has: a CUDA context
+a process, workspaces of libraries, gaps between blocks. Not measured."""
+
+COUNTS = (8, 4, 2)
+"""GPUs that the 8 micro-batches of a step can be divided among."""
+
+SHARDED, OFFLOADED = Placement(sharded=True), Placement(offloaded=True)
+BOTH = Placement(sharded=True, offloaded=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A placement on so many GPUs, the first that there are.
+
+    Attributes:
+        tokens: most tokens of a pass.
+        peak_bytes: most bytes held at once on each GPU; 0 where the model's sizes are not known.
+        more_bytes: of main memory, beside what the profile asks for.
+    """
+
+    placement: Placement
+    gpus: int
+    tokens: int
+    peak_bytes: int = 0
+    more_bytes: int = 0
+
+    def __str__(self) -> str:
+        many = f"{self.gpus} GPUs" if self.gpus > 1 else "1 GPU"
+        if self.placement == WHOLE:
+            return f"whole on {many}"
+        parts = [f"sharded over {many}"] if self.placement.sharded else []
+        parts += ["AdamW's moments in main memory"] if self.placement.offloaded else []
+        return ", ".join(parts)
+
+
+def choose(
+    sizes: Architecture | None, compute: Compute, gpus: Sequence[int], main: int
+) -> Choice | None:
+    """The first that fits: whole, sharded, with moments in main memory, both; None if none does.
+
+    Args:
+        sizes: of the model; without them it is taken to fit, as it is on a CPU.
+        gpus: bytes of each GPU, in torch's order.
+        main: bytes of main memory.
+    """
+    count = max(1, compute.gpus)
+    if sizes is None or compute.device == "cpu":
+        return Choice(placement=WHOLE, gpus=count, tokens=compute.train_tokens)
+    for placement, number in _candidates(count):
+        if number > len(gpus):
+            continue
+        room = ROOM * min(gpus[:number])
+        for tokens in _passes(compute.train_tokens):
+            found = _choice(sizes, compute, placement, number, tokens)
+            total = compute.memory_gb * 1e9 + found.more_bytes
+            # Whether the profile's own need is met is another check's business.
+            if found.peak_bytes <= room and (total <= main or not found.more_bytes):
+                return found
+    return None
+
+
+def here(spec: ModelSpec, compute: Compute, probes: Probes | None = None) -> Choice | None:
+    """`choose` for this machine."""
+    probes = probes or Probes()
+    if compute.device == "cpu":
+        return choose(spec.architecture, compute, (), 0)
+    return choose(spec.architecture, compute, probes.cuda().memory, probes.memory())
+
+
+def ways(sizes: Architecture, compute: Compute) -> str:
+    """What fine-tuning takes of a GPU by each placement, in words."""
+
+    def taken(placement: Placement, gpus: int) -> tuple[str, str]:
+        found = _choice(sizes, compute, placement, gpus, SMALLEST)
+        main = compute.memory_gb + found.more_bytes / 1e9
+        return _gb(found.peak_bytes / 1e9), _gb(main)
+
+    counts = [*reversed(COUNTS)]
+    among = "/".join(map(str, counts))
+    sharded, both = ([taken(way, n) for n in counts] for way in (SHARDED, BOTH))
+    one, main = taken(OFFLOADED, 1)
+    return (
+        f"{taken(WHOLE, 1)[0]} GB on one GPU; sharded {'/'.join(gb for gb, _ in sharded)} GB on "
+        f"each of {among}; with AdamW's moments in main memory {one} GB on one ({main} GB there), "
+        f"{'/'.join(gb for gb, _ in both)} GB on each of {among} ({both[-1][1]} GB there)"
+    )
+
+
+def _gb(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def _candidates(count: int) -> Iterator[tuple[Placement, int]]:
+    """Placements and numbers of GPUs, the fastest first."""
+    yield WHOLE, count
+    for number in COUNTS:
+        yield SHARDED, number
+    yield OFFLOADED, 1
+    for number in COUNTS:
+        yield BOTH, number
+
+
+def _passes(tokens: int) -> Iterator[int]:
+    """Budgets of a pass, halved down to what must fit."""
+    while tokens > SMALLEST:
+        yield tokens
+        tokens = max(SMALLEST, tokens // 2)
+    yield tokens
+
+
+def _choice(
+    sizes: Architecture, compute: Compute, placement: Placement, gpus: int, tokens: int
+) -> Choice:
+    peak = finetune_peak_bytes(
+        sizes,
+        bfloat16=compute.dtype != "float32",
+        tokens=tokens,
+        placement=placement,
+        gpus=gpus,
+    )
+    more = finetune_main_bytes(sizes, placement, gpus)
+    return Choice(
+        placement=placement, gpus=gpus, tokens=tokens, peak_bytes=peak, more_bytes=more
+    )
