@@ -11,7 +11,9 @@ from rich.console import Console
 
 from repro import profiles
 from repro.errors import ReproError, unknown
+from repro.paper.cells import Variant
 from repro.paper.protocols import PROTOCOLS, Protocol, protocol, switches
+from repro.pipeline.checkpoints import Given, find
 from repro.pipeline.select import Selection, select, split_names
 from repro.profiles import Profile
 
@@ -45,6 +47,9 @@ _OPTIONS = (
                  help="A local copy of the authors' data; checked like a download."),
     click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
                  default="store", show_default=True, help="Where artefacts are kept."),
+    click.option("--checkpoints", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+                 help="Fine-tuned models that you have: DIR/xsum-ft-2000 is evaluated and not "
+                 "trained. With several seeds, DIR/xsum-ft-2000.seed43."),
     click.option("--engine", type=ENGINES, default="torch",
                  show_default=True,
                  help="What evaluates: the kit itself, or vLLM, on a GPU and where installed."),
@@ -91,6 +96,7 @@ class Request:
 
     Attributes:
         chosen: why `auto` took this profile; empty where it was named.
+        given: fine-tunes that are there already.
     """
 
     profile: Profile
@@ -102,8 +108,15 @@ class Request:
     seeds: tuple[int, ...]
     data_dir: Path | None
     store: Path
+    given: Given
     skip_missing: bool
     engine: str
+
+    @property
+    def untrained(self) -> set[Variant]:
+        """Variants that are given for every seed."""
+        variants = {variant for variant, _ in self.given}
+        return {v for v in variants if all((v, seed) in self.given for seed in self.seeds)}
 
 
 def _overrides(settings: tuple[str, ...]) -> dict[str, object]:
@@ -162,6 +175,7 @@ def parse(
     seeds: str | None,
     data_dir: Path | None,
     store: Path,
+    checkpoints: Path | None,
     skip_missing: bool,
     engine: str,
     model: tuple[str, ...],
@@ -191,7 +205,8 @@ def parse(
         tests=split_names(tests),
         cells=split_names(cells),
     )
-    select(selection)
+    selected = dict.fromkeys(cell.variant for cell in select(selection))
+    asked = _seeds(seeds, loaded)
     return Request(
         loaded,
         chosen,
@@ -199,9 +214,10 @@ def parse(
         switched,
         selection,
         rows,
-        _seeds(seeds, loaded),
+        asked,
         data_dir,
         store,
+        find(checkpoints, selected, asked) if checkpoints else {},
         skip_missing,
         engine,
     )
@@ -232,7 +248,7 @@ def fetch_data(request: Request, console: Console) -> None:
     if request.profile.data != "upstream" or request.data_dir or os.environ.get(VARIABLE):
         return
     chosen = protocol(request.protocol_name, request.overrides)
-    parts = needed_parts(select(request.selection), chosen)
+    parts = needed_parts(select(request.selection), chosen, request.untrained)
     try:
         with fetching.progress_bar(console) as progress:
             fetching.fetch(fetching.locate(), parts=parts, progress=progress)
@@ -260,7 +276,11 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
     chosen = protocol(request.protocol_name, request.overrides)
     source = open_source(request.profile, request.data_dir)
     cells, left_out = planning.available(
-        select(request.selection), source, chosen, skip_missing=request.skip_missing
+        select(request.selection),
+        source,
+        chosen,
+        skip_missing=request.skip_missing,
+        untrained=request.untrained,
     )
     for variant, reason in left_out.items():
         say(f"left out: {variant.name} ({reason})")
@@ -276,4 +296,5 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
         test_limit=min(filter(None, (request.rows, request.profile.sizes.test)), default=None),
         numerics=machine.numerics(compute.threads, device=compute.device),
         engine=machine.engine(request.engine),
+        given=request.given,
     )

@@ -1,6 +1,8 @@
 """Cells of one model, one after the other: prompts in, per-sample records out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from typing import Any
 
 from rich.progress import Progress
@@ -32,7 +34,8 @@ def evaluate(
 ) -> Iterator[tuple[Cell, list[Sample]]]:
     """Evaluate cells of one model, each handed out as soon as it is done.
 
-    Cells come ordered by data set, prompt and shots, so that contexts can be extended.
+    Cells come ordered by data set, prompt and shots, so that contexts can be extended. While the
+    model computes one, the prompts of the next are made.
 
     Args:
         engine: has the model; inside its `with` block.
@@ -53,9 +56,10 @@ def evaluate(
     bar = None
     if progress is not None:
         bar = progress.add_task("evaluate", total=sum(len(job.rows) for job in jobs))
-    for job in sorted(jobs, key=_order):
-        with clock.part("prompts"):
-            encoded = encoder(job, engine.tokenizer, protocol)
+    ordered = sorted(jobs, key=_order)
+    # A tokenizer must not be used by two threads at once.
+    own = deepcopy(engine.tokenizer)
+    for job, encoded in _ahead(ordered, lambda job: encoder(job, own, protocol)):
         classification = job.cell.task.kind is Kind.CLASSIFICATION
         new = engine.score_tokens if classification else settings.max_new_tokens
         _require_positions(engine, job.cell, encoded, new)
@@ -78,6 +82,17 @@ def evaluate(
         if progress is not None and bar is not None:
             progress.advance(bar, len(samples))
         yield job.cell, samples
+
+
+def _ahead(jobs: Sequence[Job], encode: Callable[[Job], Encoded]) -> Iterator[tuple[Job, Encoded]]:
+    """Each job with its prompts; those of the next are made while the caller is busy."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = None
+        for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+            with clock.part("prompts"):
+                encoded = coming.result() if coming else encode(job)
+            coming = thread.submit(encode, following) if following else None
+            yield job, encoded
 
 
 def _order(job: Job) -> tuple[int, int, int]:

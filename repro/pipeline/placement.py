@@ -136,6 +136,4 @@ def _choice(
         gpus=gpus,
     )
     more = finetune_main_bytes(sizes, placement, gpus)
-    return Choice(
-        placement=placement, gpus=gpus, tokens=tokens, peak_bytes=peak, more_bytes=more
-    )
+    return Choice(placement=placement, gpus=gpus, tokens=tokens, peak_bytes=peak, more_bytes=more)

@@ -6,9 +6,10 @@ cells. Keys cover all that can change an artefact, and nothing that cannot.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
 from datasets import Dataset
 
@@ -17,10 +18,12 @@ from repro.data.source import Part, Source
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
+from repro.models.files import model_digest
 from repro.models.spec import ModelSpec
 from repro.paper.cells import BASE, Cell, Variant
 from repro.paper.protocols import Protocol
 from repro.paper.tasks import Kind
+from repro.pipeline.checkpoints import Given
 from repro.pipeline.store import content_key
 from repro.profiles import Profile
 
@@ -71,6 +74,8 @@ class Job:
     Attributes:
         seed: of the fine-tune; None for the base, which has none.
         key: of the weights: those of the base, or of the fine-tune.
+        checkpoint: folder of a fine-tune that is there already; it is not trained, nor kept in the
+            store.
     """
 
     variant: Variant
@@ -81,10 +86,12 @@ class Job:
     rows: Dataset | None = None
     dropped: dict[str, int] | None = None
     demonstrations: Dataset | None = None
+    checkpoint: Path | None = None
 
     @property
     def name(self) -> str:
-        return self.variant.name if self.seed is None else f"{self.variant.name} seed {self.seed}"
+        name = self.variant.name if self.seed is None else f"{self.variant.name} seed {self.seed}"
+        return f"{name}, given" if self.checkpoint else name
 
     def to_tune(self, done: Callable[[str, str], bool]) -> bool:
         """Whether its model is still to be fine-tuned.
@@ -130,11 +137,13 @@ def rows_digest(rows: Dataset) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def needed_parts(cells: Sequence[Cell], protocol: Protocol) -> list[Part]:
-    """The files of rows that cells and their models need."""
+def needed_parts(
+    cells: Sequence[Cell], protocol: Protocol, untrained: Collection[Variant] = ()
+) -> list[Part]:
+    """The files of rows that cells and their models need; some models are not to be trained."""
     parts: dict[Part, None] = {}
     for variant in dict.fromkeys(cell.variant for cell in cells):
-        if variant != BASE:
+        if variant != BASE and variant not in untrained:
             parts[Part("train", variant.train, variant.size)] = None
             parts[Part("demonstrations", variant.task.train_dataset)] = None
     for name in dict.fromkeys(cell.dataset for cell in cells):
@@ -166,6 +175,7 @@ def make_plan(
     test_limit: int | None,
     numerics: dict[str, object],
     engine: str = TORCH,
+    given: Given | None = None,
 ) -> Plan:
     """The plan of a selection. Reads all rows it needs, and loads no model.
 
@@ -173,6 +183,7 @@ def make_plan(
         test_limit: rows of a test set to score, at most; None for the protocol's number.
         numerics: what else can change bits, see `machine.numerics`.
         engine: what evaluates, see `machine.engine`.
+        given: fine-tunes that are there already.
     """
     settings = Settings(
         token_budget=profile.compute.evaluate_tokens,
@@ -223,6 +234,10 @@ def make_plan(
         own = [cell for cell in cells if cell.variant == variant]
         if seed is None:
             return Job(variant, None, base_key, tuple(cell_step(c, base_key) for c in own))
+        if checkpoint := (given or {}).get((variant, seed)):
+            key = content_key({"checkpoint": model_digest(checkpoint)})
+            steps = tuple(cell_step(cell, key) for cell in own)
+            return Job(variant, seed, key, steps, checkpoint=checkpoint)
         recipe = recipe_from(
             protocol,
             seed=seed,
@@ -277,7 +292,12 @@ def make_plan(
 
 
 def available(
-    cells: Sequence[Cell], source: Source, protocol: Protocol, *, skip_missing: bool
+    cells: Sequence[Cell],
+    source: Source,
+    protocol: Protocol,
+    *,
+    skip_missing: bool,
+    untrained: Collection[Variant] = (),
 ) -> tuple[tuple[Cell, ...], dict[Variant, str]]:
     """The cells whose data is there, and why models are left out.
 
@@ -287,12 +307,14 @@ def available(
     """
     left_out: dict[Variant, str] = {}
     if skip_missing:
-        for variant in dict.fromkeys(cell.variant for cell in cells if cell.variant != BASE):
+        for variant in dict.fromkeys(cell.variant for cell in cells):
+            if variant == BASE or variant in untrained:
+                continue
             problems = source.missing([Part("train", variant.train, variant.size)])
             if problems:
                 left_out[variant] = str(problems[0])
     kept = tuple(cell for cell in cells if cell.variant not in left_out)
-    problems = source.missing(needed_parts(kept, protocol))
+    problems = source.missing(needed_parts(kept, protocol, untrained))
     if problems:
         shown = "; ".join(str(problem) for problem in problems[:4])
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""

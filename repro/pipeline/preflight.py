@@ -24,6 +24,7 @@ def machine_findings(
     store: Store,
     folders: Sequence[Path],
     *,
+    based: bool = True,
     tuned: bool = True,
     engine: str = TORCH,
     probes: Probes | None = None,
@@ -31,7 +32,8 @@ def machine_findings(
     """Checks of Python, packages, GPU, memory, disk, folders, hub access and weights.
 
     Args:
-        tuned: whether anything is to be fine-tuned; the base alone needs less.
+        based: whether the base's weights are needed.
+        tuned: whether anything is to be fine-tuned; evaluating alone needs less.
         engine: what evaluates, as a plan has it.
         probes: of the machine; by default of this one.
     """
@@ -56,7 +58,7 @@ def machine_findings(
         folders=(store.root, *folders),
         extras=("run",) if engine == TORCH else ("run", "vllm"),
     )
-    present = store.has("weights", weights_key(spec))
+    present = not based or store.has("weights", weights_key(spec))
     return doctor.check(spec, needs, weights_present=present, probes=probes) + tuning
 
 
@@ -96,8 +98,9 @@ def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
         ReproError: what is missing, with its remedy (3).
     """
     tuned = any(job.to_tune(store.has) for job in plan.jobs)
+    based = tuned or any(job.variant == BASE for job in plan.jobs)
     findings = machine_findings(
-        plan.profile, plan.spec, store, [out], tuned=tuned, engine=plan.engine
+        plan.profile, plan.spec, store, [out], based=based, tuned=tuned, engine=plan.engine
     )
     found = doctor.failed(findings)
     if found:

@@ -115,6 +115,16 @@ def result_line(plan: Plan, job: Job, step: CellStep, samples: list[Line], diges
     }
 
 
+def _facts(folder: Path) -> Line:
+    """What is known of a fine-tune, without times; nothing of one that is not the kit's."""
+    path = folder / FACTS
+    if not path.is_file():
+        return {}
+    loaded: Line = json.loads(path.read_text(encoding="utf-8"))
+    loaded.pop("timing", None)
+    return loaded
+
+
 def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
     """Write the finished cells of these jobs of the plan; all other lines in the folder are kept.
 
@@ -125,12 +135,11 @@ def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
     tuned = {(line["variant"], line["seed"]): line for line in read_lines(out / FINETUNES)}
     missing = 0
     for job in jobs:
-        facts = store.find("facts", job.key) if job.seed is not None else None
-        if facts:
-            loaded = json.loads((facts / FACTS).read_text(encoding="utf-8"))
-            loaded.pop("timing", None)
-            own = {"variant": job.variant.name, "seed": job.seed, "key": job.key}
-            tuned[job.variant.name, job.seed] = own | {"dropped": job.dropped} | loaded
+        own = {"variant": job.variant.name, "seed": job.seed, "key": job.key}
+        if job.checkpoint:
+            tuned[job.variant.name, job.seed] = own | {"given": True} | _facts(job.checkpoint)
+        elif job.recipe is not None and (facts := store.find("facts", job.key)):
+            tuned[job.variant.name, job.seed] = own | {"dropped": job.dropped} | _facts(facts)
         for step in job.cells:
             folder = store.find("cell", step.key)
             if folder is None:

@@ -21,8 +21,8 @@ from repro.evaluate.encode import Encoded, encode
 from repro.finetune.artefact import FACTS
 from repro.lines import Line, to_line
 from repro.models.load import load
-from repro.models.sources import materialise
 from repro.models.memory import WHOLE
+from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
 from repro.paper.protocols import Protocol
 from repro.pipeline import placement, prompts, results
@@ -118,7 +118,7 @@ class Runner:
 
     def _run_job(self, job: Job, label: str) -> None:
         if all(self.store.find("cell", step.key) for step in job.cells) and (
-            job.seed is None or self.store.find("facts", job.key)
+            job.recipe is None or self.store.find("facts", job.key)
         ):
             return
         with self.store.lock(
@@ -127,7 +127,7 @@ class Runner:
             waiting=lambda: self.say(f"{label} {job.name}: waiting for another process"),
         ):
             pending = [step for step in job.cells if not self.store.find("cell", step.key)]
-            if job.seed is not None and (pending or not self.store.find("facts", job.key)):
+            if job.recipe is not None and (pending or not self.store.find("facts", job.key)):
                 self._tune(job, label)
             if pending:
                 self._evaluate(job, pending, label)
@@ -199,7 +199,9 @@ class Runner:
             shutil.copy(self.store.path("model", job.key) / FACTS, facts / FACTS)
 
     def _evaluate(self, job: Job, pending: list[CellStep], label: str) -> None:
-        folder = self._base() if job.seed is None else self.store.path("model", job.key)
+        folder = job.checkpoint or (
+            self._base() if job.recipe is None else self.store.path("model", job.key)
+        )
         self.say(f"{label} {job.name}: evaluating {len(pending)} cells")
         for dtype, steps in groupby(sorted(pending, key=lambda s: s.dtype), lambda s: s.dtype):
             by_cell = {step.cell: step for step in steps}
@@ -249,7 +251,7 @@ class Runner:
 
     def _retire(self, job: Job) -> None:
         """Drop fine-tuned weights whose cells are done, as --keep-models asks."""
-        if job.seed is None or self.keep_models == "all":
+        if job.recipe is None or self.keep_models == "all":
             return
         if self.keep_models == "none":
             self.store.drop("model", job.key)

@@ -1,6 +1,7 @@
 """evaluate() against one plain, unpadded forward pass a row and transformers' own generate."""
 
 import json
+import threading
 from functools import wraps
 from itertools import pairwise
 
@@ -226,6 +227,43 @@ def test_cells_come_one_by_one_in_order(words, llama, make_job):
         rest = [cell.name for cell, _ in cells]
         assert bar.tasks[0].completed == 28
     assert rest == ["base.paws.p1.0", "base.paws.p1.4", "base.paws.p2.0"]
+
+
+def test_prompts_of_the_next_cell_are_made_while_the_model_computes(words, llama, make_job):
+    jobs = [make_job("base.mnli1.p2.0"), make_job("base.mnli1.p2.3")]
+    following = threading.Event()
+    ahead = []
+
+    class Engine(TorchEngine):
+        def label_logits(self, encoded):
+            ahead.append(following.wait(timeout=30))
+            return super().label_logits(encoded)
+
+    def encoder(job, tokenizer, switches):
+        if job.cell.shots:
+            following.set()
+        assert tokenizer is not words  # which the engine may be using
+        return encode(job, tokenizer, switches)
+
+    with Engine(llama, words, settings()) as engine:
+        found = dict(evaluate(engine, jobs, PUBLISHED, settings(), encoder=encoder))
+    assert ahead == [True, True]
+    assert found == run(llama, words, jobs)
+
+
+def test_a_cell_is_handed_out_before_the_next_ones_prompts_fail(words, llama, make_job):
+    jobs = [make_job("base.mnli1.p2.0"), make_job("base.mnli1.p2.3")]
+
+    def encoder(job, tokenizer, switches):
+        if job.cell.shots:
+            raise ReproError("no such prompt", hint="none")
+        return encode(job, tokenizer, switches)
+
+    with TorchEngine(llama, words, settings()) as engine:
+        cells = evaluate(engine, jobs, PUBLISHED, settings(), encoder=encoder)
+        assert next(cells)[0] == jobs[0].cell
+        with pytest.raises(ReproError, match="no such prompt"):
+            next(cells)
 
 
 def test_no_gradient_mode_leaks_to_the_caller_between_cells(words, llama, make_job):

@@ -15,7 +15,10 @@ import pytest
 
 from repro.cli.main import cli, main
 from repro.errors import ReproError
+from repro.models.memory import Placement
+from repro.pipeline import placement
 from repro.pipeline import run as running
+from repro.pipeline.placement import Choice
 
 PART = ["--variants", "base,amazon-ft-2000,socialqa-fticl1-2000", "--rows", "6"]
 PART += ["--figures", "4,6", "--tests", "amazon,socialqa"]
@@ -207,6 +210,68 @@ def test_weights_can_be_dropped_and_facts_stay(tmp_path: Path) -> None:
     assert len(_lines(tmp_path, "finetunes.jsonl")) == 1
     _run(tmp_path, *words, "--keep-models", "none")
     assert len(_lines(tmp_path)) == 1
+
+
+def test_moments_in_main_memory_change_no_bit(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    choice = Choice(placement=Placement(offloaded=True), gpus=1, tokens=16384)
+    monkeypatch.setattr(placement, "here", lambda *machine: choice)
+    _run(tmp_path)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "fine-tuning on 160 rows, AdamW's moments in main memory" in told
+    own, stored = _bytes(tmp_path), _bytes(finished)
+    tuned, expected = own.pop("finetunes.jsonl"), stored.pop("finetunes.jsonl")
+    assert b'"offloaded": true' in tuned
+    assert tuned.replace(b'"offloaded": true', b'"offloaded": false') == expected
+    assert own == stored
+
+
+def test_given_checkpoints_are_evaluated_and_not_trained(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tuned,) = (t for t in _lines(finished, "finetunes.jsonl") if t["variant"] == "amazon-ft-2000")
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "amazon-ft-2000").symlink_to(finished / "store" / "model" / tuned["key"])
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("trained, or took the base")
+
+    monkeypatch.setattr(running, "tune", refuse)
+    monkeypatch.setattr(running, "base_weights", refuse)
+    words = [*PART, "--variants", "amazon-ft-2000", "--checkpoints", str(given)]
+    _run(tmp_path, *words, "--keep-models", "none")
+    assert (given / "amazon-ft-2000" / "model.safetensors").is_file()
+    lines = _lines(tmp_path)
+    samples = [line["samples"] for line in lines]
+    assert len(samples) == 3
+    for name in samples:
+        assert (tmp_path / "out" / name).read_bytes() == (finished / "out" / name).read_bytes()
+    (known,) = _lines(tmp_path, "finetunes.jsonl")
+    assert known["given"] is True
+    assert known["losses"] == tuned["losses"]
+    assert {line["model_key"] for line in lines} == {known["key"]} != {tuned["key"]}
+    cli.main(["verify", str(tmp_path / "out")], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "code"),
+    [
+        ("amazon-ft-2000", "checkpoint .*amazon-ft-2000", 3),
+        ("amazon", "no folder in it is named like a selected model", 2),
+        (None, "is no folder", 3),
+    ],
+)
+def test_checkpoints_that_are_none(tmp_path: Path, name: str | None, said: str, code: int) -> None:
+    if name:
+        (tmp_path / "given" / name).mkdir(parents=True)
+    with pytest.raises(ReproError, match=said) as caught:
+        _run(tmp_path, *PART, "--checkpoints", str(tmp_path / "given"))
+    assert caught.value.exit_code == code
 
 
 def test_two_processes_on_one_store_end_in_the_same_bytes(finished: Path, tmp_path: Path) -> None:
