@@ -3,7 +3,9 @@
 The same prompts, dtype and threads for all three, one after the other in one process, repeated in
 turn; answers are compared. lm-eval gets the prompts as a custom task and scores the same label
 tokens; transformers generates on left-padded batches, sorted by length. The targets are 4 times
-lm-eval over all shot counts, and 6 times at the largest.
+lm-eval over all shot counts, and 6 times at the largest. "Of matmul rate" is the kit's arithmetic,
+padding left out, by second over that of a large matrix product on as many threads: the same
+arithmetic cannot be done faster than at 100 %.
 """
 
 import logging
@@ -103,6 +105,7 @@ def by_transformers(
 def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     """Rows of the table: a cell each, and all shot counts of a set together."""
     _lm_eval()
+    from repro.clock import clock
     from repro.data.fetch import locate
     from repro.data.source import Part
     from repro.data.upstream import UpstreamData
@@ -112,14 +115,17 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     from repro.paper.cells import Cell
     from repro.paper.protocols import protocol
     from repro.paper.tasks import DATASETS as SETS
+    from repro.pipeline.spent import ARITHMETIC, matmul_rate
 
     profile, model, tokenizer = load_small(1)
+    rate = matmul_rate(profile.compute)
     data = UpstreamData(locate(None))
     switches = protocol(profile.protocol)
     count = 4 if small else 32
     table: list[Row] = []
     for dataset in DATASETS:
         every: list[dict[str, Times]] = []
+        sums = 0.0
         for shots in SETS[dataset].task.shots[-1:] if small else SETS[dataset].task.shots:
             job = Job(
                 Cell.parse(f"base.{dataset}.p1.{shots}"),
@@ -136,6 +142,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
             answers: dict[str, list[str]] = {}
 
             def by_kit(job: Any = job, settings: Any = settings) -> list[str]:
+                clock.start()
                 with TorchEngine(model, tokenizer, settings) as engine:
                     ((_, samples),) = evaluate(engine, [job], switches, settings)
                 return [str(s.get("prediction", s.get("text"))) for s in samples]
@@ -155,8 +162,10 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
                 1 if small else repeats,
             )
             every.append(times)
-            table.append(_row(f"{dataset}, {shots} shots", times, answers))
-        table.append(_row(f"{dataset}, all shot counts", _total(every), {}))
+            flops = sum(map(clock.flops, ARITHMETIC))
+            sums += flops
+            table.append(_row(f"{dataset}, {shots} shots", times, answers, flops / rate))
+        table.append(_row(f"{dataset}, all shot counts", _total(every), {}, sums / rate))
     return table
 
 
@@ -171,13 +180,15 @@ def _total(every: Sequence[dict[str, Times]]) -> dict[str, Times]:
     }
 
 
-def _row(what: str, times: dict[str, Times], answers: dict[str, list[str]]) -> Row:
+def _row(what: str, times: dict[str, Times], answers: dict[str, list[str]], least: float) -> Row:
+    """A row of the table; `least` is the seconds of the kit's arithmetic at the matmul rate."""
     kit = times["kit"]
     row: Row = {"cells": what, "repeats": len(kit.wall)}
     row |= {f"{name}, s": f"{times[name].median:.1f}" for name in SYSTEMS}
     for name in SYSTEMS[1:]:
         row[f"{name} / kit"] = f"{times[name].median / kit.median:.1f}"
         row[f"{name} / kit, CPU"] = f"{sum(times[name].cpu) / sum(kit.cpu):.1f}"
+    row["of matmul rate"] = f"{least / kit.median:.0%}"
     own = answers.get("kit", [])
     row["answers equal"] = ", ".join(
         f"{sum(a.strip() == b.strip() for a, b in zip(own, other, strict=True))}/{len(own)}"

@@ -1,5 +1,6 @@
 """Running a plan: model by model, each loaded once for all its cells; what is there is kept."""
 
+import gc
 import json
 import shutil
 import time
@@ -12,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import Progress
 
 from repro.clock import clock
@@ -191,6 +193,8 @@ class Runner:
                         sharded=choice.placement.sharded,
                         offloaded=choice.placement.offloaded,
                     )
+                    gc.collect()
+                    torch.cuda.empty_cache()  # of models evaluated before, on the first GPU
                     if choice.gpus > 1:
                         launch(request, choice.gpus)
                     else:

@@ -3,7 +3,6 @@
 Run as a module by `launch`, in every process: `python -m repro.pipeline.tune REQUEST.json`.
 """
 
-import gc
 import json
 import os
 import subprocess
@@ -91,8 +90,6 @@ def launch(request: Request, processes: int) -> None:
     path.write_text(json.dumps(asdict(request)), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", "-m", "repro.pipeline.tune", str(path)]
-    gc.collect()
-    torch.cuda.empty_cache()  # of the models that were evaluated here; the first GPU serves both
     done = subprocess.run(command, check=False)
     path.unlink()
     if (folder / _ERROR).is_file():
