@@ -44,7 +44,7 @@ def machine_findings(
         alone = evaluation_bytes(sizes, _dtype(profile), tokens=placement.SMALLEST)
         gpus, gpu_memory_gb = 1, math.ceil(alone / 1e9)
         probes = probes or Probes()
-        if tuned and probes.cuda().memory:
+        if tuned:
             choice = placement.here(spec, compute, probes)
             tuning = [_tuning_finding(choice, sizes, compute, probes)]
             if choice is not None:
@@ -70,8 +70,8 @@ def _tuning_finding(
     if choice is not None:
         gb = f"{choice.peak_bytes / 1e9:.3g} GB"
         return Finding(what, "ok", str(choice), f"{gb} (passes of {choice.tokens:,} tokens)")
-    gpus = ", ".join(f"{size / 1e9:.0f} GB" for size in probes.cuda().memory)
-    found = f"GPUs of {gpus}; {probes.memory() / 1e9:.0f} GB of main memory"
+    gpus = ", ".join(f"{size / 1e9:.0f} GB" for size in probes.cuda().memory) or "none"
+    found = f"GPUs: {gpus}; main memory: {probes.memory() / 1e9:.0f} GB"
     remedy = (
         "evaluate the base, or fine-tunes that you have: repro run --variants base, or "
         "--checkpoints DIR"
@@ -117,9 +117,9 @@ def needs(plan: Plan, store: Store) -> list[str]:
     """Lines on memory and disk for the plan."""
     compute = plan.profile.compute
     lines = [f"needs: {compute.memory_gb:g} GB of memory, {compute.disk_gb:g} GB of disk"]
-    if compute.gpus:
-        lines[0] += f", {compute.gpus} GPU(s) of {compute.gpu_memory_gb:g} GB"
     sizes = plan.spec.architecture
+    if compute.gpus and sizes is None:
+        lines[0] += f", {compute.gpus} GPU(s) of {compute.gpu_memory_gb:g} GB"
     tuned = sum(job.variant != BASE for job in plan.jobs)
     if sizes is None:
         return lines
@@ -132,8 +132,8 @@ def needs(plan: Plan, store: Store) -> list[str]:
         peak = finetune_peak_bytes(sizes, bfloat16=dtype == "bfloat16", tokens=tokens) / 1e9
         one = weights_bytes(sizes, dtype) / 1e9
         lines[-1] += f", fine-tuning {peak:.3g} GB (passes of {tokens:,} tokens)"
-        lines.append(f"weights: {one:.2g} GB a fine-tune; all {tuned} kept: {one * tuned:.3g} GB")
         if compute.gpus:
             passes = f"passes of {placement.SMALLEST:,} tokens"
-            lines.append(f"fine-tuning ({passes}): {placement.ways(sizes, compute)}")
+            lines.append(f"fine-tuning with {passes}: {placement.ways(sizes, compute)}")
+        lines.append(f"weights: {one:.2g} GB a fine-tune; all {tuned} kept: {one * tuned:.3g} GB")
     return lines

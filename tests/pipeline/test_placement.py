@@ -87,7 +87,7 @@ def test_the_doctor_says_how_fine_tuning_fits(tmp_path: Path) -> None:
 def test_the_doctor_says_what_fine_tuning_would_need(tmp_path: Path) -> None:
     (finding,) = failed(_findings(tmp_path, _gpus(24), 64))
     assert finding.what == "fine-tuning"
-    assert finding.found == "GPUs of 24 GB; 64 GB of main memory"
+    assert finding.found == "GPUs: 24 GB; main memory: 64 GB"
     assert "129 GB on one GPU" in finding.needed
     assert "37.6/24.6 GB on each of 2/4/8" in finding.needed
     assert "--variants base" in finding.remedy
@@ -101,6 +101,8 @@ def test_the_doctor_asks_for_shared_memory_where_gpus_train_together(tmp_path: P
     assert "shared memory" not in alone
 
 
-def test_without_gpus_nothing_is_said_of_fine_tuning(tmp_path: Path) -> None:
-    (finding,) = failed(_findings(tmp_path, Cuda("13.0", None), 64))
-    assert finding.what == "GPU"
+def test_without_gpus_the_doctor_says_it_too(tmp_path: Path) -> None:
+    gpu, tuning = failed(_findings(tmp_path, Cuda("13.0", None), 64))
+    assert (gpu.what, tuning.what) == ("GPU", "fine-tuning")
+    assert tuning.found == "GPUs: none; main memory: 64 GB"
+    assert "129 GB on one GPU" in tuning.needed

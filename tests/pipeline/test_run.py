@@ -13,6 +13,7 @@ from typing import Any
 import click
 import pytest
 
+from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
 from repro.models.memory import Placement
@@ -218,7 +219,8 @@ def test_moments_in_main_memory_change_no_bit(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    choice = Choice(placement=Placement(offloaded=True), gpus=1, tokens=16384)
+    tokens = profiles.load("embedded").compute.train_tokens
+    choice = Choice(placement=Placement(offloaded=True), gpus=1, tokens=tokens)
     monkeypatch.setattr(placement, "here", lambda *machine: choice)
     _run(tmp_path)
     told = " ".join(capsys.readouterr().out.split())
