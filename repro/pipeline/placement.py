@@ -12,7 +12,12 @@ from repro.models.spec import Architecture, ModelSpec
 from repro.profiles.profile import Compute
 
 SMALLEST = 1024
-"""Tokens of a pass that must fit, those of the longest sample (paper, section 4.1)."""
+"""Tokens of a pass that must fit: samples are cut to them (paper, section 4.1). Where a protocol
+cuts later, activations of longer ones are computed twice if memory runs out."""
+
+LONGEST = 2121
+"""Tokens of the longest sample of all (AUDIT A2): where memory runs out, a sharded step cannot be
+tried again."""
 
 ROOM = 0.95
 """Share of a GPU's memory that is planned with. The rest is for what no formula has: a CUDA context
@@ -67,7 +72,7 @@ def choose(
         if number > len(gpus):
             continue
         room = ROOM * min(gpus[:number])
-        for tokens in _passes(compute.train_tokens):
+        for tokens in _passes(compute.train_tokens, placement):
             found = _choice(sizes, compute, placement, number, tokens)
             total = compute.memory_gb * 1e9 + found.more_bytes
             # Whether the profile's own need is met is another check's business.
@@ -85,10 +90,11 @@ def here(spec: ModelSpec, compute: Compute, probes: Probes | None = None) -> Cho
 
 
 def ways(sizes: Architecture, compute: Compute) -> str:
-    """What fine-tuning takes of a GPU by each placement, in words."""
+    """What fine-tuning takes of a GPU at least, by each placement, in words."""
 
     def taken(placement: Placement, gpus: int) -> tuple[str, str]:
-        found = _choice(sizes, compute, placement, gpus, SMALLEST)
+        (least,) = _passes(SMALLEST, placement)
+        found = _choice(sizes, compute, placement, gpus, least)
         main = compute.memory_gb + found.more_bytes / 1e9
         return _gb(found.peak_bytes / 1e9), _gb(main)
 
@@ -117,12 +123,13 @@ def _candidates(count: int) -> Iterator[tuple[Placement, int]]:
         yield BOTH, number
 
 
-def _passes(tokens: int) -> Iterator[int]:
+def _passes(tokens: int, placement: Placement) -> Iterator[int]:
     """Budgets of a pass, halved down to what must fit."""
-    while tokens > SMALLEST:
-        yield tokens
-        tokens = max(SMALLEST, tokens // 2)
+    tokens = max(tokens, LONGEST) if placement.sharded else tokens
     yield tokens
+    while tokens > SMALLEST and not placement.sharded:
+        tokens = max(SMALLEST, tokens // 2)
+        yield tokens
 
 
 def _choice(

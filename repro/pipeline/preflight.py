@@ -133,7 +133,6 @@ def needs(plan: Plan, store: Store) -> list[str]:
         one = weights_bytes(sizes, dtype) / 1e9
         lines[-1] += f", fine-tuning {peak:.3g} GB (passes of {tokens:,} tokens)"
         if compute.gpus:
-            passes = f"passes of {placement.SMALLEST:,} tokens"
-            lines.append(f"fine-tuning with {passes}: {placement.ways(sizes, compute)}")
+            lines.append(f"fine-tuning at least: {placement.ways(sizes, compute)}")
         lines.append(f"weights: {one:.2g} GB a fine-tune; all {tuned} kept: {one * tuned:.3g} GB")
     return lines

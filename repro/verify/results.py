@@ -321,6 +321,12 @@ def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
         own[result.cell, result.seed] = result
         if result.outcomes is None:
             without_samples.append(result.cell.name)
+    given = [item for item in tuned.values() if item.raw.get("given")]
+    if given:
+        warnings.append(
+            f"{folder}: {len(given)} fine-tunes were given as checkpoints and not trained by the "
+            f"run, such as {given[0].variant.name}"
+        )
     if without_samples:
         warnings.append(
             f"{folder}: {len(without_samples)} cells have no samples file, such as "

@@ -53,6 +53,12 @@ def test_passes_shrink_before_a_slower_way_is_taken() -> None:
     assert tokens == [(False, 2048), (False, 1024), (True, 2048)]
 
 
+def test_sharded_passes_hold_the_longest_sample_of_all() -> None:
+    found = placement.choose(SPEC.architecture, LLAMA2_7B.compute, [85 * GB] * 2, 64 * GB)
+    assert found is not None
+    assert found.tokens >= 2121
+
+
 def test_whole_copies_on_as_many_gpus_as_the_profile_says() -> None:
     compute = replace(LLAMA2_7B.compute, gpus=2)
     for main, told in ((64, "sharded over 2 GPUs"), (96, "whole on 2 GPUs")):
@@ -89,7 +95,7 @@ def test_the_doctor_says_what_fine_tuning_would_need(tmp_path: Path) -> None:
     assert finding.what == "fine-tuning"
     assert finding.found == "GPUs: 24 GB; main memory: 64 GB"
     assert "129 GB on one GPU" in finding.needed
-    assert "37.6/24.6 GB on each of 2/4/8" in finding.needed
+    assert "64.4/38.5/25.5 GB on each of 2/4/8" in finding.needed
     assert "--variants base" in finding.remedy
     assert not failed(_findings(tmp_path, _gpus(24), 64, tuned=False))
 

@@ -233,7 +233,10 @@ def test_moments_in_main_memory_change_no_bit(
 
 
 def test_given_checkpoints_are_evaluated_and_not_trained(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tuned,) = (t for t in _lines(finished, "finetunes.jsonl") if t["variant"] == "amazon-ft-2000")
     given = tmp_path / "given"
@@ -258,6 +261,8 @@ def test_given_checkpoints_are_evaluated_and_not_trained(
     assert known["losses"] == tuned["losses"]
     assert {line["model_key"] for line in lines} == {known["key"]} != {tuned["key"]}
     cli.main(["verify", str(tmp_path / "out")], standalone_mode=False)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1 fine-tunes were given as checkpoints and not trained by the run" in told
 
 
 @pytest.mark.parametrize(
