@@ -13,9 +13,12 @@ from repro.cli.options import Request, fetch_data, parse
 from repro.data.manifest import Manifest
 from repro.data.upstream import VARIABLE, UpstreamData, check, locate
 from repro.errors import ReproError
+from repro.models.spec import EMBEDDED
 from repro.paper.protocols import protocol
 from repro.pipeline.plan import needed_parts
 from repro.pipeline.select import select
+
+PUBLISHED = protocol("published-code")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -47,6 +50,7 @@ def request(
     tests: str = "sst2,amazon",
     *,
     skip_missing: bool = False,
+    checkpoints: Path | None = None,
 ) -> Request:
     nothing = dict.fromkeys(("figures", "claims", "cells", "grid", "rows", "seeds"))
     return parse(
@@ -57,6 +61,7 @@ def request(
         tests=tests,
         data_dir=data_dir,
         store=Path("store"),
+        checkpoints=checkpoints,
         skip_missing=skip_missing,
         model=(),
         engine="torch",
@@ -66,7 +71,7 @@ def request(
 
 def test_what_the_selection_needs_is_fetched_and_checked(hosting: Path) -> None:
     wanted = request(None, "base,amazon-ft-2000")
-    parts = needed_parts(select(wanted.selection), protocol("published-code"))
+    parts = needed_parts(select(wanted.selection), PUBLISHED)
     assert len(check(locate(), parts)) == len(parts)
     fetch_data(wanted, Console(quiet=True))
     assert check(locate(), parts) == []
@@ -87,3 +92,16 @@ def test_a_training_set_that_cannot_be_had_may_be_left_out(hosting: Path) -> Non
         fetch_data(request(*wanted), Console(quiet=True))
     assert caught.value.exit_code == 3
     fetch_data(request(*wanted, skip_missing=True), Console(quiet=True))
+
+
+def test_a_model_that_is_given_needs_no_training_set(hosting: Path) -> None:
+    given = hosting / "given"
+    given.mkdir()
+    (given / "xsum-ft-4000").symlink_to(EMBEDDED)
+    wanted = request(None, "base,xsum-ft-4000", "xsum", checkpoints=given)
+    fetch_data(wanted, Console(quiet=True))
+    needed = [part.split for part in needed_parts(select(wanted.selection), PUBLISHED)]
+    assert "train" in needed
+    kept = needed_parts(select(wanted.selection), PUBLISHED, wanted.untrained)
+    assert check(locate(), kept) == []
+    assert "train" not in [part.split for part in kept]
