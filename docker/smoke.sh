@@ -141,7 +141,7 @@ until docker logs repro-smoke-cut 2>&1 | grep -q '^\[2/'; do
 done
 docker stop --time 60 repro-smoke-cut >/dev/null
 [ "$(docker inspect -f '{{.State.ExitCode}}' repro-smoke-cut)" = 130 ] ||
-    fail "SIGTERM did not end it with exit code 130"
+    fail "SIGTERM did not end it with exit code 130: $(docker logs repro-smoke-cut 2>&1 | tail -40)"
 docker logs repro-smoke-cut 2>&1 | tail -1
 docker rm repro-smoke-cut >/dev/null
 expect 0 "cells in" contained cut "$image" run "${part[@]}"

@@ -4,6 +4,8 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import click
@@ -58,9 +60,21 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _lost(
+    others: Callable[["sys.UnraisableHookArgs"], object], error: "sys.UnraisableHookArgs"
+) -> None:
+    """Interrupt again: one that comes while a finaliser runs ends there, and would not be heard."""
+    if error.exc_type is KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+    else:
+        others(error)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    sys.unraisablehook = partial(_lost, sys.unraisablehook)
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGALRM, _terminate)
     console = Console(stderr=True, highlight=False)
     try:
         code = cli.main(standalone_mode=False)

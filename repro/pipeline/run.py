@@ -1,6 +1,5 @@
 """Running a plan: model by model, each loaded once for all its cells; what is there is kept."""
 
-import gc
 import json
 import shutil
 import time
@@ -193,7 +192,6 @@ class Runner:
                         sharded=choice.placement.sharded,
                         offloaded=choice.placement.offloaded,
                     )
-                    gc.collect()
                     torch.cuda.empty_cache()  # of models evaluated before, on the first GPU
                     if choice.gpus > 1:
                         launch(request, choice.gpus)

@@ -13,6 +13,31 @@ def _repro(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def test_an_interrupt_within_a_finaliser_is_not_lost() -> None:
+    code = """
+import importlib, os, signal
+command = importlib.import_module("repro.cli.main")
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+def work(**_):
+    Dying()
+    while True:
+        signal.pause()
+
+command.cli.main = work
+command.main()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = f"import sys, repro.cli.main\nprint([name for name in {HEAVY} if name in sys.modules])\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
