@@ -110,6 +110,7 @@ def _main() -> None:
     machine.prepare(0, device=request.device)
     try:
         tune(request)
+        PartialState().destroy_process_group()  # its threads must not outlive the interpreter
     except ReproError as error:
         told = {"message": str(error), "hint": error.hint, "exit_code": error.exit_code}
         (Path(request.folder) / _ERROR).write_text(json.dumps(told), encoding="utf-8")

@@ -245,6 +245,7 @@ else:
     raise AssertionError
 if state.is_main_process:
     (out / "done").touch()
+state.destroy_process_group()
 """
 
 

@@ -68,6 +68,7 @@ except ReproError as error:
     sys.exit(error.exit_code)
 save(model, tokenizer, facts, base / "sharded")
 (base / f"counts{state.process_index}.json").write_text(json.dumps(counts))
+state.destroy_process_group()
 """
 
 
