@@ -110,7 +110,9 @@ def _main() -> None:
     machine.prepare(0, device=request.device)
     try:
         tune(request)
-        PartialState().destroy_process_group()  # its threads must not outlive the interpreter
+        PartialState().wait_for_everyone()
+        sys.stdout.flush()
+        os._exit(0)  # taking the interpreter down may abort it, by torch's threads for sharding
     except ReproError as error:
         told = {"message": str(error), "hint": error.hint, "exit_code": error.exit_code}
         (Path(request.folder) / _ERROR).write_text(json.dumps(told), encoding="utf-8")

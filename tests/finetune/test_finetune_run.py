@@ -218,7 +218,7 @@ def test_interrupting_passes_through(tokenizer, make_model, rows, recipe):
 
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 import torch
 from accelerate import PartialState
 from safetensors.torch import load_file, save_file
@@ -245,7 +245,8 @@ else:
     raise AssertionError
 if state.is_main_process:
     (out / "done").touch()
-state.destroy_process_group()
+state.wait_for_everyone()
+os._exit(0)  # as `repro.pipeline.tune` ends
 """
 
 

@@ -19,7 +19,7 @@ QUESTION = TASKS["question"]
 
 # Runs in both processes; its argument is a folder with what is to be done.
 SCRIPT = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 import torch
 from accelerate import PartialState
@@ -68,7 +68,8 @@ except ReproError as error:
     sys.exit(error.exit_code)
 save(model, tokenizer, facts, base / "sharded")
 (base / f"counts{state.process_index}.json").write_text(json.dumps(counts))
-state.destroy_process_group()
+state.wait_for_everyone()
+os._exit(0)  # as `repro.pipeline.tune` ends
 """
 
 
