@@ -6,8 +6,8 @@ cells. Keys cover all that can change an artefact, and nothing that cannot.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Job:
     Attributes:
         seed: of the fine-tune; None for the base, which has none.
         key: of the weights: those of the base, or of the fine-tune.
+        digests: hashes of the rows and demonstrations that it is trained on, by name of the fact.
         checkpoint: folder of a fine-tune that is there already; it is not trained, nor kept in the
             store.
     """
@@ -86,6 +87,7 @@ class Job:
     rows: Dataset | None = None
     dropped: dict[str, int] | None = None
     demonstrations: Dataset | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Path | None = None
 
     @property
@@ -247,18 +249,22 @@ def make_plan(
         )
         selected, digest = trained(variant)
         examples = shown(variant.task.train_dataset).select(range(variant.train_shots))
+        shown_first = rows_digest(examples)
         parts = {
             "finetune": FINETUNE_VERSION,
             "base": base_key,
             "task": variant.task.name,
             "rows": digest,
-            "demonstrations": rows_digest(examples),
+            "demonstrations": shown_first,
             "recipe": asdict(recipe),
             "numerics": numerics,
         }
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)
-        return Job(variant, seed, key, steps, recipe, selected.rows, selected.dropped, examples)
+        digests = {"rows_sha256": digest, "demonstrations_sha256": shown_first}
+        return Job(
+            variant, seed, key, steps, recipe, selected.rows, selected.dropped, examples, digests
+        )
 
     variants = dict.fromkeys(cell.variant for cell in cells)
     jobs = [

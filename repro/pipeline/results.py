@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune.artefact import FACTS
@@ -92,6 +93,19 @@ def _check_identity(out: Path, plan: Plan) -> None:
         )
 
 
+def asked(out: Path, plan: Plan) -> dict[str, list[Any]]:
+    """Cells and seeds that runs into this folder were asked for, this one among them."""
+    known: dict[str, list[Any]] = {}
+    if (out / RUN).is_file():
+        known = json.loads((out / RUN).read_text(encoding="utf-8")).get("asked", {})
+    cells = [step.cell.name for job in plan.jobs for step in job.cells]
+    seeds = [job.seed for job in plan.jobs if job.seed is not None]
+    return {
+        "cells": list(dict.fromkeys([*known.get("cells", []), *cells])),
+        "seeds": sorted({*known.get("seeds", []), *seeds}),
+    }
+
+
 def result_line(plan: Plan, job: Job, step: CellStep, samples: list[Line], digest: str) -> Line:
     """The line of a cell: its score with all that a reader needs to know about it."""
     cell = step.cell
@@ -139,7 +153,9 @@ def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
         if job.checkpoint:
             tuned[job.variant.name, job.seed] = own | {"given": True} | _facts(job.checkpoint)
         elif job.recipe is not None and (facts := store.find("facts", job.key)):
-            tuned[job.variant.name, job.seed] = own | {"dropped": job.dropped} | _facts(facts)
+            tuned[job.variant.name, job.seed] = (
+                own | {"dropped": job.dropped, **job.digests} | _facts(facts)
+            )
         for step in job.cells:
             folder = store.find("cell", step.key)
             if folder is None:

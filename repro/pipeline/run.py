@@ -109,6 +109,7 @@ class Runner:
         record = {
             "format": results.FORMAT,
             "identity": self.plan.identity,
+            "asked": results.asked(self.out, self.plan),
             "switches": vars(self.plan.protocol),
             "source": machine.source_state(),
             "lock_sha256": machine.lock_sha256(),

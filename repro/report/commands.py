@@ -147,11 +147,12 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
         only = len({c for c, _ in one.cells} - {c for c, _ in other.cells})
         if only:
             console.print(f"{only} cells are in {name} only")
-    numbers = hold_against(second, first, wanted=cells)
+    held = hold_against(second, first, wanted=cells)
+    numbers = held.numbers
     console.print(terminal.numbers_table(numbers, f"\n{b} against {a}"))
     if not numbers:
         return EXIT_MISSING
-    judged = [number.verdict for number in numbers]
+    judged = [number.verdict for number in numbers] + [group.verdict for group in held.groups]
     if any(not v.passes and v is not Verdict.NOT_RUN for v in judged):
         return EXIT_FAILED
     return EXIT_MISSING if Verdict.NOT_RUN in judged else 0

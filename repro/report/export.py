@@ -72,7 +72,6 @@ def tables(report: Report) -> dict[str, str]:
 
 def _run(run: RunReport) -> Row:
     verified, own = run.verified, run.verified.run
-    outside, expected, p = verified.outside
     stored = verified.reference
     return {
         "name": run.name,
@@ -92,7 +91,6 @@ def _run(run: RunReport) -> Row:
         "exit_code": verified.exit_code,
         "claims_count": verified.claims_count,
         "numbers_verdict": run.numbers_verdict,
-        "outside": {"count": outside, "expected": expected, "p": p},
         "unstored": verified.unstored,
         "not_run": [cell.name for cell in verified.not_run],
         "not_run_command": command_for(own, verified.not_run) if verified.not_run else None,
@@ -154,7 +152,7 @@ def number_row(number: NumberVerdict) -> Row:
         "equivalence_p": number.equivalence_p,
         "margin": number.margin,
         "power": number.power,
-        "outside": number.outside,
+        "noticed": number.noticed,
         "constant": number.constant,
         "reason": number.reason,
     }

@@ -44,11 +44,6 @@ def _run(run: RunReport) -> Iterator[str]:
     yield ""
     yield f"- **Numbers**: {terminal.numbers_answer(run)}"
     yield f"- **Claims**: {terminal.claims_answer(run)}"
-    count, expected, _ = verified.outside
-    if expected:
-        yield f"- {count} cells lie outside their 95% interval, chance would put about " + (
-            f"{expected:.0f} there"
-        )
     if verified.not_run:
         yield f"- {len(verified.not_run)} cells were not run: " + escaped(
             command_for(verified.run, verified.not_run)

@@ -195,13 +195,13 @@ def text_conflicts() -> Iterator[str]:
 
 
 def numbers_table(numbers: Sequence[NumberVerdict], title: str, unit: str = "cells") -> Table:
-    """Counts by level and verdict, then the cells that do not pass, or fell outside."""
+    """Counts by level and verdict, then the cells that do not pass."""
     table = _table(title, unit, "verdict", "what")
     counts = Counter((number.level, number.verdict) for number in numbers)
     for (level, verdict), count in sorted(counts.items(), key=lambda item: str(item[0])):
         name = f"{level} {level.meaning}" if isinstance(level, Level) else "nothing to compare"
         table.add_row(str(count), word(verdict), name)
-    wrong = [n for n in numbers if not n.verdict.passes or n.outside]
+    wrong = [n for n in numbers if not n.verdict.passes]
     order = list(Verdict)
     for number in sorted(wrong, key=lambda n: -order.index(n.verdict))[:_SHOWN]:
         table.add_row("", word(number.verdict), Text(printable(number_text(number))))
@@ -280,14 +280,8 @@ def _run_parts(run: RunReport, asked: Sequence[str] | None) -> Iterator[Renderab
 
 
 def conclusion(run: RunReport) -> Iterator[Text]:
-    """What chance would do, what was not run, and the answers to both questions."""
+    """What was not run, and the answers to both questions."""
     verified = run.verified
-    count, expected, p = verified.outside
-    if expected:
-        yield Text(
-            f"\n{count} cells lie outside their 95% interval; chance alone would put about "
-            f"{expected:.0f} there (p = {p:.2g} for as many)"
-        )
     if verified.not_run:
         command = command_for(verified.run, verified.not_run)
         yield Text(f"{len(verified.not_run)} cells were not run: {printable(command)}")

@@ -123,17 +123,6 @@ def counts(numbers: Sequence[NumberVerdict]) -> list[tuple[str, list[int]]]:
     ]
 
 
-def chance(run: RunReport) -> str:
-    """How many numbers are outside their interval, and how many chance would put there."""
-    count, expected, p = run.verified.outside
-    if not expected:
-        return ""
-    return (
-        f"{count} of the compared numbers lie outside their 95\u202f% interval; chance alone would "
-        f"put about {expected:.0f} there ({p_value(p)} for so many, were all numbers independent)."
-    )
-
-
 def claim_row(claim: ClaimVerdict, paper: ClaimVerdict | None) -> dict[str, Any]:
     """A claim: its headline comparison, and all of its comparisons.
 
@@ -311,7 +300,6 @@ def run_view(run: RunReport, index: int, report: Report) -> dict[str, Any]:
         "identity": list(identity(run)),
         "counts": counts(verified.numbers),
         "point_counts": counts(verified.points),
-        "chance": chance(run),
         "unstored": verified.unstored,
         "claims": [
             claim_row(claim, paper.get(claim.claim.id)) | {"level": run.level_of(claim)}

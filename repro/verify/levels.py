@@ -3,33 +3,36 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from repro.paper.cells import BASE, Cell
-from repro.verify.decide import WEAK, adjusted, decided
-from repro.verify.flips import flips
+from repro.verify.fingerprint import same_training
 from repro.verify.margins import Margins, margins
-from repro.verify.outcomes import Outcomes, changed_inputs, common_rows
+from repro.verify.outcomes import Outcomes, changed_inputs, common_rows, differing_rows
 from repro.verify.places import elsewhere
 from repro.verify.results import CellResult, Run
+from repro.verify.retrained import Models, Pair, against_seeds
+from repro.verify.spread import LEAST
 from repro.verify.statistics import (
     ALPHA,
     Floats,
     Interval,
-    clopper_pearson,
     difference_p,
     paired_bootstrap,
-    prediction,
-    smoothed_share_variance,
     t_quantile,
-    tost_p,
-    tost_power,
 )
-from repro.verify.verdicts import Level, NumberVerdict, Verdict
+from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
 BySeed = Mapping[int | None, CellResult]
+
+
+class Held(NamedTuple):
+    """Verdicts on cells, and on the fine-tunes, figures and run that retrained cells belong to."""
+
+    numbers: tuple[NumberVerdict, ...]
+    groups: tuple[GroupVerdict, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def hold_against(
     level: Level | None = None,
     limits: Margins | None = None,
     recorded: Sequence[Mapping[str, Any]] | None = None,
-) -> tuple[NumberVerdict, ...]:
+    groups: Mapping[str, Sequence[Cell]] | None = None,
+    models: Models | None = None,
+) -> Held:
     """Every cell of the reference, at the strongest level that it allows.
 
     Args:
@@ -72,39 +77,54 @@ def hold_against(
             ones aside.
         limits: instead of the registered margins, for tests.
         recorded: run.json of all that the reference was made from; its own by default.
+        groups: cells that are also judged together, by name, such as those of a figure.
+        models: what was fitted to this reference before, kept by who asks again and again.
 
     Returns:
-        A verdict a cell, with p values adjusted over all of them.
+        A verdict a cell, and those of all that retrained cells belong to.
     """
     limits = limits or margins()
-    cells = list(dict.fromkeys(cell for cell, _ in reference.cells) if wanted is None else wanted)
-    theirs: dict[Cell, dict[int | None, CellResult]] = {}
-    own: dict[Cell, dict[int | None, CellResult]] = {}
-    for table, run in ((theirs, reference), (own, ours)):
-        for (cell, seed), result in run.cells.items():
-            table.setdefault(cell, {})[seed] = result
-    known = owners(reference)
+    cells = list(reference.by_cell if wanted is None else wanted)
+    own, theirs = ours.by_cell, reference.by_cell
+    known, copies = owners(reference), _copies(ours)
     seeds = set(ours.seeds)
     place = elsewhere(ours.record, recorded or (reference.record,))
-    found = []
+    found: dict[Cell, NumberVerdict] = {}
+    retrained: dict[Cell, _Pair] = {}
     for cell in cells:
         if cell not in own:
-            found.append(NumberVerdict(cell=cell, reason="not among the results"))
-        elif cell not in theirs:
-            found.append(
-                NumberVerdict(
-                    cell=cell, verdict=Verdict.INCONCLUSIVE, reason="not in the reference"
-                )
+            found[cell] = NumberVerdict(cell=cell, reason="not among the results")
+            continue
+        if cell not in theirs:
+            found[cell] = NumberVerdict(
+                cell=cell, verdict=Verdict.INCONCLUSIVE, reason="not in the reference"
             )
-        else:
-            pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits, place)
-            found.append(
-                _forged(pair, known)
-                or _lacking(pair, seeds)
-                or _other_data(pair)
-                or _judge(pair, level)
-            )
-    return adjusted(found)
+            continue
+        pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits, place)
+        found[cell] = (
+            _forged(pair, known)
+            or _copied(pair, copies)
+            or _lacking(pair, seeds)
+            or _other_data(pair)
+            or _judge(pair, level)
+        )
+        if found[cell].level is Level.L2:
+            retrained[cell] = pair
+    enough = [
+        Pair(cell, pair.ours, pair.theirs, found[cell])
+        for cell, pair in retrained.items()
+        if len(set(pair.theirs) - {None}) >= LEAST
+    ]
+    judged, grouped = against_seeds(
+        enough, ours, reference, groups or {}, limits, {} if models is None else models
+    )
+    found |= judged
+    found |= {
+        cell: _without_spread(pair, found[cell])
+        for cell, pair in retrained.items()
+        if cell not in judged
+    }
+    return Held(tuple(found.values()), grouped)
 
 
 @dataclass(frozen=True)
@@ -162,6 +182,39 @@ def _forged(pair: _Pair, known: _Owners) -> NumberVerdict | None:
     return None
 
 
+def _copies(run: Run) -> Mapping[tuple[Cell, int | None], str]:
+    """Cells whose logits equal those of another model on the same prompts, with its name.
+
+    No two trainings give equal logits, so that one model was evaluated under two names.
+    """
+    seen: dict[tuple[Any, ...], tuple[Cell, int | None]] = {}
+    found: dict[tuple[Cell, int | None], str] = {}
+    for (cell, seed), result in run.cells.items():
+        if result.outcomes is None or result.outcomes.gaps is None:
+            continue
+        place = (cell.dataset, cell.prompt, cell.shots, result.outcomes.gaps.tobytes())
+        first = seen.setdefault(place, (cell, seed))
+        if first != (cell, seed):
+            name = first[0].variant.name + ("" if first[1] is None else f" seed {first[1]}")
+            found[cell, seed] = name
+            other = cell.variant.name + ("" if seed is None else f" seed {seed}")
+            found.setdefault(first, other)
+    return found
+
+
+def _copied(pair: _Pair, copies: Mapping[tuple[Cell, int | None], str]) -> NumberVerdict | None:
+    """A fine-tuned cell that was computed with another model's weights."""
+    for seed in pair.ours:
+        if pair.cell.variant != BASE and (pair.cell, seed) in copies:
+            return replace(
+                _basis(pair),
+                verdict=Verdict.NOT_REPRODUCED,
+                reason=f"its logits are those of {copies[pair.cell, seed]}: the same weights under "
+                "two names",
+            )
+    return None
+
+
 def _lacking(pair: _Pair, seeds: set[int]) -> NumberVerdict | None:
     """A fine-tuned cell without a seed that other cells have."""
     lost = sorted(seeds - set(pair.ours))
@@ -176,31 +229,32 @@ def _other_data(pair: _Pair) -> NumberVerdict | None:
     runs = (pair.our_run, pair.their_run)
     if runs[0].protocol != runs[1].protocol or runs[0].overrides != runs[1].overrides:
         return None  # other prompts are then what is compared
-    everything = (*pair.ours.values(), *pair.theirs.values())
+    # Stored seeds have the same prompts and golds, which recording has checked.
+    everything = (*pair.ours.values(), next(iter(pair.theirs.values())))
     changed = changed_inputs([r.outcomes for r in everything if r.outcomes])
     if not changed.any():
         return None
     return replace(
         _basis(pair),
-        verdict=Verdict.INCONCLUSIVE,
+        verdict=Verdict.NOT_REPRODUCED,
         reason=f"prompts or golds of {changed.sum()} of {len(changed)} common rows differ from the "
-        "reference's: another data version",
+        "reference's: other data or other prompts",
     )
 
 
 def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
+    """The verdict at L0 or L1, or a basis of level L2 for `against_seeds`."""
     basis = _basis(pair)
+    alike = {seed: _alike(pair, seed) for seed in pair.ours}
     exact = all(
-        _same_bits(result, pair.theirs.get(seed))
-        and (pair.cell.variant == BASE or _same_training(pair, seed) is True)
+        _same_bits(result, pair.theirs.get(seed)) and alike[seed] == "bits"
         for seed, result in pair.ours.items()
     )
     note = f"; {pair.elsewhere}" if pair.elsewhere else ""
     if exact and level in (None, Level.L0):
-        same = [pair.theirs[seed].value for seed in pair.ours]
         return replace(
             basis,
-            theirs=float(np.mean(same)),
+            theirs=float(np.mean([pair.theirs[seed].value for seed in pair.ours])),
             level=Level.L0,
             verdict=Verdict.REPRODUCED,
             reason="losses, logits and outputs equal to the last bit" + note,
@@ -213,21 +267,20 @@ def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
             reason="samples or losses missing, or losses, logits or outputs differ in some bit"
             + note,
         )
-    pairs = [(result, pair.theirs.get(seed)) for seed, result in pair.ours.items()]
     complete = all(
-        stored is not None and result.outcomes is not None and stored.outcomes is not None
-        for result, stored in pairs
+        seed in pair.theirs and result.outcomes is not None and pair.theirs[seed].outcomes
+        for seed, result in pair.ours.items()
     )
-    same_weights = all(_same_weights(pair, seed) for seed in pair.ours)
-    if complete and (same_weights if level is None else level is Level.L1):
-        return _same_weights_verdict(pair, basis)
+    same = all(kind in ("bits", "rounding", "same key") for kind in alike.values())
+    if complete and (same if level is None else level is Level.L1):
+        return _same_weights_verdict(pair, basis, set(alike.values()))
     if level is Level.L1:
         return replace(
             basis,
             verdict=Verdict.INCONCLUSIVE,
             reason="rows cannot be paired: samples, or the same seeds, are missing on one side",
         )
-    return _retrained_verdict(pair, basis)
+    return replace(basis, level=Level.L2)
 
 
 def _same_bits(result: CellResult, stored: CellResult | None) -> bool:
@@ -239,28 +292,25 @@ def _same_bits(result: CellResult, stored: CellResult | None) -> bool:
     )
 
 
-def _same_weights(pair: _Pair, seed: int | None) -> bool:
-    """The same base, the same fine-tune, or one whose every loss is equal to the last bit.
+def _alike(pair: _Pair, seed: int | None) -> str:
+    """How alike the weights behind a seed are: bits, rounding, same key, or other.
 
     Equal keys with other losses are not the same weights: the training was not deterministic, or
     one of them was changed.
     """
     ours, theirs = pair.ours[seed], pair.theirs.get(seed)
     if theirs is None:
-        return False
-    trained = _same_training(pair, seed)
-    return ours.model_key == theirs.model_key if trained is None else trained
-
-
-def _same_training(pair: _Pair, seed: int | None) -> bool | None:
-    """Whether every loss and the weight change are equal; None where they are not known."""
+        return "other"
     if seed is None:
-        return None
-    a = pair.our_run.tuned.get((pair.cell.variant, seed))
-    b = pair.their_run.tuned.get((pair.cell.variant, seed))
-    if a is None or b is None or not a.losses or not b.losses:
-        return None
-    return a.losses == b.losses and a.weight_change == b.weight_change
+        same = pair.cell.variant == BASE and ours.model_key == theirs.model_key
+        return "bits" if same else "other"
+    place = (pair.cell.variant, seed)
+    kind = same_training(
+        pair.our_run.tuned.get(place), pair.their_run.tuned.get(place), pair.limits
+    )
+    if kind == "unknown":
+        return "same key" if ours.model_key == theirs.model_key else "other"
+    return kind
 
 
 def _paired(
@@ -273,103 +323,47 @@ def _paired(
     return aligned, np.mean([a.scores - b.scores for a, b in aligned], axis=0)
 
 
-def _same_weights_verdict(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
+def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) -> NumberVerdict:
+    """Rows decide: no more of them may differ beyond ties than between other machine kinds."""
     aligned, difference = _paired(
         pair, [(result, pair.theirs[seed]) for seed, result in pair.ours.items()]
     )
     n = len(difference)
-    if n < 2:
+    if n == 0:
         return replace(
             basis,
             level=Level.L1,
             verdict=Verdict.INCONCLUSIVE,
-            reason=f"{n} rows in common with the reference: too few to compare",
+            reason="no rows in common with the reference",
         )
-    margin = pair.limits.same_weights[pair.metric]
-    mean = float(difference.mean())
-    # One more row in two of those that differ keeps the variance away from zero. Where no score
-    # differs, but outputs do, such a row could have changed by anything.
-    changed, largest = float(np.mean(difference**2)), float(np.abs(difference).max()) or 1.0
-    variance = max((changed * n + largest) / (n + 2) - mean**2, 0.0) / n
-    se, df = math.sqrt(variance), n - 1.0
-    same = sum(a.outputs == b.outputs for a, b in aligned) == len(aligned)
-    p = difference_p(mean, se, df)
-    agreement = np.mean(
-        [np.mean([x == y for x, y in zip(a.outputs, b.outputs, strict=True)]) for a, b in aligned]
-    )
-    reason = f"{agreement:.1%} of outputs agree"
-    if pair.metric == "accuracy":
-        counted = [flips(a, b, pair.limits.logit_tie) for a, b in aligned]
-        outside = sum(item.gained + item.lost for item in counted)
-        high = clopper_pearson(outside, n * len(counted)).high
-        reason += f", {outside} flips outside ties (at most {high:.1%} of rows)"
-        if len(counted) == 1:
-            p = counted[0].p
+    allowed = max(1, math.floor(pair.limits.same_weights[pair.metric] * n))
+    counts = [differing_rows(a, b, pair.limits.logit_tie) for a, b in aligned]
+    reason = f"{max(counts)} of {n} rows differ beyond ties, at most {allowed} by rounding"
+    if "rounding" in kinds:
+        reason += "; the training is the same but for rounding"
     if n < basis.n:
         reason += f"; on the {n} rows in common"
-    return decided(
-        replace(
-            basis,
-            level=Level.L1,
-            interval=paired_bootstrap(difference),
-            p=1.0 if same else p,
-            equivalence_p=0.0 if same else tost_p(mean, se, df, margin),
-            margin=margin,
-            power=tost_power(se, df, margin),
-            n=n,
-            reason=reason,
-        )
+    return replace(
+        basis,
+        level=Level.L1,
+        verdict=Verdict.NOT_REPRODUCED if max(counts) > allowed else Verdict.REPRODUCED,
+        theirs=float(np.mean([b.scores.mean() for _, b in aligned])),
+        ours=float(np.mean([a.scores.mean() for a, _ in aligned])),
+        interval=paired_bootstrap(difference),
+        noticed=(allowed + 1) / n,
+        n=n,
+        reason=reason,
     )
 
 
-def _values(results: BySeed, rows: np.ndarray | None) -> list[float]:
-    if rows is None:
-        return [result.value for result in results.values()]
-    return [float(r.outcomes.at(rows).scores.mean()) for r in results.values() if r.outcomes]
-
-
-def _retrained_verdict(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
+def _without_spread(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
+    """Too few stored seeds: rows can tell a difference, but not whether a seed explains it."""
     everything = [*pair.ours.values(), *pair.theirs.values()]
     outcomes = [result.outcomes for result in everything if result.outcomes is not None]
-    rows = common_rows(outcomes) if len(outcomes) == len(everything) else None
-    n = min(result.n for result in everything) if rows is None else len(rows)
-    ours, theirs = _values(pair.ours, rows), _values(pair.theirs, rows)
-    mean = float(np.mean(theirs))
-    floor = smoothed_share_variance(mean, n)
-    if pair.metric != "accuracy":
-        # stderr is over all rows of a cell; fewer of them vary more.
-        floor = float(np.mean([r.stderr**2 * r.n / n for r in pair.theirs.values()]))
-    basis = replace(
-        basis, level=Level.L2, ours=float(np.mean(ours)), theirs=mean, n=n, stored=len(theirs)
-    )
-    notes = [] if rows is not None else ["by means only: samples are missing"]
-    if rows is not None and n < next(iter(pair.ours.values())).n:
-        notes.append(f"on the {n} rows in common")
-    predicted = prediction(theirs, floor=floor, new=len(ours))
-    if predicted is None:
-        return _single_reference(pair, basis, notes, rows is not None)
-    notes.insert(0, f"k = {predicted.k}" + (", weak" if predicted.k < WEAK else ""))
-    margin = pair.limits.retrained[pair.metric]
-    difference = float(np.mean(ours)) - mean
-    half = t_quantile(1 - ALPHA / 2, predicted.df) * predicted.se
-    return decided(
-        replace(
-            basis,
-            interval=Interval(difference - half, difference + half),
-            p=difference_p(difference, predicted.se, predicted.df),
-            equivalence_p=tost_p(difference, predicted.se, predicted.df, margin),
-            margin=margin,
-            power=tost_power(predicted.se, predicted.df, margin),
-            reason="; ".join(notes),
-        )
-    )
-
-
-def _single_reference(
-    pair: _Pair, basis: NumberVerdict, notes: list[str], paired: bool
-) -> NumberVerdict:
-    """One stored run: rows alone can tell a difference, but not whether a seed explains it."""
-    if paired:
+    rows = common_rows(outcomes) if len(outcomes) == len(everything) else np.zeros(0, dtype=int)
+    notes: list[str] = []
+    if len(rows):
+        basis = replace(basis, n=len(rows))
         stored = next(iter(pair.theirs.values()))
         _, difference = _paired(pair, [(result, stored) for result in pair.ours.values()])
         se = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if basis.n > 1 else 0.0
@@ -380,6 +374,9 @@ def _single_reference(
         half = t_quantile(1 - ALPHA / 2, math.inf) * se
         interval = Interval(basis.difference - half, basis.difference + half)  # type: ignore[operator]
     p = difference_p(basis.difference or 0.0, se, max(1.0, basis.n - 1))
-    notes.insert(0, "k = 1: rows only, the spread over seeds is unknown")
-    number = replace(basis, interval=interval, p=p, reason="; ".join(notes))
-    return decided(number, spread_known=False)
+    k = len(pair.theirs)
+    notes.insert(0, f"{k} stored seed{'s' * (k > 1)}: the spread over seeds is unknown")
+    verdict = Verdict.INCONCLUSIVE if p < ALPHA else Verdict.CONSISTENT
+    return replace(
+        basis, interval=interval, p=p, verdict=verdict, outside=p < ALPHA, reason="; ".join(notes)
+    )

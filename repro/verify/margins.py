@@ -15,13 +15,18 @@ class Margins:
     """Fixed tolerances; each dict is by metric, "accuracy" and "rougeL".
 
     Attributes:
-        same_weights: for L1; retrained: for L2; paper: for L3; claims: for claims of equality.
+        same_weights: share of rows that may differ at L1.
+        first_step: relative difference of the first step's loss and gradient norm, same seed.
+        same_training: of every loss and the weight change, for trainings equal but for rounding.
+        retrained: for L2; paper: for L3; claims: for claims of equality.
         logit_tie: labels whose logits are nearer than this are tied.
         rouge_spread: assumed spread of the paper's ROUGE-L rows, see the file.
         comparable: profiles that can be held against the paper's numbers.
     """
 
     same_weights: Mapping[str, float]
+    first_step: float
+    same_training: float
     retrained: Mapping[str, float]
     paper: Mapping[str, float]
     claims: Mapping[str, float]
@@ -41,6 +46,8 @@ def margins() -> Margins:
     table = tomllib.loads(text)
     return Margins(
         _by_metric(table["same_weights"]),
+        table["training"]["first_step"],
+        table["training"]["same_training"],
         _by_metric(table["retrained"]),
         _by_metric(table["paper"]),
         _by_metric(table["claims"]),

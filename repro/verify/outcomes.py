@@ -166,3 +166,23 @@ def changed_inputs(several: Sequence[Outcomes]) -> NDArray[np.bool_]:
     for inputs in known[1:]:
         changed |= inputs != known[0]
     return changed
+
+
+SCORE_TIE = 1e-3
+"""Texts whose scores are nearer than this differ in nothing that counts."""
+
+
+def differing_rows(ours: Outcomes, theirs: Outcomes, tie: float) -> int:
+    """On how many of the same rows two outcomes differ beyond ties.
+
+    Args:
+        tie: labels whose best two logits are nearer than this on either side are tied; where the
+            logits of a side are unknown, no row is tied on that side.
+    """
+    if ours.gaps is None and theirs.gaps is None:
+        return int((np.abs(ours.scores - theirs.scores) > SCORE_TIE).sum())
+    other = np.array([a != b for a, b in zip(ours.outputs, theirs.outputs, strict=True)])
+    for gaps in (ours.gaps, theirs.gaps):
+        if gaps is not None:
+            other &= gaps >= tie
+    return int(other.sum())

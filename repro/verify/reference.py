@@ -1,8 +1,8 @@
 """Expected results: raw reference runs with the outcome of every row, recorded and read back.
 
-A reference folder holds `reference.json` (what was run, where, with what), `results.jsonl` and
-`finetunes.jsonl` as the runs wrote them, `outcomes.jsonl.gz`, and `SHA256SUMS`. Thresholds are
-computed from it when checking.
+A reference folder holds `reference.json` (what was run, where, with what), `results.jsonl.gz` and
+`finetunes.jsonl.gz` with the lines that the runs wrote, `outcomes.jsonl.gz`, and `SHA256SUMS`.
+Thresholds are computed from it when checking.
 
 A line of `outcomes.jsonl.gz` is a cell of one seed: `cell`, `seed`, `rows` (ascending positions in
 the test file) and, in their order,
@@ -44,12 +44,13 @@ from repro.verify.results import (
     read_results,
 )
 
-FORMAT = 2
+FORMAT = 3
 REFERENCE, OUTCOMES = "reference.json", "outcomes.jsonl.gz"
-FILES = {REFERENCE, RESULTS, FINETUNES, OUTCOMES}
+CELLS, TUNED = f"{RESULTS}.gz", f"{FINETUNES}.gz"
+FILES = {REFERENCE, CELLS, TUNED, OUTCOMES}
 
-# What of a fine-tune's facts a reference keeps; the rest is large and compared nowhere.
-_FACTS = ("variant", "seed", "key", "losses", "weight_change", "order_sha256", "steps", "samples")
+# Facts of a fine-tune that are large and compared nowhere.
+_LEFT_OUT = ("versions", "gradient_norms", "weight_change")
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,11 @@ def record(
     }
     out.mkdir(parents=True)
     (out / REFERENCE).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
-    _write_lines(out / RESULTS, (dict(item.raw) for item in ranked))
-    _write_lines(
-        out / FINETUNES,
-        ({name: item.raw[name] for name in _FACTS if name in item.raw} for item in models),
-    )
+    _write_packed(out / CELLS, (dict(item.raw) for item in ranked))
+    _write_packed(out / TUNED, map(_facts, models))
     # Equal inputs stand together, so that they pack well.
     packed = sorted(ranked, key=lambda x: (x.cell.dataset, x.cell.prompt, x.cell.shots))
-    text = "".join(json.dumps(_outcome_line(item)) + "\n" for item in packed)
-    buffer = io.BytesIO()
-    # Without a time or a name inside, the same runs make the same file.
-    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
-        file.write(text.encode())
-    (out / OUTCOMES).write_bytes(buffer.getvalue())
+    _write_packed(out / OUTCOMES, map(_outcome_line, packed))
     sums = (
         f"{hashlib.sha256((out / name).read_bytes()).hexdigest()}  {name}\n"
         for name in sorted(FILES)
@@ -158,8 +151,21 @@ def _check_alike(runs: Sequence[Run]) -> None:
                 _fail(str(run.folder), f"'{name}' in run.json differs from {first.folder}")
 
 
-def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+def _write_packed(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    buffer = io.BytesIO()
+    # Without a time or a name inside, the same runs make the same file.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
+        file.write(text.encode())
+    path.write_bytes(buffer.getvalue())
+
+
+def _facts(tuned: Tuned) -> dict[str, Any]:
+    """The facts of a fine-tune that a reference keeps."""
+    kept = {name: value for name, value in tuned.raw.items() if name not in _LEFT_OUT}
+    if norms := tuned.raw.get("gradient_norms"):
+        kept["gradient_norms"] = norms[:1]
+    return kept | {"weight_change": {"all": tuned.weight_change}}
 
 
 def _outcome_line(result: CellResult) -> dict[str, Any]:
@@ -180,7 +186,7 @@ def _outcome_line(result: CellResult) -> dict[str, Any]:
     labels = result.cell.task.labels
     line["scores"] = "".join(str(int(score)) for score in found.scores)
     line["outputs"] = "".join(str(labels.index(label)) for label in found.outputs)
-    line["gaps"] = [float(f"{gap:.4g}") for gap in found.gaps]
+    line["gaps"] = [float(f"{gap:.3g}") for gap in found.gaps]
     return line
 
 
@@ -228,14 +234,8 @@ def load_reference(folder: Path) -> Reference:
         if not isinstance(head.get(name), kind):
             _fail(str(folder / REFERENCE), f"field '{name}' is {head.get(name)!r}")
     stored: dict[tuple[str, int | None], Outcomes] = {}
-    try:
-        text = gzip.decompress((folder / OUTCOMES).read_bytes()).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        _fail(str(folder / OUTCOMES), f"not a gzip file of text: {error}")
-    for number, raw in enumerate(text.splitlines(), 1):
-        where = f"{folder / OUTCOMES}, line {number}"
+    for where, line in json_lines(folder / OUTCOMES):
         try:
-            line = json.loads(raw)
             cell = Cell.parse(line["cell"])
             place = (cell.name, line["seed"])
         except (ValueError, KeyError, TypeError) as error:
@@ -248,7 +248,7 @@ def _as_run(
     folder: Path, head: Mapping[str, Any], stored: Mapping[tuple[str, int | None], Outcomes]
 ) -> Run:
     cells: dict[tuple[Cell, int | None], CellResult] = {}
-    for where, line in json_lines(folder / RESULTS):
+    for where, line in json_lines(folder / CELLS):
         found = stored.get((line.get("cell", ""), line.get("seed")))
         if found is None:
             _fail(where, f"{OUTCOMES} lacks this cell")
@@ -269,7 +269,7 @@ def _as_run(
             line,
         )
     tuned: dict[tuple[Variant, int], Tuned] = {}
-    for _, line in json_lines(folder / FINETUNES):
+    for _, line in json_lines(folder / TUNED):
         variant = Variant.parse(line["variant"])
         change = (line.get("weight_change") or {}).get("all")
         tuned[variant, line["seed"]] = Tuned(

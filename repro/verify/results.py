@@ -5,10 +5,13 @@ variant or a dropped row is seen before any statistics. Lines of different profi
 machines become runs of their own and are never pooled.
 """
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -118,9 +121,26 @@ class Run:
     def seeds(self) -> tuple[int, ...]:
         return tuple(sorted({seed for _, seed in self.cells if seed is not None}))
 
-    def of(self, cell: Cell) -> dict[int | None, CellResult]:
+    @cached_property
+    def by_cell(self) -> Mapping[Cell, Mapping[int | None, CellResult]]:
+        """The results by cell, then by seed."""
+        found: dict[Cell, dict[int | None, CellResult]] = {}
+        for (cell, seed), result in self.cells.items():
+            found.setdefault(cell, {})[seed] = result
+        return found
+
+    def of(self, cell: Cell) -> Mapping[int | None, CellResult]:
         """The results of a cell by seed."""
-        return {seed: result for (own, seed), result in self.cells.items() if own == cell}
+        return self.by_cell.get(cell, {})
+
+    @property
+    def asked(self) -> frozenset[Cell] | None:
+        """The cells that the run was asked for; None where it does not tell."""
+        asked = self.record.get("asked")
+        names = asked.get("cells") if isinstance(asked, dict) else None
+        if not isinstance(names, list):
+            return None
+        return frozenset(Cell.parse(name) for name in names)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -162,17 +182,23 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Lines of a JSONL file as ("file, line 3", object).
+    """Lines of a JSONL file, packed or not, as ("file, line 3", object).
 
     Raises:
         ReproError: a line is no JSON object, or holds NaN or Infinity (1).
     """
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            _bad(str(path), f"not a gzip file: {error}")
     # As bytes, since texts may hold characters that end a line for str but not in a file.
-    for number, text in enumerate(path.read_bytes().splitlines(), 1):
+    for number, text in enumerate(content.splitlines(), 1):
         where = f"{path}, line {number}"
         try:
             value = json.loads(text, parse_constant=_no_constant)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             _bad(where, f"not JSON: {error}")
         if not isinstance(value, dict):
             _bad(where, "not a JSON object")
@@ -283,7 +309,23 @@ def _read_record(path: Path, warnings: list[str]) -> dict[str, Any]:
         _bad(str(path), f"field 'format' must be {FORMAT}")
     if not isinstance(record.get("identity"), dict):
         _bad(str(path), "field 'identity' is missing")
+    _check_asked(path, record.get("asked", {}))
     return record
+
+
+def _check_asked(path: Path, asked: object) -> None:
+    """What a run was asked for: names of cells and seeds."""
+    cells = asked.get("cells", []) if isinstance(asked, dict) else None
+    seeds = asked.get("seeds", []) if isinstance(asked, dict) else None
+    if not isinstance(cells, list) or not isinstance(seeds, list):
+        _bad(str(path), "field 'asked' is not {cells: [names], seeds: [numbers]}")
+    for name in cells:
+        try:
+            Cell.parse(name)
+        except (ValueError, TypeError, AttributeError) as error:
+            _bad(str(path), f"field 'asked' names an unknown cell: {error}")
+    if not all(type(seed) is int for seed in seeds):
+        _bad(str(path), "field 'asked' holds a seed that is no whole number")
 
 
 def _check_model(

@@ -1,7 +1,6 @@
 """The statistics behind the verdicts, each a plain function of numbers.
 
-Sources: exact McNemar (McNemar 1947, binomial form), Clopper and Pearson 1934, two one-sided
-tests (Schuirmann 1987), prediction interval of a normal sample, Satterthwaite 1946,
+Sources: Clopper and Pearson 1934, two one-sided tests (Schuirmann 1987), Satterthwaite 1946,
 Benjamini and Hochberg 1995, Holm 1979, percentile bootstrap (Efron 1979).
 """
 
@@ -46,17 +45,6 @@ def clopper_pearson(successes: int, n: int, level: float = 1 - ALPHA) -> Interva
     low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
     high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
     return Interval(float(low), float(high))
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """Two-sided p of the exact McNemar test: binomial on the discordant rows."""
-    n = gained + lost
-    return min(1.0, 2 * float(special.bdtr(min(gained, lost), n, 0.5))) if n else 1.0
-
-
-def binomial_tail(count: int, n: int, p: float) -> float:
-    """P(X >= count) of a binomial: would chance alone put this many outside?"""
-    return float(special.bdtrc(count - 1, n, p)) if count else 1.0
 
 
 def rng_for(name: str) -> np.random.Generator:
@@ -152,38 +140,6 @@ def smoothed_share_variance(share: float, n: int) -> float:
     """Binomial sampling variance of a share, never zero: one success and one failure added."""
     p = (share * n + 1) / (n + 2)
     return p * (1 - p) / n
-
-
-class Prediction(NamedTuple):
-    """Where new runs should fall, from k stored ones."""
-
-    mean: float
-    se: float
-    df: float
-    k: int
-
-    def interval(self, level: float = 1 - ALPHA) -> Interval:
-        half = t_quantile((1 + level) / 2, self.df) * self.se
-        return Interval(self.mean - half, self.mean + half)
-
-
-def prediction(values: Sequence[float], *, floor: float, new: int = 1) -> Prediction | None:
-    """Prediction for the mean of `new` further runs: mean +- t * s * sqrt(1/new + 1/k).
-
-    Args:
-        values: of the k stored runs.
-        floor: least variance of one run, from sampling its rows: runs that agree by luck must
-            not make an interval of no width.
-
-    Returns:
-        None for fewer than two stored runs, which say nothing about their spread.
-    """
-    k = len(values)
-    if k < 2:
-        return None
-    variance = max(float(np.var(values, ddof=1)), floor)
-    se = math.sqrt(variance * (1 / new + 1 / k))
-    return Prediction(float(np.mean(values)), se, k - 1, k)
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:

@@ -65,10 +65,12 @@ class NumberVerdict:
         level: the level that the comparison reached; None if none was possible.
         ours, theirs: the two values; None where not run.
         interval: 95%, of the difference ours - theirs; at L0 there is none.
-        p, p_adjusted: that there is no difference; adjusted by Benjamini-Hochberg over the grid.
+        p: that there is no difference.
+        p_adjusted: chance that a faithful run deviates as far in any cell.
         equivalence_p: of the two one-sided tests.
         margin: that they used.
         power: their chance to succeed if there is no difference at all.
+        noticed: the smallest true difference that would be NOT REPRODUCED in nine of ten runs.
         outside: the unadjusted test finds a difference.
         n: rows of ours; seeds: of ours; stored: runs behind the reference (k).
         constant: the label that every row got, if so.
@@ -88,6 +90,7 @@ class NumberVerdict:
     equivalence_p: float | None = None
     margin: float | None = None
     power: float | None = None
+    noticed: float | None = None
     outside: bool = False
     n: int = 0
     stored: int = 0
@@ -105,6 +108,33 @@ class NumberVerdict:
         if self.ours is None or self.theirs is None:
             return None
         return self.ours - self.theirs
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupVerdict:
+    """A fine-tune, a figure or the whole run held against the stored seeds (L2).
+
+    Attributes:
+        level: "fine-tune", "figure" or "run"; name: which one; what: the quantity compared.
+        ours, theirs: its value, averaged over seeds (geometrically where `logarithmic`).
+        interval: 95 %, of the difference; of logarithms where `logarithmic`.
+        p_adjusted: chance that a faithful run deviates as far in any quantity of the level.
+        noticed: the smallest true difference that is an alarm in nine of ten runs, on the scale of
+            `interval`.
+        stored: seeds of the reference.
+    """
+
+    level: str
+    name: str
+    what: str
+    ours: float
+    theirs: float
+    interval: Interval
+    logarithmic: bool
+    p_adjusted: float
+    noticed: float
+    verdict: Verdict
+    stored: int
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,25 @@
 """A whole verification as data: what every report shows, and the exit code that follows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
 from repro.paper.cells import BASE, Cell
 from repro.paper.claims import claims
-from repro.paper.figures import points
+from repro.paper.figures import FIGURES, points
+from repro.paper.figures import cells as figure_cells
 from repro.verify.findings import judge_claims, paper_effects
-from repro.verify.levels import hold_against
+from repro.verify.fingerprint import FactCheck, check_facts
+from repro.verify.levels import Held, hold_against
 from repro.verify.margins import margins
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reference import Reference, find_reference
 from repro.verify.results import Results, Run, read_results
+from repro.verify.retrained import Models
 from repro.verify.runscores import is_paired, run_facts, run_source
-from repro.verify.statistics import ALPHA, binomial_tail
-from repro.verify.verdicts import ClaimVerdict, Level, NumberVerdict, Verdict
+from repro.verify.verdicts import ClaimVerdict, GroupVerdict, Level, NumberVerdict, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +28,15 @@ class RunVerification:
 
     Attributes:
         reference: what `numbers` were held against; None if there is none for this kind of run.
+        facts: what was trained on what and how, against the reference.
         numbers: a cell each, against the reference.
+        groups: fine-tunes, figures and the whole run, where cells were retrained.
         points: a plotted point each, against the paper; empty unless the run's model and data
             are the paper's, or L3 was asked for.
         claims: do the paper's findings hold in this run.
         claims_count: whether they enter the exit code.
         not_run: asked-for cells that are missing, or lack a seed.
+        fewer: what the run has less of than it was asked for, in words.
     """
 
     run: Run
@@ -40,21 +45,14 @@ class RunVerification:
     points: tuple[NumberVerdict, ...]
     claims: tuple[ClaimVerdict, ...]
     claims_count: bool
+    facts: tuple[FactCheck, ...] = ()
+    groups: tuple[GroupVerdict, ...] = ()
     not_run: tuple[Cell, ...] = ()
+    fewer: tuple[str, ...] = ()
 
     @property
     def judged(self) -> tuple[NumberVerdict, ...]:
         return (*self.numbers, *self.points)
-
-    @property
-    def outside(self) -> tuple[int, float, float]:
-        """Cells outside their interval, how many chance would put there, and its p for as many.
-
-        Cells share rows and models, so that chance clusters more than this p supposes.
-        """
-        tested = [number for number in self.judged if number.p is not None]
-        count = sum(number.outside for number in tested)
-        return count, ALPHA * len(tested), binomial_tail(count, len(tested), ALPHA)
 
     @property
     def unstored(self) -> int:
@@ -66,18 +64,22 @@ class RunVerification:
 
     @property
     def exit_code(self) -> int:
-        """0 all at least CONSISTENT, 1 something is not, 3 something asked for is missing.
+        """0 nothing differs and nothing is missing, 1 something differs, 3 something is missing.
 
-        A failure outweighs what is missing, which outweighs what is inconclusive.
+        What differs outweighs what is missing. A comparison that cannot be decided counts as
+        missing, except against the paper, where one published run leaves room for many.
         """
-        verdicts = [number.verdict for number in self.judged]
+        verdicts = [fact.verdict for fact in self.facts]
+        verdicts += [number.verdict for number in self.judged]
+        verdicts += [group.verdict for group in self.groups]
         if self.claims_count:
             verdicts += [claim.verdict for claim in self.claims]
         if Verdict.NOT_REPRODUCED in verdicts:
             return EXIT_FAILED
-        if self.not_run or not verdicts or Verdict.NOT_RUN in verdicts:
+        undecided = any(number.verdict is Verdict.INCONCLUSIVE for number in self.numbers)
+        if self.not_run or self.fewer or undecided or Verdict.NOT_RUN in verdicts or not verdicts:
             return EXIT_MISSING
-        return 0 if all(verdict.passes for verdict in verdicts) else EXIT_FAILED
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,54 @@ def build(
     return Verification(runs=tuple(verified), warnings=tuple(warnings))
 
 
+def verify_numbers(
+    run: Run,
+    reference: Reference | None,
+    *,
+    level: Level | None = None,
+    wanted: Sequence[Cell] | None = None,
+    models: Models | None = None,
+) -> RunVerification:
+    """A run held against a reference: facts and numbers, without claims.
+
+    Args:
+        level: of `hold_against`.
+        wanted: the cells asked for; by default those that the run says it was asked for.
+        models: of `hold_against`.
+    """
+    asked = run.asked if wanted is None else frozenset(wanted)
+    held = Held((), ())
+    facts: tuple[FactCheck, ...] = ()
+    fewer: tuple[str, ...] = ()
+    if reference is not None:
+        cells = [cell for cell in reference.run.by_cell if asked is None or cell in asked]
+        held = hold_against(
+            run,
+            reference.run,
+            wanted=cells,
+            level=level,
+            recorded=reference.recorded,
+            groups={f"Figure {name}": figure_cells((name,)) for name in FIGURES},
+            models=models,
+        )
+        facts = check_facts(run, reference.run)
+        fewer = _fewer(run, reference.run, cells)
+    lacking = [number.cell for number in held.numbers if number.verdict is Verdict.NOT_RUN]
+    lacking += [cell for cell in asked or () if cell not in run.by_cell]
+    return RunVerification(
+        run=run,
+        reference=reference,
+        facts=facts,
+        numbers=held.numbers,
+        groups=held.groups,
+        fewer=fewer,
+        points=(),
+        claims=(),
+        claims_count=False,
+        not_run=tuple(dict.fromkeys(lacking)),
+    )
+
+
 def _verify_run(
     run: Run, reference: Reference | None, level: Level | None, asked: Sequence[str] | None
 ) -> RunVerification:
@@ -145,14 +195,7 @@ def _verify_run(
     if asked is not None:
         needed = (c for name in asked for c in claims()[name].cells(every_shot=every_shot))
         wanted = list(dict.fromkeys(needed))
-    numbers: tuple[NumberVerdict, ...] = ()
-    if reference is not None:
-        cells = list(dict.fromkeys(cell for cell, _ in reference.run.cells))
-        if wanted is not None:
-            cells = [cell for cell in cells if cell in set(wanted)]
-        numbers = hold_against(
-            run, reference.run, wanted=cells, level=level, recorded=reference.recorded
-        )
+    verified = verify_numbers(run, reference, level=level, wanted=wanted)
     source = run_source(run)
     comparable = run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()
@@ -165,16 +208,12 @@ def _verify_run(
         ]
         published = {point: paper.of(point) for point in chosen}
         plotted = against_paper(run, chosen, published, source)
-    ids = list(claims()) if asked is None else list(asked)
-    lacking = [number.cell for number in (*numbers, *plotted) if number.verdict is Verdict.NOT_RUN]
-    lacking += [cell for cell in wanted or () if not run.of(cell)]
-    return RunVerification(
-        run=run,
-        reference=reference,
-        numbers=numbers,
+    lacking = [number.cell for number in plotted if number.verdict is Verdict.NOT_RUN]
+    return replace(
+        verified,
         points=plotted,
         claims=judge_claims(
-            ids,
+            list(claims()) if asked is None else list(asked),
             source,
             run_facts(run),
             every_shot=every_shot,
@@ -182,8 +221,33 @@ def _verify_run(
             paired=is_paired(run),
         ),
         claims_count=asked is not None or comparable,
-        not_run=tuple(dict.fromkeys(lacking)),
+        not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
     )
+
+
+def _fewer(run: Run, reference: Run, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Rows and seeds that the run lacks, beside those that it was not asked for."""
+    found = []
+    short: dict[str, tuple[int, int]] = {}
+    limit = run.identity.get("test_limit")
+    for cell in cells:
+        theirs = next(iter(reference.of(cell).values()))
+        expected = theirs.n if not isinstance(limit, int) else min(theirs.n, limit)
+        for result in run.of(cell).values():
+            if result.n < expected:
+                short[cell.name] = (result.n, expected)
+    if short:
+        name, (n, expected) = next(iter(short.items()))
+        found.append(
+            f"{len(short)} cells have fewer rows than were asked for, such as {name}: "
+            f"{n} of {expected}"
+        )
+    asked = run.record.get("asked")
+    seeds = asked.get("seeds") if isinstance(asked, dict) else None
+    lost = [s for s in seeds or () if s not in run.seeds] if run.seeds else []
+    if lost:
+        found.append(f"seeds {', '.join(map(str, lost))} were asked for and are not there")
+    return tuple(found)
 
 
 def command_for(run: Run, cells: Sequence[Cell]) -> str:

@@ -1,0 +1,178 @@
+"""What `repro verify` notices: damage to runs held against a stored reference, and false alarms.
+
+A seed of the reference is taken out and held against the others as a new run would be, damaged in
+memory, and judged by the code behind `repro verify`. "noticed" is the share of draws whose exit
+code is not 0; where something is missing, 3 counts as well as 1. Damage to what a seed has on
+record is also held against a reference that knows the seed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import _injections as damage
+from repro.verify.margins import margins
+from repro.verify.published import default_folder
+from repro.verify.reference import Reference, load_reference
+from repro.verify.results import Run
+from repro.verify.retrained import Models
+from repro.verify.statistics import rng_for
+from repro.verify.verdicts import Verdict
+from repro.verify.verification import RunVerification, verify_numbers
+
+Row = dict[str, object]
+DRAWS = 100
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of damage.
+
+    Attributes:
+        target: the least share of draws that must be noticed; None where none is set.
+        stored: the reference knows the seed.
+    """
+
+    what: str
+    inject: damage.Inject
+    target: float | None
+    stored: bool = False
+
+
+def cases() -> list[Case]:
+    """All kinds, in the order of the table."""
+    tie = margins().logit_tie
+    return [
+        Case("rows in another order, seed stored", damage.other_order, 1.0, True),
+        Case("rows in another order, seed not stored", damage.other_order, 1.0),
+        Case("other training rows", damage.other_rows, 1.0),
+        Case("another size, with its own facts", damage.other_size, 1.0),
+        Case("other prompt or gold in one row of a cell", damage.other_inputs(1), 1.0),
+        Case("other base weights", damage.other_base, 1.0),
+        Case("another value of a switch", damage.other_switch, 1.0),
+        Case("another seed's name", damage.other_seed, 1.0),
+        Case("losses x 3 and weight change 1", damage.scaled_losses, 1.0),
+        Case("no finetunes.jsonl", damage.no_facts, 1.0),
+        Case("a cell missing", damage.without_cells, 1.0),
+        Case("every cell cut to 2 rows", damage.fewer_rows(2), 1.0),
+        Case("every cell cut to 1 row", damage.fewer_rows(1), 1.0),
+        Case("fine-tune replaced by the base", damage.replaced("base", exact=True), 0.99),
+        Case("the same, logits not equal", damage.replaced("base", exact=False), 0.99),
+        Case("replaced by another size", damage.replaced("size", exact=True), 0.99),
+        Case("the same, logits not equal", damage.replaced("size", exact=False), None),
+        Case("replaced by the other FTICL count", damage.replaced("count", exact=True), 0.99),
+        Case("the same, logits not equal", damage.replaced("count", exact=False), None),
+        Case("one accuracy to 0", damage.to_zero(1), 0.99),
+        Case("six accuracies to 0", damage.to_zero(6), 0.99),
+        Case("one accuracy -.10", damage.one_cell("accuracy", 0.10), 0.90),
+        Case("one accuracy -.20", damage.one_cell("accuracy", 0.20), 0.99),
+        Case("one ROUGE-L -.05", damage.one_cell("rougeL", 0.05), 0.90),
+        Case("accuracies of Figure 1 -.05", damage.many_cells("accuracy", 0.05, "1"), 0.90),
+        Case("accuracies of Figure 2 -.05", damage.many_cells("accuracy", 0.05, "2"), 0.90),
+        Case("accuracies of Figure 7 -.05", damage.many_cells("accuracy", 0.05, "7"), 0.90),
+        Case("all accuracies -.03", damage.many_cells("accuracy", 0.03, None), 0.99),
+        Case("ROUGE-L of Figure 2 -.03", damage.many_cells("rougeL", 0.03, "2"), 0.90),
+        Case("ROUGE-L of Figure 5 -.03", damage.many_cells("rougeL", 0.03, "5"), 0.90),
+        Case("two cells swapped", damage.swapped, 0.99),
+        Case("labels of a cell shuffled", damage.shuffled_labels, 0.99),
+        Case("5 of 100 rows of a base cell flipped", damage.flipped_base(5, tie), 0.99),
+    ]
+
+
+def _only(run: Run, seeds: tuple[int, ...]) -> Run:
+    """The base and these seeds, as a run that was asked for just that."""
+    wanted = set(seeds)
+    return replace(
+        run,
+        record={**run.record, "asked": {"cells": [c.name for c in run.by_cell], "seeds": [*seeds]}},
+        cells={key: cell for key, cell in run.cells.items() if key[1] in wanted | {None}},
+        tuned={key: tuned for key, tuned in run.tuned.items() if key[1] in wanted},
+    )
+
+
+class HeldOut:
+    """Seeds of a reference, each against the others."""
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self.seeds = reference.run.seeds
+        self._models: dict[int | None, Models] = {}
+
+    def run(self, seed: int) -> Run:
+        """What a run of this seed would have left."""
+        return _only(self._reference.run, (seed,))
+
+    def verify(self, run: Run, without: int | None) -> RunVerification:
+        """A run against the reference less a seed."""
+        kept = tuple(seed for seed in self.seeds if seed != without)
+        rest = replace(self._reference, run=_only(self._reference.run, kept))
+        return verify_numbers(run, rest, models=self._models.setdefault(without, {}))
+
+
+def _noticed(held: HeldOut, case: Case, draws: int) -> tuple[float, int]:
+    """The share noticed, and of how many draws."""
+    rng = rng_for(f"power/{case.what}/{case.target}")
+    found = []
+    for draw in range(draws):
+        seed = held.seeds[draw % len(held.seeds)]
+        run = case.inject(held.run(seed), rng)
+        if run is not None:
+            verified = held.verify(run, None if case.stored else seed)
+            found.append(verified.exit_code != 0)
+    return float(np.mean(found)), len(found)
+
+
+def false_alarms(held: HeldOut) -> tuple[list[Row], Mapping[int, list[str]]]:
+    """Undamaged seeds against the others: which alarms each raises, by level."""
+    alarms: dict[int, list[str]] = {}
+    for seed in held.seeds:
+        verified = held.verify(held.run(seed), seed)
+        own = ["cell" for item in verified.numbers if item.verdict is Verdict.NOT_REPRODUCED]
+        own += [item.level for item in verified.groups if item.verdict is Verdict.NOT_REPRODUCED]
+        own += ["fact" for item in verified.facts if item.verdict is not Verdict.REPRODUCED]
+        alarms[seed] = own + ["exit code"] * (verified.exit_code != 0)
+    rows: list[Row] = []
+    for level in ("exit code", "fact", "cell", "fine-tune", "figure", "run"):
+        share = float(np.mean([level in own for own in alarms.values()]))
+        what = "nothing: a new seed" + (
+            "" if level == "exit code" else f", alarms at level {level}"
+        )
+        target = 0.05 if level == "exit code" else None
+        met = "" if target is None else ("yes" if share <= target + 1e-9 else "no")
+        rows.append(
+            {
+                "injected": what,
+                "noticed": f"{share:.1%}",
+                "draws": len(alarms),
+                "target": "" if target is None else f"at most {target:.0%}",
+                "target met": met,
+            }
+        )
+    return rows, alarms
+
+
+def run(*, small: bool = False, repeats: int = 1, reference: Path | None = None) -> list[Row]:
+    """Rows of the table, a kind of damage each.
+
+    Args:
+        small: few draws.
+        repeats: without meaning here, since nothing is timed.
+        reference: the folder of a reference; that of the profile `embedded` by default.
+    """
+    held = HeldOut(load_reference(reference or default_folder() / "embedded"))
+    rows, _ = false_alarms(held)
+    for case in cases():
+        share, count = _noticed(held, case, 3 if small else DRAWS)
+        met = "" if case.target is None else ("yes" if share >= case.target - 1e-9 else "no")
+        rows.append(
+            {
+                "injected": case.what,
+                "noticed": f"{share:.1%}",
+                "draws": count,
+                "target": "" if case.target is None else f"at least {case.target:.0%}",
+                "target met": met,
+            }
+        )
+    return rows

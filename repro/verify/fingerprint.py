@@ -1,0 +1,221 @@
+"""Facts that give a run away before any score is looked at: what was trained on what, and how.
+
+A fact is *exact* (rows, their order, tokens, recipe, base weights, switches: equal or not),
+*rounded* (loss and gradient norm of the first step with the same seed: nothing but the rounding of
+one forward and backward pass lies between two machines), or *missing*, which is no pass.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from repro.paper.cells import BASE
+from repro.verify.margins import Margins, margins
+from repro.verify.results import FINETUNES, RUN, Run, Tuned
+from repro.verify.verdicts import Verdict
+
+_SEEDLESS = (
+    "rows_sha256",
+    "demonstrations_sha256",
+    "dropped",
+    "demonstrations",
+    "samples",
+    "steps",
+    "input_tokens",
+    "label_tokens",
+    "cut_targets",
+    "dead_samples",
+    "unused_samples",
+)
+"""Exact facts that are the same for every seed."""
+_SEEDED = ("order_sha256", "dead_micro_batches")
+"""Exact facts that depend on the seed."""
+_FIRST = {"losses": "loss of the first step", "gradient_norms": "gradient norm of the first step"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactCheck:
+    """A fact of the run beside the stored one.
+
+    Attributes:
+        subject: the fine-tune with its seed, or "the run".
+        fact: its name in the results folder.
+        verdict: REPRODUCED (equal, or within the margin of rounding), NOT REPRODUCED, or NOT RUN
+            where the run does not tell it.
+        ours, theirs: the two values, shortened.
+    """
+
+    subject: str
+    fact: str
+    verdict: Verdict
+    ours: str = ""
+    theirs: str = ""
+    reason: str = ""
+
+
+def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tuple[FactCheck, ...]:
+    """All facts of a run that a reference knows; the fine-tunes are those that have cells."""
+    limits = limits or margins()
+    found = list(_of_run(run, reference))
+    wanted = dict.fromkeys(
+        (cell.variant, seed)
+        for cell, seed in run.cells
+        if cell.variant != BASE and seed is not None
+    )
+    orders: dict[tuple[int, Any], set[str]] = {}
+    for tuned in (*reference.tuned.values(), *run.tuned.values()):
+        place = (tuned.seed, tuned.raw.get("samples"))
+        if isinstance(order := tuned.raw.get("order_sha256"), str):
+            orders.setdefault(place, set()).add(order)
+    for variant, seed in wanted:
+        stored = [t for (v, _), t in reference.tuned.items() if v == variant]
+        if not stored:
+            continue
+        ours = run.tuned.get((variant, seed))
+        subject = f"{variant.name} seed {seed}"
+        if ours is None or ours.raw.get("given"):
+            what = "is not told" if ours is None else "was given as a checkpoint, not trained here"
+            found.append(
+                FactCheck(
+                    subject=subject,
+                    fact="all",
+                    verdict=Verdict.NOT_RUN,
+                    reason=f"how it was fine-tuned {what}: {FINETUNES}",
+                )
+            )
+            continue
+        same = reference.tuned.get((variant, seed))
+        found += _of_finetune(subject, ours, stored[0], same, limits)
+        if same is None:
+            found += _of_order(subject, ours, orders)
+    return tuple(found)
+
+
+def _of_run(run: Run, reference: Run) -> Iterator[FactCheck]:
+    subject = "the run"
+    if not run.record:
+        yield FactCheck(
+            subject=subject, fact=RUN, verdict=Verdict.NOT_RUN, reason=f"{RUN} is missing"
+        )
+        return
+    model, switches = reference.identity.get("model"), reference.record.get("switches")
+    if model is not None:
+        yield _exact(subject, "base weights", run.identity.get("model"), model)
+    if isinstance(switches, dict):
+        own = run.record.get("switches")
+        own = own if isinstance(own, dict) else {}
+        for name in sorted({*switches, *own}):
+            yield _exact(subject, f"switch {name}", own.get(name), switches.get(name))
+
+
+def _of_finetune(
+    subject: str, ours: Tuned, stored: Tuned, same: Tuned | None, limits: Margins
+) -> Iterator[FactCheck]:
+    for name in _SEEDLESS:
+        if name in stored.raw:
+            yield _exact(subject, name, ours.raw.get(name), stored.raw[name])
+    recipe = ours.raw.get("recipe")
+    if isinstance(known := stored.raw.get("recipe"), dict):
+        own = recipe if isinstance(recipe, dict) else {}
+        for name in sorted({*known, *own} - {"seed"}):
+            yield _exact(subject, f"recipe: {name}", own.get(name), known.get(name))
+        yield _exact(subject, "recipe: seed", own.get("seed"), ours.seed)
+    if same is None:
+        return
+    for name in _SEEDED:
+        if name in same.raw:
+            yield _exact(subject, name, ours.raw.get(name), same.raw[name])
+    for name, shown in _FIRST.items():
+        theirs = _first(same.raw, name)
+        if theirs is None:
+            continue
+        mine = _first(ours.raw, name)
+        if mine is None:
+            yield _exact(subject, shown, None, theirs)
+            continue
+        apart = abs(mine - theirs) / max(abs(theirs), 1e-12)
+        yield FactCheck(
+            subject=subject,
+            fact=shown,
+            verdict=Verdict.REPRODUCED if apart <= limits.first_step else Verdict.NOT_REPRODUCED,
+            ours=f"{mine:.8g}",
+            theirs=f"{theirs:.8g}",
+            reason=f"{apart:.2g} apart, at most {limits.first_step:g} by rounding",
+        )
+
+
+def _of_order(
+    subject: str, ours: Tuned, orders: Mapping[tuple[int, Any], set[str]]
+) -> Iterator[FactCheck]:
+    """Where the seed is not stored: one seed gives as many samples the same order in all tasks."""
+    known = orders.get((ours.seed, ours.raw.get("samples")), set())
+    if isinstance(ours.raw.get("order_sha256"), str) and len(known) > 1:
+        yield FactCheck(
+            subject=subject,
+            fact="order_sha256",
+            verdict=Verdict.NOT_REPRODUCED,
+            ours=str(ours.raw["order_sha256"])[:12],
+            reason=f"fine-tunes of seed {ours.seed} on {ours.raw.get('samples')} samples read them "
+            f"in {len(known)} different orders",
+        )
+
+
+def _exact(subject: str, fact: str, ours: object, theirs: object) -> FactCheck:
+    if ours is None and theirs is not None:
+        verdict, reason = Verdict.NOT_RUN, "not told"
+    else:
+        equal = ours == theirs
+        verdict = Verdict.REPRODUCED if equal else Verdict.NOT_REPRODUCED
+        reason = "" if equal else "differs"
+    return FactCheck(
+        subject=subject,
+        fact=fact,
+        verdict=verdict,
+        ours=_shown(ours),
+        theirs=_shown(theirs),
+        reason=reason,
+    )
+
+
+def _first(raw: Mapping[str, Any], name: str) -> float | None:
+    values = raw.get(name)
+    if not isinstance(values, list) or not values:
+        return None
+    first = values[0]
+    if not isinstance(first, int | float) or not math.isfinite(first):
+        return None
+    return float(first)
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:12]
+
+
+def same_training(ours: Tuned | None, theirs: Tuned | None, limits: Margins) -> str:
+    """How alike two trainings with the same seed were, step by step.
+
+    Returns:
+        "bits": every loss and the weight change are equal; "rounding": every loss is within the
+        registered margin of rounding; "other"; or "unknown" where losses are not told.
+    """
+    if ours is None or theirs is None or not ours.losses or not theirs.losses:
+        return "unknown"
+    if ours.losses == theirs.losses:
+        return "bits" if ours.weight_change == theirs.weight_change else "other"
+    if len(ours.losses) != len(theirs.losses) or not (ours.weight_change and theirs.weight_change):
+        return "other"
+    pairs = [*zip(ours.losses, theirs.losses, strict=True)]
+    pairs.append((ours.weight_change, theirs.weight_change))
+    near = all(
+        (a is None) == (b is None)
+        and (a is None or b is None or abs(a - b) <= limits.same_training * abs(b))
+        for a, b in pairs
+    )
+    return "rounding" if near else "other"
+
+
+def subjects(checks: tuple[FactCheck, ...], verdict: Verdict) -> tuple[str, ...]:
+    """Whose facts have this verdict."""
+    return tuple(dict.fromkeys(check.subject for check in checks if check.verdict is verdict))

@@ -1,0 +1,386 @@
+"""Retrained runs held against stored seeds (L2), at four levels.
+
+- *cell*: its mean over rows, and the distance of its rows from the stored seeds' mean row;
+- *fine-tune*: the means over all of its cells, the mean distance of their rows, the training loss
+  at the end and the weight change;
+- *figure* and *run*: the means over all fine-tuned cells.
+
+Each level has its share of the false alarms of a faithful run, see SHARE; together 5 % at most.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from repro.paper.cells import Cell, Variant
+from repro.verify.margins import Margins
+from repro.verify.outcomes import common_rows
+from repro.verify.results import CellResult, Run, Tuned
+from repro.verify.spread import Family, family
+from repro.verify.statistics import (
+    ALPHA,
+    Floats,
+    Interval,
+    difference_p,
+    smoothed_share_variance,
+    t_quantile,
+    tost_p,
+    tost_power,
+)
+from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
+
+SHARE = {"cell": 0.010, "rows": 0.010, "fine-tune": 0.012, "figure": 0.008, "run": 0.005}
+"""Chance of a false alarm in a faithful run, by level; they add up to less than ALPHA."""
+
+BySeed = Mapping[int | None, CellResult]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A cell's results by seed on both sides.
+
+    Attributes:
+        basis: the verdict so far: values and seeds, no verdict.
+    """
+
+    cell: Cell
+    ours: BySeed
+    theirs: BySeed
+    basis: NumberVerdict
+
+    @property
+    def metric(self) -> str:
+        return next(iter(self.theirs.values())).metric
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Scores of a cell on common rows: ours [m, rows], stored [k, rows]; one column by means only.
+
+    Attributes:
+        paired: whether rows are the same on both sides.
+        n: rows behind a mean.
+    """
+
+    ours: Floats
+    theirs: Floats
+    paired: bool
+    n: int
+
+
+def _scores(pair: Pair, seeds: Sequence[int]) -> _Scores:
+    everything = [*pair.ours.values(), *(pair.theirs[seed] for seed in seeds)]
+    outcomes = [result.outcomes for result in everything if result.outcomes is not None]
+    m = len(pair.ours)
+    if len(outcomes) < len(everything) or not len(rows := common_rows(outcomes)):
+        means = np.array([[result.value] for result in everything])
+        return _Scores(means[:m], means[m:], False, min(result.n for result in everything))
+    table = np.stack([one.at(rows).scores for one in outcomes])
+    return _Scores(table[:m], table[m:], True, len(rows))
+
+
+def distance(rows: Floats, middle: Floats) -> Floats:
+    """Log mean squared distance of rows [m, n] from a mean row [n], or from one each [m, n]; [m].
+
+    Half a row is added, so that rows without any difference have a distance, too.
+    """
+    apart = np.mean((rows - middle) ** 2, axis=1)
+    return np.asarray(np.log(apart + 0.5 / rows.shape[1]), dtype=np.float64)
+
+
+def _distance(one: _Scores) -> float:
+    """The mean distance of our rows from the stored seeds' mean row."""
+    return float(distance(one.ours, one.theirs.mean(axis=0)).mean())
+
+
+def _seeds(results: BySeed) -> tuple[int, ...]:
+    return tuple(sorted(seed for seed in results if seed is not None))
+
+
+def _left_out(rows: Floats) -> Floats:
+    """The mean row of all others, for each of the rows [k, n]."""
+    return np.asarray((rows.sum(axis=0) - rows) / (len(rows) - 1), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """Something that a level compares.
+
+    Attributes:
+        members: places of the cells that it averages; none for facts of a training.
+        kind: "mean", "rows" or the name of a fact.
+    """
+
+    name: str
+    what: str
+    owner: object
+    kind: str
+    members: tuple[int, ...] = ()
+
+
+_FACTS: dict[str, Callable[[Tuned], float | None]] = {
+    "training loss at the end": lambda tuned: tuned.final_loss,
+    "weight change": lambda tuned: tuned.weight_change,
+}
+
+
+@dataclass(frozen=True)
+class _Model:
+    """All that stored seeds say about a set of cells on given rows.
+
+    Attributes:
+        cells, rows: of the means and of the distances, a quantity a cell.
+        levels: the quantities of every further level, with their family.
+    """
+
+    cells: Family
+    rows: Family
+    levels: Mapping[str, tuple[tuple[_Quantity, ...], Family]]
+
+
+Models = dict[object, _Model]
+"""Models of one reference that were fitted before."""
+
+
+def against_seeds(
+    pairs: Sequence[Pair],
+    ours: Run,
+    reference: Run,
+    groups: Mapping[str, Sequence[Cell]],
+    limits: Margins,
+    models: Models,
+) -> tuple[dict[Cell, NumberVerdict], tuple[GroupVerdict, ...]]:
+    """Verdicts on retrained cells and on all that they belong to.
+
+    Args:
+        pairs: fine-tuned cells that have stored seeds enough.
+        groups: further sets of cells that are judged together, such as those of a figure.
+        models: what was fitted before is taken from here, and what is fitted is added.
+
+    Returns:
+        A verdict a cell; and those of fine-tunes, groups and the whole run.
+    """
+    if not pairs:
+        return {}, ()
+    stored = max((_seeds(pair.theirs) for pair in pairs), key=len)
+    pairs = [pair for pair in pairs if set(stored) <= set(pair.theirs)]
+    scores = [_scores(pair, stored) for pair in pairs]
+    signature = (tuple((p.cell, s.n, s.paired) for p, s in zip(pairs, scores, strict=True)), stored)
+    if signature not in models:
+        models[signature] = _fit(pairs, scores, reference, stored, groups)
+    model = models[signature]
+    found = _cell_verdicts(pairs, scores, model, limits)
+    own = _seeds(pairs[0].ours)
+    grouped = [
+        verdict
+        for level, (quantities, fitted) in model.levels.items()
+        for verdict in _judge(level, quantities, fitted, scores, ours, own)
+    ]
+    return found, tuple(grouped)
+
+
+def _fit(
+    pairs: Sequence[Pair],
+    scores: Sequence[_Scores],
+    reference: Run,
+    seeds: Sequence[int],
+    groups: Mapping[str, Sequence[Cell]],
+) -> _Model:
+    metrics = [pair.metric for pair in pairs]
+    owners = [pair.cell.variant for pair in pairs]
+    means = np.stack([one.theirs.mean(axis=1) for one in scores])
+    centre = means.mean(axis=1)
+    floor = np.array([0.25 / one.n**2 for one in scores])  # half a row
+    for i, one in enumerate(scores):
+        if not one.paired:  # other rows, perhaps: their sampling comes on top
+            floor[i] += smoothed_share_variance(float(centre[i]), one.n)
+    order = centre * (1 - centre)
+    distances = np.stack([distance(one.theirs, _left_out(one.theirs)) for one in scores])
+    levels: dict[str, tuple[_Quantity, ...]] = {
+        "fine-tune": tuple(_of_finetunes(pairs, scores, reference, seeds)),
+        "figure": tuple(_of_groups(pairs, groups)),
+        "run": tuple(_means("the run", "", range(len(pairs)), pairs)),
+    }
+    return _Model(
+        family(means, metrics, owners, floor=floor, order=order, name="cell"),
+        family(
+            distances,
+            metrics,
+            owners,
+            floor=np.full(len(pairs), 0.1),
+            order=order,
+            one_sided=[True] * len(pairs),
+            name="rows",
+        ),
+        {
+            level: (quantities, _family_of(level, quantities, scores, distances, reference, seeds))
+            for level, quantities in levels.items()
+            if quantities
+        },
+    )
+
+
+def _family_of(
+    level: str,
+    quantities: Sequence[_Quantity],
+    scores: Sequence[_Scores],
+    distances: Floats,
+    reference: Run,
+    seeds: Sequence[int],
+) -> Family:
+    values, floors = [], []
+    for item in quantities:
+        own = list(item.members)
+        if item.kind == "mean":
+            values.append(np.mean([scores[i].theirs.mean(axis=1) for i in own], axis=0))
+            floors.append(0.25 / sum(scores[i].n for i in own) ** 2)
+        elif item.kind == "rows":
+            values.append(distances[own].mean(axis=0))
+            floors.append(0.1 / len(own))
+        else:
+            logs = [_log(item, reference, seed) for seed in seeds]
+            values.append(np.array(logs))
+            floors.append(1e-8)
+    return family(
+        np.stack(values),
+        [item.what for item in quantities],
+        [item.owner for item in quantities],
+        floor=np.array(floors),
+        one_sided=[item.kind == "rows" for item in quantities],
+        name=level,
+    )
+
+
+def _log(item: _Quantity, run: Run, seed: int) -> float | None:
+    assert isinstance(item.owner, Variant)
+    tuned = run.tuned.get((item.owner, seed))
+    value = _FACTS[item.kind](tuned) if tuned else None
+    return math.log(value) if value else None
+
+
+def _of_finetunes(
+    pairs: Sequence[Pair], scores: Sequence[_Scores], reference: Run, seeds: Sequence[int]
+) -> Iterable[_Quantity]:
+    for variant in dict.fromkeys(pair.cell.variant for pair in pairs):
+        own = [i for i, pair in enumerate(pairs) if pair.cell.variant == variant]
+        yield from _means(variant.name, variant, own, pairs)
+        if paired := tuple(i for i in own if scores[i].paired):
+            yield _Quantity(variant.name, "distance of rows", variant, "rows", paired)
+        for fact in _FACTS:
+            item = _Quantity(variant.name, fact, variant, fact)
+            if all(_log(item, reference, seed) is not None for seed in seeds):
+                yield item
+
+
+def _means(
+    name: str, owner: object, own: Iterable[int], pairs: Sequence[Pair]
+) -> Iterable[_Quantity]:
+    """The mean over cells, for each metric."""
+    members: dict[str, list[int]] = {}
+    for i in own:
+        members.setdefault(pairs[i].metric, []).append(i)
+    for metric, places in members.items():
+        yield _Quantity(name, f"mean {metric}", owner, "mean", tuple(places))
+
+
+def _of_groups(pairs: Sequence[Pair], groups: Mapping[str, Sequence[Cell]]) -> Iterable[_Quantity]:
+    place = {pair.cell: i for i, pair in enumerate(pairs)}
+    for name, wanted in groups.items():
+        yield from _means(name, name, [place[cell] for cell in wanted if cell in place], pairs)
+
+
+def _cell_verdicts(
+    pairs: Sequence[Pair], scores: Sequence[_Scores], model: _Model, limits: Margins
+) -> dict[Cell, NumberVerdict]:
+    cells, rows = model.cells, model.rows
+    count = len(pairs[0].ours)
+    errors, noticed = cells.error(count), cells.noticed(count, SHARE["cell"])
+    out = cells.deviations(np.array([one.ours.mean() for one in scores]), count)
+    unlike = rows.deviations(np.array([_distance(one) for one in scores]), count)
+    bars = cells.extreme.threshold(SHARE["cell"]), rows.extreme.threshold(SHARE["rows"])
+    k = cells.values.shape[1]
+    found = {}
+    for i, (pair, one) in enumerate(zip(pairs, scores, strict=True)):
+        mean, se = float(cells.mean[i]), float(errors[i])
+        difference = float(one.ours.mean()) - mean
+        notes, p = [f"{k} stored seeds"], cells.extreme.p(out[i])
+        alarm = bool(out[i] > bars[0])
+        if alarm:
+            notes.append("its mean is out of their reach")
+        if one.paired:
+            p = min(p, rows.extreme.p(unlike[i]))
+            if unlike[i] > bars[1]:
+                alarm = True
+                notes.append("its rows are unlike theirs")
+            if one.n < pair.basis.n:
+                notes.append(f"on the {one.n} rows in common")
+        else:
+            notes.append("by means only: samples are missing")
+        margin = limits.retrained[pair.metric]
+        df = float(cells.df[i])
+        half = t_quantile(1 - ALPHA / 2, df) * se
+        equal = tost_p(difference, se, df, margin)
+        verdict = Verdict.REPRODUCED if equal < ALPHA else Verdict.CONSISTENT
+        found[pair.cell] = replace(
+            pair.basis,
+            level=Level.L2,
+            verdict=Verdict.NOT_REPRODUCED if alarm else verdict,
+            ours=float(one.ours.mean()),
+            theirs=mean,
+            interval=Interval(difference - half, difference + half),
+            p=difference_p(difference, se, df),
+            p_adjusted=min(1.0, 2 * p),
+            equivalence_p=equal,
+            margin=margin,
+            power=tost_power(se, df, margin),
+            noticed=float(noticed[i]),
+            n=one.n,
+            stored=k,
+            reason="; ".join(notes),
+        )
+    return found
+
+
+def _value(item: _Quantity, scores: Sequence[_Scores], ours: Run, seeds: Sequence[int]) -> float:
+    """Our value of a quantity; NaN where a fact is missing."""
+    if item.kind == "mean":
+        return float(np.mean([scores[i].ours.mean() for i in item.members]))
+    if item.kind == "rows":
+        return float(np.mean([_distance(scores[i]) for i in item.members]))
+    logs = [_log(item, ours, seed) for seed in seeds]
+    return float(np.mean([math.nan if log is None else log for log in logs] or [math.nan]))
+
+
+def _judge(
+    level: str,
+    quantities: Sequence[_Quantity],
+    fitted: Family,
+    scores: Sequence[_Scores],
+    ours: Run,
+    seeds: Sequence[int],
+) -> Iterable[GroupVerdict]:
+    count = max(1, len(seeds))
+    errors, noticed = fitted.error(count), fitted.noticed(count, SHARE[level])
+    bar = fitted.extreme.threshold(SHARE[level])
+    values = np.array([_value(item, scores, ours, seeds) for item in quantities])
+    out = fitted.deviations(values, count)
+    for i, item in enumerate(quantities):
+        if np.isnan(out[i]):
+            continue  # a missing fact, which `check_facts` names
+        fact, own, mean = item.kind in _FACTS, float(values[i]), float(fitted.mean[i])
+        half = t_quantile(1 - ALPHA / 2, float(fitted.df[i])) * float(errors[i])
+        yield GroupVerdict(
+            level=level,
+            name=item.name,
+            what=item.what,
+            ours=math.exp(own) if fact else own,
+            theirs=math.exp(mean) if fact else mean,
+            interval=Interval(own - mean - half, own - mean + half),
+            logarithmic=fact,
+            p_adjusted=fitted.extreme.p(out[i]),
+            noticed=float(noticed[i]),
+            verdict=Verdict.NOT_REPRODUCED if out[i] > bar else Verdict.CONSISTENT,
+            stored=fitted.values.shape[1],
+        )
