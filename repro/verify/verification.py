@@ -8,16 +8,19 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
 from repro.paper.cells import BASE, Cell
 from repro.paper.claims import claims
 from repro.paper.figures import points
-from repro.verify.findings import judge_claims, paper_effects
+from repro.verify.claimverdicts import Answer, ClaimVerdict
+from repro.verify.contrasts import Evidence
+from repro.verify.findings import judge_claims, published_verdicts
 from repro.verify.levels import hold_against
 from repro.verify.margins import margins
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reference import Reference, find_reference
-from repro.verify.results import Results, Run, read_results
-from repro.verify.runscores import is_paired, run_facts, run_source
+from repro.verify.results import AUTHORS_SCRIPTS, Results, Run, read_results
+from repro.verify.runscores import emits_label, is_paired, run_facts, run_source
+from repro.verify.seedspread import SeedSpread, spread_of
 from repro.verify.statistics import ALPHA, binomial_tail
-from repro.verify.verdicts import ClaimVerdict, Level, NumberVerdict, Verdict
+from repro.verify.verdicts import Level, NumberVerdict, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +71,20 @@ class RunVerification:
     def exit_code(self) -> int:
         """0 all at least CONSISTENT, 1 something is not, 3 something asked for is missing.
 
-        A failure outweighs what is missing, which outweighs what is inconclusive.
+        A failure outweighs what is missing, which outweighs what is inconclusive. Against the
+        paper, for points and claims alike, only what is shown to be otherwise is a failure: see
+        `ClaimVerdict.contradicts`.
         """
         verdicts = [number.verdict for number in self.judged]
-        if self.claims_count:
-            verdicts += [claim.verdict for claim in self.claims]
-        if Verdict.NOT_REPRODUCED in verdicts:
+        claims = self.claims if self.claims_count else ()
+        if Verdict.NOT_REPRODUCED in verdicts or any(claim.contradicts for claim in claims):
             return EXIT_FAILED
-        if self.not_run or not verdicts or Verdict.NOT_RUN in verdicts:
+        # The authors' scripts record no facts of fine-tunes: what needs them cannot be asked.
+        unknown_facts = self.run.record.get("origin") == AUTHORS_SCRIPTS
+        silent = not unknown_facts and any(claim.verdict is Answer.NOT_RUN for claim in claims)
+        if self.not_run or silent or not (verdicts or claims) or Verdict.NOT_RUN in verdicts:
             return EXIT_MISSING
-        return 0 if all(verdict.passes for verdict in verdicts) else EXIT_FAILED
+        return 0 if all(number.verdict.passes for number in self.numbers) else EXIT_FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +100,11 @@ class Verification:
         return next((code for code in (EXIT_FAILED, EXIT_MISSING) if code in codes), 0)
 
     @property
-    def survival(self) -> tuple[tuple[str, tuple[tuple[str, Verdict], ...]], ...]:
+    def survival(self) -> tuple[tuple[str, tuple[tuple[str, Answer], ...]], ...]:
         """Claims under every protocol, for profiles run under several: do they survive?"""
         if len({run.run.protocol for run in self.runs}) < 2:
             return ()
-        rows: dict[str, list[tuple[str, Verdict]]] = {}
+        rows: dict[str, list[tuple[str, Answer]]] = {}
         for run in self.runs:
             for claim in run.claims:
                 rows.setdefault(claim.claim.id, []).append((run.run.name, claim.verdict))
@@ -153,7 +160,8 @@ def _verify_run(
         numbers = hold_against(
             run, reference.run, wanted=cells, level=level, recorded=reference.recorded
         )
-    source = run_source(run)
+    spread = spread_of(reference.run if reference else None)
+    told = evidence(run, spread)
     comparable = run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()
     if level is Level.L3 or (comparable and level is None):
@@ -164,7 +172,7 @@ def _verify_run(
             if wanted is None or any(cell in wanted for cell in point.cells)
         ]
         published = {point: paper.of(point) for point in chosen}
-        plotted = against_paper(run, chosen, published, source)
+        plotted = against_paper(run, chosen, published, told.scores, spread=spread)
     ids = list(claims()) if asked is None else list(asked)
     lacking = [number.cell for number in (*numbers, *plotted) if number.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in wanted or () if not run.of(cell)]
@@ -175,14 +183,24 @@ def _verify_run(
         points=plotted,
         claims=judge_claims(
             ids,
-            source,
-            run_facts(run),
+            told,
             every_shot=every_shot,
-            paper_effects=paper_effects(),
+            published=published_verdicts(),
             paired=is_paired(run),
         ),
         claims_count=asked is not None or comparable,
         not_run=tuple(dict.fromkeys(lacking)),
+    )
+
+
+def evidence(run: Run, spread: SeedSpread | None = None) -> Evidence:
+    """What a run has to say on claims."""
+    paired = is_paired(run)
+    return Evidence(
+        run_source(run, spread=spread),
+        run_source(run, spread=spread, of=emits_label) if paired else None,
+        run_facts(run),
+        spread,
     )
 
 
