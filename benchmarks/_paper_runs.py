@@ -47,7 +47,8 @@ def published_truth(gap: float = CANDIDATE_GAP) -> Truth:
         gap: by how much; 0 makes all cells of such a bar equally good, so that the best of them
             reads too high.
     """
-    paper, truth = load_paper(), {}
+    paper = load_paper()
+    truth: dict[Cell, float] = {}
     for point in points():
         if len(point.cells) == 1:
             truth.setdefault(point.cells[0], paper.of(point).value)
@@ -225,10 +226,14 @@ def noise_free(n: int = 250) -> Run:
     return Run(Path("copied"), "llama2-7b", "published-code", {}, record, cells, {})
 
 
-def judged(run: Run) -> RunVerification:
-    """A run as `repro verify` judges it, held against the published numbers."""
+def judged(run: Run, draws: int = 1000) -> RunVerification:
+    """A run as `repro verify` judges it, held against the published numbers.
+
+    Args:
+        draws: of the bootstrap, a tenth of what `repro verify` takes.
+    """
     with TemporaryDirectory() as empty:
-        (verified,) = build(Results((run,), ()), expected=Path(empty)).runs
+        (verified,) = build(Results((run,), ()), expected=Path(empty), draws=draws).runs
     return verified
 
 

@@ -260,3 +260,15 @@ def claims() -> dict[str, Claim]:
         contrasts = tuple(_contrast(item, panels) for item in table["contrasts"])
         found[name] = Claim(name, table["finding"], table["source"], panels, contrasts)
     return found
+
+
+@cache
+def unclaimed() -> dict[Point, str]:
+    """The plotted points that no finding rests on, with the reason."""
+    text = files("repro.paper").joinpath("unclaimed.toml").read_text(encoding="utf-8")
+    return {
+        point: table["reason"]
+        for table in tomllib.loads(text)["unclaimed"]
+        for point in _in_panels(tuple(table["panels"]), False)
+        if point.series in table["series"]
+    }

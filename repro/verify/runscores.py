@@ -60,6 +60,7 @@ def run_source(
     *,
     spread: SeedSpread | None = None,
     of: Callable[[Cell, Outcomes], Floats] = scores_of,
+    draws: int = DRAWS,
 ) -> Source:
     """The run's points. Rows are resampled once per test set, which keeps its cells paired.
 
@@ -68,6 +69,7 @@ def run_source(
     Args:
         spread: over seeds, for runs of few; the registered one by default.
         of: what is measured of each row. Other than scores need samples.
+        draws: of the rows, at most 10,000; fewer are for simulations.
     """
     over_seeds = spread or registered_spread()
     by_cell: dict[Cell, dict[int | None, CellResult]] = {}
@@ -86,7 +88,7 @@ def run_source(
         return _Block(rows, scores, {key: index for index, (key, _) in enumerate(own)})
 
     def weights(dataset: str) -> Floats:
-        return resampling_weights(len(block(dataset).rows), f"rows/{dataset}")
+        return resampling_weights(len(block(dataset).rows), f"rows/{dataset}", draws)
 
     @cache
     def drawn(dataset: str) -> Floats:
@@ -97,7 +99,7 @@ def run_source(
         found = rows_only(cell)
         if cell.variant == BASE:
             return found
-        luck = over_seeds.luck(cell, float(found.values.mean()), found.n)
+        luck = over_seeds.luck(cell, float(found.values.mean()), found.n, draws)
         return replace(found, luck=luck, df=over_seeds.df)
 
     def rows_only(cell: Cell) -> Measured:
@@ -106,18 +108,18 @@ def run_source(
         keys: tuple[int | None, ...] = seeds or (None,)
         if any(own[seed].outcomes is None for seed in keys):
             values = np.array([own[seed].value for seed in keys])
-            noise = [rng_for(f"{cell.name}/{seed}").standard_normal(DRAWS) for seed in keys]
-            spread = np.array([own[seed].stderr for seed in keys])
-            draws = values[:, None] + spread[:, None] * np.stack(noise)
-            return Measured(seeds, values, draws, min(own[seed].n for seed in keys))
+            noise = [rng_for(f"{cell.name}/{seed}").standard_normal(draws) for seed in keys]
+            deviations = np.array([own[seed].stderr for seed in keys])
+            drawn_values = values[:, None] + deviations[:, None] * np.stack(noise)
+            return Measured(seeds, values, drawn_values, min(own[seed].n for seed in keys))
         there = block(cell.dataset)
         columns = [there.column[cell, seed] for seed in keys]
         values = there.scores[:, columns].mean(axis=0)
-        draws = drawn(cell.dataset)[:, columns].T
+        resampled = drawn(cell.dataset)[:, columns].T
         labels = {own[seed].constant for seed in keys}
         label = labels.pop() if len(labels) == 1 else None
         always = f"{cell.name} always '{label}'" if label is not None else ""
-        return Measured(seeds, values, draws, len(there.rows), constant=always)
+        return Measured(seeds, values, resampled, len(there.rows), constant=always)
 
     def best(cells: tuple[Cell, ...]) -> Measured | None:
         several = [single(cell) for cell in cells]

@@ -52,18 +52,18 @@ class SeedSpread:
         """Standard deviation over seeds of a cell whose score on n rows is `value`."""
         return self.relative(cell) * scale(value, n)
 
-    def luck(self, cell: Cell, value: float, n: int) -> Floats:
+    def luck(self, cell: Cell, value: float, n: int, draws: int = DRAWS) -> Floats:
         """Draws of the deviation of one seed of a cell, [draws]; zeros for the base.
 
         Cells of one fine-tune, test set and prompt have a part in common, whatever the order in
         which they are asked for.
         """
         if cell.variant == BASE:
-            return np.zeros(DRAWS)
+            return np.zeros(draws)
         place = f"{cell.variant.name}.{cell.dataset}.{cell.prompt}"
         common, own = _noise(f"luck/{place}"), _noise(f"luck/{cell.name}")
         mixed = math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * own
-        return self.sd(cell, value, n) * mixed
+        return self.sd(cell, value, n) * mixed[:draws]
 
 
 def scale(value: float, n: int) -> float:

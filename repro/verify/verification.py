@@ -19,7 +19,7 @@ from repro.verify.reference import Reference, find_reference
 from repro.verify.results import AUTHORS_SCRIPTS, Results, Run, read_results
 from repro.verify.runscores import emits_label, is_paired, run_facts, run_source
 from repro.verify.seedspread import SeedSpread, spread_of
-from repro.verify.statistics import ALPHA, binomial_tail
+from repro.verify.statistics import ALPHA, DRAWS, binomial_tail
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
 
 
@@ -117,6 +117,7 @@ def build(
     expected: Path | None = None,
     level: Level | None = None,
     asked: Sequence[str] | None = None,
+    draws: int = DRAWS,
 ) -> Verification:
     """Verify a results folder.
 
@@ -126,6 +127,7 @@ def build(
         asked: claims asked for, which narrows the numbers to their cells and makes the claims
             count; all claims are judged, and none counts, by default, unless the run is of the
             paper's own model and data.
+        draws: of the bootstrap over rows; fewer are for simulations.
 
     Raises:
         ReproError: something cannot be read, contradicts itself, or does not exist.
@@ -140,12 +142,16 @@ def build(
         reference = None if level is Level.L3 else find_reference(root, run)
         if reference is None and level is not Level.L3:
             warnings.append(f"nothing is stored in {root} for {run.name}")
-        verified.append(_verify_run(run, reference, level, asked))
+        verified.append(_verify_run(run, reference, level, asked, draws))
     return Verification(runs=tuple(verified), warnings=tuple(warnings))
 
 
 def _verify_run(
-    run: Run, reference: Reference | None, level: Level | None, asked: Sequence[str] | None
+    run: Run,
+    reference: Reference | None,
+    level: Level | None,
+    asked: Sequence[str] | None,
+    draws: int,
 ) -> RunVerification:
     every_shot = run.best_of != "smallest"
     wanted: list[Cell] | None = None
@@ -161,7 +167,7 @@ def _verify_run(
             run, reference.run, wanted=cells, level=level, recorded=reference.recorded
         )
     spread = spread_of(reference.run if reference else None)
-    told = evidence(run, spread)
+    told = evidence(run, spread, draws)
     comparable = run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()
     if level is Level.L3 or (comparable and level is None):
@@ -193,12 +199,12 @@ def _verify_run(
     )
 
 
-def evidence(run: Run, spread: SeedSpread | None = None) -> Evidence:
+def evidence(run: Run, spread: SeedSpread | None = None, draws: int = DRAWS) -> Evidence:
     """What a run has to say on claims."""
     paired = is_paired(run)
     return Evidence(
-        run_source(run, spread=spread),
-        run_source(run, spread=spread, of=emits_label) if paired else None,
+        run_source(run, spread=spread, draws=draws),
+        run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None,
         run_facts(run),
         spread,
     )
