@@ -1,4 +1,4 @@
-"""The paper's findings C1 to C16 as data: what each compares, and the cells it rests on."""
+"""The paper's findings as data: what each compares, and the cells it rests on."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ Shots = Literal["any", "0", "few", "fewest", "most"]
 Take = Literal["each", "best", "range"]
 Direction = Literal["greater", "less", "equal", "at most", "at least"]
 Quantifier = Literal["all", "most"]
-ContrastKind = Literal["scores", "change", "weight change", "final loss"]
+ContrastKind = Literal["scores", "change", "gain", "labels", "weight change", "final loss"]
 Same = Literal["model", "shots", "train"]
 
 FACTS: tuple[ContrastKind, ...] = ("weight change", "final loss")
@@ -94,18 +94,21 @@ class Contrast:
     beyond: bool = False
     than: tuple[tuple[str, ...], ...] = ()
     train: tuple[str, ...] = ()
+    threshold: float = 0.0
+    note: str = ""
 
     def pairs(self, *, every_shot: bool = False) -> tuple[Pair, ...]:
         """All pairs that it compares; none for facts of fine-tunes."""
         return _pairs(self, self.left, self.right, every_shot)
 
     def other_pairs(self, *, every_shot: bool = False) -> tuple[Pair, ...]:
-        """For a change: the pairs of the group that it is held against."""
+        """For a change or a gain: the pairs of the group that it is held against."""
         if not self.than or self.left is None or self.right is None:
             return ()
+        groups = self.than if len(self.than) == 2 else self.than * 2
         left, right = (
             Side(panels, side.models, side.shots, side.take)
-            for panels, side in zip(self.than, (self.left, self.right), strict=True)
+            for panels, side in zip(groups, (self.left, self.right), strict=True)
         )
         return _pairs(self, left, right, every_shot)
 
@@ -236,6 +239,8 @@ def _contrast(table: Mapping[str, Any], panels: tuple[str, ...]) -> Contrast:
         table.get("beyond", False),
         tuple(tuple(group) for group in table.get("than", ())),
         tuple(table.get("train", ())),
+        float(table.get("threshold", 0.0)),
+        table.get("note", ""),
     )
     # The file comes with the kit, so that a wrong word in it is a bug and not a user's mistake.
     assert made.direction in get_args(Direction), made
@@ -255,3 +260,15 @@ def claims() -> dict[str, Claim]:
         contrasts = tuple(_contrast(item, panels) for item in table["contrasts"])
         found[name] = Claim(name, table["finding"], table["source"], panels, contrasts)
     return found
+
+
+@cache
+def unclaimed() -> dict[Point, str]:
+    """The plotted points that no finding rests on, with the reason."""
+    text = files("repro.paper").joinpath("unclaimed.toml").read_text(encoding="utf-8")
+    return {
+        point: table["reason"]
+        for table in tomllib.loads(text)["unclaimed"]
+        for point in _in_panels(tuple(table["panels"]), False)
+        if point.series in table["series"]
+    }

@@ -19,9 +19,10 @@ from repro.paper.figures import Point
 from repro.report.model import Plotted, Report, RunReport
 from repro.report.printable import printable
 from repro.report.prompts import TEXTS
+from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict, Effect
 from repro.verify.outcomes import sha256
 from repro.verify.statistics import Interval
-from repro.verify.verdicts import ClaimVerdict, ContrastVerdict, Effect, NumberVerdict
+from repro.verify.verdicts import NumberVerdict
 from repro.verify.verification import command_for
 
 FORMAT = 1
@@ -122,6 +123,8 @@ def claim_row(claim: ClaimVerdict, run: RunReport | None = None) -> Row:
         "paper_effect": item.paper_effect if item else None,
         "ratio": item.ratio if item else None,
         "power": item.power if item else None,
+        "power_of": item.power_of if item else "",
+        "contradicts": claim.contradicts,
         "seeds": item.seeds if item else (),
         "p_shown": claim.p_shown,
         "p_adjusted": claim.p_adjusted,
@@ -205,8 +208,14 @@ def _contrast(item: ContrastVerdict) -> Row:
         "pairs": [_effect(effect) for effect in item.pairs],
         "expected": item.expected,
         "p_shown": item.p_shown,
-        "p_against": item.p_against,
+        "p_otherwise": item.p_otherwise,
+        "allowed": item.allowed,
+        "shown": item.shown,
+        "otherwise": item.otherwise,
+        "contradicts": item.contradicts,
+        "constant": item.constant,
         "power": item.power,
+        "power_of": item.power_of,
         "seeds": item.seeds,
         "paper_effect": item.paper_effect,
         "ratio": item.ratio,

@@ -8,6 +8,7 @@ from repro.paper.cells import BASE, Cell
 from repro.paper.figures import BEST, FIGURES
 from repro.paper.tasks import DATASETS, METRICS
 from repro.report.model import PanelReport, Plotted, RunReport
+from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Verdict
 
 MARKS = {
@@ -17,12 +18,17 @@ MARKS = {
     Verdict.NOT_REPRODUCED: "X",
     Verdict.NOT_RUN: "-",
 }
-STYLE = {
+STYLE: dict[Verdict | Answer, str] = {
     Verdict.REPRODUCED: "green",
     Verdict.CONSISTENT: "cyan",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.NOT_REPRODUCED: "bold red",
     Verdict.NOT_RUN: "dim",
+    Answer.HOLDS: "green",
+    Answer.AGREES: "cyan",
+    Answer.CANNOT_TELL: "yellow",
+    Answer.PARTLY: "yellow",
+    Answer.FAILS: "bold red",
 }
 LABEL, KIND, CELL = 10, 7, 15
 """Widths in columns: a series' name, "paper" or "ours", and a point; four points fit into 80."""

@@ -21,6 +21,7 @@ from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.packing import LONGEST, pack
 from repro.report.printable import printable
 from repro.report.prompts import prompts
+from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Level, Verdict
 
 try:
@@ -60,6 +61,7 @@ def page(report: Report) -> str:
             for claim, row in report.verification.survival
         ],
         verdicts=list(Verdict),
+        answers=[answer for answer in Answer if answer is not Answer.NOT_RUN],
         meaning=views.MEANING,
         follows=list(FOLLOWS.values()),
         levels=list(Level),

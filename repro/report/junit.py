@@ -1,7 +1,8 @@
 """The JUnit XML face, for CI servers: a test case a claim and a number.
 
-NOT RUN is skipped; NOT REPRODUCED and INCONCLUSIVE are failures, as for the exit code. Claims that
-do not count for the exit code never fail: they pass, with their verdict in their output.
+NOT RUN is skipped; NOT REPRODUCED and INCONCLUSIVE are failures, as for the exit code. A claim
+fails where it counts and something is shown otherwise that the published figures have on the
+claimed side; else it passes, with its verdict in its output.
 """
 
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from xml.etree import ElementTree as Tree
 from repro.report import terminal
 from repro.report.model import Report, RunReport
 from repro.report.printable import printable
+from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Verdict
 
 
@@ -35,8 +37,11 @@ def _claims(run: RunReport) -> Tree.Element:
         text = "\n".join(
             f"{item.verdict}: {terminal.contrast_text(item)}" for item in claim.contrasts
         )
-        if claim.verdict is Verdict.NOT_RUN or run.verified.claims_count:
-            _judge(case, claim.verdict, text)
+        if claim.verdict is Answer.NOT_RUN:
+            Tree.SubElement(case, "skipped", message=claim.verdict)
+        elif claim.contradicts and run.verified.claims_count:
+            failure = Tree.SubElement(case, "failure", type=claim.verdict, message=claim.verdict)
+            failure.text = clean("\n".join([*claim.contradicts, text]))
         Tree.SubElement(case, "system-out").text = clean(f"{claim.verdict}\n{text}")
     return counted(suite)
 

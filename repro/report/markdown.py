@@ -8,7 +8,8 @@ from repro.paper.figures import FIGURES
 from repro.report import terminal
 from repro.report.model import Report, RunReport
 from repro.report.printable import printable
-from repro.verify.verdicts import ClaimVerdict, Verdict
+from repro.verify.claimverdicts import Answer, ClaimVerdict
+from repro.verify.verdicts import Verdict
 from repro.verify.verification import command_for
 
 NOT_COMPARED = "not compared"
@@ -31,7 +32,7 @@ def markdown(report: Report) -> str:
         names = [run.name for run in report.runs]
         lines += ["", "## Do the claims survive correction?", ""]
         rows = (
-            [claim, *(dict(found).get(name, Verdict.NOT_RUN) for name in names)]
+            [claim, *(dict(found).get(name, Answer.NOT_RUN) for name in names)]
             for claim, found in report.verification.survival
         )
         lines += table(["claim", *map(escaped, names)], rows)

@@ -11,24 +11,26 @@ from repro.metrics.bestof import Rule, best_of
 from repro.paper.cells import Cell
 from repro.paper.figures import BEST, PANELS, Panel, Point, points
 from repro.paper.tasks import DATASETS
+from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.findings import paper_verdicts
 from repro.verify.measured import Measured
 from repro.verify.published import Published, load_paper
 from repro.verify.results import CellResult, Run, read_results
 from repro.verify.runscores import run_source
 from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
-from repro.verify.verdicts import ClaimVerdict, Level, NumberVerdict, Verdict, worst
+from repro.verify.verdicts import Level, NumberVerdict, Verdict, worst
 from repro.verify.verification import RunVerification, Verification, build
 
 STAGES = ("reading results", "verifying", "gathering figures")
 
 
 FOLLOWS = {
-    Verdict.REPRODUCED: "follows",
-    Verdict.CONSISTENT: "agrees; n = 250 cannot show it",
-    Verdict.INCONCLUSIVE: "does not follow",
-    Verdict.NOT_REPRODUCED: "contradicted",
-    Verdict.NOT_RUN: "no numbers",
+    Answer.HOLDS: "follows",
+    Answer.AGREES: "agrees; one seed, n = 250 cannot show it",
+    Answer.CANNOT_TELL: "does not follow",
+    Answer.PARTLY: "follows in part, contradicted in part",
+    Answer.FAILS: "contradicted",
+    Answer.NOT_RUN: "no numbers",
 }
 """What a verdict on the paper's own numbers says about the finding."""
 

@@ -13,19 +13,20 @@ from repro.paper.tasks import DATASETS
 from repro.report.figures import STYLE, figure_lines, legend
 from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.printable import printable
+from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import load_paper
 from repro.verify.reference import Reference
 from repro.verify.results import Run
 from repro.verify.statistics import Interval
-from repro.verify.verdicts import ClaimVerdict, ContrastVerdict, Level, NumberVerdict, Verdict
+from repro.verify.verdicts import Level, NumberVerdict, Verdict
 from repro.verify.verification import RunVerification, Verification, command_for
 
 _SHOWN = 12
 """Cells listed one by one, at most; counts stand for the rest."""
 
 
-def word(verdict: Verdict) -> Text:
+def word(verdict: Verdict | Answer) -> Text:
     """A verdict, coloured where colour is shown."""
     return Text(verdict.value, style=STYLE[verdict])
 
@@ -104,8 +105,9 @@ def headlines(run: RunReport) -> Iterator[RenderableType]:
             run.level_of(verdict) or "none",
         )
         yield Padding(Text(verdict.claim.finding + _unpaired(verdict)), (0, 0, 0, 5))
-        if item and verdict.verdict is not Verdict.REPRODUCED:
-            yield Padding(Text(f"{item.contrast.name}: {why(item)}", style="dim"), (0, 0, 0, 5))
+        if item:
+            line = f"{item.contrast.name}: {item.verdict}, {item.reason}"
+            yield Padding(Text(line, style="dim"), (0, 0, 0, 5))
     yield Text(
         "Effect: of the comparison that decided; paper: the same on its own figures; level: the "
         "weakest among those of the claim's cells that the reference holds.",
@@ -129,7 +131,7 @@ def claims_table(verdicts: Sequence[ClaimVerdict], title: str) -> Table:
         finding = Text(verdict.claim.finding, style="bold")
         finding.append(_unpaired(verdict))
         table.add_row(verdict.claim.id, word(verdict.verdict), finding)
-        if verdict.verdict is Verdict.NOT_RUN:
+        if verdict.verdict is Answer.NOT_RUN:
             continue  # the reason would only be repeated for each comparison
         for item in verdict.contrasts:
             shown = Text("beyond it" if item.contrast.beyond else item.verdict.lower(), "dim")
@@ -139,15 +141,6 @@ def claims_table(verdicts: Sequence[ClaimVerdict], title: str) -> Table:
 
 def _unpaired(verdict: ClaimVerdict) -> str:
     return "" if verdict.paired else " (rows not paired: samples are missing)"
-
-
-def why(item: ContrastVerdict) -> str:
-    """How many comparisons hold, and of which test sets not all."""
-    short = [e for e in item.by_dataset if e.right_count < e.total]
-    if not short or item.contrast.kind != "scores":
-        return item.reason
-    listed = ", ".join(f"{e.name} {e.right_count} of {e.total}" for e in short)
-    return f"{item.reason} ({listed})"
 
 
 def contrast_text(item: ContrastVerdict) -> str:
@@ -160,9 +153,9 @@ def contrast_text(item: ContrastVerdict) -> str:
         if item.ratio is not None:
             text += f", ratio {item.ratio:.2f}"
         text += "; "
-    text += why(item)
-    if item.power is not None and item.verdict is Verdict.CONSISTENT:
-        text += f"; power {item.power:.0%}"
+    text += item.reason
+    if item.power is not None and item.verdict is not Answer.HOLDS:
+        text += f"; power {item.power:.0%} {item.power_of}"
     return text
 
 
@@ -232,7 +225,7 @@ def survival_table(verification: Verification) -> Table | None:
         column.no_wrap = False
     for claim, found in rows:
         verdicts = dict(found)
-        table.add_row(claim, *(word(verdicts.get(name, Verdict.NOT_RUN)) for name in names))
+        table.add_row(claim, *(word(verdicts.get(name, Answer.NOT_RUN)) for name in names))
     return table
 
 
@@ -313,10 +306,11 @@ def claims_answer(run: RunReport) -> str:
     return f"{text}; of the paper's findings on another model, not counted as failures."
 
 
-def tally(verdicts: Sequence[Verdict]) -> str:
+def tally(verdicts: Sequence[Verdict | Answer]) -> str:
     """How many of each verdict, best first."""
     found = Counter(verdicts)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in Verdict if found[verdict])
+    order = [*Verdict, *Answer] if any(isinstance(v, Verdict) for v in found) else [*Answer]
+    return ", ".join(f"{found[v]} {v}" for v in dict.fromkeys(order) if found[v])
 
 
 def reference_parts(reference: Reference) -> Iterator[RenderableType]:

@@ -9,19 +9,20 @@ from repro.paper.figures import BEST
 from repro.report.charts import metric_of
 from repro.report.model import FOLLOWS, PanelReport, Plotted, Report, RunReport
 from repro.report.printable import printable
-from repro.report.terminal import why
+from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
 from repro.verify.statistics import Interval
-from repro.verify.verdicts import ClaimVerdict, ContrastVerdict, Level, NumberVerdict, Verdict
+from repro.verify.verdicts import Level, NumberVerdict, Verdict
 from repro.verify.verification import command_for
 
 NOT_COMPARED = "NOT COMPARED"
 NONE = "\u2013"
-MEANING = {
-    Verdict.REPRODUCED: "shown equal within the registered margin; a claim: shown to hold",
+MEANING: dict[Verdict | Answer, str] = {
+    Verdict.REPRODUCED: "shown equal within the registered margin",
     Verdict.CONSISTENT: "not different, but this test could hardly have shown equality",
     Verdict.INCONCLUSIVE: "neither agreement nor disagreement could be shown",
-    Verdict.NOT_REPRODUCED: "shown to differ, or not to hold",
+    Verdict.NOT_REPRODUCED: "shown to differ",
     Verdict.NOT_RUN: "no results",
+    **{answer: answer.meaning for answer in Answer if answer is not Answer.NOT_RUN},
 }
 
 
@@ -160,7 +161,7 @@ def _contrast_row(item: ContrastVerdict) -> dict[str, Any]:
         "interval": between(mean.interval, sign=True) if mean else "",
         "paper": signed(item.paper_effect),
         "power": percent(item.power),
-        "reason": why(item),
+        "reason": item.reason,
     }
 
 

@@ -6,14 +6,16 @@ from functools import cache
 from repro.paper.cells import Variant
 from repro.paper.claims import Claim, claims
 from repro.paper.tasks import SIZES, TRAIN_SETS
-from repro.verify.contrasts import Facts, judge, verdict_of
-from repro.verify.measured import Source, published_source
+from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
+from repro.verify.contrasts import Evidence, judge
+from repro.verify.facts import Facts
+from repro.verify.measured import published_source
 from repro.verify.published import Paper, load_paper
+from repro.verify.quantifiers import answered
 from repro.verify.statistics import holm
-from repro.verify.verdicts import ClaimVerdict, ContrastVerdict, Verdict
 
-PaperEffects = Mapping[tuple[str, str], float]
-"""The mean effect in the published numbers, by claim id and name of the contrast."""
+PublishedVerdicts = Mapping[tuple[str, str], ContrastVerdict]
+"""Contrasts on the published numbers, by claim id and name of the contrast."""
 
 
 def published_facts(paper: Paper) -> dict[str, Facts]:
@@ -33,87 +35,112 @@ def published_facts(paper: Paper) -> dict[str, Facts]:
 
 def judge_claims(
     ids: Sequence[str],
-    source: Source,
-    facts: Mapping[str, Facts],
+    evidence: Evidence,
     *,
     every_shot: bool = False,
-    paper_effects: PaperEffects | None = None,
+    published: PublishedVerdicts | None = None,
     paired: bool = True,
     widen: float = 1.0,
+    power: bool = True,
 ) -> tuple[ClaimVerdict, ...]:
-    """Verdicts on the named claims, corrected by Holm for their number.
+    """Verdicts on the named claims, corrected by Holm for the number of their contrasts.
 
     Args:
-        paired: whether `source` compares row by row; only recorded.
+        published: the contrasts on the published numbers; see `contrasts.judge`.
+        paired: whether `evidence` compares row by row; only recorded.
         widen: factor on the registered margins, see `contrasts.judge`.
+        power: work out the power of each contrast.
     """
-    effects = paper_effects or {}
-    judged: list[tuple[Claim, tuple[ContrastVerdict, ...]]] = []
-    for name in ids:
-        claim = claims()[name]
-        judged.append(
-            (
-                claim,
-                tuple(
-                    judge(
-                        contrast,
-                        source,
-                        facts,
-                        every_shot=every_shot,
-                        paper_effect=effects.get((name, contrast.name)),
-                        widen=widen,
-                    )
-                    for contrast in claim.contrasts
-                ),
-            )
+    known = published or {}
+    judged = [
+        (
+            claims()[name],
+            [
+                judge(
+                    contrast,
+                    evidence,
+                    every_shot=every_shot,
+                    published=known.get((name, contrast.name)),
+                    widen=widen,
+                    power=power,
+                )
+                for contrast in claims()[name].contrasts
+            ],
         )
-    ran = [[c for c in own if _counts(c)] for _, own in judged]
-    shown = _adjust([max(c.p_shown for c in own) if own else None for own in ran])
-    against = _adjust([min(holm([c.p_against for c in own])) if own else None for own in ran])
-    return tuple(
-        _claim_verdict(claim, contrasts, p_shown, p_against, paired)
-        for (claim, contrasts), p_shown, p_against in zip(judged, shown, against, strict=True)
-    )
+        for name in ids
+    ]
+    found = []
+    shown = _factors([_raw(own) for _, own in judged])
+    otherwise = _otherwise([own for _, own in judged])
+    for (claim, own), factor, p_otherwise in zip(judged, shown, otherwise, strict=True):
+        verdicts = tuple(
+            answered(item, item.p_shown * (1.0 if item.contrast.beyond else factor), p)
+            for item, p in zip(own, p_otherwise, strict=True)
+        )
+        found.append(_claim_verdict(claim, verdicts, min(1.0, factor * _raw(own)), paired))
+    return tuple(found)
 
 
-def _counts(verdict: ContrastVerdict) -> bool:
-    return not verdict.contrast.beyond and verdict.verdict != Verdict.NOT_RUN
+def _raw(own: Sequence[ContrastVerdict]) -> float:
+    """P that a claim does not hold: all of its contrasts must be shown, none need be corrected."""
+    return max((c.p_shown for c in own if c.ran and not c.contrast.beyond), default=1.0)
 
 
-def _adjust(p_values: Sequence[float | None]) -> list[float]:
-    """Holm over the claims that were judged; 1 for the others."""
-    there = [index for index, p in enumerate(p_values) if p is not None]
-    adjusted = [1.0] * len(p_values)
-    for index, value in zip(there, holm([p for p in p_values if p is not None]), strict=True):
-        adjusted[index] = value
-    return adjusted
+def _factors(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction over claims, as a factor, which serves the contrasts of a claim too."""
+    pairs = zip(holm(p_values), p_values, strict=True)
+    return [adjusted / p if p > 0 else float(len(p_values)) for adjusted, p in pairs]
+
+
+def _otherwise(judged: Sequence[Sequence[ContrastVerdict]]) -> list[list[float]]:
+    """Holm over all contrasts, each of which can refute its claim by itself.
+
+    What lies beyond a claim decides nothing, and is left uncorrected.
+    """
+    places = [
+        (i, j)
+        for i, own in enumerate(judged)
+        for j, item in enumerate(own)
+        if item.ran and not item.contrast.beyond
+    ]
+    found = [[item.p_otherwise for item in own] for own in judged]
+    adjusted = holm([judged[i][j].p_otherwise for i, j in places])
+    for (i, j), p in zip(places, adjusted, strict=True):
+        found[i][j] = p
+    return found
+
+
+def combined(verdicts: Sequence[Answer]) -> Answer:
+    """The verdict on a claim that says several things, all of which must hold."""
+    ran = [verdict for verdict in verdicts if verdict is not Answer.NOT_RUN]
+    if not ran:
+        return Answer.NOT_RUN
+    if any(verdict.otherwise for verdict in ran):
+        partly = Answer.PARTLY in ran or Answer.HOLDS in ran
+        return Answer.PARTLY if partly else Answer.FAILS
+    if Answer.CANNOT_TELL in ran:
+        return Answer.CANNOT_TELL
+    return Answer.HOLDS if set(verdicts) == {Answer.HOLDS} else Answer.AGREES
 
 
 def _claim_verdict(
-    claim: Claim,
-    contrasts: tuple[ContrastVerdict, ...],
-    p_shown: float,
-    p_against: float,
-    paired: bool,
+    claim: Claim, contrasts: tuple[ContrastVerdict, ...], p_adjusted: float, paired: bool
 ) -> ClaimVerdict:
     own = [item for item in contrasts if not item.contrast.beyond]
-    ran = [item for item in own if _counts(item)]
-    missing = len(own) - len(ran)
-    raw = max((item.p_shown for item in ran), default=1.0)
-    if not ran:
-        verdict, reason = Verdict.NOT_RUN, own[0].reason
-    else:
-        agrees = all(item.verdict.passes for item in ran)
-        verdict = verdict_of(agrees, 1.0 if missing else p_shown, p_against)
-        reason = "; ".join(f"{item.contrast.name}: {item.reason}" for item in ran)
-        if missing:
-            reason += f"; {missing} of {len(own)} contrasts have no numbers"
+    testable = [item for item in own if not item.unpublished]
+    told = [item for item in own if item.ran]
+    reason = "; ".join(f"{item.contrast.name}: {item.reason}" for item in told)
+    if not told:
+        reason = own[0].reason
+    elif len(told) < len(own):
+        silent = ", ".join(item.contrast.name for item in own if not item.ran)
+        reason += f"; no numbers for: {silent}"
     return ClaimVerdict(
         claim=claim,
-        verdict=verdict,
+        verdict=combined([item.verdict for item in testable]),
         contrasts=contrasts,
-        p_shown=raw,
-        p_adjusted=p_shown,
+        p_shown=max((item.p_shown for item in told), default=1.0),
+        p_adjusted=p_adjusted,
         paired=paired,
         reason=reason,
     )
@@ -123,21 +150,19 @@ def _claim_verdict(
 def paper_verdicts() -> tuple[ClaimVerdict, ...]:
     """Each claim on the paper's own numbers: does the finding follow from the figures?
 
-    REPRODUCED: it follows. CONSISTENT: the figures agree, but n = 250 could not show it.
-    INCONCLUSIVE: the figures do not agree, by less than n = 250 could show. NOT REPRODUCED: the
-    figures show otherwise.
+    The figures show one seed of each fine-tune and rows that are unpublished. What the paper gives
+    no numbers for (final losses, outputs) is left out, and named.
     """
     paper = load_paper()
-    return judge_claims(
-        list(claims()), published_source(paper), published_facts(paper), paired=False
-    )
+    evidence = Evidence(published_source(paper), None, published_facts(paper), published=True)
+    return judge_claims(list(claims()), evidence, paired=False)
 
 
-def paper_effects() -> dict[tuple[str, str], float]:
-    """The published mean effects."""
+def published_verdicts() -> dict[tuple[str, str], ContrastVerdict]:
+    """The contrasts on the published numbers, by claim id and name."""
     return {
-        (verdict.claim.id, item.contrast.name): item.mean.effect
+        (verdict.claim.id, item.contrast.name): item
         for verdict in paper_verdicts()
         for item in verdict.contrasts
-        if item.mean is not None
+        if item.ran
     }

@@ -11,6 +11,22 @@ from repro.paper.tasks import METRICS
 
 
 @dataclass(frozen=True)
+class SeedPrior:
+    """The spread over seeds where none was measured.
+
+    Attributes:
+        scores: standard deviation by metric; facts: relative, by kind of fact.
+        df: degrees of freedom that it counts for.
+        shared: correlation within a fine-tune, test set and prompt.
+    """
+
+    scores: Mapping[str, float]
+    facts: Mapping[str, float]
+    df: float
+    shared: float
+
+
+@dataclass(frozen=True)
 class Margins:
     """Fixed tolerances; each dict is by metric, "accuracy" and "rougeL".
 
@@ -22,6 +38,7 @@ class Margins:
         logit_tie: labels whose logits are nearer than this are tied.
         rouge_spread: assumed spread of the paper's ROUGE-L rows, see the file.
         comparable: profiles that can be held against the paper's numbers.
+        seed_spread: of claims and L3 on runs of few seeds.
     """
 
     same_weights: Mapping[str, float]
@@ -33,6 +50,7 @@ class Margins:
     logit_tie: float
     rouge_spread: float
     comparable: tuple[str, ...]
+    seed_spread: SeedPrior
 
 
 def _by_metric(table: Mapping[str, Any]) -> dict[str, float]:
@@ -44,6 +62,7 @@ def margins() -> Margins:
     """The margins as registered."""
     text = files("repro.verify").joinpath("margins.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
+    spread = table["seed_spread"]
     return Margins(
         _by_metric(table["same_weights"]),
         table["training"]["first_step"],
@@ -54,4 +73,10 @@ def margins() -> Margins:
         table["rows"]["logit_tie"],
         table["rows"]["rouge_spread"],
         tuple(table["comparable"]["profiles"]),
+        SeedPrior(
+            _by_metric(table["seed_spread"]),
+            {"weight change": spread["weight_change"], "final loss": spread["final_loss"]},
+            spread["df"],
+            spread["shared"],
+        ),
     )

@@ -6,11 +6,12 @@ import numpy as np
 
 from repro.paper.cells import BASE
 from repro.paper.figures import Point
-from repro.verify.decide import WEAK, adjusted, decided
+from repro.verify.decide import adjusted, decided
 from repro.verify.margins import Margins, margins
 from repro.verify.measured import Source, row_variance
 from repro.verify.published import Published
 from repro.verify.results import Run
+from repro.verify.seedspread import SeedSpread, registered_spread
 from repro.verify.statistics import (
     ALPHA,
     Interval,
@@ -30,13 +31,18 @@ def against_paper(
     source: Source,
     *,
     limits: Margins | None = None,
+    spread: SeedSpread | None = None,
 ) -> tuple[NumberVerdict, ...]:
     """Every plotted point against its published number (L3).
 
     The paper has one run of unknown seed: its error is that of sampling its rows, of reading the
     figure, and the spread over our seeds, which stands for its own.
+
+    Args:
+        spread: over seeds; the whole of it for a run of a single seed, and pooled with the run's
+            own for more. The registered one by default.
     """
-    limits = limits or margins()
+    limits, prior = limits or margins(), spread or registered_spread()
     found = []
     for point in points:
         number, measured = published[point], source(point)
@@ -51,12 +57,17 @@ def against_paper(
         ours = float(measured.values.mean())
         rows = float(np.var(measured.draws.mean(axis=0))) + row_variance(number)
         parts = [(rows, measured.n - 1.0)]
-        reason = f"k = {k}" + (", weak" if k < WEAK else "")
-        if k > 1:
-            spread = float(np.var(measured.values, ddof=1)) * (1 + 1 / k)
-            parts.append((spread, k - 1.0))
-        elif point.cells[0].variant != BASE:
-            reason = "k = 1: the spread over seeds is unknown and left out"
+        reason = "the base has no seed"
+        # Imported runs have fine-tunes of unknown seed, so that the seeds do not tell the base.
+        if point.variant != BASE:
+            variance, free = float(np.var(measured.deviation)), measured.df
+            if k > 1:
+                own = float(np.var(measured.values, ddof=1))
+                variance = (free * variance + (k - 1) * own) / (free + k - 1)
+                free += k - 1
+            parts.append((variance * (1 + 1 / k), free))
+            known = "pooled with" if k > 1 else "from"
+            reason = f"{k} seed{'s' * (k > 1)}, spread over seeds {known} {prior.source}"
         se, df = satterthwaite(parts)
         margin = limits.paper[number.metric]
         difference = ours - number.value
@@ -83,8 +94,7 @@ def against_paper(
                     stored=1,
                     constant=labels.pop() if len(labels) == 1 else None,
                     reason=reason,
-                ),
-                spread_known=k > 1 or not measured.seeds,
+                )
             )
         )
     return adjusted(found)

@@ -1,18 +1,21 @@
 """Measured values of plotted points from a run, with bootstrap draws over its rows."""
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.paper.cells import Cell, Variant
+from repro.paper.cells import BASE, Cell, Variant
 from repro.paper.figures import Point
-from repro.verify.contrasts import Facts
+from repro.verify.facts import Facts
 from repro.verify.measured import Measured, Source
-from repro.verify.outcomes import common_rows
+from repro.verify.outcomes import Outcomes, common_rows, text_digest
 from repro.verify.results import CellResult, Run
+from repro.verify.seedspread import SeedSpread, registered_spread
 from repro.verify.statistics import DRAWS, Floats, resampling_weights, rng_for
 
 Seeds = tuple[int, ...]
@@ -31,11 +34,44 @@ def is_paired(run: Run) -> bool:
     return all(result.outcomes is not None for result in run.cells.values())
 
 
-def run_source(run: Run) -> Source:
+def scores_of(cell: Cell, outcomes: Outcomes) -> Floats:
+    """The metric's score of each row."""
+    return outcomes.scores
+
+
+def emits_label(cell: Cell, outcomes: Outcomes) -> Floats:
+    """1 for each row whose whole output is a label that the cell's model was trained on.
+
+    Outcomes keep a digest of each text; a label may come with a blank before or a line break
+    behind it.
+    """
+    known = cell.variant.task.labels if cell.variant != BASE else ()
+    labels = {
+        text_digest(before + label + behind)
+        for label in known
+        for before in ("", " ")
+        for behind in ("", "\n")
+    }
+    return np.array([float(output in labels) for output in outcomes.outputs])
+
+
+def run_source(
+    run: Run,
+    *,
+    spread: SeedSpread | None = None,
+    of: Callable[[Cell, Outcomes], Floats] = scores_of,
+    draws: int = DRAWS,
+) -> Source:
     """The run's points. Rows are resampled once per test set, which keeps its cells paired.
 
     Cells without samples get independent draws from their standard error.
+
+    Args:
+        spread: over seeds, for runs of few; the registered one by default.
+        of: what is measured of each row. Other than scores need samples.
+        draws: of the rows, at most 10,000; fewer are for simulations.
     """
+    over_seeds = spread or registered_spread()
     by_cell: dict[Cell, dict[int | None, CellResult]] = {}
     for (cell, seed), result in run.cells.items():
         by_cell.setdefault(cell, {})[seed] = result
@@ -48,11 +84,11 @@ def run_source(run: Run) -> Source:
             if key[0].dataset == dataset and result.outcomes is not None
         ]
         rows = common_rows([outcomes for _, outcomes in own])
-        scores = np.stack([outcomes.at(rows).scores for _, outcomes in own], axis=1)
+        scores = np.stack([of(key[0], outcomes.at(rows)) for key, outcomes in own], axis=1)
         return _Block(rows, scores, {key: index for index, (key, _) in enumerate(own)})
 
     def weights(dataset: str) -> Floats:
-        return resampling_weights(len(block(dataset).rows), f"rows/{dataset}")
+        return resampling_weights(len(block(dataset).rows), f"rows/{dataset}", draws)
 
     @cache
     def drawn(dataset: str) -> Floats:
@@ -60,19 +96,30 @@ def run_source(run: Run) -> Source:
 
     @cache
     def single(cell: Cell) -> Measured:
+        found = rows_only(cell)
+        if cell.variant == BASE:
+            return found
+        luck = over_seeds.luck(cell, float(found.values.mean()), found.n, draws)
+        return replace(found, luck=luck, df=over_seeds.df)
+
+    def rows_only(cell: Cell) -> Measured:
         own = by_cell[cell]
         seeds: Seeds = tuple(sorted(seed for seed in own if seed is not None))
         keys: tuple[int | None, ...] = seeds or (None,)
         if any(own[seed].outcomes is None for seed in keys):
             values = np.array([own[seed].value for seed in keys])
-            noise = [rng_for(f"{cell.name}/{seed}").standard_normal(DRAWS) for seed in keys]
-            spread = np.array([own[seed].stderr for seed in keys])
-            draws = values[:, None] + spread[:, None] * np.stack(noise)
-            return Measured(seeds, values, draws, min(own[seed].n for seed in keys))
+            noise = [rng_for(f"{cell.name}/{seed}").standard_normal(draws) for seed in keys]
+            deviations = np.array([own[seed].stderr for seed in keys])
+            drawn_values = values[:, None] + deviations[:, None] * np.stack(noise)
+            return Measured(seeds, values, drawn_values, min(own[seed].n for seed in keys))
         there = block(cell.dataset)
         columns = [there.column[cell, seed] for seed in keys]
         values = there.scores[:, columns].mean(axis=0)
-        return Measured(seeds, values, drawn(cell.dataset)[:, columns].T, len(there.rows))
+        resampled = drawn(cell.dataset)[:, columns].T
+        labels = {own[seed].constant for seed in keys}
+        label = labels.pop() if len(labels) == 1 else None
+        always = f"{cell.name} always '{label}'" if label is not None else ""
+        return Measured(seeds, values, resampled, len(there.rows), constant=always)
 
     def best(cells: tuple[Cell, ...]) -> Measured | None:
         several = [single(cell) for cell in cells]
@@ -80,6 +127,7 @@ def run_source(run: Run) -> Source:
         if several[0].seeds and not common:
             return None
         seeds = tuple(sorted(common))
+        constant = "; ".join(item.constant for item in several if item.constant)
         if run.best_of == "split-half" and all(
             own.outcomes is not None for cell in cells for own in by_cell[cell].values()
         ):
@@ -89,11 +137,29 @@ def run_source(run: Run) -> Source:
                 for seed in seeds or (None,)
             ]
             values = np.array([value for value, _ in pairs])
-            return Measured(seeds, values, np.stack([d for _, d in pairs]), len(there.rows))
+            draws = np.stack([draw for _, draw in pairs])
+            # Chosen on other rows than those that it is scored on: not biased upwards.
+            return Measured(
+                seeds, values, draws, len(there.rows), several[0].luck, several[0].df, 0.0, constant
+            )
         both = [item.of(seeds) for item in several]
-        values = np.max([value for value, _ in both], axis=0)
-        draws = np.max([draw for _, draw in both], axis=0)
-        return Measured(seeds, values, draws, min(item.n for item in several))
+        values = np.stack([value for value, _ in both])
+        draws = np.stack([draw for _, draw in both])
+        luck = np.stack([item.deviation for item in several])
+        means = values.mean(axis=1)[:, None]
+        moved = (means + luck).max(axis=0) - means.max()
+        # The expectation of the largest error, of rows and of seeds, were all cells equal.
+        errors = (draws - values[:, :, None]).mean(axis=1) + luck / math.sqrt(values.shape[1])
+        return Measured(
+            seeds,
+            values.max(axis=0),
+            draws.max(axis=0),
+            min(item.n for item in several),
+            moved - moved.mean(),
+            several[0].df,
+            float(errors.max(axis=0).mean()),
+            constant,
+        )
 
     @cache
     def measure(point: Point) -> Measured | None:

@@ -1,17 +1,16 @@
-"""What a verification says: verdicts, levels of evidence, and the data model of all reports."""
+"""Verdicts on numbers, and levels of evidence. Those on claims: `claimverdicts.py`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from repro.paper.cells import Cell
-from repro.paper.claims import Claim, Contrast
 from repro.paper.figures import Point
 from repro.verify.statistics import Interval
 
 
 class Verdict(StrEnum):
-    """How a number or a claim came out, best first."""
+    """How a number came out, best first."""
 
     REPRODUCED = "REPRODUCED"
     CONSISTENT = "CONSISTENT"
@@ -135,90 +134,3 @@ class GroupVerdict:
     noticed: float
     verdict: Verdict
     stored: int
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One comparison, or the mean of several.
-
-    Attributes:
-        effect: left - right; for facts of fine-tunes left / right - 1.
-        interval: 95%, over rows and, with two seeds or more, over seeds; None without either.
-        holds: it lies where the claim says, by sign or margin.
-        p_shown: that it does not lie there; p_against: that it does.
-        power: chance to show it, were it as large as in the paper (or zero, for equivalence).
-        right, total: comparisons that hold, of how many are averaged.
-    """
-
-    name: str
-    left: float
-    right: float
-    effect: float
-    interval: Interval | None
-    holds: bool
-    p_shown: float
-    p_against: float
-    right_count: int = 1
-    total: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContrastVerdict:
-    """A contrast of a claim.
-
-    Attributes:
-        pairs: every comparison; by_dataset: their means per test set; mean: over all.
-        expected: comparisons that the contrast asks for; fewer may have been run.
-        p_shown, p_against: that the contrast holds, and that it does not.
-        power: chance of this test to show the paper's effect, or equivalence.
-        seeds: of the fine-tunes, common to all that is compared.
-        paper_effect: the mean effect in the published numbers.
-        verdict: before the correction for many claims.
-    """
-
-    contrast: Contrast
-    verdict: Verdict
-    pairs: tuple[Effect, ...] = ()
-    by_dataset: tuple[Effect, ...] = ()
-    mean: Effect | None = None
-    expected: int = 0
-    p_shown: float = 1.0
-    p_against: float = 1.0
-    power: float | None = None
-    seeds: tuple[int, ...] = ()
-    paper_effect: float | None = None
-    reason: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """Our effect over the paper's, where the claim is about a direction."""
-        if self.mean is None or not self.paper_effect:
-            return None
-        if self.contrast.direction not in ("greater", "less"):
-            return None
-        return self.mean.effect / self.paper_effect
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimVerdict:
-    """A claim of the paper, on a set of numbers.
-
-    Attributes:
-        p_adjusted: by Holm over the claims that were judged together.
-        paired: rows were compared one by one; if not, only summaries were at hand.
-    """
-
-    claim: Claim
-    verdict: Verdict
-    contrasts: tuple[ContrastVerdict, ...]
-    p_shown: float
-    p_adjusted: float
-    paired: bool
-    reason: str = ""
-
-    @property
-    def headline(self) -> ContrastVerdict | None:
-        """The contrast that decided: the first with the claim's verdict."""
-        own = [item for item in self.contrasts if not item.contrast.beyond]
-        same = [item for item in own if item.verdict == self.verdict]
-        return next(iter(same or own), None)

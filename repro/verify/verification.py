@@ -9,17 +9,21 @@ from repro.paper.cells import BASE, Cell
 from repro.paper.claims import claims
 from repro.paper.figures import FIGURES, points
 from repro.paper.figures import cells as figure_cells
-from repro.verify.findings import judge_claims, paper_effects
+from repro.verify.claimverdicts import Answer, ClaimVerdict
+from repro.verify.contrasts import Evidence
+from repro.verify.findings import judge_claims, published_verdicts
 from repro.verify.fingerprint import FactCheck, check_facts
 from repro.verify.levels import Held, hold_against
 from repro.verify.margins import margins
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reference import Reference, find_reference
-from repro.verify.results import Results, Run, read_results
+from repro.verify.results import AUTHORS_SCRIPTS, Results, Run, read_results
 from repro.verify.retrained import Models
-from repro.verify.runscores import is_paired, run_facts, run_source
-from repro.verify.verdicts import ClaimVerdict, GroupVerdict, Level, NumberVerdict, Verdict
+from repro.verify.runscores import emits_label, is_paired, run_facts, run_source
+from repro.verify.seedspread import SeedSpread, spread_of
+from repro.verify.statistics import DRAWS
+from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +70,22 @@ class RunVerification:
     def exit_code(self) -> int:
         """0 nothing differs and nothing is missing, 1 something differs, 3 something is missing.
 
-        What differs outweighs what is missing. A comparison that cannot be decided counts as
-        missing, except against the paper, where one published run leaves room for many.
+        What differs outweighs what is missing. A comparison with a reference that cannot be
+        decided counts as missing. Against the paper, for points and claims alike, only what is
+        shown to be otherwise is a failure: see `ClaimVerdict.contradicts`.
         """
         verdicts = [fact.verdict for fact in self.facts]
         verdicts += [number.verdict for number in self.judged]
         verdicts += [group.verdict for group in self.groups]
-        if self.claims_count:
-            verdicts += [claim.verdict for claim in self.claims]
-        if Verdict.NOT_REPRODUCED in verdicts:
+        claims = self.claims if self.claims_count else ()
+        if Verdict.NOT_REPRODUCED in verdicts or any(claim.contradicts for claim in claims):
             return EXIT_FAILED
+        # The authors' scripts record no facts of fine-tunes: what needs them cannot be asked.
+        unknown_facts = self.run.record.get("origin") == AUTHORS_SCRIPTS
+        silent = not unknown_facts and any(claim.verdict is Answer.NOT_RUN for claim in claims)
         undecided = any(number.verdict is Verdict.INCONCLUSIVE for number in self.numbers)
-        if self.not_run or self.fewer or undecided or Verdict.NOT_RUN in verdicts or not verdicts:
-            return EXIT_MISSING
-        return 0
+        missing = self.not_run or self.fewer or silent or undecided or Verdict.NOT_RUN in verdicts
+        return EXIT_MISSING if missing or not (verdicts or claims) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +101,11 @@ class Verification:
         return next((code for code in (EXIT_FAILED, EXIT_MISSING) if code in codes), 0)
 
     @property
-    def survival(self) -> tuple[tuple[str, tuple[tuple[str, Verdict], ...]], ...]:
+    def survival(self) -> tuple[tuple[str, tuple[tuple[str, Answer], ...]], ...]:
         """Claims under every protocol, for profiles run under several: do they survive?"""
         if len({run.run.protocol for run in self.runs}) < 2:
             return ()
-        rows: dict[str, list[tuple[str, Verdict]]] = {}
+        rows: dict[str, list[tuple[str, Answer]]] = {}
         for run in self.runs:
             for claim in run.claims:
                 rows.setdefault(claim.claim.id, []).append((run.run.name, claim.verdict))
@@ -112,6 +118,7 @@ def build(
     expected: Path | None = None,
     level: Level | None = None,
     asked: Sequence[str] | None = None,
+    draws: int = DRAWS,
 ) -> Verification:
     """Verify a results folder.
 
@@ -121,6 +128,7 @@ def build(
         asked: claims asked for, which narrows the numbers to their cells and makes the claims
             count; all claims are judged, and none counts, by default, unless the run is of the
             paper's own model and data.
+        draws: of the bootstrap over rows; fewer are for simulations.
 
     Raises:
         ReproError: something cannot be read, contradicts itself, or does not exist.
@@ -135,7 +143,7 @@ def build(
         reference = None if level is Level.L3 else find_reference(root, run)
         if reference is None and level is not Level.L3:
             warnings.append(f"nothing is stored in {root} for {run.name}")
-        verified.append(_verify_run(run, reference, level, asked))
+        verified.append(_verify_run(run, reference, level, asked, draws))
     return Verification(runs=tuple(verified), warnings=tuple(warnings))
 
 
@@ -188,7 +196,11 @@ def verify_numbers(
 
 
 def _verify_run(
-    run: Run, reference: Reference | None, level: Level | None, asked: Sequence[str] | None
+    run: Run,
+    reference: Reference | None,
+    level: Level | None,
+    asked: Sequence[str] | None,
+    draws: int,
 ) -> RunVerification:
     every_shot = run.best_of != "smallest"
     wanted: list[Cell] | None = None
@@ -196,7 +208,8 @@ def _verify_run(
         needed = (c for name in asked for c in claims()[name].cells(every_shot=every_shot))
         wanted = list(dict.fromkeys(needed))
     verified = verify_numbers(run, reference, level=level, wanted=wanted)
-    source = run_source(run)
+    spread = spread_of(reference.run if reference else None)
+    told = evidence(run, spread, draws)
     comparable = run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()
     if level is Level.L3 or (comparable and level is None):
@@ -207,21 +220,31 @@ def _verify_run(
             if wanted is None or any(cell in wanted for cell in point.cells)
         ]
         published = {point: paper.of(point) for point in chosen}
-        plotted = against_paper(run, chosen, published, source)
+        plotted = against_paper(run, chosen, published, told.scores, spread=spread)
     lacking = [number.cell for number in plotted if number.verdict is Verdict.NOT_RUN]
     return replace(
         verified,
         points=plotted,
         claims=judge_claims(
             list(claims()) if asked is None else list(asked),
-            source,
-            run_facts(run),
+            told,
             every_shot=every_shot,
-            paper_effects=paper_effects(),
+            published=published_verdicts(),
             paired=is_paired(run),
         ),
         claims_count=asked is not None or comparable,
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
+    )
+
+
+def evidence(run: Run, spread: SeedSpread | None = None, draws: int = DRAWS) -> Evidence:
+    """What a run has to say on claims."""
+    paired = is_paired(run)
+    return Evidence(
+        run_source(run, spread=spread, draws=draws),
+        run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None,
+        run_facts(run),
+        spread,
     )
 
 

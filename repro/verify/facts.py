@@ -1,0 +1,116 @@
+"""Contrasts of facts of fine-tunes, such as the weight change: rows play no part."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from repro.paper.cells import Variant
+from repro.paper.claims import Contrast
+from repro.verify.claimverdicts import ContrastVerdict, Effect
+from repro.verify.quantifiers import decided
+from repro.verify.regions import Region, region
+from repro.verify.seedspread import SeedSpread, registered_spread
+from repro.verify.statistics import ALPHA, Floats, Interval, satterthwaite, t_quantile
+
+Facts = Mapping[Variant, Mapping[int | None, float]]
+"""A fact of fine-tunes by variant and seed; seed None for the paper's."""
+
+
+def judge_facts(
+    contrast: Contrast,
+    facts: Facts,
+    *,
+    published: ContrastVerdict | None = None,
+    spread: SeedSpread | None = None,
+) -> ContrastVerdict:
+    """Relative differences of two fine-tunes' facts, over seeds.
+
+    One seed takes its spread from `spread`; several are pooled with it. The paper states one
+    number per training set, which is counted once.
+    """
+    prior = spread or registered_spread()
+    wanted = contrast.fact_pairs()
+    where = region(contrast.direction, 0.0)
+    effects: list[Effect] = []
+    used: set[int] = set()
+    stated: set[str] = set()
+    expected = len(wanted)
+    for left, right in wanted:
+        seeds = sorted(
+            set(facts.get(left, {})) & set(facts.get(right, {})), key=lambda seed: seed or 0
+        )
+        if not seeds:
+            continue
+        if seeds == [None]:
+            if left.train in stated:
+                expected -= 1
+                continue
+            stated.add(left.train)
+        used |= {seed for seed in seeds if seed is not None}
+        a = np.array([facts[left][seed] for seed in seeds])
+        b = np.array([facts[right][seed] for seed in seeds])
+        name = f"{left.name} / {right.name} - 1"
+        effects.append(_fact_effect(name, a, b, where, prior, contrast.kind))
+    if not effects:
+        return ContrastVerdict(
+            contrast=contrast,
+            expected=len(wanted),
+            unpublished=contrast.kind not in PUBLISHED,
+            reason=f"no {contrast.kind} of these fine-tunes is known",
+        )
+    holding = [effect.holds for effect in effects]
+    mean = Effect(
+        "all",
+        float(np.mean([effect.left for effect in effects])),
+        float(np.mean([effect.right for effect in effects])),
+        float(np.mean([effect.effect for effect in effects])),
+        None,
+        all(holding),
+        max(effect.p_shown for effect in effects),
+        1.0,
+        right_count=sum(holding),
+        total=len(effects),
+    )
+    k = max(1, len(used))
+    return decided(
+        ContrastVerdict(
+            contrast=contrast,
+            pairs=tuple(effects),
+            by_dataset=(),
+            mean=mean,
+            expected=expected,
+            seeds=tuple(sorted(used)),
+            paper_effect=published.mean.effect if published and published.mean else None,
+        ),
+        run=len(effects),
+        published=published,
+        notes=[f"{k} seed{'s' * (k > 1)}; spread over seeds: {prior.source}"],
+    )
+
+
+PUBLISHED = ("weight change",)
+"""Kinds of facts that the paper states."""
+
+
+def _fact_effect(
+    name: str, left: Floats, right: Floats, where: Region, prior: SeedSpread, kind: str
+) -> Effect:
+    relative = left / right - 1
+    effect, k = float(relative.mean()), len(relative)
+    known, df = prior.facts[kind] ** 2 * (1 + effect) ** 2, prior.df
+    if k > 1:
+        known = df * known + (k - 1) * float(relative.var(ddof=1))
+        df += k - 1
+        known /= df
+    se, df = satterthwaite([(known / k, df)])
+    half = t_quantile(1 - ALPHA / 2, df) * se
+    return Effect(
+        name,
+        float(left.mean()),
+        float(right.mean()),
+        effect,
+        Interval(effect - half, effect + half),
+        effect in where,
+        where.p_shown(effect, se, df),
+        where.p_against(effect, se, df),
+    )

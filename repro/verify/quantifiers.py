@@ -1,0 +1,191 @@
+"""The rule for "all" and "most": from tests of single comparisons to a verdict on a contrast.
+
+*All* says that every test set's mean effect lies where the claim says. It is shown by an
+intersection-union test (Berger 1982, "Multiparameter hypothesis testing and acceptance sampling",
+Technometrics 24): the mean of every test set must be shown, each at 5 %, without a correction for
+their number; and no more single comparisons may fall on the wrong side than sampling puts there.
+*Most* is shown if the mean over all comparisons is, and more than half of them hold.
+
+A contrast is shown to be otherwise if one of its parts (a comparison, the mean of a test set, the
+mean of all) is, by Holm 1979 over its parts: hence in at most 5 % of the samples from any truth in
+which every comparison holds, however many estimates fall on the wrong side. How many may do so by
+chance is computed, not set: rows and seeds are drawn again around a truth in which each comparison
+has the mean effect of its test set, and the 95 % quantile of the number on the wrong side is
+allowed (a parametric bootstrap, Davison and Hinkley 1997, section 4.2). More than that is CANNOT
+TELL, unless some part is shown to be otherwise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from repro.paper.tasks import DATASETS
+from repro.verify.claimverdicts import Answer, ContrastVerdict, Effect
+from repro.verify.effects import Compared
+from repro.verify.regions import Region
+from repro.verify.statistics import ALPHA, holm, t_quantile
+
+_NAMED = 3
+"""Parts named in a sentence, at most."""
+
+
+def allowed_wrong(
+    compared: Sequence[Compared], by_dataset: Sequence[Effect], regions: Sequence[Region]
+) -> int:
+    """How many comparisons sampling may put on the wrong side, in 95 of 100 samples.
+
+    Args:
+        compared: the comparisons; regions: where each must lie.
+        by_dataset: the means of their test sets.
+    """
+    means = {effect.name: effect.effect for effect in by_dataset}
+    wrong = np.zeros(len(compared[0].noise()), dtype=np.int64)
+    for item, where in zip(compared, regions, strict=True):
+        drawn = means[DATASETS[item.dataset].printed] + item.noise()
+        wrong += ~((where.low < drawn) & (drawn < where.high))
+    return int(np.quantile(wrong, 1 - ALPHA, method="higher"))
+
+
+def power_to_show(
+    every: bool,
+    pairs: Sequence[tuple[Compared, Region]],
+    by_dataset: Sequence[tuple[Compared, Region]],
+    mean: tuple[Compared, Region],
+    truth: Sequence[float],
+    allowed: int,
+) -> float:
+    """Chance to show the contrast, at 5 %, if its comparisons had the given effects.
+
+    Args:
+        every: the quantifier is "all".
+        pairs, by_dataset, mean: with the regions where they must lie.
+        truth: the effect of each pair.
+        allowed: pairs that may fall on the wrong side, for "all".
+    """
+
+    def cleared(item: Compared, where: Region, effects: Sequence[float]) -> np.ndarray:
+        se, df = item.spread()
+        bar = t_quantile(1 - ALPHA, df) * se
+        drawn = float(np.mean(effects)) + item.noise()
+        low, high = drawn - max(item.effect.optimism, 0), drawn - min(item.effect.optimism, 0)
+        return np.asarray((low > where.low + bar) & (high < where.high - bar))
+
+    wrong = np.zeros(len(mean[0].noise()), dtype=np.int64)
+    for (item, where), value in zip(pairs, truth, strict=True):
+        drawn = value + item.noise()
+        wrong += ~((where.low < drawn) & (drawn < where.high))
+    ok = wrong < len(pairs) / 2
+    if not every:
+        return float(np.mean(ok & cleared(*mean, truth)))
+    ok &= wrong <= allowed
+    for item, where in by_dataset:
+        own = [t for t, (p, _) in zip(truth, pairs, strict=True) if p.dataset == item.dataset]
+        ok &= cleared(item, where, own)
+    return float(ok.mean())
+
+
+def decided(
+    found: ContrastVerdict,
+    *,
+    run: int,
+    published: ContrastVerdict | None = None,
+    notes: Sequence[str] = (),
+) -> ContrastVerdict:
+    """Fill in the p-values, the named parts and the sentence of a contrast.
+
+    The verdict itself follows from the correction for many contrasts, see `answered`.
+
+    Args:
+        found: with all of its effects.
+        run: how many of the expected comparisons were run.
+        published: the same contrast on the published numbers.
+        notes: what the sentence must also say.
+    """
+    assert found.mean is not None
+    every = found.contrast.quantifier == "all"
+    right, total = sum(effect.holds for effect in found.pairs), len(found.pairs)
+    tests = [effect for effect in found.by_dataset if effect.total > 1 or not every]
+    if found.mean.interval is not None and len(found.by_dataset) > 1:
+        tests.append(found.mean)
+    parts = [*found.pairs, *tests] if every or not tests else tests
+    against = dict(zip((e.name for e in parts), holm([e.p_against for e in parts]), strict=True))
+    sets = found.by_dataset or found.pairs
+    showing = dict(zip((e.name for e in sets), holm([e.p_shown for e in sets]), strict=True))
+    p_otherwise = min(against.values())
+    if every:
+        agrees = all(effect.holds for effect in sets) and right > total / 2
+        agrees &= total - right <= (0 if found.allowed is None else found.allowed)
+        p_shown = max(effect.p_shown for effect in sets) if agrees else 1.0
+    else:
+        agrees = found.mean.holds and right > total / 2
+        p_shown = found.mean.p_shown if right > total / 2 else 1.0
+    if run < found.expected:
+        p_shown = 1.0
+    if 2 * run < found.expected:
+        # A few comparisons speak for none of the others, but one counterexample refutes "all".
+        agrees, p_otherwise = False, p_otherwise if every else 1.0
+    otherwise = tuple(name for name, p in against.items() if p < ALPHA and p_otherwise < ALPHA)
+    held = {effect.name: effect.holds for effect in published.parts} if published else {}
+    return replace(
+        found,
+        p_shown=p_shown,
+        p_otherwise=p_otherwise,
+        agrees=agrees,
+        shown=tuple(name for name, p in showing.items() if p < ALPHA),
+        otherwise=otherwise,
+        contradicts=tuple(name for name in otherwise if held.get(name, True)),
+        reason=_sentence(found, right, total, run, notes),
+    )
+
+
+def _sentence(
+    found: ContrastVerdict, right: int, total: int, run: int, notes: Sequence[str]
+) -> str:
+    text = f"{right} of {total} hold"
+    short = [e for e in found.by_dataset if e.right_count < e.total]
+    if short and len(found.by_dataset) > 1:
+        text += " (" + ", ".join(f"{e.name} {e.right_count} of {e.total}" for e in short) + ")"
+    if right < total and found.allowed is not None:
+        text += f"; chance may turn {found.allowed}"
+    if run < found.expected:
+        text += f"; {run} of {found.expected} comparisons were run"
+    for note in notes:
+        text += f"; {note}"
+    if found.constant:
+        more = len(found.constant) - _NAMED
+        text += "; constant: " + ", ".join(found.constant[:_NAMED])
+        text += f" and {more} more" if more > 0 else ""
+    return text
+
+
+def answered(found: ContrastVerdict, p_shown: float, p_otherwise: float) -> ContrastVerdict:
+    """The verdict, given p-values corrected for the number of contrasts."""
+    if not found.ran:
+        return found
+    verdict = Answer.AGREES if found.agrees else Answer.CANNOT_TELL
+    if p_shown < ALPHA:
+        verdict = Answer.HOLDS
+    name = found.by_dataset[0].name if len(found.by_dataset) == 1 else "all"
+    whole = found.contrast.quantifier == "all" or (not found.agrees and name in found.otherwise)
+    if p_otherwise < ALPHA:
+        if whole:
+            verdict = Answer.PARTLY if found.shown else Answer.FAILS
+        elif verdict is not Answer.HOLDS and found.shown:
+            verdict = Answer.PARTLY
+    reason = found.reason
+    if p_otherwise < ALPHA and found.otherwise:
+        reason += f"; shown otherwise: {_list(found.otherwise)}"
+    if verdict is Answer.PARTLY:
+        reason += f"; shown to hold: {_list(found.shown)}"
+    return replace(
+        found,
+        verdict=verdict,
+        contradicts=found.contradicts if verdict.otherwise else (),
+        reason=reason,
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,153 @@
+"""How far another seed of the same fine-tune moves a score.
+
+A run of one seed cannot know. Its spread is then that of the profile's stored reference, or the
+registered one of `margins.toml`, which was measured on the embedded model. Runs of two seeds and
+more have a spread of their own, too few to rely on: it is pooled with the same prior, weighted by
+degrees of freedom, as in limma (Smyth 2004, "Linear models and empirical Bayes methods", eq. 2).
+
+Scores near 0 and 1 move less, so that spreads are relative to sqrt(p (1 - p)), the scale on which
+the arcsine transform of a share has a constant variance.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from repro.paper.cells import BASE, Cell
+from repro.paper.tasks import METRICS
+from repro.verify.margins import margins
+from repro.verify.results import Run
+from repro.verify.statistics import DRAWS, Floats, rng_for
+
+LEAST_SEEDS = 3
+"""A reference of fewer seeds says too little on their spread."""
+PRIOR_DF = 4.0
+"""Degrees of freedom that the mean variance of a cell's kind has against the cell's own."""
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """The spread of scores over seeds.
+
+    Attributes:
+        relative: standard deviation of a fine-tune's cell over seeds, over sqrt(p (1 - p)); never
+            asked for the base.
+        df: degrees of freedom behind it.
+        shared: correlation of one fine-tune's deviations on one test set and prompt.
+        facts: relative, by kind of fact ("weight change", "final loss").
+        source: where it is from, for sentences.
+    """
+
+    relative: Callable[[Cell], float]
+    df: float
+    shared: float
+    facts: Mapping[str, float]
+    source: str
+
+    def sd(self, cell: Cell, value: float, n: int) -> float:
+        """Standard deviation over seeds of a cell whose score on n rows is `value`."""
+        return self.relative(cell) * scale(value, n)
+
+    def luck(self, cell: Cell, value: float, n: int, draws: int = DRAWS) -> Floats:
+        """Draws of the deviation of one seed of a cell, [draws]; zeros for the base.
+
+        Cells of one fine-tune, test set and prompt have a part in common, whatever the order in
+        which they are asked for.
+        """
+        if cell.variant == BASE:
+            return np.zeros(draws)
+        place = f"{cell.variant.name}.{cell.dataset}.{cell.prompt}"
+        common, own = _noise(f"luck/{place}"), _noise(f"luck/{cell.name}")
+        mixed = math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * own
+        return self.sd(cell, value, n) * mixed[:draws]
+
+
+def scale(value: float, n: int) -> float:
+    """sqrt(p (1 - p)) of a score, with one success and one failure added to keep it from zero."""
+    p = (value * n + 1) / (n + 2)
+    return math.sqrt(p * (1 - p))
+
+
+@cache
+def _noise(name: str) -> Floats:
+    return rng_for(name).standard_normal(DRAWS)
+
+
+@cache
+def registered_spread() -> SeedSpread:
+    """The spread that stands in where nothing was measured, see `margins.toml`."""
+    prior = margins().seed_spread
+    return SeedSpread(
+        lambda cell: prior.scores[METRICS[cell.task.kind]],
+        prior.df,
+        prior.shared,
+        prior.facts,
+        "the registered prior, measured on another model",
+    )
+
+
+def kind_of(cell: Cell) -> tuple[str, str]:
+    """What cells share a prior: metric, and in-domain, out-of-domain or cross-task."""
+    place = "cross-task"
+    if cell.variant != BASE and cell.variant.task == cell.task:
+        place = cell.test.role.value
+    return METRICS[cell.task.kind], place
+
+
+def spread_of(reference: Run | None) -> SeedSpread:
+    """The spread that a reference's seeds show; the registered one if it has too few.
+
+    Each cell's variance is shrunk towards the mean variance of its kind.
+    """
+    fallback = registered_spread()
+    if reference is None or len(reference.seeds) < LEAST_SEEDS:
+        return fallback
+    values: dict[Cell, list[float]] = defaultdict(list)
+    rows: dict[Cell, int] = {}
+    for (cell, seed), result in reference.cells.items():
+        if seed is not None:
+            values[cell].append(result.value)
+            rows[cell] = result.n
+    own = {
+        cell: float(np.var(found, ddof=1)) / scale(float(np.mean(found)), rows[cell]) ** 2
+        for cell, found in values.items()
+        if len(found) >= LEAST_SEEDS
+    }
+    pooled: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for cell, variance in own.items():
+        pooled[kind_of(cell)].append(variance)
+    prior = {kind: float(np.mean(found)) for kind, found in pooled.items()}
+
+    def relative(cell: Cell) -> float:
+        typical = prior.get(kind_of(cell))
+        if typical is None:
+            return fallback.relative(cell)
+        if cell not in own:
+            return math.sqrt(typical)
+        df = len(values[cell]) - 1
+        return math.sqrt((PRIOR_DF * typical + df * own[cell]) / (PRIOR_DF + df))
+
+    k = len(reference.seeds)
+    facts = _fact_spread(reference) or fallback.facts
+    return SeedSpread(
+        relative, PRIOR_DF + k - 1, fallback.shared, facts, f"{k} seeds of {reference.folder.name}"
+    )
+
+
+def _fact_spread(reference: Run) -> Mapping[str, float]:
+    """Relative spread over seeds of a ratio of two fine-tunes' facts."""
+    found: dict[str, float] = {}
+    for kind, name in (("weight change", "weight_change"), ("final loss", "final_loss")):
+        by_variant: dict[str, list[float]] = defaultdict(list)
+        for tuned in reference.tuned.values():
+            value = getattr(tuned, name)
+            if value:
+                by_variant[tuned.variant.name].append(math.log(value))
+        squares = [np.var(v, ddof=1) for v in by_variant.values() if len(v) >= LEAST_SEEDS]
+        if squares:
+            found[kind] = math.sqrt(2 * float(np.mean(squares)))
+    return found if len(found) == 2 else {}
