@@ -123,7 +123,7 @@ def record(
         "protocol": runs[0].protocol,
         "overrides": runs[0].overrides,
         "seeds": sorted({seed for _, seed in cells if seed is not None}),
-        "recorded": [run.record for run in runs],
+        "recorded": [{k: v for k, v in run.record.items() if k != "asked"} for run in runs],
     }
     out.mkdir(parents=True)
     (out / REFERENCE).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
