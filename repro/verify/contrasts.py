@@ -158,7 +158,11 @@ def _judged(
     notes = []
     if optimistic:
         largest = max((e.optimism for e in effects), key=abs, default=0.0)
-        notes.append(f"bars are the best of several cells, which may add {largest:+.3f}")
+        side = "high" if largest > 0 else "low"
+        notes.append(
+            "bars are the best of several cells: a difference may read up to "
+            f"{abs(largest):.3f} too {side}"
+        )
     if contrast.note:
         notes.append(contrast.note)
     chance, of = None, ""

@@ -160,7 +160,7 @@ def _sentence(
     short = [e for e in found.by_dataset if e.right_count < e.total]
     if short and len(found.by_dataset) > 1:
         text += " (" + ", ".join(f"{e.name} {e.right_count} of {e.total}" for e in short) + ")"
-    if right < total and found.allowed is not None:
+    if total / 2 < right < total and found.allowed is not None:
         text += f"; chance may turn {found.allowed}"
     if run < found.expected:
         text += f"; {run} of {found.expected} comparisons were run"
