@@ -219,7 +219,7 @@ def test_claims_that_count_fail_in_junit_if_they_are_shown_otherwise(
     """C12 turned round fails; with skills like the paper's, it cannot be told, and passes."""
     turned = MAKERS["SKILL"] | {c: 0.05 for c in CELLS if c.variant.method == "fticl"}
     for name, skill, failures in (("same", MAKERS["SKILL"], "0"), ("turned", turned, "1")):
-        folder = make(tmp_path / name, CELLS, seeds=(1,), n=30, skill=skill)
+        folder = make(tmp_path / name, CELLS, seeds=(1,), n=30, skill=skill, profile="llama2-7b")
         found = report(folder, expected=expected, asked=["C12"])
         suite = minidom.parseString(junit(found)).getElementsByTagName("testsuite")[0]
         assert suite.getAttribute("failures") == failures

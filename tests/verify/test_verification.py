@@ -67,29 +67,31 @@ def test_the_same_bits_verify_whatever_the_papers_claims_come_to(
     assert text.index("claims hold") < text.index("numbers reproduce")
 
 
-def test_a_claim_asked_for_counts_and_one_not_asked_for_does_not(
+def test_a_claim_counts_on_the_papers_own_model_only_asked_for_or_not(
     make: Make, tmp_path: Path, published: dict[Cell, float]
 ) -> None:
     """C12 turned round: FTICL far below fine-tuning."""
     turned = published | {c: 0.05 for c in CELLS if c.variant.method == "fticl"}
-    folder = make(tmp_path / "run", CELLS, seeds=(1,), n=40, protocol="turned", skill=turned)
     stored = tmp_path / "expected"
-    record([folder], stored / "turned")
-    (verified,) = build(folder, expected=stored).runs
-    assert not verified.claims_count
-    (found,) = [c for c in verified.claims if c.claim.id == "C12"]
-    assert found.verdict is Answer.FAILS
-    assert found.contradicts
-    assert verified.exit_code == 0
-    assert verify(folder, stored, claims=["C12"], console=console()) == 1
+    for profile, code in (("embedded", 0), ("llama2-7b", 1)):
+        folder = make(tmp_path / profile, CELLS, seeds=(1,), n=40, profile=profile, skill=turned)
+        record([folder], stored / profile)
+        for asked in (None, ["C12"]):
+            (verified,) = build(folder, expected=stored, asked=asked).runs
+            assert verified.claims_count == (profile == "llama2-7b")
+            (found,) = [c for c in verified.claims if c.claim.id == "C12"]
+            assert found.verdict is Answer.FAILS
+            assert found.contradicts
+            assert verified.exit_code == code
+        assert verify(folder, stored, claims=["C12"], console=console()) == code
 
 
 def test_a_claim_that_is_only_not_shown_is_no_failure(again: Path, expected: Path) -> None:
     """C12 cannot be told from skills like the paper's: FC2 equals FT on PeerRead."""
     (verified,) = build(again, expected=expected, asked=["C12"]).runs
     assert verified.claims[0].verdict in (Answer.CANNOT_TELL, Answer.AGREES)
-    assert verified.claims_count
     assert verified.exit_code == 0
+    assert replace(verified, claims_count=True).exit_code == 0
 
 
 def test_missing_cells_are_exit_code_3_with_the_command_to_run(
@@ -172,7 +174,7 @@ def test_a_claim_run_in_part_is_not_reproduced_and_for_less_than_half_not_even_c
 def test_a_claim_turned_round_is_not_reproduced(make: Make, tmp_path: Path) -> None:
     wanted = claims()["C5"].cells()
     turned = {c: 0.2 if c.variant.method == "base" else 0.4 for c in wanted}
-    folder = make(tmp_path / "run", wanted, n=120, skill=turned)
+    folder = make(tmp_path / "run", wanted, n=120, skill=turned, profile="llama2-7b")
     (verified,) = build(folder, expected=tmp_path, asked=["C5"]).runs
     assert verified.claims[0].verdict is Answer.FAILS
     assert verified.claims[0].contradicts
