@@ -176,7 +176,7 @@ def draw(
 
 
 def _outputs(cell: Cell, scores: Floats) -> tuple[str, ...]:
-    """Labels, or digests of texts; models tuned on classification emit labels, as the paper says."""
+    """Labels, or digests of texts; models tuned on classification emit labels there, as stated."""
     if cell.task.labels:
         first, second = cell.task.labels[:2]
         # Right and wrong rows of both labels, so that no model seems to give a single one.

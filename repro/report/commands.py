@@ -64,9 +64,9 @@ def verify(
         progress: gets a bar while results are read and verified.
 
     Returns:
-        0 if all asked-for numbers and claims are at least CONSISTENT, 1 if one is not, 3 if cells
-        are missing. Claims count where they are asked for by name or the run is of the paper's
-        own model and data; a claim that does not hold for another model is no failure of the run.
+        0 if all asked-for numbers are at least CONSISTENT, 1 if one is not, 3 if cells are
+        missing. On the paper's own model and data, 1 too if a claim is shown otherwise where the
+        published figures have it hold; on another model claims are no failure of the run.
 
     Raises:
         ReproError: something cannot be read, contradicts itself, or does not exist.
@@ -98,8 +98,7 @@ def finish(
     """The end of a run: print the verdicts, and write the report unless it is there already.
 
     Returns:
-        1 if something is NOT REPRODUCED or INCONCLUSIVE as `verify` counts it, else 0: what was
-        not asked for, or has no reference, is no failure of the run.
+        1 if something failed as `verify` counts it, else 0: what was not asked for, or has no reference, is no failure of the run.
     """
     found = gather(results, progress, expected=expected)
     for part in terminal.parts(found):

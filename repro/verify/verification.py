@@ -38,7 +38,8 @@ class RunVerification:
         points: a plotted point each, against the paper; empty unless the run's model and data
             are the paper's, or L3 was asked for.
         claims: do the paper's findings hold in this run.
-        claims_count: whether they enter the exit code.
+        claims_count: whether they enter the exit code: only on the paper's own model and data are
+            they evidence on the paper.
         not_run: asked-for cells that are missing, or lack a seed.
         fewer: what the run has less of than it was asked for, in words.
     """
@@ -125,9 +126,7 @@ def build(
     Args:
         expected: a reference folder, or a folder of them; the repository's own by default.
         level: compare at this level only; L3 is against the paper, whatever the model.
-        asked: claims asked for, which narrows the numbers to their cells and makes the claims
-            count; all claims are judged, and none counts, by default, unless the run is of the
-            paper's own model and data.
+        asked: claims asked for, which narrows the numbers to their cells; all by default.
         draws: of the bootstrap over rows; fewer are for simulations.
 
     Raises:
@@ -232,7 +231,7 @@ def _verify_run(
             published=published_verdicts(),
             paired=is_paired(run),
         ),
-        claims_count=asked is not None or comparable,
+        claims_count=comparable,
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
     )
 

@@ -32,6 +32,7 @@ make: Callable[..., Path] = MAKERS["write_results"]
 CELLS = claims()["C12"].cells()
 WORSE = MAKERS["SKILL"] | {CELLS[0]: 0.05}
 WORDS = "NOT REPRODUCED|NOT RUN|REPRODUCED|CONSISTENT|INCONCLUSIVE"
+ANSWERS = "HOLDS|AGREES|CANNOT TELL|PARTLY HOLDS|FAILS|NOT RUN"
 NASTY = "</td></script><script>alert(1)</script>[bold red]|`x`\x1b[31m\x00\u202e\ud800 =1+1 :smile:"
 Counts = tuple[Counter[str], Counter[str]]
 
@@ -70,7 +71,7 @@ def in_terminal(found: Report) -> Counts:
     assert section
     for count, word in re.findall(rf"^(\d+) +({WORDS})\b", section[0], re.M):
         numbers[word] += int(count)
-    return numbers, Counter(re.findall(rf"^C\d+ +({WORDS})\b", text, re.M))
+    return numbers, Counter(re.findall(rf"^C\d+ +({ANSWERS})\b", text, re.M))
 
 
 def in_markdown(found: Report) -> Counts:
@@ -212,12 +213,16 @@ def test_junit_keeps_to_the_common_schema(reports: dict[str, Report]) -> None:
         assert (int(numbers.getAttribute("failures")) > 0) == (name == "tampered")
 
 
-def test_claims_that_count_fail_in_junit(expected: Path, tmp_path: Path) -> None:
-    """C12 does not hold for skills like the paper's."""
-    folder = make(tmp_path / "run", CELLS, seeds=(1,), n=30)
-    found = report(folder, expected=expected, asked=["C12"])
-    suite = minidom.parseString(junit(found)).getElementsByTagName("testsuite")[0]
-    assert suite.getAttribute("failures") == "1"
+def test_claims_that_count_fail_in_junit_if_they_are_shown_otherwise(
+    expected: Path, tmp_path: Path
+) -> None:
+    """C12 turned round fails; with skills like the paper's, it cannot be told, and passes."""
+    turned = MAKERS["SKILL"] | {c: 0.05 for c in CELLS if c.variant.method == "fticl"}
+    for name, skill, failures in (("same", MAKERS["SKILL"], "0"), ("turned", turned, "1")):
+        folder = make(tmp_path / name, CELLS, seeds=(1,), n=30, skill=skill, profile="llama2-7b")
+        found = report(folder, expected=expected, asked=["C12"])
+        suite = minidom.parseString(junit(found)).getElementsByTagName("testsuite")[0]
+        assert suite.getAttribute("failures") == failures
 
 
 def test_the_order_of_lines_changes_nothing(expected: Path, tmp_path: Path) -> None:
