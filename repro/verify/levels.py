@@ -211,7 +211,16 @@ def _other_data(pair: _Pair) -> NumberVerdict | None:
     if runs[0].protocol != runs[1].protocol or runs[0].overrides != runs[1].overrides:
         return None  # other prompts are then what is compared
     # Stored seeds have the same prompts and golds, which recording has checked.
-    everything = (*pair.ours.values(), next(iter(pair.theirs.values())))
+    stored = next(iter(pair.theirs.values()))
+    strange = max((_strange_rows(result, stored) for result in pair.ours.values()), default=0)
+    if strange:
+        return replace(
+            _basis(pair),
+            verdict=Verdict.NOT_REPRODUCED,
+            reason=f"{strange} of {next(iter(pair.ours.values())).n} rows are not among the "
+            "reference's, and some of the reference's are missing: other test rows",
+        )
+    everything = (*pair.ours.values(), stored)
     changed = changed_inputs([r.outcomes for r in everything if r.outcomes])
     if not changed.any():
         return None
@@ -221,6 +230,14 @@ def _other_data(pair: _Pair) -> NumberVerdict | None:
         reason=f"prompts or golds of {changed.sum()} of {len(changed)} common rows differ from the "
         "reference's: other data or other prompts",
     )
+
+
+def _strange_rows(ours: CellResult, stored: CellResult) -> int:
+    """How many rows the reference lacks, where neither side has all rows of the other."""
+    if ours.outcomes is None or stored.outcomes is None:
+        return 0
+    common = len(common_rows([ours.outcomes, stored.outcomes]))
+    return ours.n - common if common < min(ours.n, stored.n) else 0
 
 
 def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:

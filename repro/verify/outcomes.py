@@ -176,13 +176,13 @@ def differing_rows(ours: Outcomes, theirs: Outcomes, tie: float) -> int:
     """On how many of the same rows two outcomes differ beyond ties.
 
     Args:
-        tie: labels whose best two logits are nearer than this on either side are tied; where the
-            logits of a side are unknown, no row is tied on that side.
+        tie: labels whose best two logits are nearer than this on both sides are tied: rounding
+            that changes the label moves the logits by both distances together. Where the logits of
+            a side are unknown, no row is tied.
     """
     if ours.gaps is None and theirs.gaps is None:
         return int((np.abs(ours.scores - theirs.scores) > SCORE_TIE).sum())
     other = np.array([a != b for a, b in zip(ours.outputs, theirs.outputs, strict=True)])
-    for gaps in (ours.gaps, theirs.gaps):
-        if gaps is not None:
-            other &= gaps >= tie
+    if ours.gaps is not None and theirs.gaps is not None:
+        other &= np.maximum(ours.gaps, theirs.gaps) >= tie
     return int(other.sum())
