@@ -97,6 +97,8 @@ class Request:
     Attributes:
         chosen: why `auto` took this profile; empty where it was named.
         given: fine-tunes that are there already.
+        options: of those that say where things are, and the model, what was given other than the
+            default: whoever runs missing cells later needs them again.
     """
 
     profile: Profile
@@ -111,6 +113,7 @@ class Request:
     given: Given
     skip_missing: bool
     engine: str
+    options: dict[str, Any]
 
     @property
     def untrained(self) -> set[Variant]:
@@ -220,7 +223,26 @@ def parse(
         find(checkpoints, selected, asked) if checkpoints else {},
         skip_missing,
         engine,
+        _given(
+            {
+                "profile": profile if profile.endswith(".toml") else None,
+                "model": list(model),
+                "data-dir": data_dir,
+                "store": None if store == Path("store") else store,
+                "checkpoints": checkpoints,
+                "engine": None if engine == "torch" else engine,
+            }
+        ),
     )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that have a value, paths as texts."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if value
+    }
 
 
 def open_source(profile: Profile, data_dir: Path | None) -> "Source":

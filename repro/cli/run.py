@@ -7,7 +7,6 @@ import click
 from rich.console import Console
 
 from repro.cli.options import build_plan, fetch_data, parse, with_options
-from repro.errors import EXIT_FAILED
 
 
 @click.command()
@@ -17,10 +16,16 @@ from repro.errors import EXIT_FAILED
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
               "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
-@click.option("--verify", is_flag=True,
-              help="Then print what `repro verify` says and write the report to OUT/report. Exit "
-              "code 1 if numbers do not reproduce; 0 where no reference is stored.")  # fmt: skip
-def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any) -> None:
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Then do what `repro verify` does, with its exit code, and write the report to "
+    "OUT/report.",
+)
+@click.option("--full", is_flag=True, help="With --verify: print everything.")  # fmt: skip
+def run(
+    out: Path | None, keep_models: str | None, verify: bool, full: bool, **options: Any
+) -> None:
     """Fine-tune and evaluate whatever the selection needs and the store does not hold yet.
 
     Interrupted or killed, the same command goes on from there. `repro verify` shows the scores.
@@ -48,6 +53,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
             keep_models=keep_models or request.profile.keep_models,
             say=progress.console.print,
             progress=progress,
+            options=request.options,
         )
         runner.run()
     console.print(in_words(runner.spent))
@@ -55,8 +61,8 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:
         console.print(f"next: repro verify {folder}", markup=False)
-    elif finish(folder, console, bars(console)):
-        raise click.exceptions.Exit(EXIT_FAILED)
+    elif code := finish(folder, console, bars(console), full=full):
+        raise click.exceptions.Exit(code)
 
 
 @click.command()

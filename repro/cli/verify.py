@@ -28,20 +28,25 @@ def _end(code: int) -> None:
     help="Compare at this level of evidence only.",
 )
 @click.option("--claims", metavar="C9,C12", help="Only these claims and the cells they rest on.")
+@click.option("--full", is_flag=True, help="Print everything: all cells, comparisons and points.")
 def verify(
-    results: Path, expected: Path | None, level: str | None, claims: str | None
-) -> None:  # fmt: skip
+    results: Path, expected: Path | None, level: str | None, claims: str | None, full: bool
+) -> None:
     """Verdicts on a results folder: do its numbers reproduce, and do the paper's claims hold.
 
     L0: bit for bit. L1: same weights, against stored predictions. L2: retrained, against stored
-    seeds. L3: against the paper's published numbers. Exit code 0, 1 or 3.
+    seeds. L3: against the paper's published numbers.
+
+    Exit code 0: nothing differs and nothing is missing. 1: something differs. 3: something is
+    missing, such as cells, rows, seeds or a reference. Claims count for it only where the run's
+    model and data are the paper's.
     """
     from repro.cli.progress import bars
     from repro.report.commands import verify as command
 
     console = Console(highlight=False)
     asked = split_names(claims) or None
-    _end(command(results, expected, level, asked, console, bars(console)))
+    _end(command(results, expected, level, asked, console, bars(console), full=full))
 
 
 @click.command()

@@ -126,7 +126,7 @@ class Claim:
     """A finding of the paper.
 
     Attributes:
-        finding: the sentence in our words.
+        finding: the sentence in our words; title: the same in 28 characters.
         source: where the paper states it.
         panels: the panels it rests on, such as "1a".
         contrasts: what is compared.
@@ -137,6 +137,7 @@ class Claim:
     source: str
     panels: tuple[str, ...]
     contrasts: tuple[Contrast, ...] = field(default=(), repr=False)
+    title: str = ""
 
     def cells(self, *, every_shot: bool = False) -> tuple[Cell, ...]:
         """The distinct cells that its contrasts need.
@@ -258,7 +259,9 @@ def claims() -> dict[str, Claim]:
     for name, table in tomllib.loads(text).items():
         panels = tuple(table["panels"])
         contrasts = tuple(_contrast(item, panels) for item in table["contrasts"])
-        found[name] = Claim(name, table["finding"], table["source"], panels, contrasts)
+        found[name] = Claim(
+            name, table["finding"], table["source"], panels, contrasts, table["title"]
+        )
     return found
 
 

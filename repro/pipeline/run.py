@@ -56,6 +56,7 @@ class Runner:
         keep_models: which fine-tuned weights stay: "none", "last" or "all"; with "none" the
             base weights go too, once everything is done.
         say: prints a line for the user.
+        options: of the command, for run.json: what running missing cells later needs again.
         progress: a rich Progress that finetune and evaluate add their bars to, or None.
         spent: where the time of the last run went, see `repro.pipeline.spent`.
     """
@@ -69,6 +70,7 @@ class Runner:
         keep_models: str,
         say: Say,
         progress: Progress | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -76,6 +78,7 @@ class Runner:
         self.keep_models = keep_models
         self.say = say
         self.progress = progress
+        self.options = options or {}
         self.spent: Line = {}
         self._last_tuned = ""
         self._encoded: dict[tuple[str, str, int, int], Encoded] = {}
@@ -110,6 +113,9 @@ class Runner:
             "format": results.FORMAT,
             "identity": self.plan.identity,
             "asked": results.asked(self.out, self.plan),
+            "options": dict(self.options),
+            "model": dict(self.plan.profile.model),
+            "data": self.plan.profile.data,
             "switches": vars(self.plan.protocol),
             "source": machine.source_state(),
             "lock_sha256": machine.lock_sha256(),

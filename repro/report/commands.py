@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.report import terminal
+from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
 from repro.report.model import STAGES, Report, report
 from repro.verify.levels import hold_against
@@ -54,6 +54,8 @@ def verify(
     claims: Sequence[str] | None = None,
     console: Console | None = None,
     progress: Progress | None = None,
+    *,
+    full: bool = False,
 ) -> int:
     """Verify a results folder and print the verdicts.
 
@@ -62,11 +64,12 @@ def verify(
         level: "L0" to "L3", to compare at this level only.
         claims: claims asked for; the numbers are narrowed to their cells.
         progress: gets a bar while results are read and verified.
+        full: print everything; else at most `terminal.LINES` lines a run.
 
     Returns:
-        0 if all asked-for numbers are at least CONSISTENT, 1 if one is not, 3 if cells are
-        missing. On the paper's own model and data, 1 too if a claim is shown otherwise where the
-        published figures have it hold; on another model claims are no failure of the run.
+        0 if nothing differs and nothing is missing, 1 if something differs, 3 if something is
+        missing, such as cells, or a reference. Claims count where the run is of the paper's own
+        model and data; one that does not hold for another model is no failure of the run.
 
     Raises:
         ReproError: something cannot be read, contradicts itself, or does not exist.
@@ -74,8 +77,7 @@ def verify(
     console = console or Console(highlight=False)
     chosen = None if level is None else Level(level)
     found = gather(results, progress, expected=expected, level=chosen, asked=claims)
-    for part in terminal.parts(found, claims):
-        console.print(part)
+    terminal.show(console, found, claims, full=full)
     return found.verification.exit_code
 
 
@@ -94,28 +96,28 @@ def finish(
     progress: Progress | None = None,
     *,
     expected: Path | None = None,
+    full: bool = False,
 ) -> int:
     """The end of a run: print the verdicts, and write the report unless it is there already.
 
     Returns:
-        1 if something failed as `verify` counts it, else 0: what was not asked for, or has no reference, is no failure of the run.
+        What `verify` returns.
     """
     found = gather(results, progress, expected=expected)
-    for part in terminal.parts(found):
-        console.print(part)
+    terminal.show(console, found, None, full=full)
     out = results / "report"
     if is_current(found, out):
         console.print(f"{out}: as it was", markup=False)
     else:
         write_report(found, out, console)
-    return EXIT_FAILED if found.verification.exit_code == EXIT_FAILED else 0
+    return found.verification.exit_code
 
 
 def follow(console: Console | None = None) -> int:
     """Print whether each finding follows from the paper's own figures. Always 0."""
     console = console or Console(highlight=False)
-    console.print(terminal.paper_table())
-    for line in terminal.text_conflicts():
+    console.print(tables.paper_table())
+    for line in tables.text_conflicts():
         console.print(line)
     return 0
 
@@ -139,7 +141,7 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
     console = console or Console(highlight=False)
     first, second = _one_run(a), _one_run(b)
     cells = [cell for cell in dict.fromkeys(c for c, _ in first.cells) if second.of(cell)]
-    differing = terminal.differences(first, second)
+    differing = tables.differences(first, second)
     if differing is not None:
         console.print(differing)
     for name, one, other in ((a, first, second), (b, second, first)):
@@ -148,7 +150,7 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
             console.print(f"{only} cells are in {name} only")
     held = hold_against(second, first, wanted=cells)
     numbers = held.numbers
-    console.print(terminal.numbers_table(numbers, f"\n{b} against {a}"))
+    console.print(tables.numbers_table(numbers, f"\n{b} against {a}"))
     if not numbers:
         return EXIT_MISSING
     judged = [number.verdict for number in numbers] + [group.verdict for group in held.groups]
@@ -176,6 +178,6 @@ def record_expected(
 def show_expected(folder: Path, console: Console | None = None) -> int:
     """Print what a reference folder holds. Returns 0."""
     console = console or Console(highlight=False)
-    for part in terminal.reference_parts(load_reference(folder)):
+    for part in tables.reference_parts(load_reference(folder)):
         console.print(part)
     return 0

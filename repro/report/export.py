@@ -1,6 +1,6 @@
 """The faces for programs: report.json with everything, and its three main tables as CSV.
 
-Format 1 is described in this folder's README. A field that is added keeps the number; one that
+Format 2 is described in this folder's README. A field that is added keeps the number; one that
 changes its meaning or goes away raises it.
 """
 
@@ -16,16 +16,18 @@ from typing import Any
 
 from repro import __version__
 from repro.paper.figures import Point
+from repro.report.answer import Outcome, first_line, head
 from repro.report.model import Plotted, Report, RunReport
 from repro.report.printable import printable
 from repro.report.prompts import TEXTS
+from repro.report.rows import LevelRow, failed, level_rows, missing
+from repro.report.words import decided_by, noticed_effect, noticed_of
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict, Effect
 from repro.verify.outcomes import sha256
 from repro.verify.statistics import Interval
-from repro.verify.verdicts import NumberVerdict
-from repro.verify.verification import command_for
+from repro.verify.verdicts import GroupVerdict, NumberVerdict
 
-FORMAT = 1
+FORMAT = 2
 Row = dict[str, Any]
 
 _KIT = Path(__file__).parents[1]
@@ -48,6 +50,8 @@ def to_json(report: Report) -> str:
         "kit": __version__,
         "kit_sha256": kit_digest(),
         "paper": "arXiv:2403.09162",
+        "answer": first_line(verification),
+        "outcome": Outcome.of(verification.exit_code),
         "exit_code": verification.exit_code,
         "warnings": list(verification.warnings),
         "runs": [_run(run) for run in report.runs],
@@ -89,17 +93,24 @@ def _run(run: RunReport) -> Row:
             "seeds": stored.run.seeds,
             "results": len(stored.run.cells),
         },
+        **_head(run),
         "exit_code": verified.exit_code,
         "claims_count": verified.claims_count,
         "numbers_verdict": run.numbers_verdict,
         "unstored": verified.unstored,
-        "not_run": [cell.name for cell in verified.not_run],
-        "not_run_command": command_for(own, verified.not_run) if verified.not_run else None,
+        "differs": [asdict(item) for item in failed(verified)],
+        "missing": [
+            {"text": lack.text, "cells": [c.name for c in lack.cells], "command": lack.command}
+            for lack in missing(verified)
+        ],
         "claims": [
             claim_row(claim, run) | {"contrasts": [_contrast(item) for item in claim.contrasts]}
             for claim in verified.claims
         ],
+        "facts": [asdict(check) for check in verified.facts],
+        "groups": [_group(group) for group in verified.groups],
         "numbers": [number_row(number) for number in verified.judged],
+        "levels": [_level(row) for row in level_rows(verified)],
         "points": [point_row(point) for panel in run.panels for point in panel.points],
         "results": [
             by_seed[seed].raw
@@ -107,6 +118,31 @@ def _run(run: RunReport) -> Row:
             for seed in sorted(by_seed, key=lambda seed: seed or 0)
         ],
     }
+
+
+def _head(run: RunReport) -> Row:
+    top = head(run.verified)
+    return {
+        "answer": top.first,
+        "outcome": top.outcome,
+        "evidence_on_paper": top.evidence,
+        "on_paper": top.on_paper,
+        "ran": dict(top.ran),
+        "numbers_sentence": top.numbers,
+        "claims_sentence": top.findings,
+        "notes": top.notes,
+    }
+
+
+def _level(row: LevelRow) -> Row:
+    counts = {verdict: count for count, verdict, _ in row.counts}
+    return {"what": row.what, "level": row.level, "counts": counts, "noticed": row.noticed}
+
+
+def _group(group: GroupVerdict) -> Row:
+    table = asdict(group)
+    table.pop("interval")
+    return table | _ends(group.interval)
 
 
 def claim_row(claim: ClaimVerdict, run: RunReport | None = None) -> Row:
@@ -124,12 +160,15 @@ def claim_row(claim: ClaimVerdict, run: RunReport | None = None) -> Row:
         "ratio": item.ratio if item else None,
         "power": item.power if item else None,
         "power_of": item.power_of if item else "",
+        "noticed": noticed_effect(mean),
+        "decided_by": decided_by(claim),
         "contradicts": claim.contradicts,
         "seeds": item.seeds if item else (),
         "p_shown": claim.p_shown,
         "p_adjusted": claim.p_adjusted,
         "paired": claim.paired,
         "reason": claim.reason,
+        "title": claim.claim.title,
         "finding": claim.claim.finding,
         "source": claim.claim.source,
     }
@@ -155,7 +194,7 @@ def number_row(number: NumberVerdict) -> Row:
         "equivalence_p": number.equivalence_p,
         "margin": number.margin,
         "power": number.power,
-        "noticed": number.noticed,
+        "noticed": noticed_of(number),
         "constant": number.constant,
         "reason": number.reason,
     }

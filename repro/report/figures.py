@@ -4,20 +4,22 @@ from collections.abc import Collection, Iterator, Sequence
 
 from rich.text import Text
 
-from repro.paper.cells import BASE, Cell
+from repro.paper.cells import Cell
 from repro.paper.figures import BEST, FIGURES
 from repro.paper.tasks import DATASETS, METRICS
 from repro.report.model import PanelReport, Plotted, RunReport
+from repro.report.words import counted
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Verdict
 
 MARKS = {
-    Verdict.REPRODUCED: "=",
-    Verdict.CONSISTENT: "~",
+    Verdict.REPRODUCED: "",
+    Verdict.CONSISTENT: "",
     Verdict.INCONCLUSIVE: "?",
     Verdict.NOT_REPRODUCED: "X",
     Verdict.NOT_RUN: "-",
 }
+"""Only what does not pass is marked."""
 STYLE: dict[Verdict | Answer, str] = {
     Verdict.REPRODUCED: "green",
     Verdict.CONSISTENT: "cyan",
@@ -36,13 +38,15 @@ LABEL, KIND, CELL = 10, 7, 15
 
 def legend(run: RunReport) -> Text:
     """What differences and marks say about this run."""
-    text = "Differences are ours - paper"
-    text += "." if run.verified.points else " and no test: this is not the paper's model."
+    text = "Below the paper's number ours, and ours - paper"
+    text += "." if run.verified.points else ", which is no test on another model."
     if not any(item.numbers for panel in run.panels for item in panel.points):
-        return Text(text + " No marks: there is nothing to hold these numbers against.")
-    against = "the paper" if run.verified.points else "the kit's stored reference"
-    marks = ", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
-    return Text(f"{text} Marks: ours against {against}: {marks}.")
+        return Text(text + " There is nothing to hold these numbers against.")
+    against = "the paper's" if run.verified.points else "the stored run's"
+    return Text(
+        f"{text} Marked is what does not pass against {against}: X different, ? not to be decided, "
+        "- missing."
+    )
 
 
 def figure_lines(run: RunReport, cells: Collection[Cell] | None = None) -> Iterator[Text]:
@@ -75,13 +79,13 @@ def _lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[T
     """A line panel: a row a series, a column a shot count."""
     shots = list(dict.fromkeys(item.point.shots for own in shown for item in own))
     shots.sort(key=int)
-    heads = "".join(f"{f'{count} shot' + 's' * (count != 1):<{CELL}}" for count in shots)
+    heads = "".join(f"{counted(int(count), 'shot'):<{CELL}}" for count in shots)
     title = f"{panel.title}, {METRICS[DATASETS[panel.panel.dataset].task.kind]}"
     yield Text(title)
     yield Text(" " * (LABEL + KIND) + heads.rstrip(), style="dim")
     for own in shown:
         by_shots = {item.point.shots: item for item in own}
-        name = "base" if own[0].point.variant == BASE else own[0].point.series
+        name = own[0].series
         paper = Text(f"  {name:<{LABEL - 2}}{'paper':<{KIND}}")
         ours = Text(f"{'':<{LABEL}}{'ours':<{KIND}}")
         for count in shots:
@@ -110,10 +114,9 @@ def _bars(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Te
     """A bar panel: a row a bar."""
     yield Text(f"{panel.title}, {METRICS[DATASETS[panel.panel.dataset].task.kind]}")
     for item in (item for own in shown for item in own):
-        row = Text(f"  {item.point.series:<{LABEL - 2}}paper {item.published.value:.3f}  ours ")
+        row = Text(f"  {item.series:<{LABEL - 2}}paper {item.published.value:.3f}  ours ")
         row.append_text(_ours(item))
         if item.point.shots == BEST and item.chosen:
-            counts = ", ".join(map(str, item.chosen))
-            row.append(f" best with {counts} shots", style="dim")
+            row.append(f" best with {item.chosen_text}", style="dim")
         row.rstrip()
         yield row

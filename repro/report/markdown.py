@@ -1,19 +1,31 @@
-"""The Markdown face, for a pull request: short above, the rest in folded details."""
+"""The Markdown face, for a pull request: the answer first, the rest in folded details."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from repro.paper.figures import FIGURES
-from repro.report import terminal
+from repro.report.answer import first_line, head
 from repro.report.model import Report, RunReport
 from repro.report.printable import printable
+from repro.report.rows import (
+    BESIDE,
+    DIFFERS,
+    FINDINGS,
+    MISSING,
+    NUMBERS,
+    claim_rows,
+    failed,
+    figure_rows,
+    level_rows,
+    missing,
+)
+from repro.report.tables import facts
+from repro.report.words import between, contrast_text, noticed_text
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.verdicts import Verdict
-from repro.verify.verification import command_for
 
-NOT_COMPARED = "not compared"
 _SPECIAL = re.compile(r"[\\`*_{}\[\]#|~<>&@]|:(?=//)|(?<=www)\.")
+_SHOWN = 20
+"""Items that differ above the fold, at most; all numbers are in the folded table."""
 
 
 def escaped(text: object) -> str:
@@ -23,74 +35,120 @@ def escaped(text: object) -> str:
 
 def markdown(report: Report) -> str:
     """The whole report."""
-    lines = ["# Reproduction of arXiv 2403.09162"]
+    lines = [f"# {escaped(first_line(report.verification))}"]
     for warning in report.verification.warnings:
         lines += ["", f"> note: {escaped(warning)}"]
     for run in report.runs:
-        lines += ["", *_run(run)]
+        lines += ["", *_run(run, several=len(report.runs) > 1)]
     if report.verification.survival:
         names = [run.name for run in report.runs]
-        lines += ["", "## Do the claims survive correction?", ""]
+        lines += ["", "## Do the findings survive correction?", ""]
         rows = (
             [claim, *(dict(found).get(name, Answer.NOT_RUN) for name in names)]
             for claim, found in report.verification.survival
         )
-        lines += table(["claim", *map(escaped, names)], rows)
+        lines += table(["finding", *map(escaped, names)], rows)
     return "\n".join(lines) + "\n"
 
 
-def _run(run: RunReport) -> Iterator[str]:
-    verified = run.verified
+def _run(run: RunReport, *, several: bool) -> Iterator[str]:
+    top = head(run.verified)
     yield f"## {escaped(run.name)}"
     yield ""
-    yield f"- **Numbers**: {terminal.numbers_answer(run)}"
-    yield f"- **Claims**: {terminal.claims_answer(run)}"
-    if verified.not_run:
-        yield f"- {len(verified.not_run)} cells were not run: " + escaped(
-            command_for(verified.run, verified.not_run)
-        )
-    yield ""
-    yield "### Do the paper's claims hold in this run?"
-    yield ""
-    yield from table(
-        ["claim", "verdict", "effect [95%]", "paper", "level", "finding"],
-        (_claim(run, claim) for claim in verified.claims),
-    )
-    yield ""
-    yield "### The points of the figures, against " + (
-        "the paper" if verified.points else "the stored reference"
-    )
-    yield ""
-    yield from table(["figure", *Verdict, NOT_COMPARED], _figures(run))
-    yield ""
+    if several:
+        yield f"**{escaped(top.first)}**"
+        yield ""
+    yield f"- {escaped(top.on_paper)}"
+    for name, text in (*top.ran, ("numbers", top.numbers), ("findings", top.findings)):
+        yield f"- **{name}**: {escaped(text)}"
+    for note in top.notes:
+        yield f"- note: {escaped(note)}"
+    yield from _section(DIFFERS, _differs(run))
+    yield from _section(MISSING, _missing(run))
+    yield from _section(FINDINGS, _findings(run))
+    yield from details("All comparisons behind them", _contrasts(run.verified.claims))
+    yield from _section(NUMBERS, _levels(run))
+    if run.verified.judged:
+        summary = f"All {len(run.verified.judged)} verdicts on numbers"
+        yield from details(summary, _numbers(run))
+    yield from _section(BESIDE, _figures(run))
     yield from details("The run", _facts(run))
-    if verified.judged:
-        yield from details(f"All {len(verified.judged)} verdicts on numbers", _numbers(run))
-    yield from details("All comparisons behind the claims", _contrasts(verified.claims))
 
 
-def _claim(run: RunReport, verdict: ClaimVerdict) -> list[str]:
-    item = verdict.headline
-    mean = item.mean if item else None
-    return [
-        verdict.claim.id,
-        verdict.verdict,
-        f"{mean.effect:+.3f}{terminal.between(mean.interval)}" if mean else "",
-        "" if item is None or item.paper_effect is None else f"{item.paper_effect:+.3f}",
-        run.level_of(verdict) or "none",
-        escaped(verdict.claim.finding),
-    ]
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield from ("", f"### {title}", "", *lines, "")
 
 
-def _figures(run: RunReport) -> Iterator[list[object]]:
-    for figure in FIGURES:
-        points = [p for panel in run.panels if panel.panel.figure == figure for p in panel.points]
-        found = Counter(point.verdict for point in points)
-        yield [figure, *(found[verdict] for verdict in Verdict), found[None]]
+def _differs(run: RunReport) -> Iterator[str]:
+    items = failed(run.verified)
+    if not items:
+        yield "nothing"
+        return
+    rows = ([item.kind, escaped(item.name), escaped(item.text)] for item in items[:_SHOWN])
+    yield from table(["what", "name", "how"], rows)
+    if len(items) > _SHOWN:
+        yield ""
+        yield f"... and {len(items) - _SHOWN} more, in report.json"
+
+
+def _missing(run: RunReport) -> Iterator[str]:
+    lacks = missing(run.verified)
+    if not lacks:
+        yield "nothing"
+    for lack in lacks:
+        yield f"- {escaped(lack.text)}" + (f": {escaped(lack.command)}" if lack.command else "")
+
+
+def _findings(run: RunReport) -> list[str]:
+    heads = ["id", "answer", "what decided", "effect", "noticed", "power", "paper", "finding"]
+    rows = (
+        [
+            row.id,
+            row.answer,
+            escaped(row.decided),
+            _number(row.effect, "+.3f"),
+            _number(row.noticed, ".3f"),
+            _number(row.power, ".0%"),
+            _number(row.paper, "+.3f"),
+            escaped(row.finding),
+        ]
+        for row in claim_rows(run.verified.claims)
+    )
+    return table(heads, rows)
+
+
+def _levels(run: RunReport) -> list[str]:
+    rows = level_rows(run.verified)
+    if not rows:
+        return ["not compared"]
+    heads = ["what", "how they came out", "level", "noticed from"]
+    return table(heads, ([r.what, r.outcome, r.level or "", r.noticed] for r in rows))
+
+
+def _figures(run: RunReport) -> list[str]:
+    heads = ["figure", "points run", "paper, mean", "ours, mean", "difference", "largest"]
+    return table(
+        heads,
+        (
+            [
+                row.figure,
+                f"{row.run} of {row.points}",
+                _number(row.paper, ".3f"),
+                _number(row.ours, ".3f"),
+                _number(row.difference, "+.3f"),
+                escaped(row.largest_text),
+            ]
+            for row in figure_rows(run)
+        ),
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _facts(run: RunReport) -> list[str]:
-    return table(["what", "value"], ([n, escaped(v)] for n, v in terminal.facts(run.verified.run)))
+    return table(["what", "value"], ([n, escaped(v)] for n, v in facts(run.verified.run)))
 
 
 def _numbers(run: RunReport) -> list[str]:
@@ -102,23 +160,25 @@ def _numbers(run: RunReport) -> list[str]:
             escaped(number.name),
             number.verdict,
             number.level or "none",
-            "" if number.ours is None else f"{number.ours:.3f}",
-            "" if number.theirs is None else f"{number.theirs:.3f}",
-            "" if number.difference is None else f"{number.difference:+.3f}",
-            terminal.between(number.interval).strip(),
+            _number(number.ours, ".3f"),
+            _number(number.theirs, ".3f"),
+            _number(number.difference, "+.3f"),
+            between(number.interval).strip(),
+            noticed_text(number),
         ]
         for number in judged
     )
-    return table(["number", "verdict", "level", "ours", "theirs", "difference", "95%"], rows)
+    heads = ["number", "verdict", "level", "ours", "theirs", "difference", "95%", "noticed"]
+    return table(heads, rows)
 
 
 def _contrasts(claims: Sequence[ClaimVerdict]) -> list[str]:
     rows = (
-        [claim.claim.id, item.verdict, escaped(terminal.contrast_text(item))]
+        [claim.claim.id, item.verdict, escaped(contrast_text(item))]
         for claim in claims
         for item in claim.contrasts
     )
-    return table(["claim", "comparison", "what"], rows)
+    return table(["finding", "comparison", "what"], rows)
 
 
 def details(summary: str, lines: Iterable[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from repro.metrics.bestof import Rule, best_of
-from repro.paper.cells import Cell
+from repro.paper.cells import BASE, Cell
 from repro.paper.figures import BEST, PANELS, Panel, Point, points
 from repro.paper.tasks import DATASETS
 from repro.verify.claimverdicts import Answer, ClaimVerdict
@@ -58,6 +58,26 @@ class Plotted:
     n: int = 0
     numbers: tuple[NumberVerdict, ...] = ()
     chosen: tuple[int, ...] = ()
+
+    @property
+    def series(self) -> str:
+        """Its series: the base by its role, whatever the paper's legends call it.
+
+        They say "0" (training samples) or "llama2"; bars of the base keep their names.
+        """
+        line = self.point.variant == BASE and not self.point.series.startswith("B")
+        return "base" if line else self.point.series
+
+    @property
+    def chosen_text(self) -> str:
+        """The shot counts of a bar: `1 shot`, `0 or 2 shots`."""
+        return " or ".join(map(str, self.chosen)) + " shot" + "s" * (self.chosen != (1,))
+
+    @property
+    def shots_text(self) -> str:
+        """`1 shot`, `4 shots`, `best`."""
+        shots = self.point.shots
+        return str(shots) if isinstance(shots, str) else f"{shots} shot" + "s" * (shots != 1)
 
     @property
     def verdict(self) -> Verdict | None:

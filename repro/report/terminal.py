@@ -1,217 +1,349 @@
-"""The terminal face: 80 columns, readable without colour and when piped."""
+"""The terminal face: the answer first, at most 60 lines unless all is asked for, 80 columns."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from repro.paper.tasks import DATASETS
+from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figures import STYLE, figure_lines, legend
-from repro.report.model import FOLLOWS, Report, RunReport
+from repro.report.model import Report, RunReport
 from repro.report.printable import printable
-from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
-from repro.verify.findings import paper_verdicts
-from repro.verify.published import load_paper
-from repro.verify.reference import Reference
-from repro.verify.results import Run
-from repro.verify.statistics import Interval
-from repro.verify.verdicts import Level, NumberVerdict, Verdict
-from repro.verify.verification import RunVerification, Verification, command_for
+from repro.report.rows import (
+    BESIDE,
+    DIFFERS,
+    FINDINGS,
+    MISSING,
+    NUMBERS,
+    ClaimRow,
+    Item,
+    claim_rows,
+    failed,
+    figure_rows,
+    level_rows,
+    missing,
+)
+from repro.report.tables import facts, pairs, table
+from repro.report.words import contrast_text, counted, number_text, signed, unpaired
+from repro.verify.claimverdicts import Answer, ClaimVerdict
+from repro.verify.rerun import Lack
+from repro.verify.verdicts import Verdict
+from repro.verify.verification import Verification
 
-_SHOWN = 12
-"""Cells listed one by one, at most; counts stand for the rest."""
+LINES = 60
+"""Lines of a report on one run, at most, unless all is asked for."""
+_LEAST = 5
+"""Items that differ that are always shown."""
+_NOTES = 2
+"""Notes shown, at most."""
+_LONGEST = 230
+"""Characters of a command that is printed without being asked for."""
 
-
-def word(verdict: Verdict | Answer) -> Text:
-    """A verdict, coloured where colour is shown."""
-    return Text(verdict.value, style=STYLE[verdict])
-
-
-def signed(value: float | None) -> str:
-    """A difference with its sign; empty for none."""
-    return "" if value is None else f"{value:+.3f}"
-
-
-def between(interval: Interval | None) -> str:
-    """An interval in brackets after a blank; empty for none."""
-    return "" if interval is None else f" [{interval.low:+.3f}, {interval.high:+.3f}]"
-
-
-def _table(title: str, *columns: str, caption: str = "") -> Table:
-    table = Table(
-        title=title, title_justify="left", box=None, pad_edge=False, caption=caption or None,
-        caption_justify="left",
-    )  # fmt: skip
-    for name in columns:
-        table.add_column(name, no_wrap=name not in ("what", "finding"))
-    return table
-
-
-def header(verified: RunVerification) -> Table:
-    """What the run is, and what it is held against."""
-    table = _pairs(facts(verified.run))
-    if verified.reference is not None:
-        stored = verified.reference
-        told = f"{stored.folder.name}, seeds {_listed(stored.run.seeds)}, "
-        table.add_row("reference", Text(printable(told + f"{len(stored.run.cells)} results")))
-    return table
+_COLOURS = {
+    Outcome.PASS: "bold green",
+    Outcome.FAIL: "bold red",
+    Outcome.NOT_COMPLETE: "bold yellow",
+}
 
 
-def _pairs(rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    for name, value in rows:
-        table.add_row(name, Text(printable(value)))
-    return table
+def answer_text(answer: Answer, evidence: bool) -> Text:
+    """An answer on a finding; without colour where it is none on the paper."""
+    return Text(answer.value, style=STYLE[answer] if evidence else "")
 
 
-def facts(run: Run) -> Iterator[tuple[str, str]]:
-    """What a run is: names and values, not yet made printable."""
-    changed = ", ".join(f"{name}={value}" for name, value in run.overrides.items())
-    yield "paper", "arXiv 2403.09162, NAACL 2024"
-    yield "profile", run.profile
-    yield "protocol", run.protocol + (f" ({changed})" if changed else "")
-    yield "seeds", _listed(run.seeds) or "none"
-    machine, versions = run.record.get("machine"), run.record.get("versions")
-    if isinstance(machine, dict):
-        yield "machine", ", ".join(str(machine[k]) for k in ("cpu", "gpus") if machine.get(k))
-    if isinstance(versions, dict):
-        yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())
-    yield "lock", str(run.record.get("lock_sha256") or "unknown")
+def show(console: Console, report: Report, asked: Sequence[str] | None, *, full: bool) -> None:
+    """Print a report.
+
+    Args:
+        asked: claims asked for by name: numbers and figures are narrowed to their cells.
+        full: everything; else at most LINES lines a run.
+    """
+    for part in parts(report, asked, full=full, console=console):
+        # A command stays on one line of text, so that it can be copied whole.
+        console.print(part, soft_wrap=isinstance(part, _Command))
 
 
-def _listed(items: Sequence[object]) -> str:
-    return ", ".join(str(item) for item in items)
+class _Command(Text):
+    """A command line."""
 
 
-def headlines(run: RunReport) -> Iterator[RenderableType]:
-    """Each claim with the comparison that decided it, and its finding below."""
-    yield Text("\nDo the paper's claims hold in this run? (Holm-corrected)", style="italic")
-    yield _headline("", Text("verdict"), "effect", "95% interval", "paper", "level", "bold")
+class _Heading(Text):
+    """A heading below a blank line."""
+
+    def tight(self) -> Text:
+        """The heading without the blank line."""
+        return Text(self.plain.lstrip(), style=self.style)
+
+
+def parts(
+    report: Report,
+    asked: Sequence[str] | None = None,
+    *,
+    full: bool = False,
+    console: Console | None = None,
+) -> Iterator[RenderableType]:
+    """A report, part by part, in the order of `rows.SECTIONS`.
+
+    Args:
+        asked, full: as of `show`.
+        console: what it will be printed on, for counting lines.
+    """
+    console = console or Console(width=80, file=None, highlight=False)
+    several = len(report.runs) > 1
+    if several:
+        outcome = Outcome.of(report.verification.exit_code)
+        yield Text(printable(first_line(report.verification)), style=_COLOURS[outcome])
+    warnings = [printable(text) for text in report.verification.warnings]
+    for index, run in enumerate(report.runs):
+        if several:
+            yield Text("\n" + "=" * 80 + f"\n{printable(run.name)}")
+        notes = warnings if index == 0 else []
+        made = list(_everything(run, asked, notes)) if full else _brief(run, asked, notes, console)
+        yield from made
+    survival = survival_table(report.verification)
+    if survival is not None:
+        yield survival
+
+
+def _brief(
+    run: RunReport, asked: Sequence[str] | None, warnings: Sequence[str], console: Console
+) -> list[RenderableType]:
+    """What fits into LINES lines: as many of the items that differ as there is room for.
+
+    Where there is none for the first few, the figures shrink to a line and items to one line
+    each; then blank lines go.
+    """
+    items = failed(run.verified)
+    needed = 3 + min(len(items), _LEAST)  # with the heading and "... and more"
+    for tight in range(3):
+        above = list(_head(run, warnings, full=False))
+        below = list(_below(run, asked, few_lines=tight > 0))
+        every = [*above, *below]
+        room = LINES - sum(_height(console, part) for part in every)
+        if tight == 2:
+            room += sum(isinstance(part, _Heading) for part in below)
+        if room >= needed:
+            break
+    made = [*above, *_differs(items, room, console, lines=2 if tight == 0 else 1), *below]
+    return [part.tight() if tight == 2 and isinstance(part, _Heading) else part for part in made]
+
+
+def _height(console: Console, part: RenderableType) -> int:
+    if isinstance(part, _Command):
+        return 1 + (len(part.plain) - 1) // max(1, console.width)
+    return len(console.render_lines(part, pad=False))
+
+
+def _everything(
+    run: RunReport, asked: Sequence[str] | None, warnings: Sequence[str]
+) -> Iterator[RenderableType]:
+    yield from _head(run, warnings, full=True)
+    items = failed(run.verified)
+    yield _heading(DIFFERS)
+    if not items:
+        yield Text("  nothing")
+    for item in items:
+        yield _item(item)
+    yield from _missing(run, full=True)
+    yield _heading(FINDINGS)
+    evidence = head(run.verified).evidence
     for verdict in run.verified.claims:
-        item = verdict.headline
-        mean = item.mean if item else None
-        yield _headline(
-            verdict.claim.id,
-            word(verdict.verdict),
-            signed(mean.effect) if mean else "",
-            between(mean.interval).strip() if mean else "",
-            signed(item.paper_effect) if item else "",
-            run.level_of(verdict) or "none",
-        )
-        yield Padding(Text(verdict.claim.finding + _unpaired(verdict)), (0, 0, 0, 5))
-        if item:
-            line = f"{item.contrast.name}: {item.verdict}, {item.reason}"
-            yield Padding(Text(line, style="dim"), (0, 0, 0, 5))
-    yield Text(
-        "Effect: of the comparison that decided; paper: the same on its own figures; level: the "
-        "weakest among those of the claim's cells that the reference holds.",
-        style="dim",
-    )
+        yield from _whole_claim(verdict, evidence)
+    yield from _numbers(run)
+    for number in run.verified.judged:
+        if not number.verdict.passes and number.verdict is not Verdict.NOT_REPRODUCED:
+            line = f"{number.name}: {number.verdict}: {number_text(number)}"
+            yield Padding(Text(printable(line)), (0, 0, 0, 2))
+    yield _heading(BESIDE)
+    yield legend(run)
+    yield from figure_lines(run, _needed(run, asked))
+    yield _heading("The run")
+    yield pairs(facts(run.verified.run))
 
 
-def _headline(
-    name: str, verdict: Text, effect: str, interval: str, paper: str, level: str, style: str = ""
-) -> Text:
-    shown = verdict.copy()
-    shown.pad_right(16 - len(shown))
-    rest = f"{effect:<8}{interval:<18}  {paper:<8}{level}".rstrip()
-    return Text(f"{name:<5}", style=style).append_text(shown).append(rest)
+def _needed(run: RunReport, asked: Sequence[str] | None) -> set[Any] | None:
+    if asked is None:
+        return None
+    every_shot = run.verified.run.best_of != "smallest"
+    return {c for claim in run.verified.claims for c in claim.claim.cells(every_shot=every_shot)}
 
 
-def claims_table(verdicts: Sequence[ClaimVerdict], title: str) -> Table:
-    """Each claim with its contrasts: verdict, effect, interval, the paper's effect."""
-    table = _table(title, "", "verdict", "what")
-    for verdict in verdicts:
-        finding = Text(verdict.claim.finding, style="bold")
-        finding.append(_unpaired(verdict))
-        table.add_row(verdict.claim.id, word(verdict.verdict), finding)
-        if verdict.verdict is Answer.NOT_RUN:
-            continue  # the reason would only be repeated for each comparison
-        for item in verdict.contrasts:
-            shown = Text("beyond it" if item.contrast.beyond else item.verdict.lower(), "dim")
-            table.add_row("", shown, contrast_text(item))
-    return table
+def _heading(text: str) -> _Heading:
+    return _Heading(f"\n{text}", style="bold")
 
 
-def _unpaired(verdict: ClaimVerdict) -> str:
-    return "" if verdict.paired else " (rows not paired: samples are missing)"
+def _head(run: RunReport, warnings: Sequence[str], *, full: bool) -> Iterator[RenderableType]:
+    top: Head = head(run.verified)
+    yield Text(printable(top.first), style=_COLOURS[top.outcome])
+    yield Text(printable(top.on_paper))
+    made = pairs([*top.ran, ("numbers", top.numbers), ("findings", top.findings)])
+    yield made
+    notes = [*top.notes, *warnings]
+    shown = notes if full or len(notes) <= _NOTES else notes[: _NOTES - 1]
+    for note in shown:
+        line = Text(f"note: {note}", style="yellow")
+        if not full:
+            line.truncate(150, overflow="ellipsis")
+        yield line
+    if len(shown) < len(notes):
+        yield Text(f"note: ... and {len(notes) - len(shown)} more", style="yellow")
 
 
-def contrast_text(item: ContrastVerdict) -> str:
-    """A comparison of a claim in words."""
-    text = f"{item.contrast.name}: "
-    if item.mean is not None:
-        text += signed(item.mean.effect) + between(item.mean.interval)
-        if item.paper_effect is not None:
-            text += f", paper {signed(item.paper_effect)}"
-        if item.ratio is not None:
-            text += f", ratio {item.ratio:.2f}"
-        text += "; "
-    text += item.reason
-    if item.power is not None and item.verdict is not Answer.HOLDS:
-        text += f"; power {item.power:.0%} {item.power_of}"
-    return text
+def _item(item: Item) -> Padding:
+    line = Text(f"{item.kind} ", style="dim").append(printable(item.name), style="bold not dim")
+    line.append(f": {printable(item.text)}", style="not dim")
+    return Padding(line, (0, 0, 0, 2))
 
 
-def paper_table() -> Table:
-    """Does each finding follow from the figures as printed?"""
-    table = _table(
-        "Do the findings follow from the published figures?", "", "finding", "from its figures"
-    )
-    for verdict in paper_verdicts():
-        counts = "; ".join(
-            f"{item.mean.right_count} of {item.mean.total}"
-            for item in verdict.contrasts
-            if item.mean and not item.contrast.beyond
-        )
-        table.add_row(
-            verdict.claim.id,
-            f"{verdict.claim.finding} ({counts})",
-            Text(FOLLOWS[verdict.verdict], style=STYLE[verdict.verdict]),
-        )
-    return table
+def _differs(
+    items: Sequence[Item], room: int, console: Console, *, lines: int
+) -> Iterator[RenderableType]:
+    """Items in the order of `failed`; of each kind the first, before any second is shown."""
+    yield _heading(DIFFERS)
+    if not items:
+        yield Text("  nothing")
+        return
+    room -= 2 + 1  # the heading with its blank line, and "... and more"
+    # Every kind has its turn, so that cells are not hidden behind many facts.
+    turns: dict[str, int] = {}
+    ranked = []
+    for place, item in enumerate(items):
+        turns[item.kind] = turns.get(item.kind, 0) + 1
+        ranked.append((turns[item.kind], place))
+    shown: set[int] = set()
+    for _, place in sorted(ranked):
+        part = _short(items[place], console, lines)
+        room -= _height(console, part)
+        if room < 0 and len(shown) >= _LEAST:
+            break
+        shown.add(place)
+    for place in sorted(shown):
+        yield _short(items[place], console, lines)
+    if len(shown) < len(items):
+        yield Text(f"  ... and {len(items) - len(shown)} more: --full")
 
 
-def text_conflicts() -> Iterator[str]:
-    """Numbers of the paper's text that its figures do not bear out."""
-    for stated, shown, twin in load_paper().text_conflicts:
-        figure, panel, series, _ = shown.key
-        line = f"The text says {stated.value} ({stated.id}); Figure {figure}({panel}) {series} "
-        line += f"shows {shown.value}"
-        yield line + (f", and {stated.value} is its {twin[2]} value." if twin else ".")
+def _short(item: Item, console: Console, lines: int) -> Padding:
+    """An item in one line or two, at most."""
+    part = _item(item)
+    assert isinstance(part.renderable, Text)
+    # Words that do not fit move to the next line, which costs some of the first.
+    room = lines * (console.width - 2) - 12 * (lines - 1)
+    part.renderable.truncate(room, overflow="ellipsis")
+    return part
 
 
-def numbers_table(numbers: Sequence[NumberVerdict], title: str, unit: str = "cells") -> Table:
-    """Counts by level and verdict, then the cells that do not pass."""
-    table = _table(title, unit, "verdict", "what")
-    counts = Counter((number.level, number.verdict) for number in numbers)
-    for (level, verdict), count in sorted(counts.items(), key=lambda item: str(item[0])):
-        name = f"{level} {level.meaning}" if isinstance(level, Level) else "nothing to compare"
-        table.add_row(str(count), word(verdict), name)
-    wrong = [n for n in numbers if not n.verdict.passes]
-    order = list(Verdict)
-    for number in sorted(wrong, key=lambda n: -order.index(n.verdict))[:_SHOWN]:
-        table.add_row("", word(number.verdict), Text(printable(number_text(number))))
-    if len(wrong) > _SHOWN:
-        table.add_row("", "", f"... and {len(wrong) - _SHOWN} more")
-    return table
+def _missing(run: RunReport, *, full: bool) -> Iterator[RenderableType]:
+    lacks = missing(run.verified)
+    yield _heading(MISSING)
+    if not lacks:
+        yield Text("  nothing")
+    for lack in lacks if full else lacks[:1]:
+        yield from _lack(lack, full=full)
+    if not full and len(lacks) > 1:
+        yield _one_line("and " + "; ".join(lack.text for lack in lacks[1:]))
 
 
-def number_text(number: NumberVerdict) -> str:
-    """A verdict on a number in words."""
-    text = f"{number.name}: "
-    if number.ours is not None and number.theirs is not None:
-        text += f"{number.ours:.3f}, stored {number.theirs:.3f}, {signed(number.difference)}"
-        text += between(number.interval) + f", n = {number.n}; "
-    if number.power is not None:
-        text += f"power {number.power:.0%}; "
-    return text + number.reason + (f"; always '{number.constant}'" if number.constant else "")
+def _one_line(text: str) -> Padding:
+    # Not as a Text of its own: printing it would drop how it is to be cut.
+    line = Text(printable(text), no_wrap=True, overflow="ellipsis")
+    return Padding(line, (0, 0, 0, 2))
+
+
+def _lack(lack: Lack, *, full: bool) -> Iterator[RenderableType]:
+    if full:
+        yield Padding(Text(printable(lack.text)), (0, 0, 0, 2))
+    else:
+        yield _one_line(lack.text)
+    if full and lack.cells:
+        names = ", ".join(cell.name for cell in lack.cells)
+        yield Padding(Text(names, style="dim"), (0, 0, 0, 4))
+    if not lack.command:
+        return
+    if full or len(lack.command) <= _LONGEST:
+        yield _Command("  " + printable(lack.command), style="cyan")
+    else:
+        yield Text(f"  its command has {len(lack.command):,} characters: --full prints it")
+
+
+def _below(
+    run: RunReport, asked: Sequence[str] | None, *, few_lines: bool
+) -> Iterator[RenderableType]:
+    """All that follows what differs, in short.
+
+    Args:
+        few_lines: the figures in one line.
+    """
+    yield from _missing(run, full=False)
+    yield _heading(FINDINGS)
+    yield _claims(claim_rows(run.verified.claims), head(run.verified).evidence)
+    yield from _numbers(run)
+    yield _heading(BESIDE)
+    needed = _needed(run, asked)
+    rows = figure_rows(run, None if needed is None else tuple(needed))
+    known = [row for row in rows if row.run]
+    if few_lines or not known:
+        count = sum(row.run for row in known)
+        yield Text(f"  {counted(count, 'point')} in {counted(len(known), 'figure')}: --full")
+    else:
+        made = table("figure", "points", "paper", "ours", "largest difference")
+        for row in known:
+            points = str(row.run) if row.run == row.points else f"{row.run} of {row.points}"
+            values = (f"{row.paper:.3f}", f"{row.ours:.3f} {signed(row.difference)}")
+            made.add_row(row.figure, points, *values, row.largest_text)
+        yield made
+    yield Text("All cells, comparisons and points: the same command with --full", style="dim")
+
+
+def _claims(rows: Sequence[ClaimRow], evidence: bool) -> Table:
+    """A line a finding: how many of the comparisons that decided it hold, and where it fails.
+
+    "noticed": the smallest true mean effect that would have been shown in nine of ten runs.
+    """
+    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    made.add_column("", width=3)
+    made.add_column("finding", width=28, no_wrap=True)
+    made.add_column("answer", width=12, no_wrap=True)
+    made.add_column("comparisons that hold", no_wrap=False)  # the one that gives way
+    made.add_column("noticed", width=7, no_wrap=True)
+    for row in rows:
+        decided = Text(printable(row.decided), no_wrap=True, overflow="ellipsis")
+        noticed = "" if row.noticed is None else f"{row.noticed:.3f}"
+        made.add_row(row.id, row.title, answer_text(row.answer, evidence), decided, noticed)
+    return made
+
+
+def _whole_claim(verdict: ClaimVerdict, evidence: bool) -> Iterator[RenderableType]:
+    """A finding with all of its comparisons."""
+    line = Text(f"{verdict.claim.id:<4} ", style="bold")
+    line.append_text(answer_text(verdict.verdict, evidence))
+    line.append(f"  {verdict.claim.finding}{unpaired(verdict)}", style="not bold")
+    yield line
+    if verdict.verdict is Answer.NOT_RUN:
+        return  # the reason would only be repeated for each comparison
+    for item in verdict.contrasts:
+        shown = "beyond it" if item.contrast.beyond else item.verdict.value
+        text = printable(f"{shown}: {contrast_text(item)}")
+        yield Padding(Text(text, style="dim"), (0, 0, 0, 5))
+
+
+def _numbers(run: RunReport) -> Iterator[RenderableType]:
+    yield _heading(NUMBERS)
+    rows = level_rows(run.verified)
+    if not rows:
+        yield Text("  not compared")
+        return
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column("", no_wrap=True)
+    made.add_column("how they came out")
+    made.add_column("noticed from", no_wrap=True)
+    for row in rows:
+        level = f" ({row.level})" if row.level else ""
+        made.add_row(row.what + level, Text(row.outcome, style=STYLE[row.worst]), row.noticed)
+    yield made
 
 
 def survival_table(verification: Verification) -> Table | None:
@@ -220,145 +352,17 @@ def survival_table(verification: Verification) -> Table | None:
     if not rows:
         return None
     names = [run.run.name for run in verification.runs]
-    table = _table("\nDo the claims survive correction?", "", *map(printable, names))
-    for column in table.columns[1:]:
+    evidence = [head(run).evidence for run in verification.runs]
+    made = table("", *map(printable, names), title="\nDo the findings survive correction?")
+    for column in made.columns[1:]:
         column.no_wrap = False
     for claim, found in rows:
         verdicts = dict(found)
-        table.add_row(claim, *(word(verdicts.get(name, Answer.NOT_RUN)) for name in names))
-    return table
-
-
-def parts(report: Report, asked: Sequence[str] | None = None) -> Iterator[RenderableType]:
-    """A whole report, part by part, in reading order; the two questions stay apart.
-
-    Args:
-        asked: claims asked for by name: they are shown with all their comparisons, and figures
-            with the points that they rest on only.
-    """
-    for warning in report.verification.warnings:
-        yield Text(f"note: {printable(warning)}", style="yellow")
-    for index, run in enumerate(report.runs):
-        yield Text("\n" * bool(index) + "=" * 80) if len(report.runs) > 1 else Text()
-        yield from _run_parts(run, asked)
-    survival = survival_table(report.verification)
-    if survival is not None:
-        yield survival
-
-
-def _run_parts(run: RunReport, asked: Sequence[str] | None) -> Iterator[RenderableType]:
-    verified = run.verified
-    yield header(verified)
-    yield from headlines(run)
-    if asked is None:
-        yield Text("All comparisons behind a claim: repro verify RESULTS --claims ID", style="dim")
-    else:
-        yield claims_table(verified.claims, "\nThe comparisons behind them")
-    if verified.numbers:
-        yield numbers_table(
-            verified.numbers, "\nDo the kit's numbers reproduce? (against the reference)"
+        made.add_row(
+            claim,
+            *(
+                answer_text(verdicts.get(name, Answer.NOT_RUN), own)
+                for name, own in zip(names, evidence, strict=True)
+            ),
         )
-    if verified.unstored:
-        yield Text(f"{verified.unstored} cells are not in the reference, and not compared")
-    if verified.points:
-        yield numbers_table(
-            verified.points, "\nDo the paper's numbers reproduce? (plotted points)", "points"
-        )
-    yield Text("\nThe figures: paper and ours", style="bold")
-    yield legend(run)
-    every_shot = verified.run.best_of != "smallest"
-    needed = {c for claim in verified.claims for c in claim.claim.cells(every_shot=every_shot)}
-    yield from figure_lines(run, None if asked is None else needed)
-    yield from conclusion(run)
-
-
-def conclusion(run: RunReport) -> Iterator[Text]:
-    """What was not run, and the answers to both questions."""
-    verified = run.verified
-    if verified.not_run:
-        command = command_for(verified.run, verified.not_run)
-        yield Text(f"{len(verified.not_run)} cells were not run: {printable(command)}")
-    yield Text("\nNumbers: ", style="bold").append(numbers_answer(run), style="not bold")
-    yield Text("Claims:  ", style="bold").append(claims_answer(run), style="not bold")
-
-
-def numbers_answer(run: RunReport) -> str:
-    """One sentence: do the numbers reproduce."""
-    judged = run.verified.judged
-    if not judged:
-        return "not compared; no reference is stored for this kind of run."
-    what = "the paper's" if run.verified.points else "the kit's"
-    answers = {
-        None: "nothing could be compared",
-        Verdict.REPRODUCED: f"{what} numbers reproduce",
-        Verdict.CONSISTENT: f"{what} numbers agree, not all shown equal",
-        Verdict.INCONCLUSIVE: "open, some comparisons show nothing",
-        Verdict.NOT_REPRODUCED: f"{what} numbers do NOT all reproduce",
-    }
-    return f"{answers.get(run.numbers_verdict)} ({tally([n.verdict for n in judged])})."
-
-
-def claims_answer(run: RunReport) -> str:
-    """One sentence: which of the paper's claims hold here, and whether that counts."""
-    text = tally([claim.verdict for claim in run.verified.claims])
-    if run.verified.claims_count:
-        return f"{text}."
-    return f"{text}; of the paper's findings on another model, not counted as failures."
-
-
-def tally(verdicts: Sequence[Verdict | Answer]) -> str:
-    """How many of each verdict, best first."""
-    found = Counter(verdicts)
-    order = [*Verdict, *Answer] if any(isinstance(v, Verdict) for v in found) else [*Answer]
-    return ", ".join(f"{found[v]} {v}" for v in dict.fromkeys(order) if found[v])
-
-
-def reference_parts(reference: Reference) -> Iterator[RenderableType]:
-    """What a reference folder holds."""
-    run = reference.run
-    table = _pairs(facts(run))
-    table.add_row("cells", str(len({cell for cell, _ in run.cells})))
-    table.add_row("results", f"{len(run.cells)}, with {sum(r.n for r in run.cells.values())} rows")
-    yield table
-    spread = _table("Spread over seeds, by test set", "test set", "cells", "mean", "sd over seeds")
-    for name, dataset in DATASETS.items():
-        values: dict[str, list[float]] = {}
-        for (cell, _), result in run.cells.items():
-            if cell.dataset == name:
-                values.setdefault(cell.name, []).append(result.value)
-        if values:
-            several = [v for v in values.values() if len(v) > 1]
-            deviation = _pooled(several)
-            spread.add_row(
-                dataset.printed,
-                str(len(values)),
-                f"{sum(map(sum, values.values())) / sum(map(len, values.values())):.3f}",
-                "" if deviation is None else f"{deviation:.3f}",
-            )
-    yield spread
-
-
-def _pooled(groups: Sequence[Sequence[float]]) -> float | None:
-    """Pooled standard deviation within groups."""
-    squares = sum(sum((x - sum(g) / len(g)) ** 2 for x in g) for g in groups)
-    free = sum(len(g) - 1 for g in groups)
-    return float((squares / free) ** 0.5) if free else None
-
-
-def differences(a: Run, b: Run) -> Table | None:
-    """What differs between the identities of two runs; None if nothing does."""
-    table = _table("What differs between the runs", "what", "A", "B")
-    for column in table.columns:
-        column.no_wrap = False
-    for name, x, y in _differing("", dict(a.record), dict(b.record)):
-        if name.split(".")[0] != "source":
-            table.add_row(*(Text(printable(text)) for text in (name, x, y)))
-    return table if table.row_count else None
-
-
-def _differing(prefix: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        for name in dict.fromkeys([*a, *b]):
-            yield from _differing(f"{prefix}.{name}".lstrip("."), a.get(name), b.get(name))
-    elif a != b:
-        yield prefix, a, b
+    return made

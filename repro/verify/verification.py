@@ -1,11 +1,11 @@
 """A whole verification as data: what every report shows, and the exit code that follows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
-from repro.paper.cells import BASE, Cell
+from repro.paper.cells import Cell
 from repro.paper.claims import claims
 from repro.paper.figures import FIGURES, points
 from repro.paper.figures import cells as figure_cells
@@ -38,10 +38,11 @@ class RunVerification:
         points: a plotted point each, against the paper; empty unless the run's model and data
             are the paper's, or L3 was asked for.
         claims: do the paper's findings hold in this run.
-        claims_count: whether they enter the exit code: only on the paper's own model and data are
-            they evidence on the paper.
+        claims_count: whether they enter the exit code: only where the run's model and data are
+            the paper's. On another model no claim makes it 1, asked for by name or not.
         not_run: asked-for cells that are missing, or lack a seed.
         fewer: what the run has less of than it was asked for, in words.
+        short: cells with fewer rows than were asked for, with (rows, rows asked for).
     """
 
     run: Run
@@ -54,6 +55,7 @@ class RunVerification:
     groups: tuple[GroupVerdict, ...] = ()
     not_run: tuple[Cell, ...] = ()
     fewer: tuple[str, ...] = ()
+    short: Mapping[Cell, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def judged(self) -> tuple[NumberVerdict, ...]:
@@ -126,7 +128,8 @@ def build(
     Args:
         expected: a reference folder, or a folder of them; the repository's own by default.
         level: compare at this level only; L3 is against the paper, whatever the model.
-        asked: claims asked for, which narrows the numbers to their cells; all by default.
+        asked: claims asked for, which narrows the numbers to their cells; all claims by default.
+            Whether they count for the exit code does not depend on it: see `RunVerification`.
         draws: of the bootstrap over rows; fewer are for simulations.
 
     Raises:
@@ -165,6 +168,7 @@ def verify_numbers(
     held = Held((), ())
     facts: tuple[FactCheck, ...] = ()
     fewer: tuple[str, ...] = ()
+    short: dict[Cell, tuple[int, int]] = {}
     if reference is not None:
         cells = [cell for cell in reference.run.by_cell if asked is None or cell in asked]
         held = hold_against(
@@ -177,7 +181,8 @@ def verify_numbers(
             models=models,
         )
         facts = check_facts(run, reference.run)
-        fewer = _fewer(run, reference.run, cells)
+        short = _short(run, reference.run, cells)
+        fewer = _fewer(run, short)
     lacking = [number.cell for number in held.numbers if number.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in asked or () if cell not in run.by_cell]
     return RunVerification(
@@ -187,6 +192,7 @@ def verify_numbers(
         numbers=held.numbers,
         groups=held.groups,
         fewer=fewer,
+        short=short,
         points=(),
         claims=(),
         claims_count=False,
@@ -247,21 +253,26 @@ def evidence(run: Run, spread: SeedSpread | None = None, draws: int = DRAWS) -> 
     )
 
 
-def _fewer(run: Run, reference: Run, cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Rows and seeds that the run lacks, beside those that it was not asked for."""
-    found = []
-    short: dict[str, tuple[int, int]] = {}
+def _short(run: Run, reference: Run, cells: Sequence[Cell]) -> dict[Cell, tuple[int, int]]:
+    """Cells with fewer rows than they were asked for, with both numbers."""
+    short: dict[Cell, tuple[int, int]] = {}
     limit = run.identity.get("test_limit")
     for cell in cells:
         theirs = next(iter(reference.of(cell).values()))
         expected = theirs.n if not isinstance(limit, int) else min(theirs.n, limit)
         for result in run.of(cell).values():
             if result.n < expected:
-                short[cell.name] = (result.n, expected)
+                short[cell] = (result.n, expected)
+    return short
+
+
+def _fewer(run: Run, short: Mapping[Cell, tuple[int, int]]) -> tuple[str, ...]:
+    """Rows and seeds that the run lacks, beside those that it was not asked for."""
+    found = []
     if short:
-        name, (n, expected) = next(iter(short.items()))
+        cell, (n, expected) = next(iter(short.items()))
         found.append(
-            f"{len(short)} cells have fewer rows than were asked for, such as {name}: "
+            f"{len(short)} cells have fewer rows than were asked for, such as {cell.name}: "
             f"{n} of {expected}"
         )
     asked = run.record.get("asked")
@@ -270,15 +281,3 @@ def _fewer(run: Run, reference: Run, cells: Sequence[Cell]) -> tuple[str, ...]:
     if lost:
         found.append(f"seeds {', '.join(map(str, lost))} were asked for and are not there")
     return tuple(found)
-
-
-def command_for(run: Run, cells: Sequence[Cell]) -> str:
-    """The command that runs missing cells."""
-    variants = dict.fromkeys(cell.variant.name for cell in cells if cell.variant != BASE)
-    tests = dict.fromkeys(cell.dataset for cell in cells)
-    command = f"repro run --profile {run.profile} --protocol {run.protocol}"
-    if len(variants) <= 3 and variants:
-        command += f" --variants {','.join(variants)}"
-    if len(tests) <= 3:
-        command += f" --tests {','.join(tests)}"
-    return command
