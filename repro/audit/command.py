@@ -69,10 +69,10 @@ def run(
     comparisons = compare(measurements, stored, not_run=not_run)
     console.print(show.report(findings, comparisons, every=every))
     if lacking is not None:
-        console.print(f"NOT RUN: {lacking}; {lacking.hint}", markup=False, soft_wrap=True)
+        console.print(f"NOT RUN: {lacking}; {lacking.hint}", soft_wrap=True)
     if out is not None:
         names = ", ".join(p.name for p in faces.write(findings, comparisons, measurements, out))
-        console.print(f"{out}: {names}", markup=False)
+        console.print(f"{out}: {names}")
     verdicts = {comparison.verdict for comparison in comparisons}
     if Verdict.DIFFERS in verdicts:
         return EXIT_FAILED

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
+
+from repro.cli.folders import FOLDER
+from repro.console import new_console
 
 
 @click.group()
@@ -13,7 +15,7 @@ def data() -> None:
 
 _FOLDER = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="The folder. [default: REPRO_UPSTREAM_DATA, or the cache of the user]",
 )
 
@@ -25,7 +27,7 @@ def fetch(data_dir: Path | None, base_url: str) -> None:
     """Download the authors' files at their pinned commit; resumes, and checks every hash."""
     from repro.data import fetch as fetching
 
-    console = Console(highlight=False)
+    console = new_console()
     folder = fetching.locate(data_dir)
     with fetching.progress_bar(console) as progress:
         report = fetching.fetch(folder, base_url=base_url, progress=progress)
@@ -38,11 +40,11 @@ def check(data_dir: Path | None) -> None:
     """Check a copy of the authors' files against the pinned hashes."""
     from repro.data import fetch as fetching
 
-    console = Console(highlight=False)
+    console = new_console()
     folder = fetching.locate(data_dir)
     problems = fetching.check(folder)
     for problem in problems[1:]:
-        console.print(str(problem), soft_wrap=True, markup=False)
+        console.print(str(problem), soft_wrap=True)
     if problems:
         raise problems[0]
     console.print(f"all files of {folder} match their hashes", soft_wrap=True)

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
+from repro.cli.folders import FOLDER
 from repro.cli.options import build_plan, fetch_data, parse, with_options
+from repro.console import new_console
 from repro.errors import EXIT_FAILED
 
 
 @click.command()
 @with_options
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=FOLDER,
               help="Results folder. [default: results/PROFILE-PROTOCOL]")  # fmt: skip
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
@@ -26,7 +27,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
     Interrupted or killed, the same command goes on from there. `repro verify` shows the scores.
     """
     request = parse(**options)
-    console = Console(highlight=False)
+    console = new_console()
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.cli.progress import bars
@@ -39,7 +40,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
     store = Store(request.store)
     folder = out or Path("results") / f"{request.profile.name}-{request.protocol_name}"
     for finding in require(plan, store, folder):
-        console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}", markup=False)
+        console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
     with bars(console) as progress:
         runner = Runner(
             plan,
@@ -54,7 +55,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
     cells = sum(len(job.cells) for job in plan.jobs)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:
-        console.print(f"next: repro verify {folder}", markup=False)
+        console.print(f"next: repro verify {folder}")
     elif finish(folder, console, bars(console)):
         raise click.exceptions.Exit(EXIT_FAILED)
 
@@ -64,7 +65,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
 def plan(**options: Any) -> None:
     """Print what `repro run` would do with the same options: models, cells, tokens, time."""
     request = parse(**options)
-    console = Console(highlight=False)
+    console = new_console()
     found = build_plan(request, console.print)
     from repro.pipeline.estimate import costs, counter
     from repro.pipeline.preflight import needs
