@@ -13,9 +13,10 @@ from repro.audit.measure import Finding
 from repro.cli.progress import bars
 from repro.data.upstream import UpstreamData, locate
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.resources import expected_results
 
-EXPECTED = Path(__file__).parents[2] / "expected_results" / "audit"
-"""The stored values of a checkout."""
+EXPECTED = expected_results() / "audit"
+"""The stored values of this copy of the kit."""
 
 
 def run(
