@@ -101,3 +101,9 @@ def test_what_needs_torch_names_the_extra(built: Path, words: list[str]) -> None
     assert done.returncode == EXIT_MISSING
     assert "it is part of the extra 'run'" in done.stderr
     assert "pip install 'repro-2403-09162[run]'" in done.stderr
+
+
+def test_plans_need_no_torch_and_no_data(built: Path) -> None:
+    done = light(built, "plan", "--profile", "llama2-7b", "--data-dir", "nothing")
+    assert done.returncode == 0, done.stderr
+    assert "26 models" in done.stdout

@@ -115,6 +115,11 @@ class Request:
     engine: str
 
     @property
+    def test_limit(self) -> int | None:
+        """Rows of a test set to score, at most; None for the protocol's number."""
+        return min(filter(None, (self.rows, self.profile.sizes.test)), default=None)
+
+    @property
     def untrained(self) -> set[Variant]:
         """Variants that are given for every seed."""
         variants = {variant for variant, _ in self.given}
@@ -298,7 +303,7 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
         spec=ModelSpec.from_table(request.profile.model, request.profile.origin),
         source=source,
         seeds=request.seeds,
-        test_limit=min(filter(None, (request.rows, request.profile.sizes.test)), default=None),
+        test_limit=request.test_limit,
         numerics=machine.numerics(compute.threads, device=compute.device),
         engine=machine.engine(request.engine),
         given=request.given,

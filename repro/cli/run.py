@@ -63,16 +63,11 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
 @click.command()
 @with_options
 def plan(**options: Any) -> None:
-    """Print what `repro run` would do with the same options: models, cells, tokens, time."""
-    request = parse(**options)
-    console = new_console()
-    found = build_plan(request, console.print)
-    from repro.pipeline.estimate import costs, counter
-    from repro.pipeline.preflight import needs
-    from repro.pipeline.store import Store
-    from repro.report.plan import plan_table
+    """Print what `repro run` would do with the same options: models, cells, tokens, time.
 
-    store = Store(request.store)
-    count, counted = counter(found, store)
-    spent = costs(found, count, store.has)
-    console.print(plan_table(found, store, spent, counted=counted, needs=needs(found, store)))
+    Needs neither data, weights nor torch: what is not there is counted by the kit's own numbers,
+    and stands as still to do.
+    """
+    from repro.cli.planning import planned
+
+    planned(parse(**options), new_console())

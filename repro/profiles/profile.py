@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from repro.errors import EXIT_MISSING, ReproError, unknown
-from repro.paper.protocols import PROTOCOLS
+from repro.paper.protocols import PROTOCOLS, Protocol
 from repro.paper.tasks import SIZES
 
 _FOLDER = files("repro.profiles")
@@ -114,6 +114,14 @@ class Profile:
     def train_limit(self, size: int) -> int | None:
         """Rows used of the training set of a nominal size; None for all of it."""
         return dict(zip(SIZES, self.sizes.train, strict=False)).get(size)
+
+    def new_tokens(self, protocol: Protocol) -> int:
+        """Tokens that a generation may have."""
+        return max(1, round(protocol.max_new_tokens * self.scale.new_tokens))
+
+    def longest(self, protocol: Protocol) -> int:
+        """Tokens that a training sequence is cut to; 0 for no cut."""
+        return round(protocol.max_length * self.scale.length)
 
     @property
     def digest(self) -> str:
