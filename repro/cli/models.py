@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from repro import profiles
+from repro.cli.folders import FOLDER
 from repro.cli.options import ENGINES, model_options, open_source, with_model
+from repro.console import new_console
 from repro.errors import EXIT_MISSING
 
 
@@ -20,7 +21,7 @@ def models() -> None:
 @models.command()
 @click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE")
 @model_options
-@click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
+@click.option("--store", type=FOLDER, envvar="REPRO_STORE",
               default="store", show_default=True)  # fmt: skip
 def fetch(profile: str, model: tuple[str, ...], store: Path) -> None:
     """Put a profile's base weights into the store, checked against their hashes."""
@@ -31,21 +32,21 @@ def fetch(profile: str, model: tuple[str, ...], store: Path) -> None:
 
     loaded = with_model(profiles.load(profile), model)
     spec = ModelSpec.from_table(loaded.model, loaded.origin)
-    console = Console(highlight=False)
+    console = new_console()
     with bars(console) as progress:
         folder = base_weights(spec, Store(store), progress.console.print, progress)
     console.print(f"base weights in {folder}")
 
 
 @models.command("build-embedded")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True,
+@click.option("--out", type=FOLDER, required=True,
               help="An empty or new folder for the model.")  # fmt: skip
 @click.option("--smoke", is_flag=True, help="A few steps only: shows that the recipe runs.")
 def build_embedded(out: Path, smoke: bool) -> None:
     """Pre-train the micro Llama of the embedded profile from its recipe and seed."""
     from repro.models.pretrain import build
 
-    console = Console(highlight=False)
+    console = new_console()
 
     def show(line: dict[str, float], model: object) -> None:
         console.print(", ".join(f"{name} {value:.5g}" for name, value in line.items()))
@@ -63,10 +64,10 @@ def build_embedded(out: Path, smoke: bool) -> None:
     default="torch",
     help="Check for vLLM too, where `repro run --engine vllm` is to follow.",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
+@click.option("--data-dir", type=FOLDER)
+@click.option("--store", type=FOLDER, envvar="REPRO_STORE",
               default="store", show_default=True)  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="results",
+@click.option("--out", type=FOLDER, default="results",
               show_default=True)  # fmt: skip
 def doctor(
     profile: str,
@@ -102,6 +103,6 @@ def doctor(
         table.add_row(escape(finding.what), level, found, needed)
         if finding.remedy and finding.level != "ok":
             table.add_row("", "", f"[dim]try:[/] {escape(finding.remedy)}", "")
-    Console(highlight=False).print(table)
+    new_console().print(table)
     if failed(findings):
         raise click.exceptions.Exit(EXIT_MISSING)

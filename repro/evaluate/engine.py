@@ -99,7 +99,7 @@ class TorchEngine:
             encoded.prompts,
             encoded.labels,
             self._budget,
-            pad=pad_id(self.tokenizer),
+            pad=pad_id(self.tokenizer, self._model),
             prefix=self._prefix,
         )
 

@@ -11,11 +11,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from repro.errors import ReproError
+from repro.extras import requirements, supported_python
 from repro.models import sources
 from repro.models.spec import ModelSpec
 
@@ -198,10 +199,7 @@ def check_python(
         supported: such as ">=3.11,<3.14"; by default what the kit's own metadata say.
     """
     if supported is None:
-        try:
-            supported = metadata("repro")["Requires-Python"] or ""
-        except PackageNotFoundError:
-            supported = ""
+        supported = supported_python()
     text = ".".join(map(str, found))
     right = all(_satisfies(found, part) for part in filter(None, supported.split(",")))
     return Finding(
@@ -235,9 +233,8 @@ def check_packages(
         installed: gives a package's version, or None.
     """
     if required is None:
-        try:
-            required = requires("repro") or []
-        except PackageNotFoundError:
+        required = requirements()
+        if not required:
             return [Finding("packages", "warn", "the kit is not installed", "pins", "./run_all.sh")]
     findings, right = [], 0
     for line in required:

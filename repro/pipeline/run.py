@@ -20,7 +20,7 @@ from repro.evaluate import Engine, TorchEngine, evaluate
 from repro.evaluate import Job as CellJob
 from repro.evaluate.encode import Encoded, encode
 from repro.finetune.artefact import FACTS
-from repro.lines import Line, to_line
+from repro.lines import Line, append_line, to_line
 from repro.models.load import load
 from repro.models.memory import WHOLE
 from repro.models.sources import materialise
@@ -153,8 +153,7 @@ class Runner:
         self._note(facts)
 
     def _note(self, facts: Mapping[str, object]) -> None:
-        with (self.out / results.TIMINGS).open("a", encoding="utf-8") as file:
-            file.write(to_line(dict(facts)))
+        append_line(self.out / results.TIMINGS, dict(facts))
 
     def _base(self) -> Path:
         if not self.store.find("weights", self.plan.base_key):

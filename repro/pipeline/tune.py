@@ -16,6 +16,7 @@ from accelerate import PartialState  # type: ignore[import-untyped]
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Recipe, finetune, save
+from repro.finetune.artefact import require_saveable
 from repro.finetune.shard import mesh, shard
 from repro.models.load import load, quiet
 from repro.paper.tasks import TASKS
@@ -63,6 +64,9 @@ def tune(request: Request, *, progress: object = None) -> None:
             state.wait_for_everyone()
     else:
         model, tokenizer = load(base, dtype="float32", device=device, rotary=request.rotary)
+    if rank == 0:
+        with quiet():
+            require_saveable(model, tokenizer, Path(request.folder))
     facts = finetune(
         model,
         tokenizer,

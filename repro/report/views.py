@@ -10,9 +10,9 @@ from repro.report.charts import metric_of
 from repro.report.model import FOLLOWS, PanelReport, Plotted, Report, RunReport
 from repro.report.printable import printable
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
+from repro.verify.rerun import command_for
 from repro.verify.statistics import Interval
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
-from repro.verify.verification import command_for
 
 NOT_COMPARED = "NOT COMPARED"
 NONE = "\u2013"
