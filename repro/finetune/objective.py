@@ -68,6 +68,8 @@ class Packed:
             enabled=autocast,
             cache_enabled=not self._sharded,
         )
+        # Inside the context above: backward passes choose no dtype of their own.
+        self._as_forward = partial(torch.autocast, self._device.type, enabled=False)
         self._before = model.config._attn_implementation
         model.set_attn_implementation(attention.NAME)
 
@@ -84,11 +86,25 @@ class Packed:
     ) -> torch.Tensor:
         """Add the gradients of the sum of weight x token loss over label tokens; that sum.
 
+        All passes are inside one autocast context, whose cache holds each weight in bfloat16 once.
+        With a context of its own, every pass would make copies beside those that the backward pass
+        of the shared tokens still needs.
+
         Args:
             budget: largest number of tokens in a pass.
             together: for a sharded model, what every process computes at the same time: layers are
                 put together in passes of all, so that all take equally many.
         """
+        with self._mixed():
+            return self._passes(weighted, budget, together)
+
+    def _passes(
+        self,
+        weighted: Sequence[Weighted],
+        budget: int,
+        together: Sequence[Sequence[Weighted]],
+    ) -> torch.Tensor:
+        """`backward`, within its autocast context."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         count, idle = shared_tokens(weighted), 0
         if together:
@@ -107,7 +123,8 @@ class Packed:
         }
         for chosen in passes(weighted, count, budget):
             loss = self._loss(chosen, count, shared)
-            loss.backward()
+            with self._as_forward():
+                loss.backward()
             total += loss.detach()
         for _ in range(idle):
             self._idle()
@@ -117,14 +134,15 @@ class Packed:
             if last is not None:  # a layer is put together when a gradient reaches its output
                 ends.append(last)
                 gradients.append(torch.zeros_like(last))
-            torch.autograd.backward(ends, gradients)
+            with self._as_forward():
+                torch.autograd.backward(ends, gradients)
         return total
 
     def _idle(self) -> None:
         """A pass that adds nothing, beside one that another process has more."""
-        with self._mixed():
-            hidden = self._hidden([0], [0], Packing([1], self._device, {}))
-        (hidden.sum() * 0).backward()
+        hidden = self._hidden([0], [0], Packing([1], self._device, {}))
+        with self._as_forward():
+            (hidden.sum() * 0).backward()
 
     def _loss(self, chosen: Sequence[Weighted], count: int, shared: KeysValues) -> torch.Tensor:
         """The loss of a pass, whose samples go on behind `count` shared tokens."""
@@ -141,18 +159,17 @@ class Packed:
             ids += sample.ids[count:]
             positions += range(count, len(sample.ids))
         lengths = [len(sample.ids) - count for sample, _ in chosen]
-        with self._mixed():
-            hidden = self._hidden(ids, positions, Packing(lengths, self._device, shared))
-            labelled = hidden.index_select(0, self._tensor(predictors))
-            dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-            scale = torch.tensor(weights, dtype=dtype, device=self._device)
-            size = max(1, LOGITS // self._head.weight.shape[0])
-            pieces = (labelled, self._tensor(targets), scale)
-            if len(targets) <= size:
-                return self._part(*pieces)
-            parts = zip(*(piece.split(size) for piece in pieces), strict=True)
-            losses = [checkpoint(self._part, *part, use_reentrant=False) for part in parts]
-            return torch.stack(losses).sum()
+        hidden = self._hidden(ids, positions, Packing(lengths, self._device, shared))
+        labelled = hidden.index_select(0, self._tensor(predictors))
+        dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        scale = torch.tensor(weights, dtype=dtype, device=self._device)
+        size = max(1, LOGITS // self._head.weight.shape[0])
+        pieces = (labelled, self._tensor(targets), scale)
+        if len(targets) <= size:
+            return self._part(*pieces)
+        parts = zip(*(piece.split(size) for piece in pieces), strict=True)
+        losses = [checkpoint(self._part, *part, use_reentrant=False) for part in parts]
+        return torch.stack(losses).sum()
 
     def _part(
         self, hidden: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor
@@ -164,8 +181,7 @@ class Packed:
     def _shared(self, ids: Sequence[int]) -> tuple[KeysValues, torch.Tensor | None]:
         """Keys and values of tokens; of a sharded model, the decoder's last states too."""
         packing = Packing([len(ids)], self._device, {}, keep=True)
-        with self._mixed():
-            hidden = self._hidden(ids, range(len(ids)), packing)
+        hidden = self._hidden(ids, range(len(ids)), packing)
         return packing.kept, hidden if self._sharded else None
 
     def _hidden(

@@ -15,6 +15,10 @@ SMALLEST = 1024
 """Tokens of a pass that must fit: samples are cut to them (paper, section 4.1). Where a protocol
 cuts later, activations of longer ones are computed twice if memory runs out."""
 
+SHARED = 1024
+"""Tokens that the samples of a step begin with alike, at most: a sample whose cut reaches into its
+demonstrations is dead."""
+
 LONGEST = 2121
 """Tokens of the longest sample of all (AUDIT A2): where memory runs out, a sharded step cannot be
 tried again."""
@@ -141,6 +145,7 @@ def _choice(
         tokens=tokens,
         placement=placement,
         gpus=gpus,
+        shared=min(tokens, SHARED),
     )
     more = finetune_main_bytes(sizes, placement, gpus)
     return Choice(placement=placement, gpus=gpus, tokens=tokens, peak_bytes=peak, more_bytes=more)
