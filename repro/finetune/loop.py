@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import reduce  # type: ignore[import-untyped]
-from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 from torch.distributed.tensor import DTensor
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
@@ -24,6 +23,7 @@ from repro.finetune.offload import OffloadedAdamW
 from repro.finetune.progress import Bar
 from repro.finetune.recipe import Recipe
 from repro.finetune.shard import gather, is_sharded, own, total_norm
+from repro.machine.exhausted import out_of_memory
 from repro.paper.tasks import Task
 
 DEFAULT_TOKEN_BUDGET = 8192
@@ -133,7 +133,8 @@ def finetune(
             "token_budget": trainer.budget,
             "sharded": is_sharded(model),
             "offloaded": offloaded,
-        },
+        }
+        | trainer.departures(token_budget),
         timing={
             "seconds": round(seconds, 3),
             "training_seconds": round(bar.seconds, 3),
@@ -182,6 +183,15 @@ class Trainer:
         self._objective.close()
         if self._recomputes:
             self._model.gradient_checkpointing_disable()
+
+    def departures(self, planned: int) -> dict[str, Any]:
+        """What was done otherwise than planned for want of memory; weights differ by rounding."""
+        told: dict[str, Any] = {}
+        if self.budget != planned:
+            told["planned_token_budget"] = planned
+        if self._recomputes and not self._sharded:
+            told["recomputed"] = True
+        return told
 
     def _recompute(self) -> None:
         """From here on, compute activations again in the backward pass."""
@@ -237,7 +247,7 @@ class Trainer:
                         parameter.grad = torch.zeros_like(parameter)
                 return loss
             except RuntimeError as error:
-                if not should_reduce_batch_size(error):
+                if not out_of_memory(error):
                     raise
                 if self._sharded:
                     raise ReproError(

@@ -97,6 +97,7 @@ class Runner:
             finally:
                 with clock.part("results"):
                     missing = results.write(self.out, self.plan, self.plan.jobs, self.store)
+                    write_atomically(self.out / results.RUN, self._record())
             self.spent = spent(self.plan.profile.compute)
             self._note(self.spent)
             if self.keep_models == "none":
@@ -114,6 +115,7 @@ class Runner:
             "lock_sha256": machine.lock_sha256(),
             "versions": machine.versions(),
             "machine": machine.describe(),
+            "budgets": results.budgets(self.plan, self.store),
         }
         return json.dumps(record, indent=1) + "\n"
 
@@ -225,6 +227,7 @@ class Runner:
                         with clock.part("results"), self.store.create("cell", key) as temporary:
                             text = "".join(map(to_line, samples))
                             (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
+                            results.note_budget(temporary, engine.reduced_budget)
                 facts["cells"] = len(by_cell)
 
     def _engine(self, folder: Path, dtype: str) -> Engine:

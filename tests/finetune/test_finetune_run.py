@@ -164,6 +164,8 @@ def test_running_out_of_memory_halves_the_budget_and_goes_on(tokenizer, make_mod
     assert facts.gradient_norms == pytest.approx(plain.gradient_norms, rel=1e-5)
     assert sum(size > 400 for size in scarce.sizes) <= 3  # learnt once, not at every step
     assert plain.machine["token_budget"] > facts.machine["token_budget"] > 100
+    assert facts.machine["planned_token_budget"] == plain.machine["token_budget"]
+    assert "planned_token_budget" not in plain.machine
 
 
 @pytest.mark.parametrize("shots", [0, 2])
@@ -176,6 +178,7 @@ def test_a_sample_too_long_for_memory_is_computed_twice(tokenizer, make_model, r
     assert facts.losses == pytest.approx(expected.losses, abs=1e-6)
     assert facts.gradient_norms == pytest.approx(expected.gradient_norms, rel=1e-5)
     assert not model.is_gradient_checkpointing
+    assert facts.machine["recomputed"]
 
 
 def test_no_memory_for_one_sample_is_an_error(tokenizer, make_model, rows, recipe):

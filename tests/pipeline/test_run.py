@@ -300,3 +300,28 @@ def test_the_results_folder_is_held_by_one_run(finished: Path, tmp_path: Path) -
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(ReproError, match="another run is writing"):
             _run(tmp_path)
+
+
+def test_a_budget_that_memory_reduced_is_recorded_and_no_other(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = json.loads((finished / "out" / "run.json").read_text(encoding="utf-8"))["budgets"]
+    planned = profiles.load("embedded").compute
+    assert whole == {
+        "train_tokens": planned.train_tokens,
+        "evaluate_tokens": planned.evaluate_tokens,
+        "reduced": {},
+    }
+    assert not list((finished / "store").rglob("budget.json"))
+
+    def scarce(work: Callable[[list[int]], Any], rows: list[int]) -> Any:
+        return None if len(rows) > 2 else work(rows)
+
+    monkeypatch.setattr("repro.evaluate.batches._try", scarce)
+    words = ["--cells", "base.amazon.p1.0", "--rows", "6"]
+    _run(tmp_path, *words)
+    reduced = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["budgets"]
+    assert 0 < reduced["reduced"]["base.amazon.p1.0"]["evaluate_tokens"] < planned.evaluate_tokens
+    (line,) = _lines(tmp_path)
+    (like,) = (old for old in _lines(finished) if old["cell"] == "base.amazon.p1.0")
+    assert line["key"] == like["key"]
