@@ -13,8 +13,9 @@ from accelerate.utils import reduce  # type: ignore[import-untyped]
 from torch.distributed.tensor import DTensor
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.finetune import schedule
+from repro.finetune import flex, schedule
 from repro.finetune.artefact import Facts, machine, versions
+from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
 from repro.finetune.change import mean_absolute_change, snapshot
 from repro.finetune.encode import Row, Sample, encode
@@ -41,6 +42,7 @@ def finetune(
     order: Sequence[Sequence[int]] | None = None,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     offloaded: bool = False,
+    way: Way | None = None,
     progress: Any = None,
 ) -> Facts:
     """Fine-tune all weights of a model, in place, where the model is (CPU or a GPU).
@@ -66,6 +68,7 @@ def finetune(
         token_budget: largest number of tokens in one forward pass; halved when memory runs
             out. Changes nothing but rounding.
         offloaded: whether AdamW's moments lie in main memory. Changes no bit.
+        way: how packed samples attend; None for what suits the device. Changes rounding only.
         progress: a rich `Progress` to add a bar to.
 
     Returns:
@@ -106,7 +109,7 @@ def finetune(
     with (
         Bar(progress if state.is_main_process else None, len(steps)) as bar,
         closing(
-            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget, offloaded)
+            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget, offloaded, way)
         ) as trainer,
     ):
         for number, step in enumerate(steps):
@@ -134,7 +137,8 @@ def finetune(
             "sharded": is_sharded(model),
             "offloaded": offloaded,
         }
-        | trainer.departures(token_budget),
+        | trainer.departures(token_budget)
+        | trainer.kernels(),
         timing={
             "seconds": round(seconds, 3),
             "training_seconds": round(bar.seconds, 3),
@@ -150,7 +154,14 @@ class Trainer:
     """A model, its optimiser, and what was measured step by step."""
 
     def __init__(
-        self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int, offloaded: bool = False
+        self,
+        model: Any,
+        pad: int,
+        recipe: Recipe,
+        steps: int,
+        budget: int,
+        offloaded: bool = False,
+        way: Way | None = None,
     ) -> None:
         self._parameters = list(model.parameters())
         self._own = [own(parameter) for parameter in self._parameters]
@@ -161,7 +172,8 @@ class Trainer:
         )
         self._model = model
         self._sharded = is_sharded(model)
-        self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16")
+        self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16", way=way)
+        self._graphs = flex.graphs()
         self._recipe = recipe
         self._steps = steps
         self._state = PartialState()
@@ -192,6 +204,12 @@ class Trainer:
         if self._recomputes and not self._sharded:
             told["recomputed"] = True
         return told
+
+    def kernels(self) -> dict[str, Any]:
+        """How samples attend on a GPU, and the graphs that were compiled for that."""
+        if self._model.device.type == "cpu" or not isinstance(self._objective, Packed):
+            return {}
+        return {"attention": self._objective.way, "graphs": flex.graphs() - self._graphs}
 
     def _recompute(self) -> None:
         """From here on, compute activations again in the backward pass."""
