@@ -1,13 +1,13 @@
 """`repro run` and `repro plan`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
 
 from repro.cli.options import build_plan, fetch_data, parse, with_options
-from repro.errors import EXIT_FAILED
+from repro.errors import EXIT_FAILED, ReproError
 
 
 @click.command()
@@ -17,15 +17,29 @@ from repro.errors import EXIT_FAILED
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
               "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
+@click.option("--attention", type=click.Choice(["flex", "grouped"]),
+              help="How packed samples attend in fine-tuning on a GPU. "
+              "[default: what the self-test of the GPU says]")  # fmt: skip
 @click.option("--verify", is_flag=True,
               help="Then print what `repro verify` says and write the report to OUT/report. Exit "
               "code 1 if numbers do not reproduce; 0 where no reference is stored.")  # fmt: skip
-def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any) -> None:
+def run(
+    out: Path | None,
+    keep_models: str | None,
+    attention: Literal["flex", "grouped"] | None,
+    verify: bool,
+    **options: Any,
+) -> None:
     """Fine-tune and evaluate whatever the selection needs and the store does not hold yet.
 
     Interrupted or killed, the same command goes on from there. `repro verify` shows the scores.
     """
     request = parse(**options)
+    if attention == "flex" and request.profile.compute.device == "cpu":
+        raise ReproError(
+            f"--attention flex needs a GPU, and the profile {request.profile.name} has none",
+            hint="leave --attention out",
+        )
     console = Console(highlight=False)
     fetch_data(request, console)
     plan = build_plan(request, console.print)
@@ -47,6 +61,7 @@ def run(out: Path | None, keep_models: str | None, verify: bool, **options: Any)
             folder,
             keep_models=keep_models or request.profile.keep_models,
             say=progress.console.print,
+            attention=attention,
             progress=progress,
         )
         runner.run()

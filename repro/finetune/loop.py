@@ -205,6 +205,12 @@ class Trainer:
             told["recomputed"] = True
         return told
 
+    def held(self) -> list[torch.Tensor]:
+        """What the optimiser keeps on the device."""
+        if isinstance(self._optimiser, OffloadedAdamW):
+            return list(self._optimiser.slots)
+        return [value for state in self._optimiser.state.values() for value in state.values()]
+
     def kernels(self) -> dict[str, Any]:
         """How samples attend on a GPU, and the graphs that were compiled for that."""
         if self._model.device.type == "cpu" or not isinstance(self._objective, Packed):
