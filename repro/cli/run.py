@@ -1,13 +1,14 @@
 """`repro run` and `repro plan`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from repro.cli.folders import FOLDER
 from repro.cli.options import build_plan, fetch_data, parse, with_options
 from repro.console import new_console
+from repro.errors import ReproError
 
 
 @click.command()
@@ -17,6 +18,9 @@ from repro.console import new_console
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
               "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
+@click.option("--attention", type=click.Choice(["flex", "grouped"]),
+              help="How packed samples attend in fine-tuning on a GPU. "
+              "[default: what the self-test of the GPU says]")  # fmt: skip
 @click.option(
     "--verify",
     is_flag=True,
@@ -25,13 +29,23 @@ from repro.console import new_console
 )
 @click.option("--full", is_flag=True, help="With --verify: print everything.")  # fmt: skip
 def run(
-    out: Path | None, keep_models: str | None, verify: bool, full: bool, **options: Any
+    out: Path | None,
+    keep_models: str | None,
+    attention: Literal["flex", "grouped"] | None,
+    verify: bool,
+    full: bool,
+    **options: Any,
 ) -> None:
     """Fine-tune and evaluate whatever the selection needs and the store does not hold yet.
 
     Interrupted or killed, the same command goes on from there. `repro verify` shows the scores.
     """
     request = parse(**options)
+    if attention == "flex" and request.profile.compute.device == "cpu":
+        raise ReproError(
+            f"--attention flex needs a GPU, and the profile {request.profile.name} has none",
+            hint="leave --attention out",
+        )
     console = new_console()
     fetch_data(request, console)
     plan = build_plan(request, console.print)
@@ -53,6 +67,7 @@ def run(
             folder,
             keep_models=keep_models or request.profile.keep_models,
             say=progress.console.print,
+            attention=attention,
             progress=progress,
             options=request.options,
         )

@@ -54,6 +54,8 @@ def machine_findings(
         device=compute.device,
         gpus=gpus,
         gpu_memory_gb=gpu_memory_gb,
+        bfloat16=compute.dtype == "protocol",
+        compiles=tuned,
         memory_gb=memory_gb,
         disk_gb=compute.disk_gb,
         folders=(store.root, *folders),

@@ -21,6 +21,7 @@ from repro.pipeline.plan import CellStep, Job, Plan
 from repro.pipeline.store import Store, file_sha256, write_atomically
 
 FORMAT = 1
+BUDGET = "budget.json"
 RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES, TEXTS = (
     "results.jsonl",
     "finetunes.jsonl",
@@ -161,6 +162,40 @@ def _by(names: tuple[str, str], path: Path, fields: tuple[str, ...]) -> dict[tup
             )
         found[first, seed] = line
     return found
+
+
+def note_budget(folder: Path, tokens: int | None) -> None:
+    """Put beside a cell's samples with how many tokens a batch it ended, where they were reduced.
+
+    Rows are then in other batches, which changes logits by rounding.
+    """
+    if tokens is not None:
+        (folder / BUDGET).write_text(to_line({"evaluate_tokens": tokens}), encoding="utf-8")
+
+
+def budgets(plan: Plan, store: Store) -> Line:
+    """Tokens of a training pass and of a batch as planned, and what memory did not allow.
+
+    `reduced` has the cells whose batches shrank, and the fine-tunes whose passes did: between two
+    runs that differ there, numbers agree up to rounding instead of bit for bit.
+    """
+    compute = plan.profile.compute
+    planned: Line = {
+        "train_tokens": compute.train_tokens,
+        "evaluate_tokens": compute.evaluate_tokens,
+    }
+    reduced: Line = {}
+    for job in plan.jobs:
+        told = _facts(store.path("facts", job.key)).get("machine", {})
+        if "planned_token_budget" in told:
+            name = job.variant.name + ("" if job.seed is None else f" seed {job.seed}")
+            reduced[name] = {"train_tokens": told["token_budget"]}
+        for step in job.cells:
+            path = store.path("cell", step.key) / BUDGET
+            if path.is_file():
+                name = Path(samples_name(step.cell, job.seed)).name.removesuffix(".jsonl")
+                reduced[name] = json.loads(path.read_text(encoding="utf-8"))
+    return planned | {"reduced": reduced}
 
 
 def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:

@@ -182,6 +182,8 @@ def test_running_out_of_memory_halves_the_budget_and_goes_on(
     assert facts.gradient_norms == pytest.approx(plain.gradient_norms, rel=1e-5)
     assert sum(size > 400 for size in scarce.sizes) <= 3  # learnt once, not at every step
     assert plain.machine["token_budget"] > facts.machine["token_budget"] > 100
+    assert facts.machine["planned_token_budget"] == plain.machine["token_budget"]
+    assert "planned_token_budget" not in plain.machine
 
 
 @pytest.mark.parametrize("shots", [0, 2])
@@ -196,6 +198,7 @@ def test_a_sample_too_long_for_memory_is_computed_twice(
     same_losses(facts.losses, expected.losses, "float32")
     assert facts.gradient_norms == pytest.approx(expected.gradient_norms, rel=1e-5)
     assert not model.is_gradient_checkpointing
+    assert facts.machine["recomputed"]
 
 
 def test_no_memory_for_one_sample_is_an_error(tokenizer, make_model, rows, recipe):
