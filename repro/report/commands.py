@@ -98,7 +98,8 @@ def finish(
     """The end of a run: print the verdicts, and write the report unless it is there already.
 
     Returns:
-        1 if something failed as `verify` counts it, else 0: what was not asked for, or has no reference, is no failure of the run.
+        1 if something failed as `verify` counts it, else 0: what was not asked for, or has no
+        reference, is no failure of the run.
     """
     found = gather(results, progress, expected=expected)
     for part in terminal.parts(found):

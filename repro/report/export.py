@@ -102,6 +102,12 @@ def _run(run: RunReport) -> Row:
             for claim in verified.claims
         ],
         "numbers": [number_row(number) for number in verified.judged],
+        "paper_figures": [
+            {"name": item.name, "verdict": item.verdict, "reason": item.reason}
+            | {"difference": item.difference, **_ends(item.interval), "noticed": item.noticed}
+            | {"points": item.points, "p": item.p, "p_adjusted": item.p_adjusted}
+            for item in verified.figures
+        ],
         "points": [point_row(point) for panel in run.panels for point in panel.points],
         "results": [
             by_seed[seed].raw

@@ -53,6 +53,10 @@ def _numbers(run: RunReport) -> Tree.Element:
         text = terminal.number_text(number)
         _judge(case, number.verdict, text)
         Tree.SubElement(case, "system-out").text = clean(f"{number.verdict}\n{text}")
+    for figure in run.verified.figures:
+        case = new_case(suite, figure.name)
+        _judge(case, figure.verdict, figure.reason)
+        Tree.SubElement(case, "system-out").text = clean(f"{figure.verdict}\n{figure.reason}")
     return counted(suite)
 
 

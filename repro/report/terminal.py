@@ -264,6 +264,13 @@ def _run_parts(run: RunReport, asked: Sequence[str] | None) -> Iterator[Renderab
         yield numbers_table(
             verified.points, "\nDo the paper's numbers reproduce? (plotted points)", "points"
         )
+    for figure in verified.figures:
+        if figure.verdict is Verdict.NOT_REPRODUCED:
+            yield (
+                Text(f"{figure.name}: ")
+                .append_text(word(figure.verdict))
+                .append(f", {figure.reason}")
+            )
     yield Text("\nThe figures: paper and ours", style="bold")
     yield legend(run)
     every_shot = verified.run.best_of != "smallest"

@@ -13,6 +13,7 @@ from repro.verify.contrasts import Evidence
 from repro.verify.findings import judge_claims, published_verdicts
 from repro.verify.levels import hold_against
 from repro.verify.margins import margins
+from repro.verify.paperfigures import FigureVerdict, figures_against_paper
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reference import Reference, find_reference
@@ -32,6 +33,7 @@ class RunVerification:
         numbers: a cell each, against the reference.
         points: a plotted point each, against the paper; empty unless the run's model and data
             are the paper's, or L3 was asked for.
+        figures: mean differences to the paper over whole figures, with `points`.
         claims: do the paper's findings hold in this run.
         claims_count: whether they enter the exit code: only on the paper's own model and data are
             they evidence on the paper.
@@ -42,6 +44,7 @@ class RunVerification:
     reference: Reference | None
     numbers: tuple[NumberVerdict, ...]
     points: tuple[NumberVerdict, ...]
+    figures: tuple[FigureVerdict, ...] = ()
     claims: tuple[ClaimVerdict, ...]
     claims_count: bool
     not_run: tuple[Cell, ...] = ()
@@ -77,6 +80,7 @@ class RunVerification:
         `ClaimVerdict.contradicts`.
         """
         verdicts = [number.verdict for number in self.judged]
+        verdicts += [figure.verdict for figure in self.figures]
         claims = self.claims if self.claims_count else ()
         if Verdict.NOT_REPRODUCED in verdicts or any(claim.contradicts for claim in claims):
             return EXIT_FAILED
@@ -169,6 +173,7 @@ def _verify_run(
     told = evidence(run, spread, draws)
     comparable = run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()
+    figures: tuple[FigureVerdict, ...] = ()
     if level is Level.L3 or (comparable and level is None):
         paper = load_paper()
         chosen = [
@@ -178,6 +183,7 @@ def _verify_run(
         ]
         published = {point: paper.of(point) for point in chosen}
         plotted = against_paper(run, chosen, published, told.scores, spread=spread)
+        figures = figures_against_paper(published, told.scores)
     ids = list(claims()) if asked is None else list(asked)
     lacking = [number.cell for number in (*numbers, *plotted) if number.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in wanted or () if not run.of(cell)]
@@ -186,6 +192,7 @@ def _verify_run(
         reference=reference,
         numbers=numbers,
         points=plotted,
+        figures=figures,
         claims=judge_claims(
             ids,
             told,
