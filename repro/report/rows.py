@@ -85,6 +85,9 @@ def _numbers(verified: RunVerification) -> Iterator[Item]:
         wrong = [n for n in numbers if n.verdict is Verdict.NOT_REPRODUCED]
         for number in sorted(wrong, key=size):
             yield Item(kind=kind, name=number.name, text=number_text(number))
+    for figure in verified.figures:
+        if figure.verdict is Verdict.NOT_REPRODUCED:
+            yield Item(kind="figure", name=figure.name, text=figure.reason)
 
 
 def _claims(verified: RunVerification) -> Iterator[Item]:

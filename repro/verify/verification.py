@@ -15,6 +15,7 @@ from repro.verify.findings import judge_claims, published_verdicts
 from repro.verify.fingerprint import FactCheck, check_facts
 from repro.verify.levels import Held, hold_against
 from repro.verify.margins import margins
+from repro.verify.paperfigures import FigureVerdict, figures_against_paper
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reference import Reference, find_reference
@@ -37,6 +38,7 @@ class RunVerification:
         groups: fine-tunes, figures and the whole run, where cells were retrained.
         points: a plotted point each, against the paper; empty unless the run's model and data
             are the paper's, or L3 was asked for.
+        figures: mean differences to the paper over whole figures, with `points`.
         claims: do the paper's findings hold in this run.
         claims_count: whether they enter the exit code: only where the run's model and data are
             the paper's. On another model no claim makes it 1, asked for by name or not.
@@ -49,6 +51,7 @@ class RunVerification:
     reference: Reference | None
     numbers: tuple[NumberVerdict, ...]
     points: tuple[NumberVerdict, ...]
+    figures: tuple[FigureVerdict, ...] = ()
     claims: tuple[ClaimVerdict, ...]
     claims_count: bool
     facts: tuple[FactCheck, ...] = ()
@@ -80,6 +83,7 @@ class RunVerification:
         verdicts = [fact.verdict for fact in self.facts]
         verdicts += [number.verdict for number in self.judged]
         verdicts += [group.verdict for group in self.groups]
+        verdicts += [figure.verdict for figure in self.figures]
         claims = self.claims if self.claims_count else ()
         if Verdict.NOT_REPRODUCED in verdicts or any(claim.contradicts for claim in claims):
             return EXIT_FAILED
@@ -217,6 +221,7 @@ def _verify_run(
     told = evidence(run, spread, draws)
     comparable = run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()
+    figures: tuple[FigureVerdict, ...] = ()
     if level is Level.L3 or (comparable and level is None):
         paper = load_paper()
         chosen = [
@@ -226,10 +231,12 @@ def _verify_run(
         ]
         published = {point: paper.of(point) for point in chosen}
         plotted = against_paper(run, chosen, published, told.scores, spread=spread)
+        figures = figures_against_paper(published, told.scores)
     lacking = [number.cell for number in plotted if number.verdict is Verdict.NOT_RUN]
     return replace(
         verified,
         points=plotted,
+        figures=figures,
         claims=judge_claims(
             list(claims()) if asked is None else list(asked),
             told,
