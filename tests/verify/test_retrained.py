@@ -180,17 +180,25 @@ def test_a_fact_that_is_missing_gives_no_verdict_on_it(runs: tuple[Run, Run]) ->
     assert "training loss at the end" in whats
 
 
-def test_many_small_changes_are_seen_together_where_none_is_alone(runs: tuple[Run, Run]) -> None:
+@pytest.mark.parametrize(
+    ("level", "name", "members"),
+    [
+        ("fine-tune", AMAZON.name, [cell for cell in TUNED if cell.variant == AMAZON]),
+        ("figure", "other", GROUPS["other"]),
+        ("run", "the run", TUNED),
+    ],
+)
+def test_what_a_group_says_that_it_would_notice_is_noticed(
+    runs: tuple[Run, Run], level: str, name: str, members: list[Cell]
+) -> None:
+    """Nine of ten times at that size on average; here at one and a half times of it."""
     ours = only(runs[1], 20)
-    (run,) = [
-        g for g in held(ours, runs[0]).groups if (g.level, g.what) == ("run", "mean accuracy")
-    ]
-    accuracies = [cell for cell in TUNED if cell.task.labels]
-    lower = 1.2 * run.noticed + run.ours - run.theirs
-    assert lower < 0.06
-    seen = alarms(held(damaged(ours, dict.fromkeys(accuracies, lower)), runs[0]))
-    assert ("run", "the run", "mean accuracy") in seen
-    assert sum(isinstance(item, Cell) for item in seen) < len(accuracies) / 2
+    wanted = (level, name, "mean accuracy")
+    (group,) = [g for g in held(ours, runs[0]).groups if (g.level, g.name, g.what) == wanted]
+    own = [cell for cell in members if cell.task.labels]
+    lower = 1.5 * group.noticed + group.ours - group.theirs
+    found = held(damaged(ours, dict.fromkeys(own, lower)), runs[0])
+    assert wanted in alarms(found)
 
 
 def test_rows_that_are_unlike_are_seen_although_the_mean_stays(runs: tuple[Run, Run]) -> None:
