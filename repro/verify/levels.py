@@ -339,7 +339,7 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) ->
     reason = f"{max(counts)} of {n} rows differ beyond ties, at most {allowed} by rounding"
     if "rounding" in kinds:
         reason += "; the training is the same but for rounding"
-    if n < basis.n:
+    if n < max(basis.n, next(iter(pair.theirs.values())).n):
         reason += f"; on the {n} rows in common"
     return replace(
         basis,

@@ -291,8 +291,8 @@ def _read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
             _bad(where, "fields 'losses' and 'weight_change' must be a list and an object")
         moved = change.get("all")
         numbers = [loss for loss in losses if loss is not None] + ([moved] if moved else [])
-        if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
-            _bad(where, "field 'losses' or 'weight_change' holds something else than numbers")
+        if not all(isinstance(x, int | float) and 0 <= x < math.inf for x in numbers):
+            _bad(where, "field 'losses' or 'weight_change' holds something else than numbers >= 0")
         found[variant, seed] = Tuned(variant, seed, key, tuple(losses), moved, line)
     return found
 

@@ -165,10 +165,12 @@ def verify_numbers(
 
     Args:
         level: of `hold_against`.
-        wanted: the cells asked for; by default those that the run says it was asked for.
+        wanted: the cells asked for; by default those that the run has, or says it was asked for.
         models: of `hold_against`.
     """
     asked = run.asked if wanted is None else frozenset(wanted)
+    if wanted is None and asked is not None:
+        asked |= frozenset(run.by_cell)  # what is there is judged, too
     held = Held((), ())
     facts: tuple[FactCheck, ...] = ()
     fewer: tuple[str, ...] = ()
@@ -281,6 +283,12 @@ def _fewer(run: Run, short: Mapping[Cell, tuple[int, int]]) -> tuple[str, ...]:
         found.append(
             f"{len(short)} cells have fewer rows than were asked for, such as {cell.name}: "
             f"{n} of {expected}"
+        )
+    unseen = [c.name for c in cells if any(r.outcomes is None for r in run.of(c).values())]
+    if unseen:
+        found.append(
+            f"{len(unseen)} cells have no samples file, such as {unseen[0]}: "
+            "values without their rows show nothing"
         )
     asked = run.record.get("asked")
     seeds = asked.get("seeds") if isinstance(asked, dict) else None
