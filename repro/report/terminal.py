@@ -25,6 +25,7 @@ from repro.report.rows import (
     figure_rows,
     level_rows,
     missing,
+    turns,
 )
 from repro.report.tables import facts, pairs, table
 from repro.report.words import contrast_text, counted, number_text, signed, unpaired
@@ -207,16 +208,9 @@ def _differs(
         yield Text("  nothing")
         return
     room -= 2 + 1  # the heading with its blank line, and "... and more"
-    # Every kind has its turn, so that cells are not hidden behind many facts.
-    turns: dict[str, int] = {}
-    ranked = []
-    for place, item in enumerate(items):
-        turns[item.kind] = turns.get(item.kind, 0) + 1
-        ranked.append((turns[item.kind], place))
     shown: set[int] = set()
-    for _, place in sorted(ranked):
-        part = _short(items[place], console, lines)
-        room -= _height(console, part)
+    for place in turns(items):
+        room -= _height(console, _short(items[place], console, lines))
         if room < 0 and len(shown) >= _LEAST:
             break
         shown.add(place)

@@ -10,7 +10,7 @@ from repro.report.answer import head
 from repro.report.charts import metric_of
 from repro.report.model import FOLLOWS, PanelReport, Plotted, Report, RunReport
 from repro.report.printable import printable
-from repro.report.rows import ClaimRow, claim_rows, failed, level_rows, missing
+from repro.report.rows import ClaimRow, chosen, claim_rows, failed, level_rows, missing
 from repro.report.words import (
     BRIEFLY,
     counted,
@@ -25,7 +25,7 @@ from repro.verify.verdicts import Level, NumberVerdict, Verdict
 
 NOT_COMPARED = "NOT COMPARED"
 """The code of what there is nothing to compare with; `not compared` in words."""
-SHOWN = 40
+SHOWN = 20
 """Items that differ that the page lists; on paper the first of them."""
 NONE = "\u2013"
 MEANING: dict[Verdict | Answer, str] = {
@@ -47,7 +47,8 @@ def signed(value: float | None) -> str:
     """A difference with its sign; three decimals, or two digits if it is smaller than that."""
     if value is None:
         return NONE
-    text = f"{value:+.3f}" if value == 0 or abs(value) >= 0.0005 else f"{value:+.2g}"
+    rounded = abs(value) < 1e-7 or abs(value) >= 0.0005
+    text = f"{value:+.3f}" if rounded else f"{value:+.2g}"
     return _minus(text)
 
 
@@ -326,7 +327,7 @@ def run_view(run: RunReport, index: int, report: Report) -> dict[str, Any]:
             "evidence": top.evidence,
         },
         "identity": list(identity(run)),
-        "differs": [(i.kind, printable(i.name), printable(i.text)) for i in items[:SHOWN]],
+        "differs": [(i.kind, printable(i.name), printable(i.text)) for i in chosen(items, SHOWN)],
         "more": max(0, len(items) - SHOWN),
         "missing": [
             {

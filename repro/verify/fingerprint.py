@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from repro.paper.cells import BASE
+from repro.paper.cells import BASE, VARIANTS
 from repro.verify.margins import Margins, margins
 from repro.verify.results import FINETUNES, RUN, Run, Tuned
 from repro.verify.verdicts import Verdict
@@ -58,16 +58,16 @@ def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tupl
     """All facts of a run that a reference knows; the fine-tunes are those that have cells."""
     limits = limits or margins()
     found = list(_of_run(run, reference))
-    wanted = dict.fromkeys(
-        (cell.variant, seed)
-        for cell, seed in run.cells
-        if cell.variant != BASE and seed is not None
+    order = {name: place for place, name in enumerate(VARIANTS)}
+    wanted = sorted(
+        {(c.variant, s) for c, s in run.cells if c.variant != BASE and s is not None},
+        key=lambda place: (order.get(place[0].name, len(order)), place[0], place[1]),
     )
-    orders: dict[tuple[int, Any], set[str]] = {}
+    orders: dict[tuple[int, str], set[str]] = {}
     for tuned in (*reference.tuned.values(), *run.tuned.values()):
-        place = (tuned.seed, tuned.raw.get("samples"))
-        if isinstance(order := tuned.raw.get("order_sha256"), str):
-            orders.setdefault(place, set()).add(order)
+        place = (tuned.seed, str(tuned.raw.get("samples")))
+        if isinstance(digest := tuned.raw.get("order_sha256"), str):
+            orders.setdefault(place, set()).add(digest)
     for variant, seed in wanted:
         stored = [t for (v, _), t in reference.tuned.items() if v == variant]
         if not stored:
@@ -115,11 +115,18 @@ def _of_finetune(
     for name in _SEEDLESS:
         if name in stored.raw:
             yield _exact(subject, name, ours.raw.get(name), stored.raw[name])
+    # Their values are chaotic, and compared over seeds; that they are told is exact.
+    for name, mine, known in (
+        ("losses", ours.final_loss, stored.final_loss),
+        ("weight_change", ours.weight_change, stored.weight_change),
+    ):
+        if mine is None and known is not None:
+            yield _exact(subject, name, None, known)
     recipe = ours.raw.get("recipe")
-    if isinstance(known := stored.raw.get("recipe"), dict):
+    if isinstance(settings := stored.raw.get("recipe"), dict):
         own = recipe if isinstance(recipe, dict) else {}
-        for name in sorted({*known, *own} - {"seed"}):
-            yield _exact(subject, f"recipe: {name}", own.get(name), known.get(name))
+        for name in sorted({*settings, *own} - {"seed"}):
+            yield _exact(subject, f"recipe: {name}", own.get(name), settings.get(name))
         yield _exact(subject, "recipe: seed", own.get("seed"), ours.seed)
     if same is None:
         return
@@ -146,10 +153,10 @@ def _of_finetune(
 
 
 def _of_order(
-    subject: str, ours: Tuned, orders: Mapping[tuple[int, Any], set[str]]
+    subject: str, ours: Tuned, orders: Mapping[tuple[int, str], set[str]]
 ) -> Iterator[FactCheck]:
     """Where the seed is not stored: one seed gives as many samples the same order in all tasks."""
-    known = orders.get((ours.seed, ours.raw.get("samples")), set())
+    known = orders.get((ours.seed, str(ours.raw.get("samples"))), set())
     if isinstance(ours.raw.get("order_sha256"), str) and len(known) > 1:
         yield FactCheck(
             subject=subject,

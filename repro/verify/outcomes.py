@@ -114,7 +114,7 @@ def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
         try:
             sample = json.loads(text)
             row, score = sample["row"], sample["score"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             _bad(path, number, f"not a sample: {error!r}")
         if type(row) is not int or row < 0:
             _bad(path, number, f"field 'row' is {row!r}")

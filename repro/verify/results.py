@@ -135,12 +135,12 @@ class Run:
 
     @property
     def asked(self) -> frozenset[Cell] | None:
-        """The cells that the run was asked for; None where it does not tell."""
+        """The cells that the run was asked for, or has; None where it does not tell."""
         asked = self.record.get("asked")
         names = asked.get("cells") if isinstance(asked, dict) else None
         if not isinstance(names, list):
             return None
-        return frozenset(Cell.parse(name) for name in names)
+        return frozenset((*(Cell.parse(name) for name in names), *self.by_cell))
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -187,7 +187,10 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         ReproError: a line is no JSON object, or holds NaN or Infinity (1).
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        _bad(str(path), f"cannot be read: {error.strerror}")
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)
@@ -303,8 +306,10 @@ def _read_record(path: Path, warnings: list[str]) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         _bad(str(path), f"not JSON: {error}")
+    except OSError as error:
+        _bad(str(path), f"cannot be read: {error.strerror}")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         _bad(str(path), f"field 'format' must be {FORMAT}")
     if not isinstance(record.get("identity"), dict):

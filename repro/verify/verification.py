@@ -182,7 +182,7 @@ def verify_numbers(
         )
         facts = check_facts(run, reference.run)
         short = _short(run, reference.run, cells)
-        fewer = _fewer(run, short)
+        fewer = _fewer(run, reference.run, short)
     lacking = [number.cell for number in held.numbers if number.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in asked or () if cell not in run.by_cell]
     return RunVerification(
@@ -266,18 +266,33 @@ def _short(run: Run, reference: Run, cells: Sequence[Cell]) -> dict[Cell, tuple[
     return short
 
 
-def _fewer(run: Run, short: Mapping[Cell, tuple[int, int]]) -> tuple[str, ...]:
+def without_samples(run: Run, reference: Run) -> tuple[Cell, ...]:
+    """Cells of which single rows are stored, and the run has only their mean."""
+    return tuple(
+        cell
+        for cell, results in run.by_cell.items()
+        if any(result.outcomes is None for result in results.values())
+        and any(result.outcomes is not None for result in reference.of(cell).values())
+    )
+
+
+def _fewer(run: Run, reference: Run, short: Mapping[Cell, tuple[int, int]]) -> tuple[str, ...]:
     """Rows and seeds that the run lacks, beside those that it was not asked for."""
     found = []
-    if short:
-        cell, (n, expected) = next(iter(short.items()))
+    if bare := without_samples(run, reference):
         found.append(
-            f"{len(short)} cells have fewer rows than were asked for, such as {cell.name}: "
-            f"{n} of {expected}"
+            f"{len(bare)} cell{'s' * (len(bare) > 1)} without samples file, such as {bare[0].name}"
+        )
+    if short:
+        cell, (n, wanted) = next(iter(short.items()))
+        many = "s" * (len(short) > 1)
+        found.append(
+            f"{len(short)} cell{many} with fewer rows than were asked for, such as {cell.name} "
+            f"with {n} of {wanted}"
         )
     asked = run.record.get("asked")
     seeds = asked.get("seeds") if isinstance(asked, dict) else None
     lost = [s for s in seeds or () if s not in run.seeds] if run.seeds else []
     if lost:
-        found.append(f"seeds {', '.join(map(str, lost))} were asked for and are not there")
+        found.append(f"seed{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}, asked for")
     return tuple(found)
