@@ -22,7 +22,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 RUN apt-install python3-pip
 COPY docker/${VARIANT}.lock docker/pip-install.sh /opt/lock/
 RUN sh /opt/lock/pip-install.sh /opt/lock/${VARIANT}.lock
-COPY pyproject.toml constraints.txt README.md LICENSE CITATION.cff /opt/repro/
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE CITATION.cff /opt/repro/
 COPY repro /opt/repro/repro
 COPY expected_results /opt/repro/expected_results
 COPY docker /opt/repro/docker

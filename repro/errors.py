@@ -6,13 +6,14 @@ from difflib import get_close_matches
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_MISSING = 3
+EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 
 class ReproError(Exception):
     """Something that the user can mend: what is wrong, and the next command to try.
 
-    Shown without a traceback; any other exception is a bug and keeps its traceback.
+    Shown without a traceback; any other exception is a bug, keeps its traceback and ends with 70.
 
     Attributes:
         hint: what to do about it, usually a command; may be empty.

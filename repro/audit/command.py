@@ -13,9 +13,10 @@ from repro.audit.measure import Finding
 from repro.cli.progress import bars
 from repro.data.upstream import UpstreamData, locate
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.resources import expected_results
 
-EXPECTED = Path(__file__).parents[2] / "expected_results" / "audit"
-"""The stored values of a checkout."""
+EXPECTED = expected_results() / "audit"
+"""The stored values of this copy of the kit."""
 
 
 def run(
@@ -69,10 +70,10 @@ def run(
     comparisons = compare(measurements, stored, not_run=not_run)
     console.print(show.report(findings, comparisons, every=every))
     if lacking is not None:
-        console.print(f"NOT RUN: {lacking}; {lacking.hint}", markup=False, soft_wrap=True)
+        console.print(f"NOT RUN: {lacking}; {lacking.hint}", soft_wrap=True)
     if out is not None:
         names = ", ".join(p.name for p in faces.write(findings, comparisons, measurements, out))
-        console.print(f"{out}: {names}", markup=False)
+        console.print(f"{out}: {names}")
     verdicts = {comparison.verdict for comparison in comparisons}
     if Verdict.DIFFERS in verdicts:
         return EXIT_FAILED

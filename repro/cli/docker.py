@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from repro.cli.folders import FOLDER
+from repro.console import new_console
 from repro.container import lock
 from repro.container.image import default_tag, differences
 from repro.errors import EXIT_FAILED, ReproError
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 _IMAGE = click.option(
     "--image", metavar="NAME", default=default_tag("cuda"), show_default=True,
     help="The image.",
@@ -56,13 +56,13 @@ def build(
 
     arguments = _arguments(settings) | ({"BASE_IMAGE": base_image} if base_image else {})
     name = tag or default_tag(variant)
-    console = Console(highlight=False)
+    console = new_console()
     with bars(console) as progress:
         task = progress.add_task("building", total=None)
 
         def show(step: int, steps: int, what: str) -> None:
             progress.update(task, completed=step - 1, total=steps)
-            progress.console.print(f"[{step}/{steps}] {what}", markup=False)
+            progress.console.print(f"[{step}/{steps}] {what}")
 
         found = engine.build(
             engine.connect(),
@@ -72,21 +72,21 @@ def build(
             network=network,
             cache=not no_cache,
             progress=show,
-            log=lambda line: progress.console.print(f"  {line}", style="dim", markup=False),
+            log=lambda line: progress.console.print(f"  {line}", style="dim"),
         )
         progress.update(task, completed=1, total=1)
-    console.print(f"{name} ({found})\nnext: repro docker verify --image {name}", markup=False)
+    console.print(f"{name} ({found})\nnext: repro docker verify --image {name}")
 
 
 @docker.command(context_settings={"ignore_unknown_options": True})
 @_IMAGE
 @click.option("--gpus", default="none", show_default=True, metavar="all|none|0,1",
               help="GPUs that the container sees.")  # fmt: skip
-@click.option("--results", type=_FOLDER, default="results", show_default=True,
+@click.option("--results", type=FOLDER, default="results", show_default=True,
               help="Folder here that gets the results.")  # fmt: skip
-@click.option("--cache", type=_FOLDER, default="cache", show_default=True,
+@click.option("--cache", type=FOLDER, default="cache", show_default=True,
               help="Folder here for weights, data and finished steps.")  # fmt: skip
-@click.option("--data", type=_FOLDER, help="Folder with the authors' data. [default: fetched]")
+@click.option("--data", type=FOLDER, help="Folder with the authors' data. [default: fetched]")
 @click.option("--offline", is_flag=True, help="No network in the container.")
 @click.option("--shm-size", default="1g", show_default=True, help="Size of its /dev/shm.")
 @click.option("--user", default=lambda: f"{os.getuid()}:{os.getgid()}", metavar="UID:GID",
@@ -136,10 +136,10 @@ def verify(image: str) -> None:
     labels = engine.labels(client, image)
     listing = engine.listing(client, image)
     found = differences(labels, listing)
-    console = Console(highlight=False)
+    console = new_console()
     if not found:
         count = len(listing["packages"])
-        console.print(f"{image}: {count} packages and all labels as in this checkout", markup=False)
+        console.print(f"{image}: {count} packages and all labels as in this checkout")
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("", "in the image", "expected"):
@@ -152,7 +152,7 @@ def verify(image: str) -> None:
 
 @docker.command()
 @_IMAGE
-@click.option("-o", "--out", type=_FOLDER, required=True, help="Folder for the archive.")
+@click.option("-o", "--out", type=FOLDER, required=True, help="Folder for the archive.")
 def save(image: str, out: Path) -> None:
     """Write an image as a tar archive for keeping, with its hash and bill of materials.
 
@@ -161,7 +161,7 @@ def save(image: str, out: Path) -> None:
     from repro.cli.progress import bars
     from repro.container import engine
 
-    console = Console(highlight=False)
+    console = new_console()
     client = engine.connect()
     with bars(console) as progress:
         task = progress.add_task("saving", total=None)
@@ -171,4 +171,4 @@ def save(image: str, out: Path) -> None:
             out,
             progress=lambda done, size: progress.update(task, completed=done, total=size),
         )
-    console.print(f"{out / str(facts['archive'])}, sha256 {facts['sha256']}", markup=False)
+    console.print(f"{out / str(facts['archive'])}, sha256 {facts['sha256']}")

@@ -5,16 +5,16 @@ from pathlib import Path
 import click
 
 from repro import profiles
-
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+from repro.cli.folders import FOLDER
+from repro.console import new_console
 
 
 @click.command("import-upstream")
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", type=FOLDER)
 @click.option(
     "-o",
     "--out",
-    type=_FOLDER,
+    type=FOLDER,
     default=Path("results/upstream"),
     show_default=True,
     help="The new results folder.",
@@ -42,5 +42,6 @@ def import_upstream(folder: Path, out: Path, profile: str, base: str) -> None:
 
     found = import_results(folder, out, profile=profile, base=base)
     models = len({cell.variant for cell in found.cells})
-    click.echo(f"{found.folder}: {len(found.cells)} cells of {models} models")
-    click.echo(f"next: repro verify {found.folder}")
+    console = new_console()
+    console.print(f"{found.folder}: {len(found.cells)} cells of {models} models", soft_wrap=True)
+    console.print(f"next: repro verify {found.folder}", soft_wrap=True)

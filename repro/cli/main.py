@@ -4,13 +4,15 @@ import errno
 import os
 import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import click
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from repro import __version__
 from repro.cli.data import data
@@ -21,7 +23,10 @@ from repro.cli.paper import profiles, protocols
 from repro.cli.report import report
 from repro.cli.run import plan, run
 from repro.cli.verify import audit, claims, compare, expected, verify
-from repro.errors import EXIT_INTERRUPTED, EXIT_MISSING, ReproError
+from repro.console import new_console, prepare_streams, silence
+from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
+from repro.extras import extra_of, install_command
+from repro.report.printable import printable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -32,7 +37,7 @@ def cli() -> None:
     First `repro run` (minutes on a CPU, no downloads), then `repro plan --profile llama2-7b`.
 
     Exit codes: 0 done or verified, 1 verification failed, 2 wrong usage, 3 something is missing,
-    130 interrupted.
+    70 a bug of the kit, 130 interrupted.
     """
 
 
@@ -43,17 +48,36 @@ for command in (
     cli.add_command(command)
 
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_HINTS = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room: your quota on that disk is used up",
+    errno.EFBIG: "the system limits the size of files: ulimit -f unlimited",
+    errno.EACCES: "let your user read and write there, or name another folder",
+    errno.EPERM: "let your user read and write there, or name another folder",
+    errno.EROFS: "name a folder on a disk that can be written",
+    errno.EMFILE: "the system limits the number of open files: ulimit -n 4096",
+    errno.ENAMETOOLONG: "name a folder with a shorter path",
+}
 
 
-def _machine_fault(error: Exception) -> str | None:
-    """A full or broken disk or a lost GPU in words; None for what is a bug."""
+def _machine_fault(error: Exception) -> ReproError | None:
+    """What the system or the GPU refused, in words; None for what is a bug."""
     if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}" if error.errno in _DISK else None
-    text = str(error)
-    lost = "CUDA error" in text or "CUDA driver" in text
-    return f"the GPU failed: {text.splitlines()[0]}" if lost else None
+        where = f": {printable(error.filename)}" if error.filename else ""
+        told = f"{error.strerror or error}{where}"
+        hint = _HINTS.get(error.errno or 0, "mend it")
+    elif isinstance(error, RuntimeError) and "CUDA" in str(error):
+        text = str(error)
+        if "CUDA error" not in text and "CUDA driver" not in text:
+            return None
+        told, hint = f"the GPU failed: {text.splitlines()[0]}", "mend it"
+    elif isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
+        told = f"the package {error.name} is not installed; it is part of the extra '{extra}'"
+        return ReproError(told, hint=install_command(extra), exit_code=EXIT_MISSING)
+    else:
+        return None
+    hint += ", then run the same command: finished steps are kept"
+    return ReproError(told, hint=hint, exit_code=EXIT_MISSING)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -70,36 +94,85 @@ def _lost(
         others(error)
 
 
+def _require_folder() -> None:
+    """A working folder that was deleted would fail wherever a relative path is used."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise ReproError(
+            "the working folder is not there any more",
+            hint="cd into another folder, then run the same command",
+            exit_code=EXIT_MISSING,
+        ) from None
+
+
+def _require_home() -> None:
+    """Give libraries a home folder for their caches where the system names none."""
+    try:
+        Path.home()
+    except RuntimeError:
+        folder = Path(tempfile.gettempdir()) / f"repro-home-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            raise ReproError(
+                f"no home folder is known, and {folder} is another user's",
+                hint="set HOME to a folder that you can write to",
+                exit_code=EXIT_MISSING,
+            ) from None
+        os.environ["HOME"] = str(folder)
+        os.environ.setdefault("USER", str(os.getuid()))
+        new_console(stderr=True).print(f"note: HOME is not set; caches go to {folder}")
+
+
+def _show(error: ReproError) -> None:
+    console = new_console(stderr=True)
+    for label, style, text in (("error:", "bold red", str(error)), ("try:", "bold", error.hint)):
+        if text:
+            shown = "\n".join(map(printable, text.split("\n")))
+            console.print(Text(label, style).append(f" {shown}", style="not bold default"),
+                          soft_wrap=True)  # fmt: skip
+
+
+def _run() -> int:
+    try:
+        _require_folder()
+        _require_home()
+        code = cli.main(standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except ReproError as error:
+        _show(error)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        new_console(stderr=True).print(
+            "interrupted; finished steps are kept, and the same command goes on from there"
+        )
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        told = _machine_fault(error)
+        if told is not None:
+            _show(told)
+            return told.exit_code
+        traceback.print_exc()
+        new_console(stderr=True).print(
+            f"this is a bug of the kit {__version__}, and says nothing about the results; "
+            "please report it with the lines above",
+            soft_wrap=True,
+        )
+        return EXIT_BUG
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    prepare_streams()
     sys.unraisablehook = partial(_lost, sys.unraisablehook)
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGALRM, _terminate)
-    console = Console(stderr=True, highlight=False)
+    code = _run()
     try:
-        code = cli.main(standalone_mode=False)
-    except ReproError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        if error.hint:
-            console.print(f"[bold]try:[/] {escape(error.hint)}", soft_wrap=True)
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        console.print(
-            "interrupted; finished steps are kept, and the same command goes on from there"
-        )
-        code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output left; nothing is wrong with the run.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except (OSError, RuntimeError) as error:
-        told = _machine_fault(error)
-        if told is None:
-            raise
-        console.print(f"[bold red]error:[/] {escape(told)}", soft_wrap=True)
-        console.print("[bold]try:[/] mend it and run the same command: finished steps are kept")
-        code = EXIT_MISSING
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.stdout.flush()
+    except OSError:  # the reader of our output left; nothing is wrong with the work
+        silence(sys.stdout)
+    sys.exit(code)

@@ -10,12 +10,14 @@ import click
 from rich.console import Console
 
 from repro import profiles
+from repro.cli.folders import FOLDER
 from repro.errors import ReproError, unknown
 from repro.paper.cells import Variant
 from repro.paper.protocols import PROTOCOLS, Protocol, protocol, switches
 from repro.pipeline.checkpoints import Given, find
-from repro.pipeline.select import Selection, select, split_names
+from repro.pipeline.select import Selection, claim_names, select, split_names
 from repro.profiles import Profile
+from repro.profiles.profile import LARGEST_SEED
 
 if TYPE_CHECKING:
     from repro.data.source import Source
@@ -43,11 +45,11 @@ _OPTIONS = (
                  help="Score at most N rows of a test set."),
     click.option("--seeds", metavar="42,43",
                  help="Seeds of the fine-tunes. [default: the profile's]"),
-    click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False),
+    click.option("--data-dir", type=FOLDER,
                  help="A local copy of the authors' data; checked like a download."),
-    click.option("--store", type=click.Path(path_type=Path, file_okay=False), envvar="REPRO_STORE",
+    click.option("--store", type=FOLDER, envvar="REPRO_STORE",
                  default="store", show_default=True, help="Where artefacts are kept."),
-    click.option("--checkpoints", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    click.option("--checkpoints", type=FOLDER, metavar="DIR",
                  help="Fine-tuned models that you have: DIR/xsum-ft-2000 is evaluated and not "
                  "trained. With several seeds, DIR/xsum-ft-2000.seed43."),
     click.option("--engine", type=ENGINES, default="torch",
@@ -116,6 +118,11 @@ class Request:
     options: dict[str, Any]
 
     @property
+    def test_limit(self) -> int | None:
+        """Rows of a test set to score, at most; None for the protocol's number."""
+        return min(filter(None, (self.rows, self.profile.sizes.test)), default=None)
+
+    @property
     def untrained(self) -> set[Variant]:
         """Variants that are given for every seed."""
         variants = {variant for variant, _ in self.given}
@@ -144,8 +151,11 @@ def _seeds(text: str | None, profile: Profile) -> tuple[int, ...]:
         seeds = tuple(dict.fromkeys(int(part) for part in split_names(text)))
     except ValueError:
         seeds = ()
-    if not seeds or min(seeds) < 0:
-        raise ReproError(f"--seeds takes whole numbers, not '{text}'", hint="--seeds 42,43,44")
+    if not seeds or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
+        raise ReproError(
+            f"--seeds takes whole numbers from 0 to {LARGEST_SEED}, not '{text}'",
+            hint="--seeds 42,43,44",
+        )
     return seeds
 
 
@@ -203,7 +213,7 @@ def parse(
     selection = Selection(
         grid=grid,
         figures=split_names(figures),
-        claims=split_names(claims),
+        claims=claim_names(claims),
         variants=split_names(variants),
         tests=split_names(tests),
         cells=split_names(cells),
@@ -315,7 +325,7 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
         spec=ModelSpec.from_table(request.profile.model, request.profile.origin),
         source=source,
         seeds=request.seeds,
-        test_limit=min(filter(None, (request.rows, request.profile.sizes.test)), default=None),
+        test_limit=request.test_limit,
         numerics=machine.numerics(compute.threads, device=compute.device),
         engine=machine.engine(request.engine),
         given=request.given,

@@ -1,10 +1,10 @@
 """`repro protocols` and `repro profiles`: what the kit can follow, and what it can run on."""
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from repro import profiles as profile_files
+from repro.console import new_console
 from repro.paper.protocols import PROTOCOLS, switches
 
 
@@ -28,7 +28,7 @@ def protocols() -> None:
         shown = [_text(switch.values[name]) for name in PROTOCOLS]
         values.add_row(switch.name, *shown, switch.audit)
         reasons.add_row(switch.name, switch.reason)
-    console = Console(highlight=False)
+    console = new_console()
     console.print(values, "", reasons)
 
 
@@ -40,4 +40,4 @@ def profiles() -> None:
     table.add_column("what it runs on")
     for name in profile_files.names():
         table.add_row(name, profile_files.load(name).summary)
-    Console(highlight=False).print(table)
+    new_console().print(table)

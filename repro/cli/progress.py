@@ -10,7 +10,7 @@ def bars(console: Console) -> Progress:
     Bars vanish when their task ends; where output is piped nothing is drawn at all.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         console=console,

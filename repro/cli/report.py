@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+from repro.cli.folders import FOLDER
+from repro.console import new_console
 
 
 @click.command()
-@click.argument("results", type=_FOLDER)
-@click.option("-o", "--out", type=_FOLDER, required=True, help="The report folder; an older report "
+@click.argument("results", type=FOLDER)
+@click.option("-o", "--out", type=FOLDER, required=True, help="The report folder; an older report "
               "there is replaced.")  # fmt: skip
-@click.option("--expected", type=_FOLDER, help="A reference folder, or one with several. "
+@click.option("--expected", type=FOLDER, help="A reference folder, or one with several. "
               "[default: expected_results]")  # fmt: skip
 def report(results: Path, out: Path, expected: Path | None) -> None:
     """Write what `repro verify` finds as HTML, Markdown, JUnit XML, JSON, CSV and figures.
@@ -22,5 +22,5 @@ def report(results: Path, out: Path, expected: Path | None) -> None:
     from repro.cli.progress import bars
     from repro.report.commands import gather, write_report
 
-    console = Console(highlight=False)
+    console = new_console()
     write_report(gather(results, bars(console), expected=expected), out, console)

@@ -1,21 +1,26 @@
 """`repro run` and `repro plan`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
-from rich.console import Console
 
+from repro.cli.folders import FOLDER
 from repro.cli.options import build_plan, fetch_data, parse, with_options
+from repro.console import new_console
+from repro.errors import ReproError
 
 
 @click.command()
 @with_options
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=FOLDER,
               help="Results folder. [default: results/PROFILE-PROTOCOL]")  # fmt: skip
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
               "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
+@click.option("--attention", type=click.Choice(["flex", "grouped"]),
+              help="How packed samples attend in fine-tuning on a GPU. "
+              "[default: what the self-test of the GPU says]")  # fmt: skip
 @click.option(
     "--verify",
     is_flag=True,
@@ -24,14 +29,24 @@ from repro.cli.options import build_plan, fetch_data, parse, with_options
 )
 @click.option("--full", is_flag=True, help="With --verify: print everything.")  # fmt: skip
 def run(
-    out: Path | None, keep_models: str | None, verify: bool, full: bool, **options: Any
+    out: Path | None,
+    keep_models: str | None,
+    attention: Literal["flex", "grouped"] | None,
+    verify: bool,
+    full: bool,
+    **options: Any,
 ) -> None:
     """Fine-tune and evaluate whatever the selection needs and the store does not hold yet.
 
     Interrupted or killed, the same command goes on from there. `repro verify` shows the scores.
     """
     request = parse(**options)
-    console = Console(highlight=False)
+    if attention == "flex" and request.profile.compute.device == "cpu":
+        raise ReproError(
+            f"--attention flex needs a GPU, and the profile {request.profile.name} has none",
+            hint="leave --attention out",
+        )
+    console = new_console()
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.cli.progress import bars
@@ -44,7 +59,7 @@ def run(
     store = Store(request.store)
     folder = out or Path("results") / f"{request.profile.name}-{request.protocol_name}"
     for finding in require(plan, store, folder):
-        console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}", markup=False)
+        console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
     with bars(console) as progress:
         runner = Runner(
             plan,
@@ -52,15 +67,16 @@ def run(
             folder,
             keep_models=keep_models or request.profile.keep_models,
             say=progress.console.print,
+            attention=attention,
             progress=progress,
-            options=request.options,
+            options=request.options | ({"attention": attention} if attention else {}),
         )
         runner.run()
     console.print(in_words(runner.spent))
     cells = sum(len(job.cells) for job in plan.jobs)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:
-        console.print(f"next: repro verify {folder}", markup=False)
+        console.print(f"next: repro verify {folder}")
     elif code := finish(folder, console, bars(console), full=full):
         raise click.exceptions.Exit(code)
 
@@ -68,16 +84,11 @@ def run(
 @click.command()
 @with_options
 def plan(**options: Any) -> None:
-    """Print what `repro run` would do with the same options: models, cells, tokens, time."""
-    request = parse(**options)
-    console = Console(highlight=False)
-    found = build_plan(request, console.print)
-    from repro.pipeline.estimate import costs, counter
-    from repro.pipeline.preflight import needs
-    from repro.pipeline.store import Store
-    from repro.report.plan import plan_table
+    """Print what `repro run` would do with the same options: models, cells, tokens, time.
 
-    store = Store(request.store)
-    count, counted = counter(found, store)
-    spent = costs(found, count, store.has)
-    console.print(plan_table(found, store, spent, counted=counted, needs=needs(found, store)))
+    Needs neither data, weights nor torch: what is not there is counted by the kit's own numbers,
+    and stands as still to do.
+    """
+    from repro.cli.planning import planned
+
+    planned(parse(**options), new_console())

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from repro.pipeline.select import split_names
-
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+from repro.cli.folders import FOLDER
+from repro.console import new_console
+from repro.pipeline.select import claim_names
 
 
 def _end(code: int) -> None:
@@ -16,10 +15,10 @@ def _end(code: int) -> None:
 
 
 @click.command()
-@click.argument("results", type=_FOLDER)
+@click.argument("results", type=FOLDER)
 @click.option(
     "--expected",
-    type=_FOLDER,
+    type=FOLDER,
     help="A reference folder, or one with several. [default: expected_results]",
 )
 @click.option(
@@ -44,14 +43,14 @@ def verify(
     from repro.cli.progress import bars
     from repro.report.commands import verify as command
 
-    console = Console(highlight=False)
-    asked = split_names(claims) or None
+    console = new_console()
+    asked = claim_names(claims) or None
     _end(command(results, expected, level, asked, console, bars(console), full=full))
 
 
 @click.command()
-@click.argument("a", type=_FOLDER)
-@click.argument("b", type=_FOLDER)
+@click.argument("a", type=FOLDER)
+@click.argument("b", type=FOLDER)
 def compare(a: Path, b: Path) -> None:
     """Hold results B against results A: another machine, version or protocol."""
     from repro.report.commands import compare as command
@@ -73,19 +72,19 @@ def expected() -> None:
 
 
 @expected.command()
-@click.argument("results", type=_FOLDER, nargs=-1, required=True)
-@click.option("--out", type=_FOLDER, required=True, help="The new reference folder.")
+@click.argument("results", type=FOLDER, nargs=-1, required=True)
+@click.option("--out", type=FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
     from repro.cli.progress import bars
     from repro.report.commands import record_expected
 
-    console = Console(highlight=False)
+    console = new_console()
     _end(record_expected(results, out, console, bars(console)))
 
 
 @expected.command()
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", type=FOLDER)
 def show(folder: Path) -> None:
     """Print what a reference folder holds."""
     from repro.report.commands import show_expected
@@ -94,16 +93,16 @@ def show(folder: Path) -> None:
 
 
 @click.command()
-@click.option("--data-dir", type=_FOLDER, help="A copy of the authors' data.")
+@click.option("--data-dir", type=FOLDER, help="A copy of the authors' data.")
 @click.option(
     "--tokenizer",
-    type=_FOLDER,
+    type=FOLDER,
     envvar="REPRO_LLAMA2_TOKENIZER",
     help="A folder with the Llama-2 tokenizer.json.",
 )
 @click.option("--only", metavar="IDS", help="Only these findings, such as A2,A4.")
 @click.option("--all", "every", is_flag=True, help="Print every value, not only differing ones.")
-@click.option("-o", "--out", type=_FOLDER, help="Write the report in every form to this folder.")
+@click.option("-o", "--out", type=FOLDER, help="Write the report in every form to this folder.")
 def audit(
     data_dir: Path | None,
     tokenizer: Path | None,
@@ -114,6 +113,6 @@ def audit(
     """Recompute what is wrong with the published code and data, without any model."""
     from repro.audit import run
 
-    console = Console(highlight=False)
-    names = split_names(only) or None
+    console = new_console()
+    names = claim_names(only) or None
     _end(run(data_dir, tokenizer, names, out, console, every=every))

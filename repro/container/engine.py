@@ -24,6 +24,9 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 STOP_SECONDS = 60
 """How long a container may take to keep its work when it is stopped."""
 
+PATIENCE = 600
+"""Seconds without an answer after which the engine counts as stuck; large images take minutes."""
+
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 
 
@@ -47,7 +50,13 @@ def _told() -> Iterator[None]:
                 "Container Toolkit on the host (check: nvidia-smi); without: --gpus none"
             )
         raise ReproError(f"the Docker engine: {said}", hint=hint, exit_code=EXIT_MISSING) from None
-    except (errors.DockerException, requests.exceptions.ConnectionError) as error:
+    except requests.exceptions.Timeout:
+        raise ReproError(
+            f"the Docker engine did not answer within {PATIENCE} seconds",
+            hint="see whether it is busy (docker info), then run the same command again",
+            exit_code=EXIT_MISSING,
+        ) from None
+    except (errors.DockerException, requests.exceptions.RequestException) as error:
         raise ReproError(
             f"no Docker engine answers: {error}",
             hint="start it (systemctl start docker) or set DOCKER_HOST; your user must be in "
@@ -63,7 +72,7 @@ def connect() -> DockerClient:
         ReproError: no engine answers (3).
     """
     with _told():
-        client = from_env()
+        client = from_env(timeout=PATIENCE)
         client.ping()
         return client
 

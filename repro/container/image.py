@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from repro import __version__
 from repro.container import lock
 from repro.errors import EXIT_MISSING, ReproError
+from repro.extras import DISTRIBUTION
 
 VERSION_LABEL = "org.opencontainers.image.version"
 REVISION_LABEL = "org.opencontainers.image.revision"
@@ -25,7 +26,7 @@ found = {d.metadata["Name"]: d.version for d in distributions()}
 print(json.dumps({"python": platform.python_version(), "packages": found}))
 """
 # The kit itself is no part of its lock.
-_OWN = {"repro"}
+_OWN = {DISTRIBUTION}
 
 
 def default_tag(variant: str) -> str:

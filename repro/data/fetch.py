@@ -1,6 +1,5 @@
 """Download of the authors' files: resumed, retried, verified, and moved into place at once."""
 
-import fcntl
 import http.client
 import os
 import shlex
@@ -9,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from repro.data.manifest import Entry, Manifest, authors_manifest
 from repro.data.source import Part
 from repro.data.upstream import check, locate, verified
 from repro.errors import EXIT_MISSING, ReproError
+from repro.locks import held
 
 __all__ = ["Report", "check", "fetch", "locate", "progress_bar"]
 
@@ -66,7 +66,7 @@ class _RefusedError(Exception):
 def progress_bar(console: Console | None = None) -> Progress:
     """A progress display that fits `fetch`."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -268,22 +268,21 @@ def _finished(part: Path, target: Path, entry: Entry) -> bool:
 @contextmanager
 def _alone(folder: Path, progress: Progress | None) -> Iterator[None]:
     """Keeps other processes from writing the same parts."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".fetch.lock").open("w")
-    except OSError as error:
-        raise ReproError(
-            f"cannot write to {folder}: {error.strerror}",
-            hint="choose a folder that can be written with --data-dir",
-            exit_code=EXIT_MISSING,
-        ) from None
-    with lock:
+
+    def wait() -> None:
+        if progress:
+            progress.console.print(f"another process downloads to {folder}: waiting for it")
+
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if progress:
-                progress.console.print(f"another process downloads to {folder}: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(folder / ".fetch.lock", waiting=wait))
+        except OSError as error:
+            raise ReproError(
+                f"cannot write to {folder}: {error.strerror}",
+                hint="choose a folder that can be written with --data-dir",
+                exit_code=EXIT_MISSING,
+            ) from None
         yield
 
 

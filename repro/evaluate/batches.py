@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 
 from repro.errors import EXIT_MISSING, ReproError
+from repro.machine.exhausted import out_of_memory
 
 Result = TypeVar("Result")
 
@@ -18,10 +19,11 @@ class Budget:
 
     Attributes:
         tokens: rows times the longest row of a batch, padding and tokens to come included.
+        first: what it was in the beginning.
     """
 
     def __init__(self, tokens: int) -> None:
-        self.tokens = tokens
+        self.tokens = self.first = tokens
 
 
 def take(costs: Sequence[int], tokens: int) -> int:
@@ -93,7 +95,7 @@ def _try(work: Callable[[list[int]], Sequence[Result]], rows: list[int]) -> Sequ
     try:
         return work(rows)
     except RuntimeError as error:
-        if not (isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)):
+        if not out_of_memory(error):
             raise
     # Behind the except block, so that the error no longer holds the batch's tensors.
     if torch.cuda.is_available():

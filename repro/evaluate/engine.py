@@ -37,11 +37,15 @@ class Engine(Protocol):
         tokenizer: the model's.
         positions: tokens that the model was made for; None where nothing says it.
         score_tokens: positions behind its prompt that scoring labels takes.
+        reduced_budget: tokens of a batch, where memory ran out and made them fewer; else None.
     """
 
     tokenizer: Tokenizer
     positions: int | None
     score_tokens: int
+
+    @property
+    def reduced_budget(self) -> int | None: ...
 
     def __enter__(self) -> Self: ...
 
@@ -82,6 +86,12 @@ class TorchEngine:
         self._prefix: SharedPrefix | None = None
         self._opened = ExitStack()
 
+    @property
+    def reduced_budget(self) -> int | None:
+        """Tokens of a batch, where memory ran out and made them fewer; None otherwise."""
+        budget = self._budget
+        return budget.tokens if budget.tokens < budget.first else None
+
     def __enter__(self) -> Self:
         clock.sizes = Sizes.of(self._model)
         if self._share:
@@ -99,7 +109,7 @@ class TorchEngine:
             encoded.prompts,
             encoded.labels,
             self._budget,
-            pad=pad_id(self.tokenizer),
+            pad=pad_id(self.tokenizer, self._model),
             prefix=self._prefix,
         )
 

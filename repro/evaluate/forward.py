@@ -32,10 +32,11 @@ class Batch:
     prefix: SharedPrefix | None
 
 
-def pad_id(tokenizer: Any) -> int:
-    """What fills a row; masked, so any id of the vocabulary serves."""
+def pad_id(tokenizer: Any, model: Any) -> int:
+    """What fills a row; masked, so any id that the model's embedding has serves."""
+    vocabulary = model.get_input_embeddings().num_embeddings  # a tokenizer can have more tokens
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None:
+        if token is not None and token < vocabulary:
             return int(token)
     return 0
 

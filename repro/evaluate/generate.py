@@ -115,7 +115,7 @@ def generate(
     Raises:
         ReproError: the model's logits are not finite.
     """
-    pad = pad_id(tokenizer)
+    pad = pad_id(tokenizer, model)
     finish = Ending(
         tokenizer,
         stop_ids(model.generation_config, tokenizer),

@@ -32,6 +32,7 @@ class VllmEngine:
 
     # vLLM generates a token even where only the logits before it are wanted.
     score_tokens = 1
+    reduced_budget: int | None = None
 
     def __init__(self, folder: Path, *, dtype: str) -> None:
         """Start vLLM with a model folder.

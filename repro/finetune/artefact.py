@@ -2,6 +2,7 @@
 
 import json
 import platform
+import tempfile
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
+from transformers import GenerationConfig
 from transformers.utils import logging
+
+from repro.errors import EXIT_MISSING, ReproError
 
 FACTS = "facts.json"
 
@@ -31,8 +35,8 @@ class Facts:
             micro-batches count as 0); null where the step had no label.
         gradient_norms: of each step, before clipping.
         weight_change: mean |fine-tuned - base| over all weights as saved, see `change`.
-        versions: of the packages; machine: device, threads, processes, token budget at the end,
-            and where the memory lay.
+        versions: of the packages; machine: device, threads, processes, token budget at the end
+            (and the planned one, where memory ran out), and where the memory lay.
         timing: seconds and tokens a second; the only part that differs between equal runs.
     """
 
@@ -73,6 +77,34 @@ def save(model: Any, tokenizer: Any, facts: Facts, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     text = json.dumps(asdict(facts), indent=1, allow_nan=False) + "\n"
     (folder / FACTS).write_text(text, encoding="utf-8")
+
+
+def require_saveable(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Save all but the weights once, before they are trained, so that they can be saved afterwards.
+
+    Settings of sampling that transformers refuses to save are reset: the kit never samples, and
+    says so in the saved model too.
+
+    Raises:
+        ReproError: the model's settings or its tokenizer cannot be saved (3).
+    """
+    own = model.generation_config
+    try:
+        own.validate(strict=True)
+    except ValueError:
+        special = ("bos_token_id", "eos_token_id", "pad_token_id")
+        kept = {name: getattr(own, name, None) for name in special}
+        model.generation_config = GenerationConfig(**kept)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as trial:
+            for one in (model.config, model.generation_config, tokenizer):
+                one.save_pretrained(trial)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ReproError(
+            f"the settings of the base model cannot be saved: {str(error).splitlines()[0]}",
+            hint="mend config.json, generation_config.json or tokenizer_config.json of the base",
+            exit_code=EXIT_MISSING,
+        ) from None
 
 
 def versions() -> dict[str, str]:

@@ -1,22 +1,26 @@
-"""Attention over samples that lie behind each other in one sequence, without padding.
+"""Attention over samples packed into one sequence, without padding.
 
 A token sees the tokens of its own sample up to itself, and the tokens that all samples begin with,
 whose keys and values come from a pass of their own. Nothing else: samples never mix. Registered
 with transformers as the attention `NAME`; a model's forward pass hands it the `packing`.
 
-On a GPU it is FlexAttention over the whole sequence. On a CPU it is one call a group of samples of
-similar length, filled up at the right end, where causal attention never looks.
+Two ways compute it. "flex" is FlexAttention over the whole sequence, on a GPU (see `flex`).
+"grouped" is one call of SDPA a group of samples of similar length, padded at the right end, where
+causal attention never looks: on CPUs, and on a GPU in float32 or where the self-test prefers it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.attention.flex_attention import BlockMask
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
-from transformers.integrations.flex_attention import flex_attention_forward
+
+from repro.finetune import flex
+
+Way = Literal["flex", "grouped"]
 
 NAME = "repro_packed"
 
@@ -24,12 +28,17 @@ KeysValues = dict[int, tuple[torch.Tensor, torch.Tensor]]
 """Keys and values (1, heads, tokens, head size) of each layer."""
 
 _SIMILAR = 0.8
-"""On a CPU, samples of at least this share of the longest one's length make a group."""
+"""Samples of at least this share of the longest one's length make a group."""
+
+
+def default_way(device: torch.device, *, autocast: bool) -> Way:
+    """How to attend: FlexAttention's kernels for float32 use no matrix units and spill."""
+    return "flex" if device.type == "cuda" and autocast else "grouped"
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Samples that attend in one call on a CPU.
+    """Samples that attend in one call of SDPA.
 
     Attributes:
         samples: their number.
@@ -52,6 +61,7 @@ class Packing:
         device: where the pass is computed.
         shared: keys and values of the tokens before every sample; empty without.
         keep: whether to note the pass's own keys and values in `kept`, to be shared by others.
+        way: how to attend.
     """
 
     def __init__(
@@ -61,6 +71,7 @@ class Packing:
         shared: KeysValues,
         *,
         keep: bool = False,
+        way: Way = "grouped",
     ) -> None:
         self.shared = shared
         self.keep = keep
@@ -69,10 +80,10 @@ class Packing:
         if shared:
             before, dtype = shared[0][0].shape[2], shared[0][0].dtype
         self._block_mask: BlockMask | None = None
-        if device.type == "cpu":
-            self._groups, self._place = _groups(lengths, before, dtype)
+        if way == "flex":
+            self._block_mask = flex.block_mask(lengths, before, device)
         else:
-            self._block_mask = _block_mask(lengths, before, device)
+            self._groups, self._place = _groups(lengths, before, dtype, device)
 
     def attend(
         self,
@@ -85,12 +96,7 @@ class Packing:
         """The output (1, tokens, heads, head size) of a layer for its own tokens' states."""
         shared = self.shared.get(module.layer_idx)
         if self._block_mask is not None:
-            if shared:
-                key = torch.cat([shared[0], key], dim=2)
-                value = torch.cat([shared[1], value], dim=2)
-            return flex_attention_forward(
-                module, query, key, value, self._block_mask, scaling=scaling
-            )[0]
+            return flex.attend(query, key, value, self._block_mask, scaling=scaling, shared=shared)
         outputs = []
         for group in self._groups:
             rows, keys, values = (_rows(states, group) for states in (query, key, value))
@@ -98,6 +104,10 @@ class Packing:
                 first_keys, first_values = (s.expand(group.samples, -1, -1, -1) for s in shared)
                 keys = torch.cat([first_keys, keys], dim=2)
                 values = torch.cat([first_values, values], dim=2)
+            heads = rows.shape[1] // keys.shape[1]
+            if heads > 1 and rows.device.type != "cpu":
+                # Fused kernels of GPUs take a mask, or heads that share keys, not both.
+                keys, values = (s.repeat_interleave(heads, dim=1) for s in (keys, values))
             output = scaled_dot_product_attention(
                 rows,
                 keys,
@@ -119,9 +129,9 @@ def _rows(states: torch.Tensor, group: _Group) -> torch.Tensor:
 
 
 def _groups(
-    lengths: Sequence[int], before: int, dtype: torch.dtype
+    lengths: Sequence[int], before: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[list[_Group], torch.Tensor]:
-    """The groups, and the place of each token in their outputs behind each other."""
+    """The groups, and the place of each token in their concatenated outputs."""
     groups: list[_Group] = []
     places: list[int] = []
     first = begin = filled = 0
@@ -141,23 +151,10 @@ def _groups(
         if before:
             hidden = torch.ones(longest, before + longest, dtype=torch.bool).triu(before + 1)
             mask = torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, -torch.inf)
-        groups.append(_Group(after - first, torch.tensor(tokens), mask))
+            mask = mask.to(device)
+        groups.append(_Group(after - first, torch.tensor(tokens, device=device), mask))
         first = after
-    return groups, torch.tensor(places)
-
-
-def _block_mask(lengths: Sequence[int], before: int, device: torch.device) -> BlockMask:
-    """The mask for FlexAttention, whose keys are those of the shared tokens, then the pass's."""
-    counts = torch.tensor(lengths)
-    sample = torch.arange(len(lengths)).repeat_interleave(counts).to(device)
-    place = torch.arange(len(sample), device=device)
-    of_key, key_place = pad(sample, (before, 0), value=-1), pad(place, (before, 0))
-
-    def visible(_row: Any, _head: Any, query: Any, key: Any) -> Any:
-        own = (of_key[key] == sample[query]) & (key_place[key] <= place[query])
-        return own | (of_key[key] == -1)
-
-    return create_block_mask(visible, None, None, len(sample), len(of_key), device=str(device))
+    return groups, torch.tensor(places, device=device)
 
 
 def _forward(

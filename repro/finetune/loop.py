@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import reduce  # type: ignore[import-untyped]
-from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 from torch.distributed.tensor import DTensor
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.finetune import schedule
+from repro.finetune import flex, schedule
 from repro.finetune.artefact import Facts, machine, versions
+from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
 from repro.finetune.change import mean_absolute_change, snapshot
 from repro.finetune.encode import Row, Sample, encode
@@ -24,6 +24,7 @@ from repro.finetune.offload import OffloadedAdamW
 from repro.finetune.progress import Bar
 from repro.finetune.recipe import Recipe
 from repro.finetune.shard import gather, is_sharded, own, total_norm
+from repro.machine.exhausted import out_of_memory
 from repro.paper.tasks import Task
 
 DEFAULT_TOKEN_BUDGET = 8192
@@ -41,6 +42,7 @@ def finetune(
     order: Sequence[Sequence[int]] | None = None,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     offloaded: bool = False,
+    way: Way | None = None,
     progress: Any = None,
 ) -> Facts:
     """Fine-tune all weights of a model, in place, where the model is (CPU or a GPU).
@@ -66,6 +68,7 @@ def finetune(
         token_budget: largest number of tokens in one forward pass; halved when memory runs
             out. Changes nothing but rounding.
         offloaded: whether AdamW's moments lie in main memory. Changes no bit.
+        way: how packed samples attend; None for what suits the device. Changes rounding only.
         progress: a rich `Progress` to add a bar to.
 
     Returns:
@@ -106,7 +109,7 @@ def finetune(
     with (
         Bar(progress if state.is_main_process else None, len(steps)) as bar,
         closing(
-            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget, offloaded)
+            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget, offloaded, way)
         ) as trainer,
     ):
         for number, step in enumerate(steps):
@@ -133,7 +136,9 @@ def finetune(
             "token_budget": trainer.budget,
             "sharded": is_sharded(model),
             "offloaded": offloaded,
-        },
+        }
+        | trainer.departures(token_budget)
+        | trainer.kernels(),
         timing={
             "seconds": round(seconds, 3),
             "training_seconds": round(bar.seconds, 3),
@@ -149,7 +154,14 @@ class Trainer:
     """A model, its optimiser, and what was measured step by step."""
 
     def __init__(
-        self, model: Any, pad: int, recipe: Recipe, steps: int, budget: int, offloaded: bool = False
+        self,
+        model: Any,
+        pad: int,
+        recipe: Recipe,
+        steps: int,
+        budget: int,
+        offloaded: bool = False,
+        way: Way | None = None,
     ) -> None:
         self._parameters = list(model.parameters())
         self._own = [own(parameter) for parameter in self._parameters]
@@ -160,7 +172,8 @@ class Trainer:
         )
         self._model = model
         self._sharded = is_sharded(model)
-        self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16")
+        self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16", way=way)
+        self._graphs = flex.graphs()
         self._recipe = recipe
         self._steps = steps
         self._state = PartialState()
@@ -182,6 +195,27 @@ class Trainer:
         self._objective.close()
         if self._recomputes:
             self._model.gradient_checkpointing_disable()
+
+    def departures(self, planned: int) -> dict[str, Any]:
+        """What was done otherwise than planned for want of memory; weights differ by rounding."""
+        told: dict[str, Any] = {}
+        if self.budget != planned:
+            told["planned_token_budget"] = planned
+        if self._recomputes and not self._sharded:
+            told["recomputed"] = True
+        return told
+
+    def held(self) -> list[torch.Tensor]:
+        """What the optimiser keeps on the device."""
+        if isinstance(self._optimiser, OffloadedAdamW):
+            return list(self._optimiser.slots)
+        return [value for state in self._optimiser.state.values() for value in state.values()]
+
+    def kernels(self) -> dict[str, Any]:
+        """How samples attend on a GPU, and the graphs that were compiled for that."""
+        if self._model.device.type == "cpu" or not isinstance(self._objective, Packed):
+            return {}
+        return {"attention": self._objective.way, "graphs": flex.graphs() - self._graphs}
 
     def _recompute(self) -> None:
         """From here on, compute activations again in the backward pass."""
@@ -237,7 +271,7 @@ class Trainer:
                         parameter.grad = torch.zeros_like(parameter)
                 return loss
             except RuntimeError as error:
-                if not should_reduce_batch_size(error):
+                if not out_of_memory(error):
                     raise
                 if self._sharded:
                     raise ReproError(

@@ -1,7 +1,7 @@
 """Gradients of an optimiser step's loss, packed or padded.
 
-Packed, for the architectures in `PACKED`: the samples of a pass lie behind each other in one
-sequence (see `attention`); tokens that all samples of the step begin with (BOS, demonstrations)
+Packed, for the architectures in `PACKED`: the samples of a pass are packed into one sequence (see
+`attention`); tokens that all samples of the step begin with (BOS, demonstrations)
 go through once a step, however many passes it takes: the passes add up the gradients of their keys
 and values, which go through them at the end; output head and loss are computed at label positions
 only, a bounded number at a time.
@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from repro.finetune import attention
-from repro.finetune.attention import KeysValues, Packing
+from repro.finetune.attention import KeysValues, Packing, Way, default_way
 from repro.finetune.batches import Weighted, passes, shared_tokens
 from repro.finetune.shard import is_sharded
 
@@ -33,13 +33,14 @@ LOGITS = 2**25
 """Logits that are held at once, at most."""
 
 
-def objective(model: Any, *, pad: int, autocast: bool) -> "Packed | Padded":
+def objective(model: Any, *, pad: int, autocast: bool, way: Way | None = None) -> "Packed | Padded":
     """The way to compute with a model: packed where attention is full and without dropout.
 
     Args:
         model: a causal language model of transformers, in training mode.
         pad: an id to fill up with; masked, so any will do.
         autocast: whether matrix products are computed in bfloat16.
+        way: how packed samples attend; None for what suits the device.
     """
     config = model.config
     if (
@@ -47,15 +48,20 @@ def objective(model: Any, *, pad: int, autocast: bool) -> "Packed | Padded":
         and getattr(config, "sliding_window", None) is None
         and not config.attention_dropout
     ):
-        return Packed(model, autocast=autocast)
+        return Packed(model, autocast=autocast, way=way)
     return Padded(model, pad=pad, autocast=autocast)
 
 
 class Packed:
-    """Computes with samples behind each other; changes the model's attention until `close`."""
+    """Computes with packed samples; changes the model's attention until `close`.
 
-    def __init__(self, model: Any, *, autocast: bool) -> None:
+    Attributes:
+        way: how samples attend.
+    """
+
+    def __init__(self, model: Any, *, autocast: bool, way: Way | None = None) -> None:
         self._model = model
+        self.way = way or default_way(model.device, autocast=autocast)
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self._device = model.device
@@ -68,6 +74,8 @@ class Packed:
             enabled=autocast,
             cache_enabled=not self._sharded,
         )
+        # Inside the context above: backward passes choose no dtype of their own.
+        self._as_forward = partial(torch.autocast, self._device.type, enabled=False)
         self._before = model.config._attn_implementation
         model.set_attn_implementation(attention.NAME)
 
@@ -84,11 +92,25 @@ class Packed:
     ) -> torch.Tensor:
         """Add the gradients of the sum of weight x token loss over label tokens; that sum.
 
+        All passes are inside one autocast context, whose cache holds each weight in bfloat16 once.
+        With a context of its own, every pass would make copies beside those that the backward pass
+        of the shared tokens still needs.
+
         Args:
             budget: largest number of tokens in a pass.
             together: for a sharded model, what every process computes at the same time: layers are
                 put together in passes of all, so that all take equally many.
         """
+        with self._mixed():
+            return self._passes(weighted, budget, together)
+
+    def _passes(
+        self,
+        weighted: Sequence[Weighted],
+        budget: int,
+        together: Sequence[Sequence[Weighted]],
+    ) -> torch.Tensor:
+        """`backward`, within its autocast context."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         count, idle = shared_tokens(weighted), 0
         if together:
@@ -107,7 +129,8 @@ class Packed:
         }
         for chosen in passes(weighted, count, budget):
             loss = self._loss(chosen, count, shared)
-            loss.backward()
+            with self._as_forward():
+                loss.backward()
             total += loss.detach()
         for _ in range(idle):
             self._idle()
@@ -117,14 +140,15 @@ class Packed:
             if last is not None:  # a layer is put together when a gradient reaches its output
                 ends.append(last)
                 gradients.append(torch.zeros_like(last))
-            torch.autograd.backward(ends, gradients)
+            with self._as_forward():
+                torch.autograd.backward(ends, gradients)
         return total
 
     def _idle(self) -> None:
         """A pass that adds nothing, beside one that another process has more."""
-        with self._mixed():
-            hidden = self._hidden([0], [0], Packing([1], self._device, {}))
-        (hidden.sum() * 0).backward()
+        hidden = self._hidden([0], [0], self._packing([1], {}))
+        with self._as_forward():
+            (hidden.sum() * 0).backward()
 
     def _loss(self, chosen: Sequence[Weighted], count: int, shared: KeysValues) -> torch.Tensor:
         """The loss of a pass, whose samples go on behind `count` shared tokens."""
@@ -141,18 +165,17 @@ class Packed:
             ids += sample.ids[count:]
             positions += range(count, len(sample.ids))
         lengths = [len(sample.ids) - count for sample, _ in chosen]
-        with self._mixed():
-            hidden = self._hidden(ids, positions, Packing(lengths, self._device, shared))
-            labelled = hidden.index_select(0, self._tensor(predictors))
-            dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-            scale = torch.tensor(weights, dtype=dtype, device=self._device)
-            size = max(1, LOGITS // self._head.weight.shape[0])
-            pieces = (labelled, self._tensor(targets), scale)
-            if len(targets) <= size:
-                return self._part(*pieces)
-            parts = zip(*(piece.split(size) for piece in pieces), strict=True)
-            losses = [checkpoint(self._part, *part, use_reentrant=False) for part in parts]
-            return torch.stack(losses).sum()
+        hidden = self._hidden(ids, positions, self._packing(lengths, shared))
+        labelled = hidden.index_select(0, self._tensor(predictors))
+        dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        scale = torch.tensor(weights, dtype=dtype, device=self._device)
+        size = max(1, LOGITS // self._head.weight.shape[0])
+        pieces = (labelled, self._tensor(targets), scale)
+        if len(targets) <= size:
+            return self._part(*pieces)
+        parts = zip(*(piece.split(size) for piece in pieces), strict=True)
+        losses = [checkpoint(self._part, *part, use_reentrant=False) for part in parts]
+        return torch.stack(losses).sum()
 
     def _part(
         self, hidden: torch.Tensor, targets: torch.Tensor, scale: torch.Tensor
@@ -163,10 +186,14 @@ class Packed:
 
     def _shared(self, ids: Sequence[int]) -> tuple[KeysValues, torch.Tensor | None]:
         """Keys and values of tokens; of a sharded model, the decoder's last states too."""
-        packing = Packing([len(ids)], self._device, {}, keep=True)
-        with self._mixed():
-            hidden = self._hidden(ids, range(len(ids)), packing)
+        packing = self._packing([len(ids)], {}, keep=True)
+        hidden = self._hidden(ids, range(len(ids)), packing)
         return packing.kept, hidden if self._sharded else None
+
+    def _packing(
+        self, lengths: Sequence[int], shared: KeysValues, *, keep: bool = False
+    ) -> Packing:
+        return Packing(lengths, self._device, shared, keep=keep, way=self.way)
 
     def _hidden(
         self, ids: Sequence[int], positions: Sequence[int], packing: Packing

@@ -11,18 +11,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from repro.errors import ReproError
+from repro.extras import requirements, supported_python
+from repro.machine.finding import IMAGE, Finding, Level
+from repro.machine.gpus import DRIVER, Cuda, check_compiler, check_gpus, probe_cuda
 from repro.models import sources
 from repro.models.spec import ModelSpec
-
-Level = Literal["ok", "warn", "fail"]
-
-IMAGE = "REPRO_IMAGE"
-"""Environment variable that the kit's container image sets."""
 
 VLLM_REMEDY = (
     "take the image that has it: repro docker build --variant vllm, or add it to this environment: "
@@ -30,10 +27,10 @@ VLLM_REMEDY = (
 )
 """vLLM's requirements and the kit's cannot all be met, see docker/README.md."""
 
-DRIVER = "install an NVIDIA driver for CUDA 13, 580.65.06 or later"
-
 SHARED_MEMORY_GB = 1.0
 """Of /dev/shm, through which GPUs that train together exchange gradients: Docker gives 0.064."""
+
+__all__ = ["DRIVER", "IMAGE", "Cuda", "Finding", "Needs", "Probes", "check", "check_gpus", "failed"]
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)(?P<marker>.*)")
 _EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
@@ -41,59 +38,6 @@ _CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check.
-
-    Attributes:
-        what: what was looked at.
-        level: "ok"; "warn": it will run, but look at it; "fail": it cannot finish.
-        found: what is there.
-        needed: what must be there.
-        remedy: the next command or step; empty when all is well.
-    """
-
-    what: str
-    level: Level
-    found: str
-    needed: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Cuda:
-    """What torch says of the GPUs.
-
-    Attributes:
-        built: CUDA version that torch was built with; None for a build without it.
-        driver: newest CUDA version that the driver serves, as (major, minor); None without one.
-        memory: bytes of each GPU.
-        names: of each GPU.
-    """
-
-    built: str | None
-    driver: tuple[int, int] | None
-    memory: tuple[int, ...] = ()
-    names: tuple[str, ...] = ()
-
-
-def probe_cuda() -> Cuda:
-    """Ask torch for the GPUs; starts torch."""
-    import torch  # slow, and not part of the light install
-
-    if torch.version.cuda is None:
-        return Cuda(None, None)
-    number = vars(torch._C)["_cuda_getDriverVersion"]()  # 12080 for 12.8; 0 without a driver
-    driver = (number // 1000, number % 1000 // 10) if number else None
-    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return Cuda(
-        torch.version.cuda,
-        driver,
-        tuple(gpu.total_memory for gpu in found),
-        tuple(gpu.name for gpu in found),
-    )
 
 
 def probe_memory() -> int:
@@ -132,6 +76,7 @@ class Probes:
     free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
     weights: Callable[[ModelSpec], str] = sources.require
     token: Callable[[], bool] = probe_token
+    compiler: Callable[[], Finding] = check_compiler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +87,8 @@ class Needs:
         device: "cpu" or "cuda".
         gpus: their number.
         gpu_memory_gb: of each (GB).
+        bfloat16: whether GPUs are to compute in bfloat16.
+        compiles: whether kernels are compiled here.
         memory_gb: main memory (GB).
         disk_gb: free disk under `folders`' first (GB).
         folders: that must be writable: the store first, then the output folder.
@@ -151,6 +98,8 @@ class Needs:
     device: str
     gpus: int = 0
     gpu_memory_gb: float = 0.0
+    bfloat16: bool = False
+    compiles: bool = False
     memory_gb: float = 0.0
     disk_gb: float = 0.0
     folders: tuple[Path, ...] = ()
@@ -168,7 +117,11 @@ def check(
     probes = probes or Probes()
     findings = [check_python(), *check_packages(extras=needs.extras, installed=probes.installed)]
     if needs.device == "cuda":
-        findings += check_gpus(needs.gpus, needs.gpu_memory_gb, probe=probes.cuda)
+        findings += check_gpus(
+            needs.gpus, needs.gpu_memory_gb, bfloat16=needs.bfloat16, probe=probes.cuda
+        )
+        if needs.compiles:
+            findings.append(probes.compiler())
     if needs.gpus > 1:
         findings.append(check_shared_memory(free=probes.free))
     findings.append(check_memory(needs.memory_gb, probe=probes.memory))
@@ -198,10 +151,7 @@ def check_python(
         supported: such as ">=3.11,<3.14"; by default what the kit's own metadata say.
     """
     if supported is None:
-        try:
-            supported = metadata("repro")["Requires-Python"] or ""
-        except PackageNotFoundError:
-            supported = ""
+        supported = supported_python()
     text = ".".join(map(str, found))
     right = all(_satisfies(found, part) for part in filter(None, supported.split(",")))
     return Finding(
@@ -235,9 +185,8 @@ def check_packages(
         installed: gives a package's version, or None.
     """
     if required is None:
-        try:
-            required = requires("repro") or []
-        except PackageNotFoundError:
+        required = requirements()
+        if not required:
             return [Finding("packages", "warn", "the kit is not installed", "pins", "./run_all.sh")]
     findings, right = [], 0
     for line in required:
@@ -258,59 +207,6 @@ def check_packages(
         findings.append(Finding(f"package {name}", level, found or "missing", pinned, remedy))
     if not findings:
         findings.append(Finding("packages", "ok", f"{right} as pinned", "as pinned"))
-    return findings
-
-
-def check_gpus(
-    count: int, memory_gb: float, *, probe: Callable[[], Cuda] = probe_cuda
-) -> list[Finding]:
-    """Driver, number and memory of the GPUs.
-
-    Args:
-        count: GPUs needed, at least one is; the first that there are will be used.
-        memory_gb: needed on each of them (GB).
-    """
-    count = max(count, 1)
-    found = probe()
-    needed = f"{count} with {memory_gb:g} GB"
-    smaller = "or run a smaller profile: repro run --profile small"
-    if found.built is None:
-        remedy = "pip uninstall torch, then install its CUDA build: pip install torch"
-        if IMAGE in os.environ:
-            remedy = f"take the CUDA image: repro docker build --variant cuda, {smaller}"
-        return [Finding("GPU", "fail", "torch was built without CUDA", needed, remedy)]
-    if found.driver is None:
-        remedy = f"{DRIVER} (check: nvidia-smi), {smaller}"
-        if IMAGE in os.environ:
-            remedy = f"start the container with: docker run --gpus all, {smaller}"
-        return [Finding("GPU", "fail", "no NVIDIA driver", needed, remedy)]
-    built = tuple(int(part) for part in found.built.split(".")[:2])
-    served = ".".join(map(str, found.driver))
-    findings = []
-    # Within a major version, older drivers run newer CUDA builds.
-    if found.driver[0] < built[0]:
-        findings.append(
-            Finding(
-                "GPU driver",
-                "fail",
-                f"serves CUDA {served}",
-                f"CUDA {found.built}",
-                DRIVER,
-            )
-        )
-    else:
-        findings.append(Finding("GPU driver", "ok", f"CUDA {served}", f"CUDA {built[0]}"))
-    used = found.memory[:count]  # in torch's order
-    listed = (
-        ", ".join(
-            f"{name} {size / 1e9:.0f} GB"
-            for name, size in zip(found.names, found.memory, strict=True)
-        )
-        or "none"
-    )
-    right = len(used) == count and min(used) >= memory_gb * 1e9
-    remedy = "" if right else f"use such GPUs (CUDA_VISIBLE_DEVICES=2 for the third), {smaller}"
-    findings.append(Finding("GPU", "ok" if right else "fail", listed, needed, remedy))
     return findings
 
 

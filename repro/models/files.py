@@ -166,7 +166,7 @@ def _check_header(path: Path, what: str) -> None:
 def _json(path: Path, what: str) -> dict[str, object]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _refused(f"{what}: {path.name} is not JSON: {error}", "download it again") from None
     if not isinstance(value, dict):
         raise _refused(f"{what}: {path.name} is not a JSON object", "download it again")

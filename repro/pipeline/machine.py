@@ -28,6 +28,9 @@ def prepare(threads: int, *, device: str) -> None:
     os.environ["OMP_WAIT_POLICY"] = "passive"  # beside other work, threads that spin are slow
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    if device == "cuda":
+        # Passes of many lengths leave gaps between blocks of fixed size.
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     if threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     import torch  # after the variables above
@@ -42,6 +45,9 @@ def prepare(threads: int, *, device: str) -> None:
     if device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+        # Sums of matrix products are kept in float32 to their end.
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
 
 def versions() -> dict[str, str]:

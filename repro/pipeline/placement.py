@@ -15,6 +15,10 @@ SMALLEST = 1024
 """Tokens of a pass that must fit: samples are cut to them (paper, section 4.1). Where a protocol
 cuts later, activations of longer ones are computed twice if memory runs out."""
 
+SHARED = 1024
+"""Tokens that the samples of a step begin with alike, at most: a sample whose cut reaches into its
+demonstrations is dead."""
+
 LONGEST = 2121
 """Tokens of the longest sample of all (AUDIT A2): where memory runs out, a sharded step cannot be
 tried again."""
@@ -56,7 +60,11 @@ class Choice:
 
 
 def choose(
-    sizes: Architecture | None, compute: Compute, gpus: Sequence[int], main: int
+    sizes: Architecture | None,
+    compute: Compute,
+    gpus: Sequence[int],
+    main: int,
+    factor: float = 1.0,
 ) -> Choice | None:
     """The first that fits: whole, sharded, with moments in main memory, both; None if none does.
 
@@ -64,6 +72,7 @@ def choose(
         sizes: of the model; without them it is taken to fit, as it is on a CPU.
         gpus: bytes of each GPU, in torch's order.
         main: bytes of main memory.
+        factor: measured peak memory as a multiple of the planned one.
     """
     count = max(1, compute.gpus)
     if sizes is None or compute.device == "cpu":
@@ -71,7 +80,7 @@ def choose(
     for placement, number in _candidates(count):
         if number > len(gpus):
             continue
-        room = ROOM * min(gpus[:number])
+        room = ROOM * min(gpus[:number]) / factor
         for tokens in _passes(compute.train_tokens, placement):
             found = _choice(sizes, compute, placement, number, tokens)
             total = compute.memory_gb * 1e9 + found.more_bytes
@@ -81,12 +90,14 @@ def choose(
     return None
 
 
-def here(spec: ModelSpec, compute: Compute, probes: Probes | None = None) -> Choice | None:
+def here(
+    spec: ModelSpec, compute: Compute, probes: Probes | None = None, *, factor: float = 1.0
+) -> Choice | None:
     """`choose` for this machine."""
     probes = probes or Probes()
     if compute.device == "cpu":
         return choose(spec.architecture, compute, (), 0)
-    return choose(spec.architecture, compute, probes.cuda().memory, probes.memory())
+    return choose(spec.architecture, compute, probes.cuda().memory, probes.memory(), factor)
 
 
 def ways(sizes: Architecture, compute: Compute) -> str:
@@ -141,6 +152,7 @@ def _choice(
         tokens=tokens,
         placement=placement,
         gpus=gpus,
+        shared=min(tokens, SHARED),
     )
     more = finetune_main_bytes(sizes, placement, gpus)
     return Choice(placement=placement, gpus=gpus, tokens=tokens, peak_bytes=peak, more_bytes=more)

@@ -189,7 +189,7 @@ def make_plan(
     """
     settings = Settings(
         token_budget=profile.compute.evaluate_tokens,
-        max_new_tokens=max(1, round(protocol.max_new_tokens * profile.scale.new_tokens)),
+        max_new_tokens=profile.new_tokens(protocol),
     )
     base_key = weights_key(spec)
     switches = {name: getattr(protocol, name) for name in _EVALUATION_SWITCHES}

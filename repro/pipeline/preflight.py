@@ -8,10 +8,11 @@ from repro.data.source import Part, Source
 from repro.errors import EXIT_MISSING, ReproError
 from repro.models import doctor
 from repro.models.doctor import Finding, Probes
-from repro.models.memory import evaluation_bytes, finetune_peak_bytes, weights_bytes
+from repro.models.memory import evaluation_bytes
 from repro.models.spec import Architecture, ModelSpec
 from repro.paper.cells import BASE
 from repro.pipeline import placement
+from repro.pipeline.needs import weights_dtype
 from repro.pipeline.plan import TORCH, Plan, weights_key
 from repro.pipeline.store import Store
 from repro.profiles import Profile
@@ -41,7 +42,7 @@ def machine_findings(
     gpus, gpu_memory_gb, memory_gb = compute.gpus, compute.gpu_memory_gb, compute.memory_gb
     tuning: list[Finding] = []
     if compute.device == "cuda" and sizes is not None:
-        alone = evaluation_bytes(sizes, _dtype(profile), tokens=placement.SMALLEST)
+        alone = evaluation_bytes(sizes, weights_dtype(profile), tokens=placement.SMALLEST)
         gpus, gpu_memory_gb = 1, math.ceil(alone / 1e9)
         probes = probes or Probes()
         if tuned:
@@ -53,6 +54,8 @@ def machine_findings(
         device=compute.device,
         gpus=gpus,
         gpu_memory_gb=gpu_memory_gb,
+        bfloat16=compute.dtype == "protocol",
+        compiles=tuned,
         memory_gb=memory_gb,
         disk_gb=compute.disk_gb,
         folders=(store.root, *folders),
@@ -77,10 +80,6 @@ def _tuning_finding(
         "--checkpoints DIR"
     )
     return Finding(what, "fail", found, placement.ways(sizes, compute), remedy)
-
-
-def _dtype(profile: Profile) -> str:
-    return "float32" if profile.compute.dtype == "float32" else "bfloat16"
 
 
 def data_findings(source: Source, parts: Sequence[Part]) -> list[Finding]:
@@ -111,28 +110,3 @@ def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
             exit_code=EXIT_MISSING,
         )
     return [finding for finding in findings if finding.level == "warn"]
-
-
-def needs(plan: Plan, store: Store) -> list[str]:
-    """Lines on memory and disk for the plan."""
-    compute = plan.profile.compute
-    lines = [f"needs: {compute.memory_gb:g} GB of memory, {compute.disk_gb:g} GB of disk"]
-    sizes = plan.spec.architecture
-    if compute.gpus and sizes is None:
-        lines[0] += f", {compute.gpus} GPU(s) of {compute.gpu_memory_gb:g} GB"
-    tuned = sum(job.variant != BASE for job in plan.jobs)
-    if sizes is None:
-        return lines
-    dtype = _dtype(plan.profile)
-    evaluating = evaluation_bytes(sizes, dtype, tokens=compute.evaluate_tokens) / 1e9
-    cached = f"{compute.evaluate_tokens:,} tokens cached"
-    lines.append(f"memory at most: evaluating {evaluating:.3g} GB ({cached})")
-    if tuned:
-        tokens = compute.train_tokens
-        peak = finetune_peak_bytes(sizes, bfloat16=dtype == "bfloat16", tokens=tokens) / 1e9
-        one = weights_bytes(sizes, dtype) / 1e9
-        lines[-1] += f", fine-tuning {peak:.3g} GB (passes of {tokens:,} tokens)"
-        if compute.gpus:
-            lines.append(f"fine-tuning at least: {placement.ways(sizes, compute)}")
-        lines.append(f"weights: {one:.2g} GB a fine-tune; all {tuned} kept: {one * tuned:.3g} GB")
-    return lines

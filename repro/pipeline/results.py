@@ -5,22 +5,23 @@ of the same command on the same kind of machine write the same bytes. Timings an
 beside them in `run.json` and `timings.jsonl`.
 """
 
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune.artefact import FACTS
 from repro.lines import Line, read_lines, to_line
+from repro.locks import BusyError, held
 from repro.metrics import summarise
 from repro.paper.cells import VARIANTS, Cell
 from repro.pipeline.plan import CellStep, Job, Plan
 from repro.pipeline.store import Store, file_sha256, write_atomically
 
 FORMAT = 1
+BUDGET = "budget.json"
 RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES, TEXTS = (
     "results.jsonl",
     "finetunes.jsonl",
@@ -44,21 +45,19 @@ def claim_folder(out: Path, plan: Plan) -> Iterator[None]:
         ReproError: it cannot be written (3), another run holds it, or it belongs to another
             profile, protocol, model, machine kind or format (2).
     """
-    try:
-        (out / SAMPLES).mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("a")
-    except OSError as error:
-        raise ReproError(
-            f"the results folder {out} cannot be written: {error.strerror}",
-            hint="name another folder with --out",
-            exit_code=EXIT_MISSING,
-        ) from None
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            (out / SAMPLES).mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(out / ".lock"))
+        except BusyError:
             raise ReproError(
                 f"another run is writing to {out}", hint="wait for it, or name another --out"
+            ) from None
+        except OSError as error:
+            raise ReproError(
+                f"the results folder {out} cannot be written: {error.strerror}",
+                hint="name another folder with --out",
+                exit_code=EXIT_MISSING,
             ) from None
         _check_identity(out, plan)
         yield
@@ -75,9 +74,11 @@ def _check_identity(out: Path, plan: Plan) -> None:
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
         identity, found_format = recorded["identity"], recorded["format"]
-    except (ValueError, KeyError, TypeError):
+        if not isinstance(identity, dict):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ReproError(
-            f"{path} cannot be read", hint="move the folder away, or name another --out"
+            f"{path} is not the record of a run", hint="move the folder away, or name another --out"
         ) from None
     wanted = json.loads(json.dumps(plan.identity))
     differing = [n for n in {**identity, **wanted} if identity.get(n) != wanted.get(n)]
@@ -139,14 +140,72 @@ def _facts(folder: Path) -> Line:
     return loaded
 
 
+_RESULT_FIELDS = ("cell", "seed", "variant", "dataset", "prompt", "shots", "key", "samples_sha256")
+
+
+def _by(names: tuple[str, str], path: Path, fields: tuple[str, ...]) -> dict[tuple[Any, Any], Line]:
+    """The lines of a file by two of their fields.
+
+    Raises:
+        ReproError: a line is no JSON object, lacks a field, or is of no variant or seed (3).
+    """
+    found = {}
+    for line in read_lines(path, fields=fields):
+        seed, first = line["seed"], line[names[0]]
+        if not isinstance(first, str) or not (seed is None or type(seed) is int):
+            line = {}
+        if line.get("variant") not in VARIANTS:
+            raise ReproError(
+                f"{path}: a line of cell or model {first!r}, seed {seed!r}, which the kit lacks",
+                hint="the file was changed by hand; move the folder away and run again",
+                exit_code=EXIT_MISSING,
+            )
+        found[first, seed] = line
+    return found
+
+
+def note_budget(folder: Path, tokens: int | None) -> None:
+    """Put beside a cell's samples with how many tokens a batch it ended, where they were reduced.
+
+    Rows are then in other batches, which changes logits by rounding.
+    """
+    if tokens is not None:
+        (folder / BUDGET).write_text(to_line({"evaluate_tokens": tokens}), encoding="utf-8")
+
+
+def budgets(plan: Plan, store: Store) -> Line:
+    """Tokens of a training pass and of a batch as planned, and what memory did not allow.
+
+    `reduced` has the cells whose batches shrank, and the fine-tunes whose passes did: between two
+    runs that differ there, numbers agree up to rounding instead of bit for bit.
+    """
+    compute = plan.profile.compute
+    planned: Line = {
+        "train_tokens": compute.train_tokens,
+        "evaluate_tokens": compute.evaluate_tokens,
+    }
+    reduced: Line = {}
+    for job in plan.jobs:
+        told = _facts(store.path("facts", job.key)).get("machine", {})
+        if "planned_token_budget" in told:
+            name = job.variant.name + ("" if job.seed is None else f" seed {job.seed}")
+            reduced[name] = {"train_tokens": told["token_budget"]}
+        for step in job.cells:
+            path = store.path("cell", step.key) / BUDGET
+            if path.is_file():
+                name = Path(samples_name(step.cell, job.seed)).name.removesuffix(".jsonl")
+                reduced[name] = json.loads(path.read_text(encoding="utf-8"))
+    return planned | {"reduced": reduced}
+
+
 def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
     """Write the finished cells of these jobs of the plan; all other lines in the folder are kept.
 
     Returns:
         The number of their cells that are not finished.
     """
-    lines = {(line["cell"], line["seed"]): line for line in read_lines(out / RESULTS)}
-    tuned = {(line["variant"], line["seed"]): line for line in read_lines(out / FINETUNES)}
+    lines = _by(("cell", "seed"), out / RESULTS, _RESULT_FIELDS)
+    tuned = _by(("variant", "seed"), out / FINETUNES, ("variant", "seed"))
     missing = 0
     for job in jobs:
         own = {"variant": job.variant.name, "seed": job.seed, "key": job.key}

@@ -16,11 +16,15 @@ import torch
 from rich.progress import Progress
 
 from repro.clock import clock
+from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Engine, TorchEngine, evaluate
 from repro.evaluate import Job as CellJob
 from repro.evaluate.encode import Encoded, encode
 from repro.finetune.artefact import FACTS
-from repro.lines import Line, to_line
+from repro.finetune.attention import Way
+from repro.lines import Line, append_line, to_line
+from repro.machine.gpus import probe_cuda
+from repro.machine.selftest import record as selftest
 from repro.models.load import load
 from repro.models.memory import WHOLE
 from repro.models.sources import materialise
@@ -57,6 +61,8 @@ class Runner:
             base weights go too, once everything is done.
         say: prints a line for the user.
         options: of the command, for run.json: what running missing cells later needs again.
+        attention: how packed samples attend in fine-tuning on a GPU; None for what the self-test
+            of the GPU says.
         progress: a rich Progress that finetune and evaluate add their bars to, or None.
         spent: where the time of the last run went, see `repro.pipeline.spent`.
     """
@@ -69,6 +75,7 @@ class Runner:
         *,
         keep_models: str,
         say: Say,
+        attention: Way | None = None,
         progress: Progress | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -77,6 +84,7 @@ class Runner:
         self.out = out
         self.keep_models = keep_models
         self.say = say
+        self.attention = attention
         self.progress = progress
         self.options = options or {}
         self.spent: Line = {}
@@ -94,12 +102,16 @@ class Runner:
             write_atomically(self.out / results.RUN, self._record())
             with clock.part("prompts"):
                 prompts.write(self.out, self.plan)
+            if self._tested is not None:
+                self._tested.write(self.out / selftest.FILE)
+                self._tested.require()
             try:
                 for index, job in enumerate(self.plan.jobs, 1):
                     self._run_job(job, f"[{index}/{len(self.plan.jobs)}]")
             finally:
                 with clock.part("results"):
                     missing = results.write(self.out, self.plan, self.plan.jobs, self.store)
+                    write_atomically(self.out / results.RUN, self._record())
             self.spent = spent(self.plan.profile.compute)
             self._note(self.spent)
             if self.keep_models == "none":
@@ -121,6 +133,7 @@ class Runner:
             "lock_sha256": machine.lock_sha256(),
             "versions": machine.versions(),
             "machine": machine.describe(),
+            "budgets": results.budgets(self.plan, self.store),
         }
         return json.dumps(record, indent=1) + "\n"
 
@@ -153,8 +166,7 @@ class Runner:
         self._note(facts)
 
     def _note(self, facts: Mapping[str, object]) -> None:
-        with (self.out / results.TIMINGS).open("a", encoding="utf-8") as file:
-            file.write(to_line(dict(facts)))
+        append_line(self.out / results.TIMINGS, dict(facts))
 
     def _base(self) -> Path:
         if not self.store.find("weights", self.plan.base_key):
@@ -163,11 +175,36 @@ class Runner:
         return self.store.path("weights", self.plan.base_key)
 
     @cached_property
+    def _tested(self) -> selftest.Record | None:
+        """The self-test of the GPU, made now where its kind is new; None where nothing is tuned."""
+        compute = self.plan.profile.compute
+        if compute.device != "cuda" or not any(j.to_tune(self.store.has) for j in self.plan.jobs):
+            return None
+        from repro.machine.selftest.run import ensure
+
+        precision = "float32" if compute.dtype == "float32" else "bfloat16"
+        return ensure(self.store.root, probe_cuda(), [precision], say=self.say)
+
+    @cached_property
     def _choice(self) -> placement.Choice:
         """Where the memory of fine-tunes lies."""
-        found = placement.here(self.plan.spec, self.plan.profile.compute)
-        assert found is not None  # preflight has looked
+        compute = self.plan.profile.compute
+        factor = self._tested.memory_factor if self._tested else 1.0
+        found = placement.here(self.plan.spec, compute, factor=factor)
+        if found is None:  # preflight has looked, but knows no measured memory
+            raise ReproError(
+                f"the self-test measured {factor:.2f} times the planned memory, and nothing fits",
+                hint="take a GPU with more memory, or fewer train_tokens in a profile of your own",
+                exit_code=EXIT_MISSING,
+            )
         return found
+
+    @property
+    def _way(self) -> Way | None:
+        """How packed samples attend: as asked for, as tested, or the device's own."""
+        if self.attention or self._tested is None:
+            return self.attention
+        return next(iter(self._tested.attention.values()))
 
     def _tune(self, job: Job, label: str) -> None:
         if self.store.find("model", job.key) and self.store.find("facts", job.key):
@@ -198,6 +235,7 @@ class Runner:
                         token_budget=choice.tokens,
                         sharded=choice.placement.sharded,
                         offloaded=choice.placement.offloaded,
+                        way=self._way,
                     )
                     torch.cuda.empty_cache()  # of models evaluated before, on the first GPU
                     if choice.gpus > 1:
@@ -232,6 +270,7 @@ class Runner:
                         with clock.part("results"), self.store.create("cell", key) as temporary:
                             text = "".join(map(to_line, samples))
                             (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
+                            results.note_budget(temporary, engine.reduced_budget)
                 facts["cells"] = len(by_cell)
 
     def _engine(self, folder: Path, dtype: str) -> Engine:
@@ -245,7 +284,10 @@ class Runner:
             device=self.plan.profile.compute.device,
             rotary=self.plan.protocol.rotary_precision,
         )
-        return TorchEngine(model, tokenizer, self.plan.settings)
+        settings = self.plan.settings
+        if self._tested and not self._tested.share_prefix:  # the slower way, which is exact
+            settings = replace(settings, share_prefix=False)
+        return TorchEngine(model, tokenizer, settings)
 
     def _encode(self, job: CellJob, tokenizer: Any, protocol: Protocol) -> Encoded:
         """A cell's prompts, made once for all models, which share the plan's rows."""

@@ -38,6 +38,11 @@ def split_names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
+def claim_names(text: str | None) -> tuple[str, ...]:
+    """The same for ids of claims and findings, which are upper case whatever is typed."""
+    return tuple(name.upper() for name in split_names(text))
+
+
 def _known(what: str, names: Sequence[str], valid: Sequence[str]) -> None:
     for name in names:
         if name not in valid:

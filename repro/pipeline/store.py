@@ -5,17 +5,17 @@ made in `ROOT/tmp/` and renamed into place, so a half-written artefact is never 
 (released by the system when its process dies) lets one process compute while others wait for it.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from repro.clock import clock
 from repro.errors import EXIT_MISSING, ReproError
+from repro.locks import held
 
 MANIFEST = "manifest.json"
 
@@ -109,13 +109,14 @@ class Store:
         Args:
             waiting: called once when another process holds it.
         """
-        with (self.root / "locks" / f"{kind}-{key}").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                with clock.part("wait"):
-                    fcntl.flock(file, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            with ExitStack() as part:
+
+                def wait() -> None:
+                    waiting()
+                    part.enter_context(clock.part("wait"))
+
+                stack.enter_context(held(self.root / "locks" / f"{kind}-{key}", waiting=wait))
             yield
 
     @contextmanager
@@ -166,5 +167,5 @@ def _intact(folder: Path) -> bool:
             and file_sha256(folder / name) == facts["sha256"]
             for name, facts in files.items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False

@@ -16,6 +16,8 @@ from accelerate import PartialState  # type: ignore[import-untyped]
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Recipe, finetune, save
+from repro.finetune.artefact import require_saveable
+from repro.finetune.attention import Way
 from repro.finetune.shard import mesh, shard
 from repro.models.load import load, quiet
 from repro.paper.tasks import TASKS
@@ -32,6 +34,7 @@ class Request:
         folder: existing folder that gets the fine-tuned model.
         rows, demonstrations: as plain dicts.
         sharded, offloaded: where the memory lies, see `repro.models.memory.Placement`.
+        way: how packed samples attend, see `repro.finetune.attention`; None for the device's own.
     """
 
     base: str
@@ -45,6 +48,7 @@ class Request:
     token_budget: int
     sharded: bool = False
     offloaded: bool = False
+    way: Way | None = None
 
 
 def tune(request: Request, *, progress: object = None) -> None:
@@ -63,6 +67,9 @@ def tune(request: Request, *, progress: object = None) -> None:
             state.wait_for_everyone()
     else:
         model, tokenizer = load(base, dtype="float32", device=device, rotary=request.rotary)
+    if rank == 0:
+        with quiet():
+            require_saveable(model, tokenizer, Path(request.folder))
     facts = finetune(
         model,
         tokenizer,
@@ -72,6 +79,7 @@ def tune(request: Request, *, progress: object = None) -> None:
         Recipe(**request.recipe),
         token_budget=request.token_budget,
         offloaded=request.offloaded,
+        way=request.way,
         progress=progress,
     )
     if rank == 0:

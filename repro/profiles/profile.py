@@ -1,6 +1,7 @@
 """A profile: protocol, model, data, sizes and machine limits, read from TOML and checked."""
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -10,10 +11,13 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from repro.errors import EXIT_MISSING, ReproError, unknown
-from repro.paper.protocols import PROTOCOLS
+from repro.paper.protocols import PROTOCOLS, Protocol
 from repro.paper.tasks import SIZES
 
 _FOLDER = files("repro.profiles")
+
+LARGEST_SEED = 2**32 - 1
+"""Of the seeds that every random number generator takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,14 @@ class Profile:
         """Rows used of the training set of a nominal size; None for all of it."""
         return dict(zip(SIZES, self.sizes.train, strict=False)).get(size)
 
+    def new_tokens(self, protocol: Protocol) -> int:
+        """Tokens that a generation may have."""
+        return max(1, round(protocol.max_new_tokens * self.scale.new_tokens))
+
+    def longest(self, protocol: Protocol) -> int:
+        """Tokens that a training sequence is cut to; 0 for no cut."""
+        return round(protocol.max_length * self.scale.length)
+
     @property
     def digest(self) -> str:
         """12 hex digits that change with any setting but its name and origin."""
@@ -137,7 +149,7 @@ def load(name: str) -> Profile:
     elif name.endswith(".toml"):
         path = Path(name)
         try:
-            text, where, stem = path.read_text(encoding="utf-8"), name, path.stem
+            text, where, stem = path.read_text(encoding="utf-8-sig"), name, path.stem
         except (OSError, UnicodeDecodeError) as error:
             raise ReproError(
                 f"profile file {name} cannot be read: {error}",
@@ -148,7 +160,7 @@ def load(name: str) -> Profile:
         raise unknown("profile", name, names())
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ReproError(
             f"{where}: not TOML: {error}", hint="see repro/profiles for examples"
         ) from None
@@ -172,6 +184,16 @@ def parse(table: Mapping[str, Any], *, name: str, where: str) -> Profile:
         raise ReproError(
             f"{where}: field 'protocol' is '{profile.protocol}'",
             hint=f"allowed: {', '.join(PROTOCOLS)}",
+        )
+    if profile.sizes.test == 0 or 0 in profile.sizes.train:
+        raise ReproError(
+            f"{where}: [sizes]: a number of rows is 0",
+            hint="a number of 1 or more; for all rows leave the field out",
+        )
+    if profile.seeds and max(profile.seeds) > LARGEST_SEED:
+        raise ReproError(
+            f"{where}: field 'seeds' holds {max(profile.seeds)}",
+            hint=f"allowed: whole numbers from 0 to {LARGEST_SEED}",
         )
     if len(profile.sizes.train) not in (0, 3):
         raise ReproError(f"{where}: [sizes]: field 'train' needs three numbers, for 2k, 4k and 6k")
@@ -212,7 +234,7 @@ def _check(value: Any, kind: Any, where: str) -> Any:
         return _check(value, args[0], where)
     if origin is not None and isinstance(value, dict):
         return value
-    if kind is float and type(value) in (int, float) and value >= 0:
+    if kind is float and type(value) in (int, float) and 0 <= value < math.inf:
         return float(value)
     if kind is int and type(value) is int and value >= 0:
         return value

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
+from repro.extras import install_command
 from repro.paper.figures import FIGURES
 from repro.paper.tasks import DATASETS, METRICS
 from repro.report.model import PanelReport, Plotted, Report, RunReport
@@ -27,7 +28,7 @@ try:
 except ModuleNotFoundError:
     raise ReproError(
         "figures need matplotlib, which is not installed",
-        hint="pip install 'repro[report]'",
+        hint=install_command("report"),
         exit_code=EXIT_MISSING,
     ) from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from repro.console import new_console
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
@@ -74,7 +75,7 @@ def verify(
     Raises:
         ReproError: something cannot be read, contradicts itself, or does not exist.
     """
-    console = console or Console(highlight=False)
+    console = console or new_console()
     chosen = None if level is None else Level(level)
     found = gather(results, progress, expected=expected, level=chosen, asked=claims)
     terminal.show(console, found, claims, full=full)
@@ -87,7 +88,7 @@ def write_report(found: Report, out: Path, console: Console) -> None:
         files = write_folder(found, out)
     names = [str(path.relative_to(out)) for path in files if path.parent == out]
     count = len(files) - len(names)
-    console.print(f"{out}: {', '.join(names)}, {count} files of figures", markup=False)
+    console.print(f"{out}: {', '.join(names)}, {count} files of figures")
 
 
 def finish(
@@ -107,7 +108,7 @@ def finish(
     terminal.show(console, found, None, full=full)
     out = results / "report"
     if is_current(found, out):
-        console.print(f"{out}: as it was", markup=False)
+        console.print(f"{out}: as it was")
     else:
         write_report(found, out, console)
     return found.verification.exit_code
@@ -115,7 +116,7 @@ def finish(
 
 def follow(console: Console | None = None) -> int:
     """Print whether each finding follows from the paper's own figures. Always 0."""
-    console = console or Console(highlight=False)
+    console = console or new_console()
     console.print(tables.paper_table())
     for line in tables.text_conflicts():
         console.print(line)
@@ -138,7 +139,7 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
     Returns:
         0 if all common cells are at least CONSISTENT, 1 if one is not, 3 if there is none.
     """
-    console = console or Console(highlight=False)
+    console = console or new_console()
     first, second = _one_run(a), _one_run(b)
     cells = [cell for cell in dict.fromkeys(c for c, _ in first.cells) if second.of(cell)]
     differing = tables.differences(first, second)
@@ -177,7 +178,7 @@ def record_expected(
 
 def show_expected(folder: Path, console: Console | None = None) -> int:
     """Print what a reference folder holds. Returns 0."""
-    console = console or Console(highlight=False)
+    console = console or new_console()
     for part in tables.reference_parts(load_reference(folder)):
         console.print(part)
     return 0

@@ -111,6 +111,12 @@ def _run(run: RunReport) -> Row:
         "groups": [_group(group) for group in verified.groups],
         "numbers": [number_row(number) for number in verified.judged],
         "levels": [_level(row) for row in level_rows(verified)],
+        "paper_figures": [
+            {"name": item.name, "verdict": item.verdict, "reason": item.reason}
+            | {"difference": item.difference, **_ends(item.interval), "noticed": item.noticed}
+            | {"points": item.points, "p": item.p, "p_adjusted": item.p_adjusted}
+            for item in verified.figures
+        ],
         "points": [point_row(point) for panel in run.panels for point in panel.points],
         "results": [
             by_seed[seed].raw

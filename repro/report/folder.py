@@ -57,6 +57,11 @@ def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tupl
     Raises:
         ReproError: `out` holds something else (2), or cannot be written (3).
     """
+    if out.is_symlink():
+        raise ReproError(
+            f"{out} is a symbolic link, so it is not replaced",
+            hint=f"remove the link, or name another folder with -o: rm {out}",
+        )
     if out.exists() and not (out / marker).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ReproError(
             f"{out} exists and has no {marker}, so it is not replaced",

@@ -13,6 +13,7 @@ from typing import Any
 
 from repro import __version__
 from repro.errors import EXIT_MISSING, ReproError
+from repro.extras import install_command
 from repro.paper.figures import FIGURES
 from repro.paper.tasks import TASKS
 from repro.report import charts, views
@@ -32,7 +33,7 @@ try:
 except ModuleNotFoundError:
     raise ReproError(
         "the HTML report needs jinja2, which is not installed",
-        hint="pip install 'repro[report]'",
+        hint=install_command("report"),
         exit_code=EXIT_MISSING,
     ) from None
 

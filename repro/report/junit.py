@@ -83,6 +83,8 @@ def _numbers(run: RunReport) -> Tree.Element:
     suite = new_suite(f"{run.name}: cells")
     for number in run.verified.judged:
         _judged(suite, number.name, number.verdict, number_text(number), number.level)
+    for figure in run.verified.figures:
+        _judged(suite, figure.name, figure.verdict, figure.reason, Level.L3)
     return counted(suite)
 
 

@@ -148,7 +148,9 @@ class RunReport:
     @property
     def numbers_verdict(self) -> Verdict | None:
         """Did the numbers reproduce: the worst verdict of those compared; None without any."""
-        judged = [n.verdict for n in self.verified.judged if n.verdict is not Verdict.NOT_RUN]
+        found: list[Verdict] = [number.verdict for number in self.verified.judged]
+        found += [figure.verdict for figure in self.verified.figures]
+        judged = [verdict for verdict in found if verdict is not Verdict.NOT_RUN]
         return worst(judged) if judged else None
 
 

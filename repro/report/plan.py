@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from repro.pipeline.estimate import Cost, total
-from repro.pipeline.plan import Plan
-from repro.pipeline.store import Store
+from repro.pipeline.cost import Cost, Row, total
 
 
 def duration(seconds: float) -> str:
@@ -19,36 +17,21 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def plan_table(
-    plan: Plan, store: Store, costs: Sequence[Cost], *, counted: str, needs: Sequence[str]
-) -> RenderableType:
+def plan_table(rows: Sequence[Row], notes: Sequence[str]) -> RenderableType:
     """Models and cells to do, with tokens and time.
 
     Args:
-        counted: how tokens were counted.
-        needs: lines on memory and disk.
+        notes: lines that stand above.
     """
     table = Table(title="Plan", title_justify="left", box=None, pad_edge=False)
     table.add_column("model", no_wrap=True)
     for heading in ("cells", "to do", "train", "prompt", "new", "time"):
         table.add_column(heading, justify="right")
-    for job, cost in zip(plan.jobs, costs, strict=True):
-        pending = sum(not store.has("cell", step.key) for step in job.cells)
-        table.add_row(job.name, str(len(job.cells)), str(pending), *_numbers(cost))
-    everything = total(costs)
-    cells = sum(len(job.cells) for job in plan.jobs)
-    pending = sum(not store.has("cell", s.key) for job in plan.jobs for s in job.cells)
+    for row in rows:
+        table.add_row(row.name, str(row.cells), str(row.pending), *_numbers(row.cost))
     table.add_section()
-    table.add_row(f"{len(plan.jobs)} models", str(cells), str(pending), *_numbers(everything))
-    compute = plan.profile.compute
-    notes = [
-        f"profile {plan.profile.name}, protocol {plan.protocol_name}"
-        + "".join(f", {name}={value}" for name, value in plan.overrides.items()),
-        f"base model: {plan.spec.describe()}",
-        f"tokens: {counted}; prompts with each context once; new ones at most",
-        f"time: by the rates of {compute.measured}",
-        *needs,
-    ]
+    whole = total(rows)
+    table.add_row(whole.name, str(whole.cells), str(whole.pending), *_numbers(whole.cost))
     return Group(*notes, "", table)
 
 

@@ -102,6 +102,10 @@ def _groups(verified: RunVerification) -> Iterator[Item]:
 
 
 def _numbers(verified: RunVerification) -> Iterator[Item]:
+    for figure in verified.figures:
+        if figure.verdict is Verdict.NOT_REPRODUCED:
+            yield Item(kind="figure", name=figure.name, text=figure.reason)
+
     def size(number: NumberVerdict) -> float:
         return -abs(number.difference or 0.0)
 
@@ -139,7 +143,7 @@ def _lacks(verified: RunVerification) -> Iterator[Lack]:
             cells=tuple(verified.short),
             command=command_for(run, tuple(verified.short)),
         )
-    bare = () if verified.reference is None else without_samples(run, verified.reference.run)
+    bare = without_samples(run, [number.cell for number in verified.numbers])
     if bare:
         yield Lack(
             text=f"samples files of {counted(len(bare), 'cell')}, such as {bare[0].name}",
@@ -310,6 +314,13 @@ def _group_rows(verified: RunVerification) -> Iterator[LevelRow]:
 
 def _number_rows(verified: RunVerification) -> Iterator[LevelRow]:
     for numbers, what in ((verified.numbers, "cell"), (verified.points, "plotted point")):
+        if what != "cell" and verified.figures:
+            yield LevelRow(
+                what=counted(len(verified.figures), "figure mean"),
+                level=Level.L3,
+                counts=_counts([figure.verdict for figure in verified.figures], Level.L3),
+                noticed=_range([figure.noticed for figure in verified.figures]),
+            )
         for level in (*Level, None):
             own = [number for number in numbers if number.level is level]
             if own:

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from repro.console import new_console
 from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figures import STYLE, figure_lines, legend
 from repro.report.model import Report, RunReport
@@ -92,7 +93,7 @@ def parts(
         asked, full: as of `show`.
         console: what it will be printed on, for counting lines.
     """
-    console = console or Console(width=80, file=None, highlight=False)
+    console = console or new_console()
     several = len(report.runs) > 1
     if several:
         outcome = Outcome.of(report.verification.exit_code)

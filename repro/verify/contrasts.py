@@ -153,22 +153,26 @@ def _judged(
         by_dataset.append(effect_of(sets[-1], place(sets[-1]), [effects[i].holds for i in own]))
     overall = mean_of("all", compared)
     mean = effect_of(overall, place(*compared), [effect.holds for effect in effects])
-    allowed = allowed_wrong(compared, by_dataset, regions)
+    stated = {effect.name: effect for effect in published.pairs} if published else {}
+    allowed = allowed_wrong(compared, by_dataset, regions, stated)
     notes = []
     if optimistic:
         largest = max((e.optimism for e in effects), key=abs, default=0.0)
-        notes.append(f"bars are the best of several cells, which may add {largest:+.3f}")
+        side = "high" if largest > 0 else "low"
+        notes.append(
+            "bars are the best of several cells: a difference may read up to "
+            f"{abs(largest):.3f} too {side}"
+        )
     if contrast.note:
         notes.append(contrast.note)
     chance, of = None, ""
-    truth = {effect.name: effect.effect for effect in published.pairs} if published else {}
-    if power and len(compared) == len(truth) and all(item.name in truth for item in compared):
+    if power and stated and all(item.name in stated for item in compared):
         chance = power_to_show(
             contrast.quantifier == "all",
             list(zip(compared, regions, strict=True)),
             [(item, place(item)) for item in sets],
             (overall, place(*compared)),
-            [truth[item.name] for item in compared],
+            [stated[item.name].effect for item in compared],
             allowed,
         )
         of = "to show this comparison at 5 %, if the truth were the published numbers"

@@ -75,7 +75,7 @@ class Compared:
         else:
             df = self.df + k - 1
             seeds = (self.df * prior + (k - 1) * float(np.var(own.values, ddof=1))) / df
-        return satterthwaite([(rows, self.n - 1.0), (seeds / k, df)])
+        return satterthwaite([(rows, max(1.0, self.n - 1.0)), (seeds / k, df)])
 
     def noise(self) -> Floats:
         """Draws of the error of the mean over seeds, around zero: [draws]."""
@@ -183,14 +183,17 @@ def gain_of(items: Sequence[Compared]) -> Side:
     datasets = dict.fromkeys(item.dataset for item in items)
     means = [mean_of(name, [i for i in items if i.dataset == name]) for name in datasets]
 
+    def ratio(left: Floats, right: Floats, n: int) -> Floats:
+        return left / np.maximum(right, 0.5 / n)  # half a row, where all are wrong
+
     def lucky(item: Compared) -> Floats:
         left, right = item.left.values.mean(), item.right.values.mean()
-        return np.asarray((left + item.left.luck) / (right + item.right.luck))
+        return ratio(left + item.left.luck, right + item.right.luck, item.n)
 
     moved = np.mean([lucky(item) for item in means], axis=0)
     return Side(
-        np.mean([item.left.values / item.right.values for item in means], axis=0) - 1,
-        np.mean([item.left.draws / item.right.draws for item in means], axis=0) - 1,
+        np.mean([ratio(i.left.values, i.right.values, i.n) for i in means], axis=0) - 1,
+        np.mean([ratio(i.left.draws, i.right.draws, i.n) for i in means], axis=0) - 1,
         moved - moved.mean(),
     )
 

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from repro.paper.cells import BASE, Cell
+from repro.verify.copies import copies
 from repro.verify.fingerprint import same_training
 from repro.verify.margins import Margins, margins
 from repro.verify.outcomes import Outcomes, changed_inputs, common_rows, differing_rows
 from repro.verify.places import elsewhere
-from repro.verify.results import CellResult, Run
+from repro.verify.results import CellResult, Key, Run
 from repro.verify.retrained import Models, Pair, against_seeds
 from repro.verify.spread import LEAST
 from repro.verify.statistics import (
@@ -86,7 +87,7 @@ def hold_against(
     limits = limits or margins()
     cells = list(reference.by_cell if wanted is None else wanted)
     own, theirs = ours.by_cell, reference.by_cell
-    known, copies = owners(reference), _copies(ours)
+    known, copied = owners(reference), copies(ours)
     seeds = set(ours.seeds)
     place = elsewhere(ours.record, recorded or (reference.record,))
     found: dict[Cell, NumberVerdict] = {}
@@ -103,7 +104,7 @@ def hold_against(
         pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits, place)
         found[cell] = (
             _forged(pair, known)
-            or _copied(pair, copies)
+            or _copied(pair, copied)
             or _lacking(pair, seeds)
             or _other_data(pair)
             or _judge(pair, level)
@@ -182,35 +183,15 @@ def _forged(pair: _Pair, known: _Owners) -> NumberVerdict | None:
     return None
 
 
-def _copies(run: Run) -> Mapping[tuple[Cell, int | None], str]:
-    """Cells whose logits equal those of another model on the same prompts, with its name.
-
-    No two trainings give equal logits, so that one model was evaluated under two names.
-    """
-    seen: dict[tuple[Any, ...], tuple[Cell, int | None]] = {}
-    found: dict[tuple[Cell, int | None], str] = {}
-    for (cell, seed), result in run.cells.items():
-        if result.outcomes is None or result.outcomes.gaps is None:
-            continue
-        place = (cell.dataset, cell.prompt, cell.shots, result.outcomes.gaps.tobytes())
-        first = seen.setdefault(place, (cell, seed))
-        if first != (cell, seed):
-            name = first[0].variant.name + ("" if first[1] is None else f" seed {first[1]}")
-            found[cell, seed] = name
-            other = cell.variant.name + ("" if seed is None else f" seed {seed}")
-            found.setdefault(first, other)
-    return found
-
-
-def _copied(pair: _Pair, copies: Mapping[tuple[Cell, int | None], str]) -> NumberVerdict | None:
+def _copied(pair: _Pair, copied: Mapping[Key, str]) -> NumberVerdict | None:
     """A fine-tuned cell that was computed with another model's weights."""
     for seed in pair.ours:
-        if pair.cell.variant != BASE and (pair.cell, seed) in copies:
+        if pair.cell.variant != BASE and (pair.cell, seed) in copied:
             return replace(
                 _basis(pair),
                 verdict=Verdict.NOT_REPRODUCED,
-                reason=f"its logits are those of {copies[pair.cell, seed]}: the same weights under "
-                "two names",
+                reason=f"its outputs are those of {copied[pair.cell, seed]}: the same weights "
+                "under two names",
             )
     return None
 
@@ -230,7 +211,16 @@ def _other_data(pair: _Pair) -> NumberVerdict | None:
     if runs[0].protocol != runs[1].protocol or runs[0].overrides != runs[1].overrides:
         return None  # other prompts are then what is compared
     # Stored seeds have the same prompts and golds, which recording has checked.
-    everything = (*pair.ours.values(), next(iter(pair.theirs.values())))
+    stored = next(iter(pair.theirs.values()))
+    strange = max((_strange_rows(result, stored) for result in pair.ours.values()), default=0)
+    if strange:
+        return replace(
+            _basis(pair),
+            verdict=Verdict.NOT_REPRODUCED,
+            reason=f"{strange} of {next(iter(pair.ours.values())).n} rows are not among the "
+            "reference's, and some of the reference's are missing: other test rows",
+        )
+    everything = (*pair.ours.values(), stored)
     changed = changed_inputs([r.outcomes for r in everything if r.outcomes])
     if not changed.any():
         return None
@@ -240,6 +230,14 @@ def _other_data(pair: _Pair) -> NumberVerdict | None:
         reason=f"prompts or golds of {changed.sum()} of {len(changed)} common rows differ from the "
         "reference's: other data or other prompts",
     )
+
+
+def _strange_rows(ours: CellResult, stored: CellResult) -> int:
+    """How many rows the reference lacks, where neither side has all rows of the other."""
+    if ours.outcomes is None or stored.outcomes is None:
+        return 0
+    common = len(common_rows([ours.outcomes, stored.outcomes]))
+    return ours.n - common if common < min(ours.n, stored.n) else 0
 
 
 def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
@@ -341,7 +339,7 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) ->
     reason = f"{max(counts)} of {n} rows differ beyond ties, at most {allowed} by rounding"
     if "rounding" in kinds:
         reason += "; the training is the same but for rounding"
-    if n < basis.n:
+    if n < max(basis.n, next(iter(pair.theirs.values())).n):
         reason += f"; on the {n} rows in common"
     return replace(
         basis,

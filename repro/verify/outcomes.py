@@ -116,7 +116,7 @@ def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
             row, score = sample["row"], sample["score"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             _bad(path, number, f"not a sample: {error!r}")
-        if type(row) is not int or row < 0:
+        if type(row) is not int or not 0 <= row < 2**31:
             _bad(path, number, f"field 'row' is {row!r}")
         if row in rows:
             _bad(path, number, f"row {row} stands here a second time")
@@ -176,13 +176,13 @@ def differing_rows(ours: Outcomes, theirs: Outcomes, tie: float) -> int:
     """On how many of the same rows two outcomes differ beyond ties.
 
     Args:
-        tie: labels whose best two logits are nearer than this on either side are tied; where the
-            logits of a side are unknown, no row is tied on that side.
+        tie: labels whose best two logits are nearer than this on both sides are tied: rounding
+            that changes the label moves the logits by both distances together. Where the logits of
+            a side are unknown, no row is tied.
     """
     if ours.gaps is None and theirs.gaps is None:
         return int((np.abs(ours.scores - theirs.scores) > SCORE_TIE).sum())
     other = np.array([a != b for a, b in zip(ours.outputs, theirs.outputs, strict=True)])
-    for gaps in (ours.gaps, theirs.gaps):
-        if gaps is not None:
-            other &= gaps >= tie
+    if ours.gaps is not None and theirs.gaps is not None:
+        other &= np.maximum(ours.gaps, theirs.gaps) >= tie
     return int(other.sum())

@@ -55,12 +55,17 @@ def against_paper(
             continue
         k = len(measured.values)
         ours = float(measured.values.mean())
-        rows = float(np.var(measured.draws.mean(axis=0))) + row_variance(number)
+        # Both variances are those of a truth equal to the published number: at 1.0 our own rows
+        # and seeds would seem not to vary at all.
+        assumed = row_variance(number) - number.reading_variance
+        ours_rows = max(float(np.var(measured.draws.mean(axis=0))), assumed * number.n / measured.n)
+        rows = ours_rows + row_variance(number)
         parts = [(rows, measured.n - 1.0)]
         reason = "the base has no seed"
         # Imported runs have fine-tunes of unknown seed, so that the seeds do not tell the base.
         if point.variant != BASE:
-            variance, free = float(np.var(measured.deviation)), measured.df
+            sds = [prior.sd(cell, number.value, number.n) for cell in point.cells]
+            variance, free = max(sds) ** 2, prior.df
             if k > 1:
                 own = float(np.var(measured.values, ddof=1))
                 variance = (free * variance + (k - 1) * own) / (free + k - 1)

@@ -12,6 +12,7 @@ from typing import Any
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.paper.figures import FIGURES, Point, points
 from repro.paper.tasks import DATASETS, METRICS
+from repro.resources import expected_results
 
 FORMAT = 1
 SUMS = "SHA256SUMS"
@@ -122,8 +123,8 @@ def point_key(point: Point) -> PointKey:
 
 
 def default_folder() -> Path:
-    """`expected_results` beside the package of this checkout."""
-    return Path(__file__).parents[2] / "expected_results"
+    """`expected_results` of this copy of the kit."""
+    return expected_results()
 
 
 def _fail(path: Path, what: str) -> ReproError:

@@ -208,7 +208,8 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, value
 
 
-def _check_fields(where: str, line: Mapping[str, Any]) -> None:
+def check_fields(where: str, line: Mapping[str, Any]) -> None:
+    """Raise ReproError (1) where a line of results lacks a field, or it is of a wrong kind."""
     for name, kind in _FIELDS.items():
         if name not in line:
             _bad(where, f"field '{name}' is missing")
@@ -245,7 +246,7 @@ def _cell_of(where: str, line: Mapping[str, Any], imported: bool) -> Cell:
 
 
 def _read_line(folder: Path, where: str, line: Mapping[str, Any], imported: bool) -> CellResult:
-    _check_fields(where, line)
+    check_fields(where, line)
     cell, seed = _cell_of(where, line, imported), line.get("seed")
     wanted = f"samples/{cell.name}{'' if seed is None else f'.seed{seed}'}.jsonl"
     if line["samples"] != wanted:
@@ -275,7 +276,8 @@ def _read_line(folder: Path, where: str, line: Mapping[str, Any], imported: bool
     )
 
 
-def _read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
+def read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
+    """The fine-tunes of a file, packed or not; none if it is missing."""
     found: dict[tuple[Variant, int], Tuned] = {}
     if not path.is_file():
         return found
@@ -294,8 +296,8 @@ def _read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
             _bad(where, "fields 'losses' and 'weight_change' must be a list and an object")
         moved = change.get("all")
         numbers = [loss for loss in losses if loss is not None] + ([moved] if moved else [])
-        if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
-            _bad(where, "field 'losses' or 'weight_change' holds something else than numbers")
+        if not all(isinstance(x, int | float) and 0 <= x < math.inf for x in numbers):
+            _bad(where, "field 'losses' or 'weight_change' holds something else than numbers >= 0")
         found[variant, seed] = Tuned(variant, seed, key, tuple(losses), moved, line)
     return found
 
@@ -354,7 +356,7 @@ def _check_model(
 def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
     record = _read_record(folder / RUN, warnings)
     identity = record.get("identity", {})
-    tuned = _read_tuned(folder / FINETUNES)
+    tuned = read_tuned(folder / FINETUNES)
     groups: dict[tuple[str, str, str], dict[Key, CellResult]] = {}
     without_samples: list[str] = []
     for where, line in json_lines(folder / RESULTS):

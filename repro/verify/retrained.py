@@ -314,7 +314,7 @@ def _cell_verdicts(
             if unlike[i] > bars[1]:
                 alarm = True
                 notes.append("its rows are unlike theirs")
-            if one.n < pair.basis.n:
+            if one.n < max(pair.basis.n, next(iter(pair.theirs.values())).n):
                 notes.append(f"on the {one.n} rows in common")
         else:
             notes.append("by means only: samples are missing")

@@ -106,7 +106,7 @@ def run_source(
         own = by_cell[cell]
         seeds: Seeds = tuple(sorted(seed for seed in own if seed is not None))
         keys: tuple[int | None, ...] = seeds or (None,)
-        if any(own[seed].outcomes is None for seed in keys):
+        if any(own[seed].outcomes is None for seed in keys) or not len(block(cell.dataset).rows):
             values = np.array([own[seed].value for seed in keys])
             noise = [rng_for(f"{cell.name}/{seed}").standard_normal(draws) for seed in keys]
             deviations = np.array([own[seed].stderr for seed in keys])

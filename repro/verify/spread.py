@@ -52,7 +52,9 @@ class Prior:
 
 
 def _running_mean(values: Floats, order: Floats) -> Floats:
-    """The mean of each value's neighbours in the given order, [n]."""
+    """The mean of each value's neighbours in the given order, [n]; of all where none is given."""
+    if np.ptp(order) == 0:
+        return np.full_like(values, values.mean())
     ranked = np.argsort(order, kind="stable")
     width = min(_NEIGHBOURS, len(values) - (len(values) + 1) % 2)
     padded = np.pad(values[ranked], width // 2, mode="reflect") if width > 1 else values[ranked]
@@ -140,7 +142,9 @@ def largest(deviations: Floats, owners: Sequence[object], name: str) -> Gumbel:
     """
     names = list(dict.fromkeys(owners))
     place = np.array([names.index(owner) for owner in owners])
-    maxima = np.stack([deviations[place == i].max(axis=0) for i in range(len(names))])
+    # Sorted, so that neither the order of seeds nor that of owners changes what is drawn.
+    maxima = np.sort([deviations[place == i].max(axis=0) for i in range(len(names))], axis=1)
+    maxima = maxima[np.lexsort(maxima.T)]
     rng = rng_for(f"mixed/{name}")
     seeds = deviations.shape[1]
     drawn = np.full(MIXED, -np.inf)

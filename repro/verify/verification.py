@@ -15,6 +15,7 @@ from repro.verify.findings import judge_claims, published_verdicts
 from repro.verify.fingerprint import FactCheck, check_facts
 from repro.verify.levels import Held, hold_against
 from repro.verify.margins import margins
+from repro.verify.paperfigures import FigureVerdict, figures_against_paper
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reference import Reference, find_reference
@@ -37,6 +38,7 @@ class RunVerification:
         groups: fine-tunes, figures and the whole run, where cells were retrained.
         points: a plotted point each, against the paper; empty unless the run's model and data
             are the paper's, or L3 was asked for.
+        figures: mean differences to the paper over whole figures, with `points`.
         claims: do the paper's findings hold in this run.
         claims_count: whether they enter the exit code: only where the run's model and data are
             the paper's. On another model no claim makes it 1, asked for by name or not.
@@ -49,6 +51,7 @@ class RunVerification:
     reference: Reference | None
     numbers: tuple[NumberVerdict, ...]
     points: tuple[NumberVerdict, ...]
+    figures: tuple[FigureVerdict, ...] = ()
     claims: tuple[ClaimVerdict, ...]
     claims_count: bool
     facts: tuple[FactCheck, ...] = ()
@@ -80,6 +83,7 @@ class RunVerification:
         verdicts = [fact.verdict for fact in self.facts]
         verdicts += [number.verdict for number in self.judged]
         verdicts += [group.verdict for group in self.groups]
+        verdicts += [figure.verdict for figure in self.figures]
         claims = self.claims if self.claims_count else ()
         if Verdict.NOT_REPRODUCED in verdicts or any(claim.contradicts for claim in claims):
             return EXIT_FAILED
@@ -161,7 +165,7 @@ def verify_numbers(
 
     Args:
         level: of `hold_against`.
-        wanted: the cells asked for; by default those that the run says it was asked for.
+        wanted: the cells asked for; by default those that the run has, or says it was asked for.
         models: of `hold_against`.
     """
     asked = run.asked if wanted is None else frozenset(wanted)
@@ -182,7 +186,7 @@ def verify_numbers(
         )
         facts = check_facts(run, reference.run)
         short = _short(run, reference.run, cells)
-        fewer = _fewer(run, reference.run, short)
+        fewer = _fewer(run, cells, short)
     lacking = [number.cell for number in held.numbers if number.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in asked or () if cell not in run.by_cell]
     return RunVerification(
@@ -217,6 +221,7 @@ def _verify_run(
     told = evidence(run, spread, draws)
     comparable = run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()
+    figures: tuple[FigureVerdict, ...] = ()
     if level is Level.L3 or (comparable and level is None):
         paper = load_paper()
         chosen = [
@@ -226,10 +231,12 @@ def _verify_run(
         ]
         published = {point: paper.of(point) for point in chosen}
         plotted = against_paper(run, chosen, published, told.scores, spread=spread)
+        figures = figures_against_paper(published, told.scores)
     lacking = [number.cell for number in plotted if number.verdict is Verdict.NOT_RUN]
     return replace(
         verified,
         points=plotted,
+        figures=figures,
         claims=judge_claims(
             list(claims()) if asked is None else list(asked),
             told,
@@ -266,23 +273,16 @@ def _short(run: Run, reference: Run, cells: Sequence[Cell]) -> dict[Cell, tuple[
     return short
 
 
-def without_samples(run: Run, reference: Run) -> tuple[Cell, ...]:
-    """Cells of which single rows are stored, and the run has only their mean."""
-    return tuple(
-        cell
-        for cell, results in run.by_cell.items()
-        if any(result.outcomes is None for result in results.values())
-        and any(result.outcomes is not None for result in reference.of(cell).values())
-    )
+def without_samples(run: Run, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Cells of which the run has only the mean, and no rows."""
+    return tuple(c for c in cells if any(r.outcomes is None for r in run.of(c).values()))
 
 
-def _fewer(run: Run, reference: Run, short: Mapping[Cell, tuple[int, int]]) -> tuple[str, ...]:
+def _fewer(
+    run: Run, cells: Sequence[Cell], short: Mapping[Cell, tuple[int, int]]
+) -> tuple[str, ...]:
     """Rows and seeds that the run lacks, beside those that it was not asked for."""
     found = []
-    if bare := without_samples(run, reference):
-        found.append(
-            f"{len(bare)} cell{'s' * (len(bare) > 1)} without samples file, such as {bare[0].name}"
-        )
     if short:
         cell, (n, wanted) = next(iter(short.items()))
         many = "s" * (len(short) > 1)
@@ -290,9 +290,12 @@ def _fewer(run: Run, reference: Run, short: Mapping[Cell, tuple[int, int]]) -> t
             f"{len(short)} cell{many} with fewer rows than were asked for, such as {cell.name} "
             f"with {n} of {wanted}"
         )
+    if unseen := without_samples(run, cells):
+        many = "s" * (len(unseen) > 1)
+        found.append(f"{len(unseen)} cell{many} with no samples file, such as {unseen[0].name}")
     asked = run.record.get("asked")
     seeds = asked.get("seeds") if isinstance(asked, dict) else None
     lost = [s for s in seeds or () if s not in run.seeds] if run.seeds else []
     if lost:
-        found.append(f"seed{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}, asked for")
+        found.append(f"seeds {', '.join(map(str, lost))} were asked for and are not there")
     return tuple(found)

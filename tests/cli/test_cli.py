@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +77,15 @@ def test_protocols_prints_every_switch() -> None:
     assert done.returncode == 0
     for name in ("learning_rate", "leaked_rows", "best_of", "published-code", "corrected"):
         assert name in done.stdout
+
+
+def test_a_gpu_that_is_not_there_cannot_be_tested(tmp_path: Path) -> None:
+    done = _repro("doctor", "--gpu", "--store", str(tmp_path / "store"))
+    assert done.returncode == 3
+    assert "no GPU to test" in done.stderr
+
+
+def test_flex_attention_is_for_gpus() -> None:
+    done = _repro("run", "--attention", "flex")
+    assert done.returncode == 2
+    assert "--attention flex needs a GPU" in done.stderr

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
+
+from repro.container import engine
+from repro.errors import ReproError
 
 
 def _docker(*words: str) -> subprocess.CompletedProcess[str]:
@@ -38,3 +42,13 @@ def test_commands_of_the_kit_pass_through(tmp_path: Path) -> None:
     done = _docker("run", "--", "verify", str(tmp_path), "--data", "x", "--level", "L0")
     assert done.returncode == 3
     assert "no Docker engine answers" in done.stderr
+
+
+def test_an_engine_that_answers_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(**_: object) -> None:
+        raise requests.exceptions.ReadTimeout
+
+    monkeypatch.setattr(engine, "from_env", slow)
+    with pytest.raises(ReproError, match="did not answer within 600 seconds") as caught:
+        engine.connect()
+    assert caught.value.exit_code == 3

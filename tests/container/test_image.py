@@ -38,7 +38,10 @@ def labels(arguments: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def listing() -> dict[str, object]:
-    return {"python": "3.12.3", "packages": {**lock.expected("cpu", "3.12.3"), "repro": "0.1.0"}}
+    return {
+        "python": "3.12.3",
+        "packages": {**lock.expected("cpu", "3.12.3"), "repro-2403-09162": "0.1.0"},
+    }
 
 
 def test_every_argument_is_one_of_the_dockerfile(arguments: dict[str, str]) -> None:

@@ -40,7 +40,7 @@ def test_every_requirement_is_locked_at_its_version(variant: str) -> None:
     locked = {canonicalize_name(name): version for name, version in pins(LOCKS[variant])}
     for line in asked:
         requirement = Requirement(line)
-        if requirement.name != "repro":
+        if requirement.name != PYPROJECT["name"]:
             found = locked[canonicalize_name(requirement.name)].partition("+")[0]
             assert str(requirement.specifier) == f"=={found}"
 

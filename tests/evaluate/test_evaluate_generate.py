@@ -1,5 +1,6 @@
 """Greedy generation: where it stops, and what counts as its text."""
 
+import copy
 from contextlib import nullcontext
 
 import pytest
@@ -21,6 +22,9 @@ class Parrot(torch.nn.Module):
         super().__init__()
         self.scripts, self.vocabulary, self.steps = scripts, vocabulary, 0
         self.device, self.generation_config = torch.device("cpu"), None
+
+    def get_input_embeddings(self):
+        return torch.nn.Embedding(self.vocabulary, 1)
 
     def forward(self, input_ids, position_ids, **inputs):
         # Prompts are one token long, so the position tells how much is written.
@@ -143,3 +147,16 @@ def test_all_stop_ids_of_a_model_count(words, llama: LlamaForCausalLM, monkeypat
 def test_of_equal_labels_the_first():
     assert best_label({"yes": 1.0, "no": 1.0}) == "yes"
     assert best_label({"entailment": -3.0, "neutral": 2.5, "contradiction": 2.5}) == "neutral"
+
+
+def test_a_pad_token_that_the_embedding_lacks(words, llama):
+    """Such a tokenizer comes with models whose authors never trained the token."""
+    more = copy.deepcopy(words)
+    more.add_special_tokens({"pad_token": "<beyond>"})
+    assert more.pad_token_id >= llama.get_input_embeddings().num_embeddings
+    prompts = [ids(words, "the cat"), ids(words, "the dog sees a house")]
+    found, expected = (
+        generate(llama, one, prompts, Budget(10_000), max_new_tokens=4, cut_at_blank_line=True)
+        for one in (more, words)
+    )
+    assert [generation.text for generation in found] == [one.text for one in expected]

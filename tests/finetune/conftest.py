@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,38 @@ def recipe():
         return replace(base, **changes)
 
     return make
+
+
+def _same_losses(ours: Sequence[float | None], plain: Sequence[float | None], dtype: str) -> None:
+    """A loss is a mean of logarithms of sums, each off by some units in the last place."""
+    assert [loss is None for loss in ours] == [loss is None for loss in plain]
+    living = [loss for loss in plain if loss is not None]
+    bound = 32 * torch.finfo(getattr(torch, dtype)).eps
+    assert [loss for loss in ours if loss is not None] == pytest.approx(living, rel=bound)
+
+
+@pytest.fixture
+def same_losses() -> Callable[[Sequence[float | None], Sequence[float | None], str], None]:
+    """Asserts that two lists of losses differ by no more than rounding in a dtype."""
+    return _same_losses
+
+
+@pytest.fixture
+def same_weights() -> Callable[[Mapping, Iterable, float, str], None]:
+    """Asserts that weights after a fine-tune differ by no more than rounding.
+
+    AdamW's step is about the learning rate whatever the size of a gradient. Where a gradient is
+    little more than its own rounding, the step is off by a part of the learning rate; elsewhere by
+    rounding alone. A lost micro-batch shifts most weights by a large part of it.
+    """
+
+    def check(ours: Mapping, plain: Iterable, learning_rate: float, dtype: str) -> None:
+        eps = torch.finfo(getattr(torch, dtype)).eps
+        apart = torch.cat(
+            [(ours[name] - weight.detach()).abs().flatten() for name, weight in plain]
+        )
+        few = learning_rate * 1e5 * eps
+        assert (apart > few).double().mean() < 1e-3
+        assert apart.max() < 10 * few
+
+    return check

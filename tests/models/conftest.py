@@ -94,6 +94,7 @@ class StandIn:
         token: what opens gated repositories.
         files: by repository, then by name: contents.
         corrupt: names served with other bytes of the same length.
+        short: names whose first download ends early, though the header says their whole length.
         gone: names that are listed, but answer 404.
         gated: repositories that want the token.
         status: answer everything with this instead.
@@ -105,6 +106,7 @@ class StandIn:
     token: str = TOKEN
     files: dict = field(default_factory=dict)
     corrupt: set = field(default_factory=set)
+    short: set = field(default_factory=set)
     gone: set = field(default_factory=set)
     gated: set = field(default_factory=set)
     status: int = 0
@@ -153,6 +155,14 @@ def _handler(hub: StandIn):
             etag = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
             if name in hub.corrupt:
                 content = content[:-1] + bytes([content[-1] ^ 1])
+            if name in hub.short and self.command == "GET":
+                hub.short.discard(name)
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2])
+                self.close_connection = True
+                return None
             return self._answer(200, content, ETag=f'"{etag}"', X_Repo_Commit=REVISION)
 
     return Handler

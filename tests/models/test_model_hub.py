@@ -196,3 +196,44 @@ def test_progress_shows_the_bytes(published, folder):
         materialise(spec_of(), folder, progress=progress)
     shown = max(task.completed for task in progress.tasks)
     assert shown == sum(path.stat().st_size for path in folder.iterdir())
+
+
+@pytest.fixture
+def fresh_client():
+    """The hub's client reads its environment when it is made."""
+    from huggingface_hub.utils import close_session
+
+    close_session()
+    yield
+    close_session()
+
+
+@pytest.mark.usefixtures("published", "fresh_client")
+@pytest.mark.parametrize("value", ["socks5://127.0.0.1:1", "socks4://secret@127.0.0.1:1"])
+@pytest.mark.parametrize("name", ["ALL_PROXY", "http_proxy"])
+def test_a_proxy_that_cannot_be_used_is_named(folder, monkeypatch, name, value):
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv(name, value)
+    message = fails(spec_of(), folder)
+    assert name in message
+    assert "secret" not in message
+    with pytest.raises(ReproError, match=name):
+        require(spec_of())
+
+
+@pytest.mark.usefixtures("published", "fresh_client")
+def test_a_token_with_a_letter_that_no_token_has_is_named_and_not_shown(folder, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_sécret")
+    message = fails(spec_of(), folder)
+    assert "HF_TOKEN holds a character that no token has" in message
+    assert "cret" not in message
+
+
+@pytest.mark.parametrize("which", ["shard", "config.json"])
+def test_a_download_that_ends_early_is_fetched_again(published, folder, which):
+    name = shard_names(published)[0] if which == "shard" else which
+    published.short.add(name)
+    materialise(spec_of(), folder)
+    assert not published.short
+    assert (folder / name).read_bytes() == published.files[REPO][name]

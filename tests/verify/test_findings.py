@@ -73,7 +73,7 @@ def test_fc1_on_peerread_is_above_the_base_that_its_figure_shows_and_fc2_equals_
         ("C5", Answer.AGREES),
         ("C9", Answer.HOLDS),
         ("C14", Answer.AGREES),
-        ("C15", Answer.PARTLY),
+        ("C15", Answer.CANNOT_TELL),
         ("C16", Answer.CANNOT_TELL),
         ("C17", Answer.HOLDS),
         ("C18", Answer.AGREES),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ CELLS = cells(["4"])
 SOME = "xsum-fticl1-2000.peerread.p1.1"
 Make = Callable[..., Path]
 Edit = Callable[..., None]
+Forge = Callable[..., Any]
 Judged = Callable[..., dict[str, NumberVerdict]]
 
 
@@ -81,8 +83,11 @@ def test_equal_bits_of_another_lock_or_machine_kind_are_l0_and_say_so(
         load_reference(stored).run,
         recorded=[located(*one) for one in recorded],
     )
-    assert {(n.level, n.verdict) for n in found} == {(Level.L0, Verdict.REPRODUCED)}
-    assert {n.reason for n in found} == {f"losses, logits and outputs equal to the last bit{told}"}
+    assert not found.groups, "nothing was retrained"
+    assert {(n.level, n.verdict) for n in found.numbers} == {(Level.L0, Verdict.REPRODUCED)}
+    assert {n.reason for n in found.numbers} == {
+        f"losses, logits and outputs equal to the last bit{told}"
+    }
 
 
 def test_results_of_another_engine_are_not_of_the_same_place() -> None:
@@ -100,34 +105,77 @@ def test_l0_asked_for_refuses_other_bits(
     assert verdicts == {Verdict.REPRODUCED, Verdict.NOT_REPRODUCED}, "the base's bits are equal"
 
 
-def test_the_base_on_another_machine_is_l1(
-    same: Path, stored: Path, edit: Edit, reseal: Edit, judged: Judged
+BASE_CELL = ("base.xsum.p1.1", None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"), [(1, "REPRODUCED"), (2, "NOT REPRODUCED"), (30, "NOT REPRODUCED")]
+)
+def test_at_equal_weights_the_number_of_other_rows_decides(
+    same: Path, stored: Path, forge: Forge, turn: Edit, judged: Judged, changed: int, verdict: str
 ) -> None:
-    name = "base.xsum.p1.1"
-    path = same / "samples" / f"{name}.jsonl"
-
-    def flip(lines: list[dict]) -> None:
-        lines[0]["text"] += "!"
-        lines[0]["score"] = min(1.0, lines[0]["score"] + 0.05)
-
-    edit(path, flip)
-    reseal(same, name, None)
-
-    def other_key(lines: list[dict]) -> None:
-        for line in lines:
-            if line["cell"] == name:
-                line["key"] = "0" * 64
-
-    edit(same / "results.jsonl", other_key)
-    number = judged(same, stored)[name]
-    assert (number.level, number.verdict) == (Level.L1, Verdict.REPRODUCED)
-    assert "98.3% of outputs agree" in number.reason
-    assert number.power is not None
+    """2 % of 60 rows, rounded down: one may differ, whatever the mean."""
+    with forge(same) as f:
+        rows = f.rows(BASE_CELL)
+        for row in rows[:changed]:
+            turn(row, 0.002)
+        f.write(BASE_CELL, rows)
+    number = judged(same, stored)[BASE_CELL[0]]
+    assert (number.level, number.verdict) == (Level.L1, verdict)
+    assert number.reason.startswith(f"{changed} of 60 rows differ beyond ties, at most 1")
+    assert number.noticed == pytest.approx(2 / 60)
     low, high = number.interval
-    assert low <= 0.05 / 60 <= high
+    assert low <= -0.002 * changed / 60 <= high
 
 
-def test_retrained_runs_are_l2_and_mostly_inside(
+def test_texts_that_score_alike_are_no_other_rows(
+    same: Path, stored: Path, forge: Forge, judged: Judged
+) -> None:
+    with forge(same) as f:
+        rows = f.rows(BASE_CELL)
+        for row in rows:
+            row["text"] += "!"
+        f.write(BASE_CELL, rows)
+    number = judged(same, stored)[BASE_CELL[0]]
+    assert (number.level, number.verdict) == (Level.L1, Verdict.REPRODUCED)
+
+
+def test_training_equal_but_for_rounding_is_held_row_by_row(
+    make: Make, tmp_path: Path, stored: Path, forge: Forge, turn: Edit, judged: Judged
+) -> None:
+    """The same seed on another machine kind: no loss is further off than rounding explains."""
+    folder = make(tmp_path / "x", CELLS, seeds=(1,), n=60, machine="cpu B")
+    place = (SOME, 1)
+    with forge(folder) as f:
+        rows = f.rows(place)
+        for row in rows[:3]:
+            turn(row, 0.01)
+        f.write(place, rows)
+        for line in f.tuned:
+            if line["variant"] == "xsum-fticl2-2000":
+                line["losses"][9] *= 1.002
+    found = judged(folder, stored)
+    levels = {n.cell.variant.name: n.level for n in found.values()}
+    assert levels["xsum-fticl2-2000"] == Level.L2, "one step is further off"
+    assert levels["xsum-fticl1-2000"] == Level.L1
+    wrong = [name for name, number in found.items() if number.verdict == Verdict.NOT_REPRODUCED]
+    assert wrong == [SOME]
+    assert "3 of 60 rows" in found[SOME].reason
+    assert "the training is the same but for rounding" in found[SOME].reason
+
+
+def test_l1_asked_for_holds_retrained_rows_to_the_rule_of_equal_weights(
+    make: Make, tmp_path: Path, stored: Path, judged: Judged
+) -> None:
+    folder = make(tmp_path / "x", CELLS, seeds=(1,), n=60, machine="cpu B", noise="B")
+    tuned = [n for n in judged(folder, stored, level=Level.L1).values() if n.seeds]
+    assert {(n.level, n.verdict) for n in tuned} == {(Level.L1, Verdict.NOT_REPRODUCED)}
+    unknown = make(tmp_path / "y", CELLS, seeds=(9,), n=60)
+    tuned = [n for n in judged(unknown, stored, level=Level.L1).values() if n.seeds]
+    assert {n.verdict for n in tuned} == {Verdict.INCONCLUSIVE}
+
+
+def test_retrained_runs_are_l2_and_inside(
     make: Make, tmp_path: Path, stored: Path, judged: Judged
 ) -> None:
     folder = make(tmp_path / "x", CELLS, seeds=(1,), n=60, machine="cpu B", noise="B")
@@ -135,6 +183,7 @@ def test_retrained_runs_are_l2_and_mostly_inside(
     assert {n.level for n in tuned} == {Level.L2}
     assert all(n.verdict.passes for n in tuned)
     assert all(n.stored == 5 and n.interval and n.power is not None for n in tuned)
+    assert all(n.noticed and n.p_adjusted is not None for n in tuned)
 
 
 def test_a_worse_model_is_not_reproduced(
@@ -152,7 +201,7 @@ def test_one_stored_run_is_never_green(make: Make, tmp_path: Path, judged: Judge
     folder = make(tmp_path / "b", CELLS, seeds=(1,), machine="B", noise="B")
     tuned = [n for n in judged(folder, stored).values() if n.seeds]
     assert {n.verdict for n in tuned} <= {Verdict.CONSISTENT, Verdict.INCONCLUSIVE}
-    assert all("k = 1" in n.reason for n in tuned)
+    assert all("1 stored seed: the spread over seeds is unknown" in n.reason for n in tuned)
 
 
 def test_verdicts_do_not_depend_on_the_order_of_rows_or_cells(

@@ -11,7 +11,8 @@ import pytest
 
 from repro.errors import ReproError
 from repro.paper.figures import cells
-from repro.verify.reference import OUTCOMES, load_reference, record
+from repro.verify.reference import CELLS as CELLS_FILE
+from repro.verify.reference import OUTCOMES, TUNED, load_reference, record
 from repro.verify.results import read_results
 
 CELLS = cells(["4"])
@@ -40,10 +41,43 @@ def test_a_reference_reads_back_as_the_runs_it_was_made_from(
 
 def test_the_same_runs_make_the_same_bytes(stored: Path, tmp_path: Path) -> None:
     again = record([stored.parent / "b", stored.parent / "a"], tmp_path / "again")
-    assert (again / OUTCOMES).read_bytes() == (stored / OUTCOMES).read_bytes()
+    for name in (OUTCOMES, CELLS_FILE, TUNED):
+        assert (again / name).read_bytes() == (stored / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["results.jsonl", OUTCOMES, "reference.json"])
+def test_the_facts_of_fine_tunes_are_kept_as_far_as_they_are_compared(stored: Path) -> None:
+    """Whole losses, the first gradient norm and one number for the weight change."""
+    (run,) = read_results(stored.parent / "a").runs
+    kept = load_reference(stored).run.tuned
+    for place, tuned in run.tuned.items():
+        raw = dict(kept[place].raw)
+        assert kept[place].losses == tuned.losses
+        assert kept[place].weight_change == tuned.weight_change
+        assert raw.pop("gradient_norms") == tuned.raw["gradient_norms"][:1]
+        assert raw.pop("weight_change") == {"all": tuned.weight_change}
+        assert raw.items() <= tuned.raw.items()
+        assert set(tuned.raw) - set(raw) == {"versions", "gradient_norms", "weight_change"}
+
+
+@pytest.mark.parametrize("name", [CELLS_FILE, TUNED, OUTCOMES])
+def test_a_cut_file_is_refused_with_its_name(stored: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(stored, tmp_path / "copy")
+    seal(copy, name, (copy / name).read_bytes()[:-20])
+    with pytest.raises(ReproError, match=f"{name}: not a gzip file"):
+        load_reference(copy)
+
+
+def test_values_that_do_not_go_with_the_rows_are_refused(stored: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(stored, tmp_path / "copy")
+    lines = gzip.decompress((copy / CELLS_FILE).read_bytes()).decode().splitlines()
+    third = json.loads(lines[2])
+    lines[2] = json.dumps(third | {"value": third["value"] + 0.01})
+    seal(copy, CELLS_FILE, gzip.compress("\n".join(lines).encode()))
+    with pytest.raises(ReproError, match=f"{CELLS_FILE}, line 3: .*'value'"):
+        load_reference(copy)
+
+
+@pytest.mark.parametrize("name", [CELLS_FILE, TUNED, OUTCOMES, "reference.json"])
 def test_a_tampered_reference_is_refused_with_its_file(
     stored: Path, tmp_path: Path, name: str
 ) -> None:

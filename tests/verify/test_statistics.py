@@ -30,23 +30,6 @@ def test_clopper_pearson_covers_at_least_its_level(n: int) -> None:
         assert stats.binom.pmf(hits, n, p)[inside].sum() >= 0.95
 
 
-@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (3, 9), (9, 3), (5, 5), (0, 12)])
-def test_mcnemar_is_the_binomial_test_on_discordant_rows(gained: int, lost: int) -> None:
-    n = gained + lost
-    oracle = stats.binomtest(gained, n).pvalue if n else 1.0
-    assert s.mcnemar(gained, lost) == pytest.approx(oracle)
-
-
-def test_mcnemar_false_alarms_stay_below_the_nominal_rate() -> None:
-    rng = np.random.default_rng(1)
-    discordant = rng.binomial(250, 0.2, SIMULATIONS)
-    gained = rng.binomial(discordant, 0.5)
-    alarms = np.mean(
-        [s.mcnemar(int(g), int(d - g)) < 0.05 for g, d in zip(gained, discordant, strict=True)]
-    )
-    assert 0.02 < alarms <= 0.05
-
-
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_benjamini_hochberg_against_scipy(p_values: list[float]) -> None:
     oracle = stats.false_discovery_control(p_values, method="bh")
@@ -136,34 +119,6 @@ def test_detection_power_and_false_alarms_by_simulation(n: int, effect: float) -
     assert alarms(0.0) == pytest.approx(0.05, abs=NEAR_5)
 
 
-@pytest.mark.parametrize(("k", "new"), [(2, 1), (5, 1), (5, 3), (10, 1)])
-def test_prediction_interval_covers_95_percent(k: int, new: int) -> None:
-    rng = np.random.default_rng(7)
-    stored = rng.normal(0.5, 0.02, (SIMULATIONS, k))
-    future = rng.normal(0.5, 0.02, (SIMULATIONS, new)).mean(axis=1)
-    inside = 0
-    for values, value in zip(stored, future, strict=True):
-        predicted = s.prediction(list(values), floor=0.0, new=new)
-        assert predicted is not None
-        low, high = predicted.interval()
-        inside += low <= value <= high
-    assert inside / SIMULATIONS == pytest.approx(0.95, abs=NEAR_5)
-
-
-def test_prediction_interval_by_hand() -> None:
-    predicted = s.prediction([0.50, 0.54, 0.52], floor=0.0)
-    assert predicted is not None
-    half = stats.t.ppf(0.975, 2) * 0.02 * math.sqrt(1 + 1 / 3)
-    assert predicted.interval() == pytest.approx((0.52 - half, 0.52 + half))
-    assert s.prediction([0.5], floor=0.1) is None
-
-
-def test_prediction_variance_is_floored_where_seeds_agree_by_luck() -> None:
-    predicted = s.prediction([0.5] * 5, floor=0.5 * 0.5 / 250)
-    assert predicted is not None
-    assert predicted.se == pytest.approx(math.sqrt(0.001 * 1.2))
-
-
 def test_paired_bootstrap_against_scipy_and_coverage() -> None:
     rng = np.random.default_rng(8)
     d = rng.gamma(2, 0.05, 120) - 0.08
@@ -197,8 +152,6 @@ def test_quantiles_and_tails_against_scipy() -> None:
         assert s.t_quantile(0.975, df) == pytest.approx(stats.t.ppf(0.975, df))
         assert s.t_tail(2.5, df) == pytest.approx(stats.t.sf(2.5, df))
     assert s.t_quantile(0.975, math.inf) == pytest.approx(stats.norm.ppf(0.975))
-    assert s.binomial_tail(3, 20, 0.05) == pytest.approx(stats.binom.sf(2, 20, 0.05))
-    assert s.binomial_tail(0, 20, 0.05) == 1.0
 
 
 @given(

@@ -1,0 +1,21 @@
+"""The type of options that name a folder."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class Folder(click.Path):
+    """A folder that need not exist; "~" is the user's home, also after "=" as in --store=~/x."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The path, with "~" expanded."""
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
+FOLDER = Folder()

@@ -1,0 +1,85 @@
+"""`repro plan`: the full plan where all is there, else an outline from the kit's counts."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from rich.console import Console
+
+from repro.cli.options import Request, build_plan
+from repro.errors import EXIT_MISSING, ReproError
+from repro.models.spec import ModelSpec
+from repro.paper.cells import BASE
+from repro.paper.protocols import protocol
+from repro.pipeline.cost import Row
+from repro.pipeline.needs import needs
+from repro.pipeline.outline import outline
+from repro.pipeline.select import select
+from repro.report.plan import plan_table
+
+
+def planned(request: Request, console: Console) -> None:
+    """Print the plan of a request."""
+    lacking = _lacking()
+    if not lacking:
+        try:
+            rows, counted = _full(request, console)
+        except ReproError as error:
+            if error.exit_code != EXIT_MISSING:
+                raise
+            lacking = str(error).split("; ")[0]
+    if lacking:
+        found = outline(
+            select(request.selection),
+            profile=request.profile,
+            protocol=protocol(request.protocol_name, request.overrides),
+            seeds=request.seeds,
+            test_limit=request.test_limit,
+            given=request.given,
+        )
+        rows, counted = found.rows, found.counted
+    spec = ModelSpec.from_table(request.profile.model, request.profile.origin)
+    tuned = sum(row.name != BASE.name for row in rows)
+    notes = [
+        f"profile {request.profile.name}, protocol {request.protocol_name}"
+        + "".join(f", {name}={value}" for name, value in request.overrides.items()),
+        f"base model: {spec.describe()}",
+        f"tokens: {counted}; prompts with each context once; new ones at most",
+        f"time: by the rates of {request.profile.compute.measured}",
+        *needs(request.profile, spec, tuned),
+    ]
+    if lacking:
+        notes.append(f"not looked up: what the store holds already ({lacking})")
+    console.print(plan_table(rows, notes))
+
+
+def _lacking() -> str:
+    """What the full plan needs and is not installed; empty where all is."""
+    for name in ("torch", "datasets", "transformers"):
+        try:
+            found = find_spec(name)
+        except ImportError:
+            found = None
+        if found is None:
+            return f"{name} is not installed"
+    return ""
+
+
+def _full(request: Request, console: Console) -> tuple[Sequence[Row], str]:
+    if request.profile.data == "upstream":
+        _require_folder(request)
+    plan = build_plan(request, console.print)
+    from repro.pipeline.estimate import costs, counter
+    from repro.pipeline.store import Store
+
+    store = Store(request.store)
+    count, counted = counter(plan, store)
+    return costs(plan, count, store.has), counted
+
+
+def _require_folder(request: Request) -> None:
+    """Without its folder no file of the data is there; torch need not start to see that."""
+    from repro.data.upstream import locate
+
+    folder = locate(request.data_dir)
+    if not folder.is_dir():
+        raise ReproError(f"the data is not at {folder}", exit_code=EXIT_MISSING)

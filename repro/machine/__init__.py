@@ -1,0 +1,1 @@
+"""What is here: GPUs, their memory and what it takes of it, and whether it computes right."""

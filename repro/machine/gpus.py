@@ -1,0 +1,235 @@
+"""The GPUs of this machine: what torch and the driver say of them, and checks of that."""
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from repro.machine.finding import IMAGE, Finding
+
+DRIVER = "install an NVIDIA driver for CUDA 13, 580.65.06 or later"
+SMALLER = "or run a smaller profile: repro run --profile small"
+
+CAPABILITY = {True: (8, 0), False: (7, 5)}
+"""Least compute capability with and without bfloat16: Ampere has the first matrix units for
+bfloat16, and CUDA 13 has no compiler for GPUs before Turing."""
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """What torch and the driver say of the GPUs.
+
+    Attributes:
+        built: CUDA version that torch was built with; None for a build without it.
+        driver: newest CUDA version that the driver serves, as (major, minor); None without one.
+        memory: bytes of each GPU.
+        names: of each GPU.
+        capability: compute capability of each GPU.
+        free: bytes of each GPU that nobody uses; empty where the driver's tools do not tell.
+        release: of the driver, such as "580.65.06"; empty where its tools do not tell.
+        trouble: why torch cannot use GPUs that the driver counts; empty where it can.
+    """
+
+    built: str | None
+    driver: tuple[int, int] | None
+    memory: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    capability: tuple[tuple[int, int], ...] = ()
+    free: tuple[int, ...] = ()
+    release: str = ""
+    trouble: str = ""
+
+
+def probe_cuda() -> Cuda:
+    """Ask torch for the GPUs, and the driver's tools for what is free; starts torch.
+
+    GPUs up to the first that torch cannot open are listed. That is where the driver counts GPUs
+    that an older CUDA cannot start, or a GPU cut into MIG slices of which torch sees one.
+    """
+    import torch  # slow, and not part of the light install
+
+    if torch.version.cuda is None:
+        return Cuda(None, None)
+    number = vars(torch._C)["_cuda_getDriverVersion"]()  # 12080 for 12.8; 0 without a driver
+    driver = (number // 1000, number % 1000 // 10) if number else None
+    found, trouble = [], ""
+    try:
+        for index in range(torch.cuda.device_count()):
+            found.append(torch.cuda.get_device_properties(index))
+    except (RuntimeError, AssertionError) as error:
+        trouble = str(error).strip().partition("\n")[0] or type(error).__name__
+    told = driver_report()
+    free = [told.get(str(gpu.uuid).removeprefix("GPU-"), (0, ""))[0] for gpu in found]
+    return Cuda(
+        torch.version.cuda,
+        driver,
+        tuple(gpu.total_memory for gpu in found),
+        tuple(gpu.name for gpu in found),
+        tuple((gpu.major, gpu.minor) for gpu in found),
+        tuple(free) if all(free) else (),
+        next((release for _, release in told.values()), ""),
+        trouble,
+    )
+
+
+def driver_report() -> dict[str, tuple[int, str]]:
+    """Free bytes and driver release by a GPU's identifier, as `nvidia-smi` tells them.
+
+    Asked there, since torch can tell what is free only after taking memory on every GPU.
+    """
+    command = ["nvidia-smi", "--query-gpu=uuid,memory.free,driver_version"]
+    command.append("--format=csv,noheader,nounits")
+    try:
+        told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return parse_report(told.stdout)
+
+
+def parse_report(text: str) -> dict[str, tuple[int, str]]:
+    """The lines of `nvidia-smi`, "GPU-..., 80994, 580.65.06"; MiB become bytes."""
+    report = {}
+    for line in text.splitlines():
+        parts = [part.strip() for part in line.split(",")]
+        if len(parts) == 3 and parts[1].isdigit():
+            report[parts[0].removeprefix("GPU-")] = (int(parts[1]) * 2**20, parts[2])
+    return report
+
+
+def check_gpus(
+    count: int,
+    memory_gb: float,
+    *,
+    bfloat16: bool = False,
+    probe: Callable[[], Cuda] = probe_cuda,
+) -> list[Finding]:
+    """Driver, number, memory, free memory and compute capability of the GPUs.
+
+    Args:
+        count: GPUs needed, at least one is; the first that there are will be used.
+        memory_gb: needed on each of them (GB).
+        bfloat16: whether matrix products are to be in bfloat16.
+    """
+    count = max(count, 1)
+    found = probe()
+    needed = f"{count} with {memory_gb:g} GB"
+    if found.built is None:
+        remedy = "pip uninstall torch, then install its CUDA build: pip install torch"
+        if IMAGE in os.environ:
+            remedy = f"take the CUDA image: repro docker build --variant cuda, {SMALLER}"
+        return [Finding("GPU", "fail", "torch was built without CUDA", needed, remedy)]
+    if found.driver is None:
+        remedy = f"{DRIVER} (check: nvidia-smi), {SMALLER}"
+        if IMAGE in os.environ:
+            remedy = f"start the container with: docker run --gpus all, {SMALLER}"
+        return [Finding("GPU", "fail", "no NVIDIA driver", needed, remedy)]
+    built = tuple(int(part) for part in found.built.split(".")[:2])
+    served = ".".join(map(str, found.driver))
+    findings = []
+    # Within a major version, older drivers run newer CUDA builds.
+    if found.driver[0] < built[0]:
+        old = f"serves CUDA {served}"
+        findings.append(Finding("GPU driver", "fail", old, f"CUDA {found.built}", DRIVER))
+    else:
+        findings.append(Finding("GPU driver", "ok", f"CUDA {served}", f"CUDA {built[0]}"))
+        if found.trouble:
+            findings.append(_trouble(found, count))
+    used = found.memory[:count]  # in torch's order
+    right = len(used) == count and min(used) >= memory_gb * 1e9
+    remedy = "" if right else f"use such GPUs (CUDA_VISIBLE_DEVICES=2 for the third), {SMALLER}"
+    findings.append(Finding("GPU", "ok" if right else "fail", _listed(found), needed, remedy))
+    if right:
+        findings += _check_free(found.free[:count], used, memory_gb)
+        findings += _check_capability(found.capability[:count], found.names, bfloat16=bfloat16)
+    return findings
+
+
+def _listed(found: Cuda) -> str:
+    pairs = zip(found.names, found.memory, strict=True)
+    return ", ".join(f"{name} {size / 1e9:.0f} GB" for name, size in pairs) or "none"
+
+
+def _trouble(found: Cuda, count: int) -> Finding:
+    """Torch cannot open a GPU that the driver counts, such as the second slice of MIG."""
+    remedy = "name one GPU or slice, as nvidia-smi -L lists them: CUDA_VISIBLE_DEVICES=MIG-..."
+    level = "warn" if len(found.memory) >= count else "fail"
+    text = f"{len(found.memory)} of those that the driver counts: {found.trouble}"
+    return Finding("GPUs for torch", "warn" if level == "warn" else "fail", text, "all", remedy)
+
+
+def _check_free(free: Sequence[int], used: Sequence[int], memory_gb: float) -> list[Finding]:
+    """Whether enough is free; nothing where that is not known.
+
+    The driver keeps some of a GPU for itself: where nothing else runs, all but 2 % are free.
+    """
+    if not free:
+        return []
+    least = min(
+        range(len(free)), key=lambda index: free[index] - min(used[index] * 0.98, memory_gb * 1e9)
+    )
+    needed = min(used[least] * 0.98, memory_gb * 1e9)
+    right = free[least] >= needed
+    remedy = "end what else uses the GPU (nvidia-smi shows it), or name another one: "
+    return [
+        Finding(
+            "free GPU memory",
+            "ok" if right else "fail",
+            f"{free[least] / 1e9:.1f} GB of {used[least] / 1e9:.0f}",
+            f"{needed / 1e9:.3g} GB",
+            "" if right else f"{remedy}CUDA_VISIBLE_DEVICES=1",
+        )
+    ]
+
+
+def _check_capability(
+    capability: Sequence[tuple[int, int]], names: Sequence[str], *, bfloat16: bool
+) -> list[Finding]:
+    """Whether the GPUs compute what is asked of them."""
+    if not capability:
+        return []
+    least = CAPABILITY[bfloat16]
+    number, found = min(enumerate(capability), key=lambda pair: pair[1])
+    right = found >= least
+    what = "bfloat16 needs" if bfloat16 else "CUDA 13 needs"
+    return [
+        Finding(
+            "compute capability",
+            "ok" if right else "fail",
+            f"{names[number]}: {found[0]}.{found[1]}",
+            f"{what} {least[0]}.{least[1]}",
+            "" if right else f"use a newer GPU, {SMALLER}",
+        )
+    ]
+
+
+def check_compiler(
+    *,
+    which: Callable[[str], str | None] = shutil.which,
+    include: str | None = None,
+    triton: Callable[[], bool] = lambda: find_spec("triton") is not None,
+) -> Finding:
+    """Whether Triton can compile FlexAttention's kernels: it needs a C compiler and Python.h.
+
+    A warning only, since grouped attention is slower and needs none of that.
+    """
+    include = sysconfig.get_path("include") if include is None else include
+    missing = []
+    if not triton():
+        missing.append("the package triton")
+    names = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
+    if not any(which(name) for name in names):
+        missing.append(f"a C compiler ({' or '.join(names)})")
+    if not Path(include, "Python.h").is_file():
+        missing.append(f"{include}/Python.h")
+    what, needed = "kernel compiler", "Triton, a C compiler, Python.h"
+    if not missing:
+        return Finding(what, "ok", "there", needed)
+    remedy = (
+        "apt-get install gcc python3-dev, or take the CUDA image; without them fine-tuning takes "
+        "grouped attention, which is slower"
+    )
+    return Finding(what, "warn", f"missing: {', '.join(missing)}", needed, remedy)

@@ -1,0 +1,130 @@
+"""What the self-test found on a kind of GPU, kept as JSON, and what follows from it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from repro.errors import EXIT_MISSING, ReproError
+
+Way = Literal["flex", "grouped"]
+
+FORMAT = 1
+FILE = "selftest.json"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Attributes:
+        what: was compared.
+        right: whether it is within its bound.
+        found: in words; needed: the bound.
+        where: the worst case, or the reason.
+    """
+
+    what: str
+    right: bool
+    found: str
+    needed: str
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The outcome of a self-test.
+
+    Attributes:
+        key: the kind of GPU, driver and packages that it holds for.
+        checks: all comparisons.
+        attention: by precision, how packed samples attend.
+        share_prefix: whether evaluation computes what prompts begin with once.
+        memory_factor: largest measured peak memory as a multiple of the planned one, at least 1.
+        seconds: of an optimiser step of the test's model, by placement.
+        tokens: of such a step; parameters: of that model.
+        rates: of the machine, such as "matmul_flops" and "copy_bytes".
+        stop: why nothing may be fine-tuned or evaluated here; empty where it may.
+    """
+
+    key: Mapping[str, str]
+    checks: Sequence[Check]
+    attention: Mapping[str, Way]
+    share_prefix: bool
+    memory_factor: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    parameters: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    stop: str = ""
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        text = json.dumps({"format": FORMAT} | asdict(self), indent=1) + "\n"
+        path.write_text(text, encoding="utf-8")
+
+    def require(self) -> None:
+        """Raise ReproError (exit code 3) where the self-test forbids to go on."""
+        if self.stop:
+            raise ReproError(
+                f"the self-test of {self.key.get('gpu', 'this GPU')} failed: {self.stop}",
+                hint="repro doctor --gpu shows every check; update the driver and try again",
+                exit_code=EXIT_MISSING,
+            )
+
+
+def read(path: Path, key: Mapping[str, str]) -> Record | None:
+    """The record in a file, if it is there and holds for this key."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if table.pop("format", None) != FORMAT or table.get("key") != dict(key):
+        return None
+    checks = [Check(**check) for check in table.pop("checks")]
+    return Record(checks=checks, **table)
+
+
+def place(store: Path, key: Mapping[str, str]) -> Path:
+    """Where the record of a kind lies in a store."""
+    name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
+    return store / "selftest" / f"{name}.json"
+
+
+def decide(checks: Sequence[Check], precisions: Sequence[str]) -> dict[str, Any]:
+    """What follows from checks: fields of a record.
+
+    The faster way is taken where all checks of it hold, else the exact one; where that fails too,
+    everything stops. Determinism is checked with the way that is then used.
+    """
+    wrong = {check.what: check for check in checks if not check.right}
+    attention: dict[str, Way] = {}
+    stops: list[str] = []
+    for precision in precisions:
+        flex = [f"attention flex {precision}", f"determinism flex {precision}"]
+        grouped = [f"attention grouped {precision}", f"determinism grouped {precision}"]
+        # Kernels of FlexAttention for float32 use no matrix units.
+        if precision != "float32" and not any(_begins(wrong, name) for name in flex):
+            attention[precision] = "flex"
+            continue
+        attention[precision] = "grouped"
+        stops += [text for name in grouped if (text := _begins(wrong, name))]
+    plain = [name for name in wrong if name.endswith("without shared prefix")]
+    stops += [_say(wrong[name]) for name in plain]
+    return {
+        "attention": attention,
+        "share_prefix": not any(name.endswith("with shared prefix") for name in wrong),
+        "stop": "; ".join(stops),
+    }
+
+
+def _begins(wrong: Mapping[str, Check], name: str) -> str:
+    """The first check that failed of those whose names begin so, in words."""
+    return next((_say(check) for what, check in wrong.items() if what.startswith(name)), "")
+
+
+def _say(check: Check) -> str:
+    where = f" ({check.where})" if check.where else ""
+    return f"{check.what}: {check.found}, allowed {check.needed}{where}"

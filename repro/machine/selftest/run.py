@@ -1,0 +1,300 @@
+"""The self-test, whole: every check, in this order, and the record of them.
+
+Run as a module, in a process of its own: `python -m repro.machine.selftest.run REQUEST.json`.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.machine.gpus import Cuda, check_compiler, check_gpus
+from repro.machine.selftest import record as records
+from repro.machine.selftest.record import Check, Record, Way
+
+Say = Callable[[str], None]
+
+VERSION = "1"
+"""Grows when the checks change, so that every GPU is tested again."""
+
+MEMORY = 1.05
+"""Peak memory as a multiple of the planned one that is within what `placement.ROOM` leaves."""
+
+MINUTES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to test.
+
+    Attributes:
+        key: the kind, see `kind`.
+        out: file that gets the record.
+        device: "cpu" or "cuda"; gpus: their number.
+        precisions: of fine-tuning, "bfloat16" or "float32".
+        sizes: of the model that takes optimiser steps.
+    """
+
+    key: dict[str, str]
+    out: str
+    device: str
+    gpus: int
+    precisions: tuple[str, ...]
+    sizes: dict[str, Any]
+
+
+def kind(cuda: Cuda) -> dict[str, str]:
+    """What a self-test holds for: GPU, driver and the packages that make its kernels."""
+    capability = ".".join(map(str, cuda.capability[0])) if cuda.capability else ""
+    known = {
+        "gpu": cuda.names[0] if cuda.names else "none",
+        "gpus": str(min(2, len(cuda.names))),
+        "capability": capability,
+        "driver": cuda.release or ".".join(map(str, cuda.driver or ())),
+        "selftest": VERSION,
+    }
+    for package in ("torch", "triton", "transformers"):
+        try:
+            known[package] = version(package)
+        except PackageNotFoundError:
+            known[package] = "none"
+    return known
+
+
+def ensure(
+    store: Path,
+    cuda: Cuda,
+    precisions: Sequence[str],
+    *,
+    say: Say,
+    again: bool = False,
+) -> Record:
+    """The record for these GPUs, measured now if the store has none.
+
+    Raises:
+        ReproError: the self-test itself did not come to an end (3).
+    """
+    from repro.machine.selftest.steps import WIDE
+
+    # Each precision is a test of its own: a run asks for the one that it trains in.
+    key = kind(cuda) | {"precisions": ",".join(precisions)}
+    path = records.place(store, key)
+    found = None if again else records.read(path, key)
+    if found is not None:
+        return found
+    say(f"self-test of {key['gpu']}, about {MINUTES} minutes; kept for this kind and driver")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    request = Request(
+        key=key,
+        out=str(path),
+        device="cuda",
+        gpus=len(cuda.memory),
+        precisions=tuple(precisions),
+        sizes=WIDE,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder, "request.json")
+        told.write_text(json.dumps(asdict(request)), encoding="utf-8")
+        command = [sys.executable, "-m", "repro.machine.selftest.run", str(told)]
+        done = subprocess.run(command, check=False)
+    found = records.read(path, key)
+    if done.returncode or found is None:
+        raise ReproError(
+            f"the self-test ended with code {done.returncode}",
+            hint="see the messages above; repro doctor --gpu runs it alone",
+            exit_code=EXIT_MISSING,
+        )
+    return found
+
+
+def test(request: Request, say: Say) -> Record:
+    """All checks; every one is said as it is done."""
+    checks: list[Check] = []
+    told: dict[str, Any] = {"seconds": {}, "tokens": 0}
+    begin = time.monotonic()
+    for check in _checks(request, told):
+        checks.append(check)
+        mark = "ok  " if check.right else "FAIL"
+        where = f" ({check.where})" if check.where else ""
+        say(
+            f"{time.monotonic() - begin:4.0f} s {mark} {check.what}: {check.found}, "
+            f"allowed {check.needed}{where}"
+        )
+    from repro.models.spec import Architecture
+
+    return Record(
+        key=request.key,
+        checks=checks,
+        memory_factor=max(1.0, told.get("memory", 1.0)),
+        seconds=told["seconds"],
+        tokens=told["tokens"],
+        parameters=Architecture(**request.sizes).parameters,
+        rates=told.get("rates", {}),
+        **records.decide(checks, request.precisions),
+    )
+
+
+def _checks(request: Request, told: dict[str, Any]) -> Iterator[Check]:
+    import torch
+
+    from repro.machine.selftest import checks
+
+    device = torch.device(request.device)
+    if request.device == "cuda":
+        yield from _machine(request)
+        told["rates"] = rates(device)
+    ways: dict[str, list[Way]] = {}
+    for precision in request.precisions:
+        grouped = checks.attention("grouped", precision, device)
+        yield grouped
+        ways[precision] = ["grouped"]
+        if request.device == "cuda" and precision != "float32":
+            flexed = checks.attention("flex", precision, device)
+            yield flexed
+            if flexed.right:
+                ways[precision] = ["flex", "grouped"]
+    yield from checks.evaluations(device)
+    if request.device == "cuda":
+        torch.cuda.empty_cache()  # for the processes that follow
+    for precision in request.precisions:
+        for way in ways[precision]:
+            wrong = False
+            for check in _determinism(request, precision, way, told):
+                wrong |= not check.right and check.what.startswith("determinism")
+                yield check
+            if not wrong:  # the other way is not needed
+                break
+
+
+def _machine(request: Request) -> Iterator[Check]:
+    """What `repro doctor` checks of GPUs."""
+    findings = check_gpus(1, 0, bfloat16="bfloat16" in request.precisions)
+    for finding in [*findings, check_compiler()]:
+        # Without a compiler, FlexAttention's own check fails and grouped attention is taken.
+        right = finding.level != "fail"
+        yield Check(finding.what, right, finding.found, finding.needed, finding.remedy)
+
+
+def rates(device: Any) -> dict[str, float]:
+    """FLOP/s of matrix products, and bytes a second copied on the device and from main memory."""
+    import torch
+
+    def best(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(6):
+            torch.cuda.synchronize(device)
+            begin = time.perf_counter()
+            work()
+            torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    size, count = 8192, 2**28
+    one = torch.ones(size, size, dtype=torch.bfloat16, device=device)
+    here = torch.ones(count, dtype=torch.uint8, device=device)
+    there = torch.ones(count, dtype=torch.uint8).pin_memory()
+    return {
+        "matmul_flops": 2 * size**3 / best(lambda: one @ one),
+        "copy_bytes": 2 * count / best(lambda: here.clone()),
+        "from_main_bytes": count / best(lambda: here.copy_(there, non_blocking=True)),
+        "to_main_bytes": count / best(lambda: there.copy_(here, non_blocking=True)),
+    }
+
+
+def _determinism(
+    request: Request, precision: str, way: Way, told: dict[str, Any]
+) -> Iterator[Check]:
+    """Optimiser steps in fresh processes: equal hashes, peaks within the plan, seconds."""
+    from repro.machine.selftest import steps
+
+    base = steps.Request(sizes=request.sizes, device=request.device, precision=precision, way=way)
+    name = f"determinism {way} {precision}"
+
+    def equal(what: str, *runs: Mapping[str, Mapping[str, Any]]) -> Check:
+        hashes = [{kind: run[kind]["hash"][:12] for kind in run} for run in runs]
+        kinds = set.intersection(*(set(found) for found in hashes))
+        differing = sorted(k for k in kinds if len({found[k] for found in hashes}) > 1)
+        found = f"{', '.join(differing)} differ" if differing else "equal hashes"
+        return Check(f"{name}, {what}", not differing, found, "equal hashes")
+
+    try:
+        one = _child(base)
+        told["tokens"] = one["FT"]["tokens"]
+        told["seconds"]["whole"] = one["FT"]["seconds"]
+        yield from _memory(name, one, "whole", told)
+        yield equal("two processes", one, _child(replace(base, kinds=tuple(reversed(base.kinds)))))
+        last = replace(base, kinds=("FTICL",))
+        _child(replace(last, stop_after=1), code=137)
+        yield equal("after an interruption", one, _child(last))
+        offloaded = _child(replace(base, offloaded=True))
+        told["seconds"]["offloaded"] = offloaded["FT"]["seconds"]
+        yield from _memory(name, offloaded, "moments in main memory", told)
+        yield equal("moments in main memory", one, offloaded)
+        if request.gpus > 1:
+            sharded = replace(base, sharded=True)
+            runs = [_child(sharded, processes=2) for _ in range(2)]
+            told["seconds"]["sharded"] = runs[0]["FT"]["seconds"]
+            yield from _memory(name, runs[0], "sharded", told)
+            yield equal("sharded", *runs)
+    except ReproError as error:
+        yield Check(name, False, "did not run", "runs", str(error))
+
+
+def _memory(
+    name: str, run: Mapping[str, Mapping[str, Any]], placement: str, told: dict[str, Any]
+) -> Iterator[Check]:
+    """Peaks against the formula; a larger one makes the plan more careful."""
+    for kind, outcome in run.items():
+        factor = outcome["peak"] / outcome["planned"]
+        told["memory"] = max(told.get("memory", 1.0), factor)
+        found, needed = f"{factor:.3f} of the plan", f"{MEMORY:g}"
+        where = f"{outcome['peak'] / 1e9:.2f} GB"
+        what = f"memory {name.removeprefix('determinism ')}, {kind} {placement}"
+        yield Check(what, factor <= MEMORY, found, needed, where)
+
+
+def _child(request: Any, *, processes: int = 1, code: int = 0) -> dict[str, dict[str, Any]]:
+    """The outcome of steps in a process of its own.
+
+    Raises:
+        ReproError: it ended with another exit code than `code`.
+    """
+    from repro.machine.selftest import steps
+
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder, "request.json")
+        steps.write(request, told)
+        command = [sys.executable]
+        if processes > 1:
+            command += ["-m", "torch.distributed.run", "--standalone"]
+            command += [f"--nproc-per-node={processes}"]
+        command += ["-m", "repro.machine.selftest.steps", str(told)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != code:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ReproError(lines[-1][:300])
+    outcome: dict[str, dict[str, Any]] = {}
+    if not code:
+        outcome = json.loads(done.stdout.strip().splitlines()[-1])
+    return outcome
+
+
+def _main() -> None:
+    from repro.pipeline import machine
+
+    table = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    request = Request(**(table | {"precisions": tuple(table["precisions"])}))
+    machine.prepare(0, device=request.device)
+    record = test(request, lambda text: print(text, flush=True))
+    record.write(Path(request.out))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,208 @@
+"""Optimiser steps of a model of the real width, in a process of their own: hashes, peaks, seconds.
+
+Run as a module: `python -m repro.machine.selftest.steps REQUEST.json`, which prints the outcome as
+one line of JSON; under torchrun in every process, and the first prints.
+"""
+
+import hashlib
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from repro.finetune.attention import Way
+from repro.finetune.batches import Weighted, weigh
+from repro.finetune.encode import Sample
+from repro.finetune.loop import Trainer
+from repro.finetune.recipe import Recipe
+from repro.finetune.shard import mesh, own, shard
+from repro.machine.peak import peak_bytes
+from repro.models.memory import Placement, finetune_peak_bytes
+from repro.models.spec import Architecture
+
+WIDE: dict[str, Any] = {
+    "layers": 2,
+    "hidden": 4096,
+    "intermediate": 11008,
+    "heads": 32,
+    "kv_heads": 32,
+    "vocabulary": 8192,
+    "context": 4096,
+}
+"""Two layers as wide as those of Llama-2-7b."""
+
+KINDS = {"FT": 0, "FTICL": 300}
+"""Tokens that all samples begin with."""
+
+STEPS = 3
+_PASSES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which steps to take.
+
+    Attributes:
+        sizes: of the model; device: "cpu" or "cuda".
+        precision: "bfloat16" or "float32".
+        kinds: of `KINDS`, in the order in which they are done in this process.
+        own: tokens of a sample behind the shared ones, at most.
+        stop_after: steps after which the process ends as if it were killed; 0 for never.
+    """
+
+    sizes: dict[str, Any]
+    device: str
+    precision: str
+    way: Way | None = None
+    kinds: tuple[str, ...] = tuple(KINDS)
+    own: int = 120
+    offloaded: bool = False
+    sharded: bool = False
+    stop_after: int = 0
+
+
+def take(request: Request) -> dict[str, dict[str, Any]]:
+    """Steps of each kind: hash of weights and losses, peak bytes and those planned, seconds."""
+    return {kind: _steps(request, kind) for kind in request.kinds}
+
+
+def _steps(request: Request, kind: str) -> dict[str, Any]:
+    device, among = torch.device(request.device), None
+    if request.sharded:
+        from accelerate import PartialState  # type: ignore[import-untyped]
+
+        PartialState(cpu=request.device == "cpu")
+        among = mesh(request.device)
+    if request.device == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    sizes = Architecture(**request.sizes)
+    model = untrained(sizes, device if among is None else torch.device("cpu"))
+    if among is not None:
+        shard(model, among, device)
+    model.train()
+    samples = made_up(sizes.vocabulary, KINDS[kind], request.own)
+    recipe = Recipe(
+        learning_rate=1e-4,
+        max_length=0,
+        truncation_side="right",
+        loss_weighting="micro-batch",
+        clip_norm=0.0,
+        label_boundary="joint",
+        seed=0,
+        dtype=request.precision,
+    )
+    groups = weigh(
+        [[i, i + 1] for i in range(0, len(samples), 2)], samples, "micro-batch", recipe.accumulation
+    )
+    budget = KINDS[kind] + sum(len(s.ids) - KINDS[kind] for s in samples) // _PASSES
+    seconds: list[float] = []
+    with closing(
+        Trainer(model, 0, recipe, STEPS, budget, request.offloaded, request.way)
+    ) as trainer:
+        for number in range(STEPS):
+            begin = time.perf_counter()
+            if number < STEPS - 1:
+                trainer.step(number, groups)
+            else:
+                peak = _peak(trainer, number, groups, device, model)
+            seconds.append(time.perf_counter() - begin)
+            if number + 1 == request.stop_after:
+                os._exit(137)
+        way = trainer.kernels().get("attention", "grouped")
+        planned = finetune_peak_bytes(
+            sizes,
+            bfloat16=request.precision == "bfloat16",
+            tokens=budget,
+            placement=Placement(sharded=request.sharded, offloaded=request.offloaded),
+            gpus=int(os.environ.get("WORLD_SIZE", "1")),
+            shared=KINDS[kind],
+            copies=1 if way == "flex" else -(-len(samples) // _PASSES),
+        )
+        return {
+            "hash": digest(model, trainer.losses),
+            "peak": peak,
+            "planned": planned,
+            "seconds": min(seconds[1:]),
+            "tokens": sum(len(sample.ids) for sample in samples),
+            **trainer.kernels(),
+        }
+
+
+def _peak(
+    trainer: Trainer,
+    number: int,
+    groups: list[list[Weighted]],
+    device: torch.device,
+    model: Any,
+) -> int:
+    """The peak of a step; waits for it, so that its seconds are all of it."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    # Read on a CPU only, where the self-test shards nothing.
+    held = [*model.parameters(), *model.buffers(), *gradients, *trainer.held()]
+    found = peak_bytes(lambda: trainer.step(number, groups), device, held)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return found
+
+
+def untrained(sizes: Architecture, device: torch.device) -> Any:
+    """A Llama with the same random weights every time, in float32."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    with device:
+        return LlamaForCausalLM(LlamaConfig(**sizes.llama))
+
+
+def made_up(vocabulary: int, shared: int, own: int) -> list[Sample]:
+    """The 16 samples of a step, of many lengths, that begin with `shared` tokens alike."""
+    generator = random.Random(0)
+    start = generator.choices(range(3, vocabulary), k=shared)
+    lengths = [max(8, own * (number + 1) // 16) for number in range(16)]
+    return [
+        Sample((*start, *generator.choices(range(3, vocabulary), k=length)), shared + length - 5)
+        for length in lengths
+    ]
+
+
+def digest(model: Any, losses: Sequence[float | None]) -> str:
+    """A hash of all weights, of a sharded model this process's parts, and of the losses."""
+    told = hashlib.sha256(json.dumps(losses).encode())
+    for parameter in model.parameters():
+        told.update(own(parameter).detach().cpu().numpy().tobytes())
+    return told.hexdigest()
+
+
+def write(request: Request, path: Path) -> None:
+    """A request for another process."""
+    path.write_text(json.dumps(asdict(request)), encoding="utf-8")
+
+
+def _main() -> None:
+    from repro.pipeline import machine
+
+    table = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    request = Request(**(table | {"kinds": tuple(table["kinds"])}))
+    machine.prepare(0, device=request.device)
+    told = take(request)
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps(told), flush=True)
+    sys.stdout.flush()
+    if request.sharded:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+        os._exit(0)  # as `repro.pipeline.tune` ends
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,164 @@
+"""A plan without data, weights and torch, from counts of tokens that ship with the kit.
+
+The counts (`counts.json`, made by `repro data count`) hold numbers of rows and tokens, and no text.
+Nothing is known of the store without the data, so that everything counts as to do.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from repro.paper import prompts
+from repro.paper.cells import BASE, Cell, Variant
+from repro.paper.protocols import Protocol
+from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind
+from repro.pipeline.cost import Cost, Row
+from repro.profiles import Profile
+
+if TYPE_CHECKING:
+    from repro.data.source import Source
+    from repro.pipeline.estimate import Count
+
+EPOCHS = 2
+"""Of every fine-tune (paper, section 4.1); that of a full plan is tested to be the same."""
+
+FIRST = 250
+"""Rows of a test set that means are taken over: those of the published protocol."""
+
+QUANTILES = 20
+"""Parts that the lengths of training rows are cut into; each counts by its middle."""
+
+
+@cache
+def counts() -> dict[str, Any]:
+    """The shipped counts by source."""
+    found: dict[str, Any] = json.loads(
+        files("repro.pipeline").joinpath("counts.json").read_text(encoding="utf-8")
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a selection would cost.
+
+    Attributes:
+        rows: one a model.
+        counted: how tokens were counted, in words.
+    """
+
+    rows: tuple[Row, ...]
+    counted: str
+
+
+def outline(
+    cells: Sequence[Cell],
+    *,
+    profile: Profile,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    test_limit: int | None,
+    given: Mapping[tuple[Variant, int], Any],
+) -> Outline:
+    """The outline of a selection, row counts and settings as in a full plan.
+
+    Args:
+        test_limit: rows of a test set to score, at most; None for the protocol's number.
+        given: fine-tunes that are there already.
+    """
+    known = counts()[profile.data]
+    cap = protocol.rows if test_limit is None else min(protocol.rows, test_limit)
+
+    def evaluating(own: Sequence[Cell]) -> tuple[int, int]:
+        prompt = new = 0
+        for cell in own:
+            test = known["test"][cell.dataset]
+            scored = min(cap, test["rows"])
+            prompt += round(scored * test["tokens"][cell.prompt])
+            prompt += known["shown"][cell.dataset][cell.prompt][cell.shots]
+            if cell.task.kind is Kind.GENERATION:
+                new += scored * profile.new_tokens(protocol)
+        return prompt, new
+
+    def training(variant: Variant) -> int:
+        train = known["train"][variant.train][str(variant.size)]
+        used = min(train["rows"], profile.train_limit(variant.size) or train["rows"])
+        shared = known["shown"][variant.task.train_dataset]["p1"][variant.train_shots]
+        longest = profile.longest(protocol) or max(train["lengths"]) + shared
+        kept = [min(shared + length, longest) for length in train["lengths"]]
+        return round(EPOCHS * used * sum(kept) / len(kept))
+
+    def jobs() -> Iterator[Row]:
+        variants = dict.fromkeys(cell.variant for cell in cells)
+        for variant in sorted(variants, key=lambda v: v != BASE):
+            own = [cell for cell in cells if cell.variant == variant]
+            prompt, new = evaluating(own)
+            for seed in [None] if variant == BASE else seeds:
+                is_given = seed is not None and (variant, seed) in given
+                train = 0 if variant == BASE or is_given else training(variant)
+                name = variant.name if seed is None else f"{variant.name} seed {seed}"
+                cost = Cost.at(profile.compute, train=train, prompt=prompt, new=new)
+                yield Row(f"{name}, given" if is_given else name, len(own), len(own), cost)
+
+    return Outline(tuple(jobs()), f"by the kit's counts with {known['vocabulary']}")
+
+
+def measure(
+    source: "Source",
+    count: "Count",
+    vocabulary: str,
+    *,
+    tests: Collection[str] = tuple(DATASETS),
+    trains: Collection[str] = tuple(TRAIN_SETS),
+) -> dict[str, Any]:
+    """The counts of a source.
+
+    Training sets that are not at hand get the lengths of the smallest of their task, and the
+    number of rows in their name.
+
+    Args:
+        count: gives the numbers of tokens of texts.
+        vocabulary: what counts, in words.
+        tests, trains: names of the sets to count.
+    """
+    from repro.data.source import Part
+
+    found: dict[str, Any] = {"vocabulary": vocabulary, "test": {}, "shown": {}, "train": {}}
+    for name in tests:
+        task = DATASETS[name].task
+        rows, shown = (source.rows(Part(s, name)).to_list() for s in ("test", "demonstrations"))
+        means, contexts = {}, {}
+        for prompt in prompts.TEMPLATES:
+            text = prompts.template(task, prompt)
+            lengths = count([prompts.fill(task, text, row) for row in rows[:FIRST]])
+            means[prompt] = round(sum(lengths) / len(lengths), 2)
+            before = [prompts.context(task, text, shown[:n]) for n in range(max(task.shots) + 1)]
+            contexts[prompt] = [0, *count(before[1:])]
+        found["test"][name] = {"rows": len(rows), "tokens": means}
+        found["shown"][name] = contexts
+    for name in trains:
+        task = TRAIN_SETS[name]
+        text = prompts.template(task, "p1")
+        sets: dict[str, Any] = {}
+        for size in SIZES:
+            part = Part("train", name, size)
+            if source.missing([part]):
+                sets[str(size)] = {"rows": size, "lengths": sets[str(SIZES[0])]["lengths"]}
+                continue
+            rows = source.rows(part).to_list()
+            lengths = sorted(count([prompts.fill(task, text, row) + row["output"] for row in rows]))
+            middles = [len(lengths) * (2 * i + 1) // (2 * QUANTILES) for i in range(QUANTILES)]
+            sets[str(size)] = {"rows": len(rows), "lengths": [lengths[i] for i in middles]}
+        found["train"][name] = sets
+    return found
+
+
+def to_json(sources: "Mapping[str, tuple[Source, Count, str]]") -> str:
+    """The counts of several sources as counts.json holds them: a line a data set."""
+    found = {name: measure(*one) for name, one in sources.items()}
+    text = json.dumps(found, indent=1)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda m: " ".join(m[0].split()), text) + "\n"

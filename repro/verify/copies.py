@@ -1,0 +1,58 @@
+"""Models of a run that were evaluated under two names."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+from repro.paper.cells import Cell, Variant
+from repro.verify.results import CellResult, Key, Run
+
+WRONG = 50
+"""Texts below the full score that two models must have in common, over all of their cells."""
+
+_Place = tuple[str, str, int]
+_Model = tuple[Variant, int | None]
+
+
+def copies(run: Run) -> Mapping[Key, str]:
+    """Cells whose outputs are those of another model on the same prompts, with its name.
+
+    No two trainings give equal logits on all rows of a cell. Texts may be equal where models are
+    right, or wrong in the one usual way, hence only two models that give equal texts in all of the
+    cells that they share, WRONG of them below the full score, are taken for one.
+    """
+    models: dict[_Model, dict[_Place, CellResult]] = {}
+    for (cell, seed), result in run.cells.items():
+        if result.outcomes is not None:
+            place = (cell.dataset, cell.prompt, cell.shots)
+            models.setdefault((cell.variant, seed), {})[place] = result
+    found: dict[Key, str] = {}
+    for (one, ours), (other, theirs) in combinations(models.items(), 2):
+        for place in _equal(ours, theirs):
+            for own, name in ((one, other), (other, one)):
+                found.setdefault((Cell(own[0], *place), own[1]), _name(name))
+    return found
+
+
+def _equal(
+    ours: Mapping[_Place, CellResult], theirs: Mapping[_Place, CellResult]
+) -> Iterator[_Place]:
+    texts: list[_Place] = []
+    differing, wrong = False, 0
+    for place in ours.keys() & theirs.keys():
+        a, b = ours[place].outcomes, theirs[place].outcomes
+        assert a is not None
+        assert b is not None
+        if a.gaps is not None and b.gaps is not None:
+            if a.gaps.tobytes() == b.gaps.tobytes():
+                yield place
+        elif a.outputs == b.outputs:
+            texts.append(place)
+            wrong += int((a.scores < 1).sum())
+        else:
+            differing = True
+    if not differing and wrong >= WRONG:
+        yield from texts
+
+
+def _name(model: _Model) -> str:
+    return model[0].name + ("" if model[1] is None else f" seed {model[1]}")

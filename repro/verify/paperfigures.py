@@ -1,0 +1,154 @@
+"""Figures as wholes held against the published ones (L3): shifts that no single point can show."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from repro.paper.cells import BASE
+from repro.paper.figures import Point
+from repro.verify.effects import Compared, Side, mean_of
+from repro.verify.measured import Measured, Source
+from repro.verify.published import Published
+from repro.verify.statistics import (
+    ALPHA,
+    Interval,
+    detection_power,
+    difference_p,
+    holm,
+    satterthwaite,
+    t_quantile,
+)
+from repro.verify.verdicts import Verdict
+
+POWER = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureVerdict:
+    """The mean difference to the paper over a figure's points of one metric.
+
+    Attributes:
+        figure: "1" to "7"; metric: "accuracy" or "rougeL"; models: "base" or "fine-tunes".
+        points: how many were run.
+        difference: ours - paper, averaged; interval: 95 %, of it.
+        p, p_adjusted: that there is none; adjusted by Holm over all of them.
+        noticed: the smallest mean difference that this test finds in 90 of 100 runs, unadjusted.
+        verdict: NOT REPRODUCED if the difference is shown; else CONSISTENT.
+    """
+
+    figure: str
+    metric: str
+    models: str
+    points: int
+    difference: float
+    interval: Interval
+    p: float
+    p_adjusted: float = 1.0
+    noticed: float
+    verdict: Verdict = Verdict.CONSISTENT
+
+    @property
+    def name(self) -> str:
+        return f"Figure {self.figure}, {self.metric} of {self.models}"
+
+    @property
+    def reason(self) -> str:
+        low, high = self.interval
+        return (
+            f"mean difference to the paper {self.difference:+.3f} [{low:+.3f}, {high:+.3f}] over "
+            f"{self.points} points; {self.noticed:.3f} would be noticed"
+        )
+
+
+def figures_against_paper(
+    published: Mapping[Point, Published], source: Source
+) -> tuple[FigureVerdict, ...]:
+    """Each figure's base and fine-tunes, accuracies and ROUGE-L apart."""
+    groups: dict[tuple[str, str, str], list[tuple[Point, Measured]]] = {}
+    for point, number in published.items():
+        measured = source(point)
+        if measured is None:
+            continue
+        models = "base" if point.variant == BASE else "fine-tunes"
+        groups.setdefault((point.figure, number.metric, models), []).append((point, measured))
+    found = [_judged(key, own, published) for key, own in groups.items()]
+    adjusted = holm([item.p for item in found])
+    return tuple(
+        replace(
+            item,
+            p_adjusted=p,
+            verdict=Verdict.NOT_REPRODUCED if p < ALPHA else Verdict.CONSISTENT,
+        )
+        for item, p in zip(found, adjusted, strict=True)
+    )
+
+
+def _judged(
+    key: tuple[str, str, str],
+    own: Sequence[tuple[Point, Measured]],
+    published: Mapping[Point, Published],
+) -> FigureVerdict:
+    """The paper's rows are those of the same test sets: they vary together as ours do."""
+    common = set.intersection(*(set(measured.seeds) for _, measured in own))
+    seeds = tuple(sorted(common))
+    if any(measured.seeds for _, measured in own) and not seeds:
+        # No seed that all have: each point's mean over its own seeds, as if it were one.
+        own = [(point, _averaged(measured)) for point, measured in own]
+    items = [_compared(point, measured, seeds, published[point].value) for point, measured in own]
+    mean = mean_of("all", items)
+    se, df = mean.spread()
+    # Of one run: rows of several seeds are the same, and vary less when averaged over seeds.
+    rows = float(np.mean(np.var(mean.left.draws, axis=1))) * mean.n / published[own[0][0]].n
+    luck = float(np.var(mean.left.luck))
+    reading = sum(published[point].reading_variance for point, _ in own) / len(own) ** 2
+    theirs = rows + reading
+    se, df = satterthwaite([(se**2, df), (theirs, mean.n - 1.0), (luck, mean.df)])
+    difference = float(mean.effect.values.mean())
+    half = t_quantile(1 - ALPHA / 2, df) * se
+    figure, metric, models = key
+    return FigureVerdict(
+        figure=figure,
+        metric=metric,
+        models=models,
+        points=len(own),
+        difference=difference,
+        interval=Interval(difference - half, difference + half),
+        p=difference_p(difference, se, df),
+        noticed=_noticed(se, df),
+    )
+
+
+def _averaged(measured: Measured) -> Measured:
+    return replace(
+        measured,
+        seeds=(),
+        values=measured.values.mean(keepdims=True),
+        draws=measured.draws.mean(axis=0, keepdims=True),
+    )
+
+
+def _compared(
+    point: Point, measured: Measured, seeds: tuple[int, ...], published: float
+) -> Compared:
+    values, draws = measured.of(seeds)
+    left = Side(values, draws, measured.deviation)
+    right = Side(
+        np.full_like(values, published),
+        np.full_like(draws, published),
+        np.zeros_like(left.luck),
+    )
+    return Compared(point.dataset, point.dataset, left, right, measured.n, measured.df)
+
+
+def _noticed(se: float, df: float) -> float:
+    """The difference that a two-sided test finds with a chance of 90 %, by bisection."""
+    low, high = 0.0, max(1.0, 50 * se)
+    while high - low > 1e-4 * max(high, 1e-3) and not math.isclose(low, high):
+        middle = (low + high) / 2
+        if detection_power(middle, se, df) < POWER:
+            low = middle
+        else:
+            high = middle
+    return high

@@ -1,0 +1,193 @@
+"""The table of what is noticed: on a small made-up reference, in memory.
+
+A benchmark that nothing can turn red says nothing: checks are broken one by one, and the rows that
+depend on them must turn to "no".
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from repro.paper.figures import cells
+from repro.verify import levels, verification
+from repro.verify.reference import Reference, load_reference, record
+from repro.verify.verdicts import Verdict
+
+ROOT = Path(__file__).parents[2]
+CELLS = [
+    cell
+    for cell in cells(["1", "2", "5", "6", "7"])
+    if cell.prompt == "p1"
+    and cell.shots in (1, 2)
+    and cell.dataset in ("xsum", "amazon", "paws", "sst2")
+    and cell.variant.name.split("-")[0] in ("base", "xsum", "amazon", "paws")
+]
+
+
+def made_up() -> ModuleType:
+    """What tests/verify makes results folders with."""
+    path = ROOT / "tests" / "verify" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("made_up_results", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def power() -> Any:
+    sys.path.insert(0, str(ROOT))
+    try:
+        yield importlib.import_module("benchmarks.power")
+    finally:
+        sys.path.remove(str(ROOT))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    home = tmp_path_factory.mktemp("power")
+    options = {"seeds": range(1, 9), "n": 100, "luck": 0.1, "jitter": 0.004}
+    record([made_up().write_results(home / "run", CELLS, **options)], home / "reference")
+    return load_reference(home / "reference")
+
+
+@pytest.fixture(scope="module")
+def held(power: Any, reference: Reference) -> Any:
+    return power.HeldOut(reference)
+
+
+def share(power: Any, held: Any, what: str, draws: int = 4) -> float:
+    (case,) = [case for case in power.cases() if case.what == what]
+    found, count = power._noticed(held, case, draws)
+    assert count > 0
+    return float(found)
+
+
+CERTAIN = [
+    "rows in another order, seed stored",
+    "rows in another order, seed not stored",
+    "other training rows",
+    "other prompt or gold in one row of a cell",
+    "other base weights",
+    "another value of a switch",
+    "another seed's name",
+    "losses x 3 and weight change 1",
+    "no finetunes.jsonl",
+    "a cell missing",
+    "every cell cut to 2 rows",
+    "every cell cut to 1 row",
+    "fine-tune replaced by the base",
+    "one accuracy to 0",
+    "six accuracies to 0",
+    "5 of 100 rows of a base cell flipped",
+]
+
+
+@pytest.mark.parametrize("what", CERTAIN)
+def test_damage_is_noticed_whatever_is_drawn(power: Any, held: Any, what: str) -> None:
+    assert share(power, held, what) == 1.0
+
+
+def test_undamaged_seeds_are_not_noticed(power: Any, held: Any) -> None:
+    """Of eight faithful seeds at a nominal 5 %, three or more alarms have a chance of .6 %."""
+    rows, alarms = power.false_alarms(held)
+    assert sum("exit code" in own for own in alarms.values()) <= 2
+    assert all("fact" not in own for own in alarms.values())
+    assert [row["draws"] for row in rows] == [8] * len(rows)
+    assert rows[0]["target"] == "at most 5%"
+
+
+def blind(name: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """Breaks a check."""
+
+    def facts(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(verification, "check_facts", lambda run, reference: ())
+
+    def rows(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(levels, "differing_rows", lambda ours, theirs, tie: 0)
+
+    def inputs(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(levels, "_other_data", lambda pair: None)
+
+    def counts(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(verification, "_fewer", lambda run, reference, cells: ())
+
+    def spread(patch: pytest.MonkeyPatch) -> None:
+        from repro.verify.spread import Gumbel
+
+        patch.setattr(Gumbel, "threshold", lambda self, alpha: 1e9)
+
+    return locals()[name]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("check", "what"),
+    [
+        ("facts", "rows in another order, seed stored"),
+        ("facts", "rows in another order, seed not stored"),
+        ("facts", "other training rows"),
+        ("facts", "other base weights"),
+        ("facts", "another value of a switch"),
+        ("facts", "no finetunes.jsonl"),
+        ("rows", "5 of 100 rows of a base cell flipped"),
+        ("inputs", "other prompt or gold in one row of a cell"),
+        ("spread", "one accuracy to 0"),
+        ("spread", "six accuracies to 0"),
+        ("spread", "all accuracies -.03"),
+    ],
+)
+def test_a_broken_check_turns_its_row_to_no(
+    power: Any, held: Any, monkeypatch: pytest.MonkeyPatch, check: str, what: str
+) -> None:
+    blind(check)(monkeypatch)
+    (case,) = [case for case in power.cases() if case.what == what]
+    assert share(power, held, what) < case.target
+
+
+def test_an_alarm_in_every_run_turns_the_row_of_faithful_runs_to_no(
+    power: Any, held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from repro.verify.spread import Gumbel
+
+    monkeypatch.setattr(Gumbel, "threshold", lambda self, alpha: 0.5)
+    rows, _ = power.false_alarms(held)
+    assert rows[0]["target met"] == "no"
+
+
+def test_the_table_has_a_row_for_each_kind_of_damage(
+    power: Any, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = power.cases()[:2]
+    monkeypatch.setattr(power, "cases", lambda: few)
+    rows = power.run(small=True, reference=reference.folder)
+    told = [row["injected"] for row in rows]
+    assert told[-2:] == [case.what for case in few]
+    assert [row["target met"] for row in rows[-2:]] == ["yes", "yes"]
+    assert len({tuple(row) for row in rows}) == 1, "columns are the same in all rows"
+
+
+def test_every_draw_of_damage_changes_the_run(power: Any, held: Any) -> None:
+    """Damage that changes nothing would count against the verdicts, or for them."""
+    from repro.verify.statistics import rng_for
+
+    for case in power.cases():
+        rng = rng_for(case.what)
+        for seed in held.seeds[:2]:
+            run = held.run(seed)
+            damaged = case.inject(run, rng)
+            assert damaged is None or damaged != run, case.what
+
+
+def test_held_out_seeds_are_judged_as_new_ones(held: Any) -> None:
+    seed = held.seeds[0]
+    verified = held.verify(held.run(seed), seed)
+    tuned = [number for number in verified.numbers if number.seeds]
+    assert {number.stored for number in tuned} == {7}
+    assert all(number.verdict is not Verdict.NOT_RUN for number in verified.numbers)

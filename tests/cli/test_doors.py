@@ -1,0 +1,334 @@
+"""Whatever terminal, path or machine the command meets: words, and an exit code that is true."""
+
+import errno
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from repro import locks
+from repro.cli.main import cli, main
+from repro.errors import ReproError
+
+entry = importlib.import_module("repro.cli.main")
+ONE = ["run", "--cells", "base.rte.p1.0", "--rows", "2"]
+CODE = "from repro.cli import main; main()"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds the cell, so that later runs of it take no time."""
+    folder = tmp_path_factory.mktemp("doors")
+    words = [*ONE, "--store", str(folder / "store"), "--out", str(folder / "out")]
+    cli.main(words, standalone_mode=False)
+    return folder / "store"
+
+
+def command(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", CODE, *map(os.fsencode, map(str, words))],
+        env=os.environ | environment,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs the command in this process: its exit code, and what it printed."""
+
+    def run(*words: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["repro", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        told = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, told.out + told.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("ascii", "été"), ("utf-8:strict", os.fsdecode(b"\xe9"))]
+)
+def test_paths_that_the_terminal_cannot_write(
+    store: Path, tmp_path: Path, encoding: str, name: str
+) -> None:
+    out = tmp_path / name
+    done = command(*ONE, "--store", store, "--out", out, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    assert b"next: repro verify" in done.stdout
+    assert (out / "results.jsonl").is_file()
+
+
+@pytest.mark.parametrize("name", ["[/data]", "o[bold]x", "run:fire:1", "a\x1b[31mred"])
+def test_names_are_shown_as_they_are(
+    store: Path, tmp_path: Path, ends: Callable[..., tuple[int, str]], name: str
+) -> None:
+    code, told = ends(*ONE, "--store", store, "--out", tmp_path / name)
+    assert code == 0
+    assert name.replace("\x1b", "\\x1b") in "".join(told.split())
+    code, told = ends("verify", tmp_path / name / "nothing")
+    assert code == 3
+    assert name.replace("\x1b", "\\x1b") in told
+
+
+def test_a_reader_that_leaves_does_not_end_a_run(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = [*ONE, "--store", str(store), "--out", str(out)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    assert len((out / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_bug_ends_with_70_and_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, ends: Callable[..., tuple[int, str]]
+) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(entry.cli, "main", broken)
+    code, told = ends("run")
+    assert code == 70
+    assert "ZeroDivisionError: a bug" in told
+    assert "says nothing about the results" in told
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, "let your user read and write there"),
+        (errno.EFBIG, "ulimit -f unlimited"),
+        (errno.ENOSPC, "make room"),
+        (errno.ESTALE, "mend it"),
+    ],
+)
+def test_whatever_the_system_refuses_is_told(
+    monkeypatch: pytest.MonkeyPatch, ends: Callable[..., tuple[int, str]], number: int, said: str
+) -> None:
+    def refused(**_: object) -> None:
+        raise OSError(number, os.strerror(number), "/some/\x1bfile")
+
+    monkeypatch.setattr(entry.cli, "main", refused)
+    code, told = ends("run")
+    assert code == 3
+    assert f"{os.strerror(number)}: /some/\\x1bfile" in told
+    assert said in told
+    assert "Traceback" not in told
+
+
+def test_a_missing_package_names_its_extra(
+    monkeypatch: pytest.MonkeyPatch, ends: Callable[..., tuple[int, str]]
+) -> None:
+    def light(**_: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    monkeypatch.setattr(entry.cli, "main", light)
+    monkeypatch.setattr("repro.extras.requirements", lambda: ["torch==2; extra == 'run'"])
+    code, told = ends("run")
+    assert code == 3
+    assert "part of the extra 'run'" in told
+    assert "[run]" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+def test_a_user_without_home_and_name(store: Path, tmp_path: Path) -> None:
+    """Its caches go to the temporary folder; nothing of the kit or its packages needs a home."""
+    for folder in (tmp_path, *tmp_path.parents[:-1]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    temporary, own = tmp_path / "tmp", tmp_path / "own"
+    for folder in (temporary, own):
+        folder.mkdir()
+        folder.chmod(0o777)
+    become = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
+    kept = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    words = ["--cells", "base.socialqa.p1.0", "--rows", "1", "--store", "store", "--out", "out"]
+    done = subprocess.run(
+        [*become, sys.executable, "-c", CODE, "run", *words],
+        env=kept, cwd=own, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "Permission denied" in done.stderr and "site-packages" in done.stderr:
+        pytest.skip("that user cannot read this environment")
+    assert done.returncode == 0, done.stderr
+    assert "HOME is not set" in done.stderr
+    assert (own / "out" / "results.jsonl").is_file()
+
+
+def test_a_working_folder_that_was_deleted(
+    monkeypatch: pytest.MonkeyPatch, ends: Callable[..., tuple[int, str]]
+) -> None:
+    def gone() -> str:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    code, told = ends("protocols")
+    assert code == 3
+    assert "the working folder is not there any more" in told
+
+
+def test_home_in_an_option(
+    store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: Callable[..., tuple[int, str]],
+) -> None:
+    monkeypatch.setenv("HOME", str(store.parent))
+    monkeypatch.chdir(tmp_path)
+    code, _ = ends(*ONE, f"--store=~/{store.name}", "--out", "out")
+    assert code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seeds", "99999999999999999999999"], "whole numbers from 0 to 4294967295"),
+        (["--set", "bos_few_shot_classification=7"], "0, 1 or 2, not 7"),
+        (["--set", "learning_rate=inf"], "learning_rate cannot be inf"),
+    ],
+)
+def test_values_out_of_range_say_what_is_allowed(
+    ends: Callable[..., tuple[int, str]], words: list[str], said: str
+) -> None:
+    code, told = ends("run", *words)
+    assert code == 2
+    assert said in told
+
+
+def test_claims_are_found_in_lower_case(ends: Callable[..., tuple[int, str]]) -> None:
+    code, told = ends("run", "--claims", "c9,c99")
+    assert code == 2
+    assert "unknown claim 'C99'" in told
+
+
+@pytest.fixture
+def results(store: Path, tmp_path: Path, ends: Callable[..., tuple[int, str]]) -> Path:
+    """A finished results folder."""
+    assert ends(*ONE, "--store", store, "--out", tmp_path / "out")[0] == 0
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("results.jsonl", b'{"cell": "\xc3', "line 1: not a JSON object"),
+        ("results.jsonl", b"{}\n", "line 1: field 'cell' is missing"),
+        ("results.jsonl", b"[" * 100_000, "line 1: not a JSON object"),
+        ("finetunes.jsonl", b'{"variant": "nobody", "seed": 1}\n', "which the kit lacks"),
+        ("run.json", b'{"format": 1, "identity": []}', "is not the record of a run"),
+    ],
+    ids=["cut in a character", "empty object", "deep", "unknown variant", "identity"],
+)
+def test_a_run_into_damaged_results_says_so(
+    store: Path,
+    results: Path,
+    ends: Callable[..., tuple[int, str]],
+    name: str,
+    content: bytes,
+    said: str,
+) -> None:
+    (results / name).write_bytes(content)
+    code, told = ends(*ONE, "--store", store, "--out", results)
+    assert code in (2, 3)
+    assert said in told
+    assert "Traceback" not in told
+    assert (results / name).read_bytes() == content
+
+
+def test_the_cut_tail_of_timings_is_not_glued_to(
+    store: Path, results: Path, ends: Callable[..., tuple[int, str]]
+) -> None:
+    path = results / "timings.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"step": "run", "sec')
+    assert ends(*ONE, "--store", store, "--out", results)[0] == 0
+    text = path.read_bytes()
+    assert text.startswith(whole)
+    assert all("step" in json.loads(line) for line in text.splitlines())
+
+
+def test_nothing_is_written_through_a_link(
+    store: Path, results: Path, tmp_path: Path, ends: Callable[..., tuple[int, str]]
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("years of work")
+    (results / "timings.jsonl").unlink()
+    (results / "timings.jsonl").symlink_to(precious)
+    code, told = ends(*ONE, "--store", store, "--out", results)
+    assert code == 2
+    assert "timings.jsonl is a symbolic link" in told
+    assert precious.read_text() == "years of work"
+
+
+def test_a_report_is_not_put_in_the_place_of_a_link(results: Path, tmp_path: Path) -> None:
+    from repro.report.folder import replace_folder
+
+    (tmp_path / "elsewhere").mkdir()
+    (results / "report").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ReproError, match="is a symbolic link") as caught:
+        replace_folder(results / "report", "report.json", lambda folder: None)
+    assert caught.value.exit_code == 2
+    assert not [path for path in results.iterdir() if path.name.startswith(".report")]
+
+
+@pytest.fixture
+def without_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without `flock`."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("without_flock")
+def test_a_run_where_files_cannot_be_locked(
+    store: Path, tmp_path: Path, ends: Callable[..., tuple[int, str]]
+) -> None:
+    code, _ = ends(*ONE, "--store", store, "--out", tmp_path / "out")
+    assert code == 0
+    assert not list(tmp_path.rglob(".lock.*"))
+
+
+@pytest.mark.usefixtures("without_flock")
+def test_lock_files_hold_until_their_owner_ends(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with locks.held(path), pytest.raises(locks.BusyError), locks.held(path):
+        pass
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with locks.held(path):
+        owner = json.loads((tmp_path / "lock.owner").read_text())
+    for other, free in (({"process": ended.pid}, True), ({"host": "another"}, False)):
+        (tmp_path / "lock.owner").write_text(json.dumps(owner | other))
+        try:
+            with locks.held(path):
+                taken = True
+        except locks.BusyError:
+            taken = False
+        assert taken == free
+
+
+def test_usage_errors_of_click_keep_their_code(ends: Callable[..., tuple[int, str]]) -> None:
+    code, told = ends("run", "--rows", "0")
+    assert code == click.UsageError.exit_code == 2
+    assert "--rows" in told

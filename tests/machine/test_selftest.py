@@ -1,0 +1,228 @@
+"""The self-test on a CPU, and whether it notices what it is there to notice."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from repro.errors import ReproError
+from repro.finetune import attention, flex
+from repro.finetune.loop import Trainer
+from repro.machine.gpus import Cuda
+from repro.machine.selftest import checks, run, steps
+from repro.machine.selftest.record import Check, Record, decide, place, read
+
+CPU = torch.device("cpu")
+NARROW = steps.WIDE | {"hidden": 64, "intermediate": 172, "heads": 4, "kv_heads": 2}
+NARROW |= {"vocabulary": 300}
+FEW: dict[str, Any] = {"queries": (1, 60, 129), "prefixes": (0, 20)}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_grouped_attention_is_right(precision: str) -> None:
+    check = checks.attention("grouped", precision, CPU, **FEW)
+    assert check.right, check
+    assert float(check.found) > 0  # two computations, not one compared with itself
+
+
+def test_attention_that_sees_one_token_too_many_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = attention.scaled_dot_product_attention
+
+    def leaky(query: Any, key: Any, value: Any, **more: Any) -> Any:
+        return plain(query, key, value, **(more | {"is_causal": False}))
+
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", leaky)
+    assert not checks.attention("grouped", "float32", CPU, **FEW).right
+
+
+def test_values_that_are_no_numbers_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = attention.scaled_dot_product_attention
+    monkeypatch.setattr(
+        attention,
+        "scaled_dot_product_attention",
+        lambda *words, **more: plain(*words, **more) * torch.nan,
+    )
+    assert not checks.attention("grouped", "float32", CPU, **FEW).right
+
+
+def test_a_way_that_cannot_run_is_wrong_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Any:
+        raise RuntimeError("Triton: no C compiler\nmore")
+
+    monkeypatch.setattr(flex, "_compiled", refuse)
+    check = checks.attention("flex", "bfloat16", CPU, **FEW)
+    assert (check.right, check.where) == (False, "Triton: no C compiler")
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_evaluation_is_right(dtype: torch.dtype, shared: bool) -> None:
+    for check in checks.evaluation(dtype, CPU, shared=shared):
+        assert check.right, check
+        assert (dtype == torch.float32) == (float(check.found) < 1e-5)
+
+
+def test_a_prefix_that_is_not_seen_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import repro.evaluate.attention as shared_attention
+
+    plain = shared_attention._attend_once
+
+    def blind(query: Any, key: Any, value: Any, mask: Any, keys: Any, *more: Any) -> Any:
+        return plain(query, key, value, mask, torch.zeros_like(keys), *more)
+
+    monkeypatch.setattr(shared_attention, "_attend_once", blind)
+    scored, written = checks.evaluation(torch.float32, CPU, shared=True)
+    assert scored.right  # prompts do not go through it
+    assert not written.right
+
+
+@pytest.fixture(scope="module")
+def whole() -> Record:
+    """The record of a self-test of this CPU."""
+    request = run.Request(
+        key={"gpu": "CPU"},
+        out="",
+        device="cpu",
+        gpus=1,
+        precisions=("float32",),
+        sizes=NARROW,
+    )
+    said: list[str] = []
+    record = run.test(request, said.append)
+    assert len(said) == len(record.checks)
+    return record
+
+
+def test_all_checks_hold_here(whole: Record) -> None:
+    assert [check for check in whole.checks if not check.right] == []
+    names = [check.what for check in whole.checks]
+    for part in (
+        "two processes",
+        "after an interruption",
+        "determinism grouped float32, moments in main memory",
+        "memory grouped float32, FTICL whole",
+        "generation, float16, with shared prefix",
+    ):
+        assert any(part in name for name in names), part
+    assert whole.attention == {"float32": "grouped"}
+    assert (whole.share_prefix, whole.stop) == (True, "")
+    assert 1 <= whole.memory_factor < 1.05
+    assert min(whole.seconds["whole"], whole.seconds["offloaded"]) > 0
+    whole.require()
+
+
+def test_records_are_read_for_their_own_kind_only(whole: Record, tmp_path: Path) -> None:
+    path = place(tmp_path, whole.key)
+    path.parent.mkdir()
+    whole.write(path)
+    assert read(path, whole.key) == whole
+    assert read(path, {"gpu": "another"}) is None
+    path.write_text("{", encoding="utf-8")
+    assert read(path, whole.key) is None
+    assert place(tmp_path, {"gpu": "another"}) != path
+
+
+def test_steps_that_differ_from_run_to_run_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = iter(range(100))
+    outcome = {"peak": 1, "planned": 1, "seconds": 1.0, "tokens": 9}
+
+    def child(request: Any, **_: object) -> dict[str, dict[str, Any]]:
+        return {kind: outcome | {"hash": f"{kind} {next(turns)}"} for kind in request.kinds}
+
+    monkeypatch.setattr(run, "_child", child)
+    request = run.Request(
+        key={}, out="", device="cpu", gpus=1, precisions=("float32",), sizes=NARROW
+    )
+    found = list(run._determinism(request, "float32", "grouped", {"seconds": {}}))
+    wrong = [check.what for check in found if not check.right]
+    assert len(wrong) == 3
+    assert (
+        "determinism grouped float32, two processes: FT, FTICL differ"
+        in decide(found, ["float32"])["stop"]
+    )
+
+
+def test_a_step_that_takes_more_memory_makes_plans_careful() -> None:
+    told: dict[str, Any] = {}
+    outcome = {"FT": {"peak": 110, "planned": 100}, "FTICL": {"peak": 90, "planned": 100}}
+    right = [check.right for check in run._memory("determinism flex", outcome, "whole", told)]
+    assert right == [False, True]
+    assert told["memory"] == pytest.approx(1.1)
+
+
+def checked(*wrong: str) -> list[Check]:
+    names = [
+        "attention grouped bfloat16",
+        "attention flex bfloat16",
+        "label logits, bfloat16, without shared prefix",
+        "generation, bfloat16, with shared prefix",
+        "determinism flex bfloat16, two processes",
+        "determinism grouped bfloat16, two processes",
+    ]
+    return [Check(name, name not in wrong, "found", "needed") for name in names]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "way", "share", "stop"),
+    [
+        ([], "flex", True, ""),
+        (["attention flex bfloat16"], "grouped", True, ""),
+        (["determinism flex bfloat16, two processes"], "grouped", True, ""),
+        (["attention grouped bfloat16"], "flex", True, ""),  # not needed
+        (["generation, bfloat16, with shared prefix"], "flex", False, ""),
+        (
+            ["attention flex bfloat16", "attention grouped bfloat16"],
+            "grouped",
+            True,
+            "attention grouped bfloat16: found, allowed needed",
+        ),
+        (
+            ["label logits, bfloat16, without shared prefix"],
+            "flex",
+            True,
+            "label logits, bfloat16, without shared prefix: found, allowed needed",
+        ),
+    ],
+)
+def test_what_follows(wrong: list[str], way: str, share: bool, stop: str) -> None:
+    made = decide(checked(*wrong), ["bfloat16"])
+    assert made == {"attention": {"bfloat16": way}, "share_prefix": share, "stop": stop}
+    record = Record(key={"gpu": "X"}, checks=[], memory_factor=1.0, **made)
+    if stop:
+        with pytest.raises(ReproError, match="self-test of X failed") as caught:
+            record.require()
+        assert caught.value.exit_code == 3
+
+
+def test_flex_is_not_taken_for_float32() -> None:
+    assert decide([], ["float32"])["attention"] == {"float32": "grouped"}
+
+
+def test_a_kind_is_gpu_driver_and_packages() -> None:
+    cuda = Cuda("13.0", (13, 0), (1,), ("A",), ((9, 0),), (1,), "580.65.06")
+    assert run.kind(cuda) == run.kind(replace(cuda, memory=(2,), free=()))
+    for other in (
+        replace(cuda, names=("B",)),
+        replace(cuda, release="590.1"),
+        replace(cuda, capability=((8, 0),)),
+    ):
+        assert run.kind(other) != run.kind(cuda)
+
+
+def test_the_steps_hash_tells_weights_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = steps.Request(sizes=NARROW, device="cpu", precision="float32", kinds=("FT",))
+    one, two = (steps.take(request)["FT"]["hash"] for _ in range(2))
+    assert one == two
+    step = Trainer.step
+
+    def disturbed(self: Trainer, number: int, groups: Any) -> None:
+        step(self, number, groups)
+        with torch.no_grad():
+            self._parameters[0][0, 0] += 1e-7
+
+    monkeypatch.setattr(Trainer, "step", disturbed)
+    assert steps.take(request)["FT"]["hash"] != one
