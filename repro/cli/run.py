@@ -69,7 +69,7 @@ def run(
             say=progress.console.print,
             attention=attention,
             progress=progress,
-            options=request.options,
+            options=request.options | ({"attention": attention} if attention else {}),
         )
         runner.run()
     console.print(in_words(runner.spent))

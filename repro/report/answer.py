@@ -183,6 +183,9 @@ def differing(verified: RunVerification) -> list[str]:
     wrong = sum(number.verdict is bad for number in verified.numbers)
     if wrong:
         found.append(f"{wrong} of {counted(len(verified.numbers), 'cell')}")
+    figures = sum(figure.verdict is bad for figure in verified.figures)
+    if figures:
+        found.append(f"{figures} of {counted(len(verified.figures), 'figure mean')}")
     points = sum(number.verdict is bad for number in verified.points)
     if points:
         found.append(f"{points} of {counted(len(verified.points), 'plotted point')}")

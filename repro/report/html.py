@@ -17,11 +17,13 @@ from repro.extras import install_command
 from repro.paper.figures import FIGURES
 from repro.paper.tasks import TASKS
 from repro.report import charts, views
+from repro.report.answer import Outcome, first_line, head
 from repro.report.inline import inline_svg
 from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.packing import LONGEST, pack
 from repro.report.printable import printable
 from repro.report.prompts import prompts
+from repro.report.words import BRIEFLY
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Level, Verdict
 
@@ -55,13 +57,16 @@ def page(report: Report) -> str:
     return render(
         "report.html.j2",
         _web("report.js"),
+        first=printable(first_line(report.verification)),
+        outcome=Outcome.of(report.verification.exit_code).value,
+        evidence=any(head(run).evidence for run in report.verification.runs),
         runs=[_run(run, index, report) for index, run in enumerate(report.runs)],
         warnings=[printable(text) for text in report.verification.warnings],
         survival=[
             (claim, {printable(name): verdict for name, verdict in row})
             for claim, row in report.verification.survival
         ],
-        verdicts=list(Verdict),
+        verdicts=[(verdict.value, BRIEFLY[verdict]) for verdict in Verdict],
         answers=[answer for answer in Answer if answer is not Answer.NOT_RUN],
         meaning=views.MEANING,
         follows=list(FOLLOWS.values()),

@@ -12,6 +12,7 @@ from repro.report.rows import (
     FINDINGS,
     MISSING,
     NUMBERS,
+    chosen,
     claim_rows,
     failed,
     figure_rows,
@@ -84,7 +85,7 @@ def _differs(run: RunReport) -> Iterator[str]:
     if not items:
         yield "nothing"
         return
-    rows = ([item.kind, escaped(item.name), escaped(item.text)] for item in items[:_SHOWN])
+    rows = ([item.kind, escaped(item.name), escaped(item.text)] for item in chosen(items, _SHOWN))
     yield from table(["what", "name", "how"], rows)
     if len(items) > _SHOWN:
         yield ""

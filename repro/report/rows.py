@@ -26,10 +26,11 @@ from repro.report.words import (
     size_text,
 )
 from repro.verify.claimverdicts import Answer, ClaimVerdict
+from repro.verify.fingerprint import FactCheck
 from repro.verify.rerun import Lack, asked_seeds, command_for
 from repro.verify.results import Run
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict, worst
-from repro.verify.verification import RunVerification
+from repro.verify.verification import RunVerification, without_samples
 
 DIFFERS = "What differs"
 MISSING = "What is missing"
@@ -61,13 +62,36 @@ def failed(verified: RunVerification) -> tuple[Item, ...]:
     return (*_facts(verified), *_groups(verified), *_numbers(verified), *_claims(verified))
 
 
+def chosen(items: Sequence[Item], count: int) -> tuple[Item, ...]:
+    """Some of the items, in their order: of each kind the first, before any second."""
+    return tuple(items[place] for place in sorted(turns(items)[:count]))
+
+
+def turns(items: Sequence[Item]) -> list[int]:
+    """Places of items by turns: the first of each kind, then the second of each, and so on."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for place, item in enumerate(items):
+        seen[item.kind] += 1
+        ranked.append((seen[item.kind], place))
+    return [place for _, place in sorted(ranked)]
+
+
 def _facts(verified: RunVerification) -> Iterator[Item]:
-    by_subject: dict[str, list[str]] = {}
+    """Fine-tunes of which the same facts differ are one item."""
+    by_subject: dict[str, list[FactCheck]] = {}
     for check in verified.facts:
         if check.verdict is Verdict.NOT_REPRODUCED:
-            by_subject.setdefault(check.subject, []).append(fact_text(check))
-    for subject, texts in by_subject.items():
-        yield Item(kind="facts", name=subject, text="; ".join(texts))
+            by_subject.setdefault(check.subject, []).append(check)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for subject, checks in by_subject.items():
+        alike.setdefault(tuple(check.fact for check in checks), []).append(subject)
+    for subjects in alike.values():
+        name = subjects[0]
+        if len(subjects) > 1:
+            name += f" and {len(subjects) - 1} more"
+        text = "; ".join(fact_text(check) for check in by_subject[subjects[0]])
+        yield Item(kind="facts", name=name, text=text)
 
 
 def _groups(verified: RunVerification) -> Iterator[Item]:
@@ -78,6 +102,10 @@ def _groups(verified: RunVerification) -> Iterator[Item]:
 
 
 def _numbers(verified: RunVerification) -> Iterator[Item]:
+    for figure in verified.figures:
+        if figure.verdict is Verdict.NOT_REPRODUCED:
+            yield Item(kind="figure", name=figure.name, text=figure.reason)
+
     def size(number: NumberVerdict) -> float:
         return -abs(number.difference or 0.0)
 
@@ -85,9 +113,6 @@ def _numbers(verified: RunVerification) -> Iterator[Item]:
         wrong = [n for n in numbers if n.verdict is Verdict.NOT_REPRODUCED]
         for number in sorted(wrong, key=size):
             yield Item(kind=kind, name=number.name, text=number_text(number))
-    for figure in verified.figures:
-        if figure.verdict is Verdict.NOT_REPRODUCED:
-            yield Item(kind="figure", name=figure.name, text=figure.reason)
 
 
 def _claims(verified: RunVerification) -> Iterator[Item]:
@@ -117,6 +142,13 @@ def _lacks(verified: RunVerification) -> Iterator[Lack]:
             f"{cell.name}",
             cells=tuple(verified.short),
             command=command_for(run, tuple(verified.short)),
+        )
+    bare = without_samples(run, [number.cell for number in verified.numbers])
+    if bare:
+        yield Lack(
+            text=f"samples files of {counted(len(bare), 'cell')}, such as {bare[0].name}",
+            cells=bare,
+            command=command_for(run, bare),
         )
     lost = [seed for seed in asked_seeds(run) if seed not in run.seeds]
     if lost and verified.fewer:
@@ -282,6 +314,13 @@ def _group_rows(verified: RunVerification) -> Iterator[LevelRow]:
 
 def _number_rows(verified: RunVerification) -> Iterator[LevelRow]:
     for numbers, what in ((verified.numbers, "cell"), (verified.points, "plotted point")):
+        if what != "cell" and verified.figures:
+            yield LevelRow(
+                what=counted(len(verified.figures), "figure mean"),
+                level=Level.L3,
+                counts=_counts([figure.verdict for figure in verified.figures], Level.L3),
+                noticed=_range([figure.noticed for figure in verified.figures]),
+            )
         for level in (*Level, None):
             own = [number for number in numbers if number.level is level]
             if own:

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from repro.console import new_console
 from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figures import STYLE, figure_lines, legend
 from repro.report.model import Report, RunReport
@@ -25,6 +26,7 @@ from repro.report.rows import (
     figure_rows,
     level_rows,
     missing,
+    turns,
 )
 from repro.report.tables import facts, pairs, table
 from repro.report.words import contrast_text, counted, number_text, signed, unpaired
@@ -91,7 +93,7 @@ def parts(
         asked, full: as of `show`.
         console: what it will be printed on, for counting lines.
     """
-    console = console or Console(width=80, file=None, highlight=False)
+    console = console or new_console()
     several = len(report.runs) > 1
     if several:
         outcome = Outcome.of(report.verification.exit_code)
@@ -207,16 +209,9 @@ def _differs(
         yield Text("  nothing")
         return
     room -= 2 + 1  # the heading with its blank line, and "... and more"
-    # Every kind has its turn, so that cells are not hidden behind many facts.
-    turns: dict[str, int] = {}
-    ranked = []
-    for place, item in enumerate(items):
-        turns[item.kind] = turns.get(item.kind, 0) + 1
-        ranked.append((turns[item.kind], place))
     shown: set[int] = set()
-    for _, place in sorted(ranked):
-        part = _short(items[place], console, lines)
-        room -= _height(console, part)
+    for place in turns(items):
+        room -= _height(console, _short(items[place], console, lines))
         if room < 0 and len(shown) >= _LEAST:
             break
         shown.add(place)

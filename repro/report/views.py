@@ -6,22 +6,34 @@ from typing import Any
 
 from repro.paper.cells import Cell
 from repro.paper.figures import BEST
+from repro.report.answer import head
 from repro.report.charts import metric_of
 from repro.report.model import FOLLOWS, PanelReport, Plotted, Report, RunReport
 from repro.report.printable import printable
+from repro.report.rows import ClaimRow, chosen, claim_rows, failed, level_rows, missing
+from repro.report.words import (
+    BRIEFLY,
+    counted,
+    noticed_effect,
+    noticed_text,
+    outcome,
+    seeds_text,
+)
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
-from repro.verify.rerun import command_for
 from repro.verify.statistics import Interval
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
 
 NOT_COMPARED = "NOT COMPARED"
+"""The code of what there is nothing to compare with; `not compared` in words."""
+SHOWN = 20
+"""Items that differ that the page lists; on paper the first of them."""
 NONE = "\u2013"
 MEANING: dict[Verdict | Answer, str] = {
-    Verdict.REPRODUCED: "shown equal within the registered margin",
-    Verdict.CONSISTENT: "not different, but this test could hardly have shown equality",
-    Verdict.INCONCLUSIVE: "neither agreement nor disagreement could be shown",
-    Verdict.NOT_REPRODUCED: "shown to differ",
-    Verdict.NOT_RUN: "no results",
+    Verdict.REPRODUCED: "equal: bit for bit, but for rounding, or within the registered margin",
+    Verdict.CONSISTENT: "within the spread of the stored seeds, which does not show equality",
+    Verdict.INCONCLUSIVE: "undecided: neither agreement nor a difference could be shown",
+    Verdict.NOT_REPRODUCED: "different: farther off than a faithful run is",
+    Verdict.NOT_RUN: "missing: no results",
     **{answer: answer.meaning for answer in Answer if answer is not Answer.NOT_RUN},
 }
 
@@ -35,7 +47,8 @@ def signed(value: float | None) -> str:
     """A difference with its sign; three decimals, or two digits if it is smaller than that."""
     if value is None:
         return NONE
-    text = f"{value:+.3f}" if value == 0 or abs(value) >= 0.0005 else f"{value:+.2g}"
+    rounded = abs(value) < 1e-7 or abs(value) >= 0.0005
+    text = f"{value:+.3f}" if rounded else f"{value:+.2g}"
     return _minus(text)
 
 
@@ -61,8 +74,13 @@ def percent(value: float | None) -> str:
 
 
 def named(verdict: Verdict | None) -> str:
-    """A verdict's name, also where there was nothing to compare with."""
+    """A verdict's code, also where there was nothing to compare with."""
     return NOT_COMPARED if verdict is None else verdict.value
+
+
+def in_words(verdict: Verdict | None, level: Level | None) -> str:
+    """A verdict in words."""
+    return "not compared" if verdict is None else outcome(verdict, level)
 
 
 def identity(run: RunReport) -> Iterator[tuple[str, str]]:
@@ -80,7 +98,7 @@ def identity(run: RunReport) -> Iterator[tuple[str, str]]:
         f"{printable(name)} = {printable(value)}" for name, value in own.overrides.items()
     )
     yield "Protocol", printable(own.protocol) + (f", with {changed}" if changed else "")
-    yield "Seeds", ", ".join(map(str, own.seeds)) or "none: base model only"
+    yield "Seeds", seeds_text(own.seeds)
     rows = sorted({result.n for result in own.cells.values()})
     yield "Test rows", f"{rows[0]} to {rows[-1]} a cell" if len(rows) > 1 else f"{rows[0]} a cell"
     yield "Machine", _listed(record.get("machine"))
@@ -94,8 +112,8 @@ def identity(run: RunReport) -> Iterator[tuple[str, str]]:
     if stored is None:
         yield "Reference", "none is stored for this kind of run"
     else:
-        seeds = ", ".join(map(str, stored.run.seeds))
-        yield "Reference", f"{stored.folder.name}, seeds {seeds}, {len(stored.run.cells)} results"
+        told = f"{stored.folder.name}, {seeds_text(stored.run.seeds)}, "
+        yield "Reference", printable(told + counted(len(stored.run.cells), "result"))
 
 
 def _listed(table: object) -> str:
@@ -111,21 +129,8 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else printable(value)
 
 
-def counts(numbers: Sequence[NumberVerdict]) -> list[tuple[str, list[int]]]:
-    """Rows of counts: a level, then how many have each verdict, best first."""
-    found = Counter((item.level, item.verdict) for item in numbers)
-    levels = [level for level in (*Level, None) if any(key[0] == level for key in found)]
-    return [
-        (
-            f"{level}, {level.meaning}" if level else "nothing to compare with",
-            [found[level, verdict] for verdict in Verdict],
-        )
-        for level in levels
-    ]
-
-
-def claim_row(claim: ClaimVerdict, paper: ClaimVerdict | None) -> dict[str, Any]:
-    """A claim: its headline comparison, and all of its comparisons.
+def claim_view(row: ClaimRow, claim: ClaimVerdict, paper: ClaimVerdict | None) -> dict[str, Any]:
+    """A claim: what decided it, and all of its comparisons.
 
     Args:
         paper: the same claim on the paper's own numbers.
@@ -133,17 +138,18 @@ def claim_row(claim: ClaimVerdict, paper: ClaimVerdict | None) -> dict[str, Any]
     main = claim.headline
     mean = main.mean if main else None
     return {
-        "id": claim.claim.id,
-        "finding": claim.claim.finding,
+        "id": row.id,
+        "finding": row.finding,
         "source": claim.claim.source,
         "unpaired": not claim.paired,
-        "verdict": claim.verdict.value,
-        "effect": signed(mean.effect if mean else None),
+        "verdict": row.answer.value,
+        "decided": printable(row.decided),
+        "effect": signed(row.effect),
         "interval": between(mean.interval, sign=True) if mean else "",
-        "paper": signed(main.paper_effect if main else None),
-        "ratio": NONE if main is None or main.ratio is None else _minus(f"{main.ratio:.2f}"),
+        "paper": signed(row.paper),
         "headline": main.contrast.name if main else "",
-        "power": percent(main.power if main else None),
+        "noticed": number(row.noticed),
+        "power": percent(row.power),
         "follows": FOLLOWS[paper.verdict] if paper else NONE,
         "p": p_value(claim.p_adjusted),
         "contrasts": [_contrast_row(item) for item in claim.contrasts],
@@ -160,14 +166,18 @@ def _contrast_row(item: ContrastVerdict) -> dict[str, Any]:
         "effect": signed(mean.effect if mean else None),
         "interval": between(mean.interval, sign=True) if mean else "",
         "paper": signed(item.paper_effect),
+        "ratio": NONE if item.ratio is None else _minus(f"{item.ratio:.2f}"),
+        "noticed": number(noticed_effect(mean)),
         "power": percent(item.power),
-        "reason": item.reason,
+        "reason": printable(item.reason),
     }
 
 
 def panel_view(report: PanelReport) -> dict[str, Any]:
     """A panel's texts and its points as rows."""
-    found = Counter(named(item.verdict) for item in report.points)
+    found = Counter(
+        BRIEFLY[item.verdict] if item.verdict else "not compared" for item in report.points
+    )
     numbers = [number for item in report.points for number in item.numbers]
     # Beside a figure that shows the paper's values, a bare verdict would seem to be about those.
     paper = any(number.point for number in numbers)
@@ -177,6 +187,7 @@ def panel_view(report: PanelReport) -> dict[str, Any]:
         "title": report.title,
         "metric": metric_of(report),
         "tally": against + ", ".join(f"{count} {name}" for name, count in found.items()),
+        "against": "Against the paper" if paper else "Against the stored run",
         "points": [_point_row(item) for item in report.points],
     }
 
@@ -194,10 +205,11 @@ def spoken(report: PanelReport) -> str:
 
 def _point_row(item: Plotted) -> dict[str, Any]:
     point, known = item.point, item.published
+    levels = sorted({n.level for n in item.numbers if n.level})
     return {
-        "series": point.series,
-        "shots": point.shots,
-        "chosen": " or ".join(map(str, item.chosen)),
+        "series": item.series,
+        "shots": item.shots_text,
+        "chosen": item.chosen_text if item.chosen else "",
         "paper": number(known.value),
         "error": "" if known.exact else f"\u00b1\u2009{known.error:.4f}",
         "occluded": known.occluded,
@@ -205,7 +217,9 @@ def _point_row(item: Plotted) -> dict[str, Any]:
         "interval": between(item.interval),
         "difference": signed(item.difference),
         "verdict": named(item.verdict),
-        "levels": ", ".join(sorted({n.level for n in item.numbers if n.level})) or NONE,
+        "outcome": in_words(item.verdict, levels[-1] if levels else None),
+        "levels": ", ".join(levels) or NONE,
+        "noticed": " or ".join(dict.fromkeys(map(noticed_text, item.numbers))) or NONE,
         "reasons": list(dict.fromkeys(n.reason for n in item.numbers if n.reason)),
         "cells": [cell.name for cell in point.cells],
     }
@@ -243,7 +257,9 @@ def _cell_row(run: RunReport, cell: Cell, plotted: Sequence[Plotted]) -> dict[st
         "difference": signed(verdict.difference if verdict else None),
         "interval": between(verdict.interval, sign=True) if verdict else "",
         "level": verdict.level or NONE if verdict else NONE,
+        "noticed": (noticed_text(verdict) if verdict else "") or NONE,
         "verdict": named(verdict.verdict if verdict else None),
+        "outcome": in_words(verdict.verdict, verdict.level) if verdict else "not compared",
         "reason": _reason(run, verdict),
     }
     return row | {"facts": list(_facts(row, results, plotted, verdict))}
@@ -266,7 +282,7 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     """What the view of a cell says above its samples."""
     level = verdict.level if verdict else None
-    yield "Verdict", row["verdict"] + (f" at {level}, {level.meaning}" if level else "")
+    yield "Outcome", row["outcome"] + (f" ({level}, {level.meaning})" if level else "")
     yield "Why", row["reason"]
     for seed, result in results.items():
         where = "This run" if seed is None else f"This run, seed {seed}"
@@ -274,10 +290,10 @@ def _facts(
         if result.constant is not None:
             yield where, f"every row got the label '{result.constant}'"
     if verdict is not None and verdict.theirs is not None:
-        many = "s" if verdict.stored > 1 else ""
-        stored = f", of {verdict.stored} stored run{many}" if verdict.stored else ", the paper's"
-        yield "Held against", number(verdict.theirs) + stored
+        what = "The paper" if verdict.point else counted(verdict.stored, "stored run")
+        yield what, number(verdict.theirs)
         yield "Difference", f"{row['difference']} {row['interval']}".strip()
+        yield "Noticed from", row["noticed"]
         if verdict.margin is not None:
             yield "Margin", f"{verdict.margin:.3f}; power {percent(verdict.power)}"
     for item in plotted:
@@ -285,7 +301,7 @@ def _facts(
         best = " (the best of several cells)" if point.shots == BEST else ""
         yield (
             f"Figure {point.figure}({point.panel})",
-            f"{point.series}, shots {point.shots}{best}: paper {number(item.published.value)}, "
+            f"{item.series}, {item.shots_text}{best}: paper {number(item.published.value)}, "
             f"this run {number(item.ours)} {between(item.interval)}".strip(),
         )
 
@@ -294,21 +310,52 @@ def run_view(run: RunReport, index: int, report: Report) -> dict[str, Any]:
     """All that the template shows of a run but drawings and samples."""
     verified = run.verified
     paper = {claim.claim.id: claim for claim in report.paper}
+    top, items = head(verified), failed(verified)
     return {
         "id": f"r{index}",
         "index": index,
         "name": printable(run.name),
+        "head": {
+            "first": printable(top.first),
+            "outcome": top.outcome.value,
+            "on_paper": printable(top.on_paper),
+            "rows": [
+                (name, printable(text))
+                for name, text in (*top.ran, ("numbers", top.numbers), ("findings", top.findings))
+            ],
+            "notes": [printable(note) for note in top.notes],
+            "evidence": top.evidence,
+        },
         "identity": list(identity(run)),
-        "counts": counts(verified.numbers),
-        "point_counts": counts(verified.points),
-        "unstored": verified.unstored,
-        "claims": [
-            claim_row(claim, paper.get(claim.claim.id)) | {"level": run.level_of(claim)}
-            for claim in verified.claims
+        "differs": [(i.kind, printable(i.name), printable(i.text)) for i in chosen(items, SHOWN)],
+        "more": max(0, len(items) - SHOWN),
+        "missing": [
+            {
+                "text": printable(lack.text),
+                "command": printable(lack.command),
+                "cells": [cell.name for cell in lack.cells],
+            }
+            for lack in missing(verified)
         ],
-        "not_run": [cell.name for cell in verified.not_run],
-        "command": command_for(verified.run, verified.not_run) if verified.not_run else "",
+        "claims": [
+            claim_view(row, claim, paper.get(row.id)) | {"level": run.level_of(claim)}
+            for row, claim in zip(claim_rows(verified.claims), verified.claims, strict=True)
+        ],
+        "levels": [
+            {
+                "what": row.what,
+                "level": row.level,
+                "counts": [
+                    {"count": count, "verdict": verdict.value, "words": words}
+                    for count, verdict, words in row.counts
+                ],
+                "noticed": row.noticed or NONE,
+                "linked": "cell" in row.what,
+            }
+            for row in level_rows(verified)
+        ],
         "cells": cell_rows(run),
+        "against": "the paper" if verified.points and not verified.numbers else "the stored run",
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from repro.paper.cells import BASE
+from repro.paper.cells import BASE, VARIANTS
 from repro.verify.margins import Margins, margins
 from repro.verify.results import FINETUNES, RUN, Run, Tuned
 from repro.verify.verdicts import Verdict
@@ -59,14 +59,14 @@ def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tupl
     """All facts of a run that a reference knows; the fine-tunes are those that have cells."""
     limits = limits or margins()
     found = list(_of_run(run, reference))
-    wanted = dict.fromkeys(
-        (cell.variant, seed)
-        for cell, seed in run.cells
-        if cell.variant != BASE and seed is not None
+    ranks = {name: rank for rank, name in enumerate(VARIANTS)}
+    wanted = sorted(
+        {(c.variant, s) for c, s in run.cells if c.variant != BASE and s is not None},
+        key=lambda place: (ranks.get(place[0].name, len(ranks)), *place),
     )
-    orders: dict[tuple[int, Any], set[str]] = {}
+    orders: dict[tuple[int, str], set[str]] = {}
     for tuned in (*reference.tuned.values(), *run.tuned.values()):
-        place = (tuned.seed, tuned.raw.get("samples"))
+        place = (tuned.seed, str(tuned.raw.get("samples")))
         if isinstance(order := tuned.raw.get("order_sha256"), str):
             orders.setdefault(place, set()).add(order)
     for variant, seed in wanted:
@@ -159,18 +159,20 @@ def _of_finetune(
 
 
 def _of_order(
-    subject: str, ours: Tuned, orders: Mapping[tuple[int, Any], set[str]]
+    subject: str, ours: Tuned, orders: Mapping[tuple[int, str], set[str]]
 ) -> Iterator[FactCheck]:
     """Where the seed is not stored: one seed gives as many samples the same order in all tasks.
 
     Another seed gives them another order.
     """
     samples = ours.raw.get("samples")
-    known = orders.get((ours.seed, samples), set())
+    known = orders.get((ours.seed, str(samples)), set())
     others = [
         seed
         for (seed, count), found in orders.items()
-        if seed != ours.seed and count == samples and ours.raw.get("order_sha256") in found
+        if seed != ours.seed
+        and count == str(samples)
+        and str(ours.raw.get("order_sha256")) in found
     ]
     # Few samples have few orders, which two seeds may share.
     if others and isinstance(samples, int) and samples > FEW:

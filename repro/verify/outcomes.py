@@ -114,9 +114,9 @@ def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
         try:
             sample = json.loads(text)
             row, score = sample["row"], sample["score"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             _bad(path, number, f"not a sample: {error!r}")
-        if type(row) is not int or row < 0:
+        if type(row) is not int or not 0 <= row < 2**31:
             _bad(path, number, f"field 'row' is {row!r}")
         if row in rows:
             _bad(path, number, f"row {row} stands here a second time")

@@ -40,8 +40,10 @@ from repro.verify.results import (
     CellResult,
     Run,
     Tuned,
+    check_fields,
     json_lines,
     read_results,
+    read_tuned,
 )
 
 FORMAT = 3
@@ -199,8 +201,10 @@ def _outcomes(where: str, cell: Cell, line: Mapping[str, Any]) -> Outcomes:
             gaps = np.array(line["gaps"], dtype=np.float64)
         else:
             outputs, gaps = tuple(str(text) for text in line["outputs"]), None
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
         _fail(where, f"not an outcome: {error!r}")
+    if rows.ndim != 1 or scores.ndim != 1 or (gaps is not None and gaps.ndim != 1):
+        _fail(where, "fields 'rows', 'scores' and 'gaps' must be lists")
     lengths = {len(rows), len(scores), len(outputs), len(rows) if gaps is None else len(gaps)}
     if len(lengths) != 1 or not len(rows) or (np.diff(rows) <= 0).any():
         _fail(where, "rows must ascend, and go with as many scores, outputs and gaps")
@@ -233,12 +237,15 @@ def load_reference(folder: Path) -> Reference:
     ):
         if not isinstance(head.get(name), kind):
             _fail(str(folder / REFERENCE), f"field '{name}' is {head.get(name)!r}")
+    if not all(isinstance(record, dict) for record in head["recorded"]):
+        _fail(str(folder / REFERENCE), "field 'recorded' is not a list of run.json")
     stored: dict[tuple[str, int | None], Outcomes] = {}
     for where, line in json_lines(folder / OUTCOMES):
         try:
             cell = Cell.parse(line["cell"])
             place = (cell.name, line["seed"])
-        except (ValueError, KeyError, TypeError) as error:
+            hash(place)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             _fail(where, f"not an outcome: {error!r}")
         stored[place] = _outcomes(where, cell, line)
     return Reference(folder, _as_run(folder, head, stored), tuple(head["recorded"]))
@@ -249,15 +256,18 @@ def _as_run(
 ) -> Run:
     cells: dict[tuple[Cell, int | None], CellResult] = {}
     for where, line in json_lines(folder / CELLS):
-        found = stored.get((line.get("cell", ""), line.get("seed")))
+        check_fields(where, line)
+        if type(line.get("seed")) not in (int, type(None)):
+            _fail(where, f"field 'seed' is {line.get('seed')!r}")
+        found = stored.get((line["cell"], line.get("seed")))
         if found is None:
             _fail(where, f"{OUTCOMES} lacks this cell")
         cell = Cell.parse(line["cell"])
         if len(found.rows) != line["n"] or abs(float(found.scores.mean()) - line["value"]) > 1e-6:
             _fail(where, f"fields 'n' or 'value' do not go with {OUTCOMES}")
-        cells[cell, line["seed"]] = CellResult(
+        cells[cell, line.get("seed")] = CellResult(
             cell,
-            line["seed"],
+            line.get("seed"),
             line["metric"],
             line["value"],
             line["stderr"],
@@ -268,13 +278,7 @@ def _as_run(
             found,
             line,
         )
-    tuned: dict[tuple[Variant, int], Tuned] = {}
-    for _, line in json_lines(folder / TUNED):
-        variant = Variant.parse(line["variant"])
-        change = (line.get("weight_change") or {}).get("all")
-        tuned[variant, line["seed"]] = Tuned(
-            variant, line["seed"], line["key"], tuple(line.get("losses") or ()), change, line
-        )
+    tuned = read_tuned(folder / TUNED)
     return Run(
         folder,
         head["profile"],

@@ -11,7 +11,7 @@ from repro.verify.results import AUTHORS_SCRIPTS, Run
 
 FEW = 8
 """Cells that are named one by one, whatever shorter options would select them."""
-_OPTIONS = ("model", "data-dir", "store", "checkpoints", "engine")
+_OPTIONS = ("model", "data-dir", "store", "checkpoints", "engine", "attention")
 """Options of `repro run` that run.json records where they were given."""
 
 

@@ -135,12 +135,12 @@ class Run:
 
     @property
     def asked(self) -> frozenset[Cell] | None:
-        """The cells that the run was asked for; None where it does not tell."""
+        """The cells that the run was asked for, or has; None where it does not tell."""
         asked = self.record.get("asked")
         names = asked.get("cells") if isinstance(asked, dict) else None
         if not isinstance(names, list):
             return None
-        return frozenset(Cell.parse(name) for name in names)
+        return frozenset((*(Cell.parse(name) for name in names), *self.by_cell))
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -187,7 +187,10 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         ReproError: a line is no JSON object, or holds NaN or Infinity (1).
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        _bad(str(path), f"cannot be read: {error.strerror}")
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)
@@ -205,7 +208,8 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, value
 
 
-def _check_fields(where: str, line: Mapping[str, Any]) -> None:
+def check_fields(where: str, line: Mapping[str, Any]) -> None:
+    """Raise ReproError (1) where a line of results lacks a field, or it is of a wrong kind."""
     for name, kind in _FIELDS.items():
         if name not in line:
             _bad(where, f"field '{name}' is missing")
@@ -242,7 +246,7 @@ def _cell_of(where: str, line: Mapping[str, Any], imported: bool) -> Cell:
 
 
 def _read_line(folder: Path, where: str, line: Mapping[str, Any], imported: bool) -> CellResult:
-    _check_fields(where, line)
+    check_fields(where, line)
     cell, seed = _cell_of(where, line, imported), line.get("seed")
     wanted = f"samples/{cell.name}{'' if seed is None else f'.seed{seed}'}.jsonl"
     if line["samples"] != wanted:
@@ -272,7 +276,8 @@ def _read_line(folder: Path, where: str, line: Mapping[str, Any], imported: bool
     )
 
 
-def _read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
+def read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
+    """The fine-tunes of a file, packed or not; none if it is missing."""
     found: dict[tuple[Variant, int], Tuned] = {}
     if not path.is_file():
         return found
@@ -303,8 +308,10 @@ def _read_record(path: Path, warnings: list[str]) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         _bad(str(path), f"not JSON: {error}")
+    except OSError as error:
+        _bad(str(path), f"cannot be read: {error.strerror}")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         _bad(str(path), f"field 'format' must be {FORMAT}")
     if not isinstance(record.get("identity"), dict):
@@ -349,7 +356,7 @@ def _check_model(
 def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
     record = _read_record(folder / RUN, warnings)
     identity = record.get("identity", {})
-    tuned = _read_tuned(folder / FINETUNES)
+    tuned = read_tuned(folder / FINETUNES)
     groups: dict[tuple[str, str, str], dict[Key, CellResult]] = {}
     without_samples: list[str] = []
     for where, line in json_lines(folder / RESULTS):

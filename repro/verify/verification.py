@@ -169,8 +169,6 @@ def verify_numbers(
         models: of `hold_against`.
     """
     asked = run.asked if wanted is None else frozenset(wanted)
-    if wanted is None and asked is not None:
-        asked |= frozenset(run.by_cell)  # what is there is judged, too
     held = Held((), ())
     facts: tuple[FactCheck, ...] = ()
     fewer: tuple[str, ...] = ()
@@ -188,7 +186,7 @@ def verify_numbers(
         )
         facts = check_facts(run, reference.run)
         short = _short(run, reference.run, cells)
-        fewer = _fewer(run, short)
+        fewer = _fewer(run, cells, short)
     lacking = [number.cell for number in held.numbers if number.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in asked or () if cell not in run.by_cell]
     return RunVerification(
@@ -275,21 +273,26 @@ def _short(run: Run, reference: Run, cells: Sequence[Cell]) -> dict[Cell, tuple[
     return short
 
 
-def _fewer(run: Run, short: Mapping[Cell, tuple[int, int]]) -> tuple[str, ...]:
+def without_samples(run: Run, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Cells of which the run has only the mean, and no rows."""
+    return tuple(c for c in cells if any(r.outcomes is None for r in run.of(c).values()))
+
+
+def _fewer(
+    run: Run, cells: Sequence[Cell], short: Mapping[Cell, tuple[int, int]]
+) -> tuple[str, ...]:
     """Rows and seeds that the run lacks, beside those that it was not asked for."""
     found = []
     if short:
-        cell, (n, expected) = next(iter(short.items()))
+        cell, (n, wanted) = next(iter(short.items()))
+        many = "s" * (len(short) > 1)
         found.append(
-            f"{len(short)} cells have fewer rows than were asked for, such as {cell.name}: "
-            f"{n} of {expected}"
+            f"{len(short)} cell{many} with fewer rows than were asked for, such as {cell.name} "
+            f"with {n} of {wanted}"
         )
-    unseen = [c.name for c in cells if any(r.outcomes is None for r in run.of(c).values())]
-    if unseen:
-        found.append(
-            f"{len(unseen)} cells have no samples file, such as {unseen[0]}: "
-            "values without their rows show nothing"
-        )
+    if unseen := without_samples(run, cells):
+        many = "s" * (len(unseen) > 1)
+        found.append(f"{len(unseen)} cell{many} with no samples file, such as {unseen[0].name}")
     asked = run.record.get("asked")
     seeds = asked.get("seeds") if isinstance(asked, dict) else None
     lost = [s for s in seeds or () if s not in run.seeds] if run.seeds else []

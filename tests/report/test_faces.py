@@ -9,6 +9,7 @@ import runpy
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from xml.dom import minidom
 
@@ -19,20 +20,26 @@ from rich.console import Console
 from repro.errors import ReproError
 from repro.paper.claims import claims
 from repro.report import charts, export, html, terminal
-from repro.report.commands import finish, write_report
+from repro.report.answer import head
+from repro.report.commands import finish, verify, write_report
 from repro.report.export import kit_digest, tables, to_json
 from repro.report.folder import write_folder
 from repro.report.junit import junit
 from repro.report.markdown import markdown
 from repro.report.model import Report, report
+from repro.report.printable import printable
+from repro.report.rows import BESIDE, NUMBERS, SECTIONS, failed
+from repro.report.words import BRIEFLY
+from repro.verify.claimverdicts import Answer
 from repro.verify.reference import record
 
 MAKERS = runpy.run_path(str(Path(__file__).parents[1] / "verify" / "conftest.py"))
 make: Callable[..., Path] = MAKERS["write_results"]
 CELLS = claims()["C12"].cells()
 WORSE = MAKERS["SKILL"] | {CELLS[0]: 0.05}
-WORDS = "NOT REPRODUCED|NOT RUN|REPRODUCED|CONSISTENT|INCONCLUSIVE"
-ANSWERS = "HOLDS|AGREES|CANNOT TELL|PARTLY HOLDS|FAILS|NOT RUN"
+OUTCOMES = {words: verdict for verdict, words in BRIEFLY.items()}
+WORDS = "|".join(OUTCOMES)
+ANSWERS = "|".join(sorted(Answer, key=len, reverse=True))
 NASTY = "</td></script><script>alert(1)</script>[bold red]|`x`\x1b[31m\x00\u202e\ud800 =1+1 :smile:"
 Counts = tuple[Counter[str], Counter[str]]
 
@@ -56,22 +63,27 @@ def reports(expected: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return {name: report(folder, expected=expected) for name, folder in folders.items()}
 
 
-def printed(found: Report, *, width: int = 80, **options: object) -> str:
+def printed(found: Report, *, full: bool = False, width: int = 80, **options: object) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False, **options)
-    for part in terminal.parts(found):
-        console.print(part)
+    terminal.show(console, found, None, full=full)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
+def outcomes(text: str) -> Counter[str]:
+    """Verdicts by the words of a row such as `5 within the spread, 2 different`."""
+    mixed = re.findall(rf"(\d+) ({WORDS})", text)
+    return Counter({OUTCOMES[word].value: int(count) for count, word in mixed})
+
+
 def in_terminal(found: Report) -> Counts:
-    text = printed(found)
+    text = printed(found, width=200)
     numbers: Counter[str] = Counter()
-    section = re.search(r"numbers reproduce\?.*?\n\n|$", text, re.S)
-    assert section
-    for count, word in re.findall(rf"^(\d+) +({WORDS})\b", section[0], re.M):
-        numbers[word] += int(count)
-    return numbers, Counter(re.findall(rf"^C\d+ +({ANSWERS})\b", text, re.M))
+    section = text[text.index(NUMBERS) : text.index(BESIDE)]
+    for count, told in re.findall(r"^(\d+) cells? *(?:\(L\d\))? +(.*)", section, re.M):
+        first = re.match(WORDS, told)
+        numbers += outcomes(told if told[0].isdigit() else f"{count} {first[0] if first else told}")
+    return numbers, Counter(re.findall(rf"^C\d+ +.*? ({ANSWERS})  ", text, re.M))
 
 
 def in_markdown(found: Report) -> Counts:
@@ -82,21 +94,21 @@ def in_markdown(found: Report) -> Counts:
         rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in table.split("</tr>")]
         if rows[0][:2] == ["number", "verdict"]:
             numbers.update(row[1] for row in rows[1:] if row)
-        if rows[0][-1:] == ["finding"]:
+        if rows[0][:2] == ["id", "answer"]:
             held.update(row[1] for row in rows[1:] if row)
     return numbers, held
 
 
 def in_junit(found: Report) -> Counts:
     suites = minidom.parseString(junit(found)).getElementsByTagName("testsuite")
-    said = [
-        Counter(
+    said = {
+        suite.getAttribute("name").rsplit(": ", 1)[-1]: Counter(
             out.firstChild.data.split("\n")[0]  # type: ignore[union-attr]
             for out in suite.getElementsByTagName("system-out")
         )
         for suite in suites
-    ]
-    return said[1], said[0]
+    }
+    return said["cells"], said["findings"]
 
 
 def in_json(found: Report) -> Counts:
@@ -135,17 +147,62 @@ def test_every_face_counts_the_same_verdicts(
     assert held == in_json(reports["alone"])[1]
 
 
-def test_the_terminal_fits_80_columns_without_colour(reports: dict[str, Report]) -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_the_terminal_fits_80_columns_without_colour(
+    reports: dict[str, Report], full: bool
+) -> None:
     for found in reports.values():
-        text = printed(found)
-        assert max(map(len, text.split("\n"))) <= 80
+        text = printed(found, full=full)
+        long = [line for line in text.split("\n") if len(line) > 80]
+        assert all(line.startswith("  repro ") for line in long)  # commands stay whole
         assert "\x1b" not in text
-    text = printed(reports["tampered"])
-    assert "3 cells were not run: repro run" in printed(reports["tampered"], width=10_000)
-    assert text.index("claims hold") < text.index("numbers reproduce") < text.index("Figure 2")
-    assert "no test" in text
-    coloured = printed(reports["same"], force_terminal=True, color_system="standard")
-    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == printed(reports["same"])
+    coloured = printed(reports["same"], full=full, force_terminal=True, color_system="standard")
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == printed(reports["same"], full=full)
+
+
+def test_every_face_has_the_same_head_and_the_same_order(reports: dict[str, Report]) -> None:
+    for found in reports.values():
+        code = found.verification.exit_code
+        word = {0: "PASS", 1: "FAIL", 3: "NOT COMPLETE"}[code]
+        (run,) = found.runs
+        top = head(run.verified)
+        assert top.first.startswith(f"{word}: exit code {code}, ")
+        texts = [
+            printed(found, width=500),
+            printed(found, width=500, full=True),
+            unescape(markdown(found)),
+            junit(found).decode(),
+        ]
+        for text in texts:
+            assert printable(top.first) in unescape(text)
+            for sentence in (top.on_paper, top.numbers, top.findings):
+                assert sentence in unescape(text)
+        assert texts[0].split("\n")[0] == texts[1].split("\n")[0] == printable(top.first)
+        assert texts[2].split("\n")[0] == f"# {printable(top.first)}"
+        for text in texts[:3]:
+            places = [text.index(title) for title in SECTIONS]
+            assert places == sorted(places)
+        whole = json.loads(to_json(found))
+        assert whole["answer"] == top.first
+        assert (whole["outcome"], whole["exit_code"]) == (word, code)
+        (own,) = whole["runs"]
+        assert own["on_paper"] == top.on_paper
+        assert not own["evidence_on_paper"]
+        assert (own["numbers_sentence"], own["claims_sentence"]) == (top.numbers, top.findings)
+
+
+def test_what_differs_is_the_same_everywhere(reports: dict[str, Report]) -> None:
+    found = reports["tampered"]
+    items = failed(found.runs[0].verified)
+    assert items[0].kind in ("facts", "run", "figure", "fine-tune", "cell")
+    (own,) = json.loads(to_json(found))["runs"]
+    assert [item["name"] for item in own["differs"]] == [item.name for item in items]
+    full = " ".join(printed(found, width=500, full=True).split())
+    for item in items:
+        assert f"{item.kind} {item.name}: {item.text}" in full
+    assert "3 cells not run" in full
+    cells = [item for item in items if item.kind == "cell"]
+    assert all("noticed from" in item.text for item in cells)
 
 
 def test_figures_in_the_terminal_show_paper_ours_and_verdict(reports: dict[str, Report]) -> None:
@@ -159,20 +216,22 @@ def test_figures_in_the_terminal_show_paper_ours_and_verdict(reports: dict[str, 
     cells = reports["same"].runs[0].verified.run.cells
     own = [c for c, _ in cells if c.name.startswith("xsum-fticl1-2000.peerread.")]
     ours = max(cells[cell, 1].value for cell in own)
-    text = printed(reports["same"])
+    text = printed(reports["same"], full=True)
     panel = text[text.index("(b) XSum to PeerRead") :]
     row = next(line for line in panel.split("\n") if line.startswith("  FC1"))
+    # What passes has no mark.
     assert row.split()[1:7] == [
-        "paper", f"{known:.3f}", "ours", f"{ours:.3f}", f"{ours - known:+.3f}", "=",
+        "paper", f"{known:.3f}", "ours", f"{ours:.3f}", f"{ours - known:+.3f}", "best",
     ]  # fmt: skip
 
 
 def test_hostile_texts_are_shown_as_text(reports: dict[str, Report]) -> None:
     found = reports["alone"]
-    text = printed(found, width=10_000)  # nothing wraps, however long the folder's name is
-    assert "[bold red]" in text
-    assert ":smile:" in text
-    assert not set("\x00\x1b\u202e\ud800") & set(text)
+    for full in (False, True):
+        text = printed(found, full=full, width=500)
+        assert "[bold red]" in text
+        assert ":smile:" in text
+        assert not set("\x00\x1b\u202e\ud800") & set(text)
     page = MarkdownIt("commonmark").enable("table").render(markdown(found))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -208,21 +267,32 @@ def test_junit_keeps_to_the_common_schema(reports: dict[str, Report]) -> None:
             for attribute, tag in (("failures", "failure"), ("skipped", "skipped")):
                 count = len(suite.getElementsByTagName(tag))
                 assert suite.getAttribute(attribute) == str(count)
-        held, numbers = root.getElementsByTagName("testsuite")
-        assert held.getAttribute("failures") == "0"  # another model than the paper's
-        assert (int(numbers.getAttribute("failures")) > 0) == (name == "tampered")
+        suites = {
+            suite.getAttribute("name").rsplit(": ", 1)[-1]: suite
+            for suite in root.getElementsByTagName("testsuite")
+        }
+        assert list(suites) == ["answer", "facts", "groups", "cells", "findings"]
+        assert suites["findings"].getAttribute("failures") == "0"  # another model than the paper's
+        code = found.verification.exit_code
+        assert (int(root.getAttribute("failures")) > 0) == (code == 1) == (name == "tampered")
+        assert (suites["answer"].getAttribute("skipped") == "1") == (code == 3)
 
 
-def test_claims_that_count_fail_in_junit_if_they_are_shown_otherwise(
-    expected: Path, tmp_path: Path
-) -> None:
-    """C12 turned round fails; with skills like the paper's, it cannot be told, and passes."""
-    turned = MAKERS["SKILL"] | {c: 0.05 for c in CELLS if c.variant.method == "fticl"}
-    for name, skill, failures in (("same", MAKERS["SKILL"], "0"), ("turned", turned, "1")):
-        folder = make(tmp_path / name, CELLS, seeds=(1,), n=30, skill=skill, profile="llama2-7b")
-        found = report(folder, expected=expected, asked=["C12"])
-        suite = minidom.parseString(junit(found)).getElementsByTagName("testsuite")[0]
-        assert suite.getAttribute("failures") == failures
+def test_findings_count_on_the_papers_model_only(expected: Path, tmp_path: Path) -> None:
+    """Asked for by name or not: on another model a finding is neither success nor failure."""
+    folder = make(tmp_path / "run", CELLS, seeds=(1,), n=30)
+    found = report(folder, expected=expected, asked=["C12"])
+    assert found.verification.exit_code == 0
+    reversed_ = MAKERS["SKILL"] | {c: 0.9 if c.variant.method == "ft" else 0.1 for c in CELLS}
+    own = make(tmp_path / "own", CELLS, n=100, profile="llama2-7b", skill=reversed_)
+    found = report(own, expected=expected, asked=["C12"])
+    (run,) = found.runs
+    assert head(run.verified).evidence
+    assert run.verified.claims[0].contradicts
+    assert found.verification.exit_code == 1
+    suites = minidom.parseString(junit(found)).getElementsByTagName("testsuite")
+    assert suites[-1].getAttribute("failures") == "1"
+    assert "C12" in head(run.verified).findings
 
 
 def test_the_order_of_lines_changes_nothing(expected: Path, tmp_path: Path) -> None:
@@ -281,26 +351,25 @@ def test_what_is_no_report_is_not_replaced(reports: dict[str, Report], tmp_path:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_ends_with_1_only_for_numbers_that_do_not_reproduce(
-    expected: Path, tmp_path: Path
-) -> None:
+def test_a_run_ends_as_verify_does(expected: Path, tmp_path: Path) -> None:
     def end(folder: Path, stored: Path) -> tuple[int, str]:
         console = Console(file=io.StringIO(), width=80, highlight=False)
         code = finish(folder, console, expected=stored)
+        assert code == verify(folder, stored, console=Console(file=io.StringIO()))
         assert isinstance(console.file, io.StringIO)
-        return code, console.file.getvalue()
+        return code, " ".join(console.file.getvalue().split())
 
+    whole = make(tmp_path / "whole", CELLS, seeds=(1,), n=30)
+    assert end(whole, expected)[0] == 0
+    written = (whole / "report" / "report.json").stat().st_mtime_ns
+    assert end(whole, expected)[0] == 0
+    assert (whole / "report" / "report.json").stat().st_mtime_ns == written
     part = make(tmp_path / "part", CELLS[:-3], seeds=(1,), n=30)
-    code, text = end(part, expected)
-    assert code == 0
-    assert "the kit's numbers reproduce" in " ".join(text.split())
-    written = (part / "report" / "report.json").stat().st_mtime_ns
-    code, text = end(part, expected)
-    assert code == 0
-    assert (part / "report" / "report.json").stat().st_mtime_ns == written
+    assert end(part, expected)[0] == 3
     code, text = end(part, tmp_path)
-    assert code == 0
-    assert "nothing is stored" in " ".join(text.split())
+    assert code == 3
+    assert "a stored reference for this kind of run" in text
+    assert "repro expected record" in text
     worse = make(tmp_path / "worse", CELLS, seeds=(1,), n=30, noise="B", machine="B", skill=WORSE)
     assert end(worse, expected)[0] == 1
 

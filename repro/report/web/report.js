@@ -222,9 +222,14 @@
     inner = byLink;
     if (asked.has("cell") && openCell(asked.get("cell"), run)) return;
     if (dialog.open) dialog.close();
+    const reveal = (element) => {
+      for (let part = element; part; part = part.parentElement) {
+        if (part.tagName === "DETAILS") part.open = true;
+      }
+    };
     const panel = asked.has("panel") && find(`r${run}-panel-${asked.get("panel")}`);
     if (panel) {
-      panel.open = true;
+      reveal(panel);
       panel.scrollIntoView();
       panel.querySelector("summary").focus();
     }
@@ -232,19 +237,15 @@
     if (form && FILTERS.some((name) => asked.has(name))) {
       for (const name of FILTERS) form.elements[name].value = asked.get(name) ?? "";
       applyFilters(form);
+      reveal(form);
       find(`r${run}-cells`).scrollIntoView();
+    }
+    const part = /^#[\w-]+$/.test(location.hash) && find(location.hash.slice(1));
+    if (part) {
+      reveal(part);
+      part.scrollIntoView();
     }
   };
   addEventListener("hashchange", () => follow(true));
   follow(false);
-
-  // On paper everything that decides a claim is open.
-  let reopened = [];
-  addEventListener("beforeprint", () => {
-    reopened = [...document.querySelectorAll("table.claims details:not([open])")];
-    for (const element of reopened) element.open = true;
-  });
-  addEventListener("afterprint", () => {
-    for (const element of reopened) element.open = false;
-  });
 })();
