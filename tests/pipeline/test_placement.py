@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from repro import profiles
-from repro.models.doctor import Cuda, Finding, Probes, failed
+from repro.models.finding import Finding, failed
+from repro.models.probes import Cuda, Probes
 from repro.models.spec import ModelSpec
 from repro.pipeline import placement
 from repro.pipeline.preflight import machine_findings
