@@ -47,6 +47,8 @@ def _equal(
         if a.gaps is not None and b.gaps is not None:
             if len(a.rows) >= FEW and a.gaps.tobytes() == b.gaps.tobytes():
                 yield place
+        elif ours[place].cell.task.labels:
+            continue  # labels of unknown logits, which may well be equal
         elif a.outputs == b.outputs:
             texts.append(place)
             wrong += int((a.scores < 1).sum())

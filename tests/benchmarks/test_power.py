@@ -120,9 +120,9 @@ def blind(name: str) -> Callable[[pytest.MonkeyPatch], None]:
         patch.setattr(verification, "_fewer", lambda run, reference, cells: ())
 
     def spread(patch: pytest.MonkeyPatch) -> None:
-        from repro.verify.spread import Gumbel
+        from repro.verify.spread import Tail
 
-        patch.setattr(Gumbel, "threshold", lambda self, alpha: 1e9)
+        patch.setattr(Tail, "threshold", lambda self, alpha: 1e9)
 
     return locals()[name]  # type: ignore[no-any-return]
 
@@ -154,9 +154,9 @@ def test_a_broken_check_turns_its_row_to_no(
 def test_an_alarm_in_every_run_turns_the_row_of_faithful_runs_to_no(
     power: Any, held: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from repro.verify.spread import Gumbel
+    from repro.verify.spread import Tail
 
-    monkeypatch.setattr(Gumbel, "threshold", lambda self, alpha: 0.5)
+    monkeypatch.setattr(Tail, "threshold", lambda self, alpha: 0.5)
     rows, _ = power.false_alarms(held)
     assert rows[0]["target met"] == "no"
 
