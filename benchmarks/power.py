@@ -3,15 +3,18 @@
 A seed of the reference is taken out and held against the others as a new run would be, damaged in
 memory, and judged by the code behind `repro verify`. "noticed" is the share of draws whose exit
 code is not 0; where something is missing, 3 counts as well as 1. Damage to what a seed has on
-record is also held against a reference that knows the seed.
+record is also held against a reference that knows the seed. Last, made-up runs of Llama-2-7b are
+held against the published numbers, and stored seeds against each other by the claims.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks import _claim_alarms, _paper_runs
 from benchmarks import _injections as damage
 from repro.verify.margins import margins
 from repro.verify.published import default_folder
@@ -22,7 +25,7 @@ from repro.verify.statistics import rng_for
 from repro.verify.verdicts import Verdict
 from repro.verify.verification import RunVerification, verify_numbers
 
-Row = dict[str, object]
+Row = dict[str, Any]
 DRAWS = 100
 
 
@@ -124,7 +127,7 @@ def _noticed(held: HeldOut, case: Case, draws: int) -> tuple[float, int]:
         if run is not None:
             verified = held.verify(run, None if case.stored else seed)
             found.append(verified.exit_code != 0)
-    return float(np.mean(found)), len(found)
+    return float(np.mean(found)) if found else 0.0, len(found)
 
 
 def false_alarms(held: HeldOut) -> tuple[list[Row], Mapping[int, list[str]]]:
@@ -139,43 +142,63 @@ def false_alarms(held: HeldOut) -> tuple[list[Row], Mapping[int, list[str]]]:
     rows: list[Row] = []
     for level in ("exit code", "fact", "cell", "fine-tune", "figure", "run"):
         share = float(np.mean([level in own for own in alarms.values()]))
-        what = "nothing: a new seed" + (
-            "" if level == "exit code" else f", alarms at level {level}"
-        )
-        target = 0.05 if level == "exit code" else None
-        met = "" if target is None else ("yes" if share <= target + 1e-9 else "no")
-        rows.append(
-            {
-                "injected": what,
-                "noticed": f"{share:.1%}",
-                "draws": len(alarms),
-                "target": "" if target is None else f"at most {target:.0%}",
-                "target met": met,
-            }
-        )
+        if level == "exit code":
+            rows.append(_row("nothing: a new seed", share, len(alarms), most=0.05))
+        else:
+            rows.append(_row(f"nothing: a new seed, alarms at level {level}", share, len(alarms)))
     return rows, alarms
+
+
+def _row(
+    what: str, share: float, draws: int, *, least: float | None = None, most: float | None = None
+) -> Row:
+    target, met = "", ""
+    if least is not None:
+        target, met = f"at least {least:.0%}", "yes" if share >= least - 1e-9 else "no"
+    if most is not None:
+        target, met = f"at most {most:.0%}", "yes" if share <= most + 1e-9 else "no"
+    return {
+        "injected": what,
+        "noticed": f"{share:.1%}",
+        "draws": draws,
+        "target": target,
+        "target met": met,
+    }
+
+
+def _paper(draws: int, *, small: bool) -> list[Row]:
+    """Made-up runs of Llama-2-7b against the published numbers: the share of the wanted code."""
+    return [
+        _row(
+            f"{row['injection']}: exit code {row['exit code']}",
+            row["share"],
+            row["draws"],
+            least=row["target"],
+        )
+        for row in _paper_runs.rows(draws, small=small)
+    ]
 
 
 def run(*, small: bool = False, repeats: int = 1, reference: Path | None = None) -> list[Row]:
     """Rows of the table, a kind of damage each.
 
     Args:
-        small: few draws.
+        small: few seeds and draws, and no judgement on them.
         repeats: without meaning here, since nothing is timed.
         reference: the folder of a reference; that of the profile `embedded` by default.
     """
     held = HeldOut(load_reference(reference or default_folder() / "embedded"))
+    if small:
+        held.seeds = held.seeds[:3]
     rows, _ = false_alarms(held)
     for case in cases():
-        share, count = _noticed(held, case, 3 if small else DRAWS)
-        met = "" if case.target is None else ("yes" if share >= case.target - 1e-9 else "no")
-        rows.append(
-            {
-                "injected": case.what,
-                "noticed": f"{share:.1%}",
-                "draws": count,
-                "target": "" if case.target is None else f"at least {case.target:.0%}",
-                "target met": met,
-            }
-        )
+        share, count = _noticed(held, case, 1 if small else DRAWS)
+        rows.append(_row(case.what, share, count, least=case.target))
+    rows += _paper(1 if small else DRAWS, small=small)
+    if small:
+        return [row | {"target met": ""} for row in rows]
+    for item in _claim_alarms.rows(reference):
+        share = max(item["above"], item["below"])
+        what = f"nothing: {item['what']}, spread by {item['spread over seeds']}"
+        rows.append(_row(what, share, item["tests"]))
     return rows

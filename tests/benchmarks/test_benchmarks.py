@@ -25,14 +25,15 @@ def _benchmarks(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_small_mode_prints_each_benchmark_with_machine_and_versions() -> None:
-    done = _benchmarks("verify", "false_alarms", "training", "grid")
+    done = _benchmarks("verify", "power", "training", "grid")
     assert done.returncode == 0, done.stderr
     assert f"Python {sys.version.split()[0]}, numpy {np.__version__}" in done.stdout
     for told in (
         "cores",
         "repro verify, 12 cells x 20 rows",
         "plain loop",
-        "False alarms",
+        "one accuracy to 0",
+        "truth = published numbers, one seed",
         "Trainer",
         "share",
     ):

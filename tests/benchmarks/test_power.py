@@ -168,8 +168,9 @@ def test_the_table_has_a_row_for_each_kind_of_damage(
     monkeypatch.setattr(power, "cases", lambda: few)
     rows = power.run(small=True, reference=reference.folder)
     told = [row["injected"] for row in rows]
-    assert told[-2:] == [case.what for case in few]
-    assert [row["target met"] for row in rows[-2:]] == ["yes", "yes"]
+    assert [case.what for case in few] == told[6:8]
+    assert any("published" in what for what in told[8:])
+    assert {row["target met"] for row in rows} == {""}, "few draws are not judged"
     assert len({tuple(row) for row in rows}) == 1, "columns are the same in all rows"
 
 
