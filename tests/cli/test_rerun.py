@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from repro.cli.main import cli
 from repro.verify.reference import record
 
-CELLS = ("base.sst2.p1.0", "base.sst2.p1.2", "base.rte.p1.0")
+CELLS = ("base.sst2.p1.0", "base.rte.p1.0")
 
 
 def call(*words: object) -> Result:
@@ -24,12 +24,11 @@ def test_running_the_printed_command_completes_the_results(
     monkeypatch.chdir(tmp_path)
     out = Path("my results") / "run 1"
     done = call(
-        "run", "--cells", ",".join(CELLS), "--rows", 4, "--store", "a store", "--out", out,
+        "run", "--cells", ",".join(CELLS), "--rows", 2, "--store", "a store", "--out", out,
         "--set", "rouge_stemmer=true",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     stored = record([out], tmp_path / "stored")
-    assert call("verify", out, "--expected", stored).exit_code == 0
     lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
     (out / "results.jsonl").write_text(lines[0])
     done = call("verify", out, "--expected", stored)
