@@ -105,15 +105,26 @@ def many_cells(metric: str, by: float, figure: str | None) -> Inject:
 
 
 def swapped(run: Run, rng: Random) -> Run:
-    """Two fine-tuned cells of one metric exchanged, whose rows do not all score alike."""
+    """Two fine-tuned cells exchanged."""
+    return _swap(run, rng, alike=False)
+
+
+def swapped_models(run: Run, rng: Random) -> Run:
+    """The same cell of two fine-tunes exchanged, unless they score the same rows alike."""
+    return _swap(run, rng, alike=True)
+
+
+def _swap(run: Run, rng: Random, *, alike: bool) -> Run:
     while True:
-        a = _pick(_tuned_cells(run), rng)
-        b = _pick(_tuned_cells(run, run.cells[a].metric), rng)
-        if a != b:
+        a, b = _pick(_tuned_cells(run), rng), _pick(_tuned_cells(run), rng)
+        one, other = run.cells[a], run.cells[b]
+        places = [(key[0].dataset, key[0].prompt, key[0].shots) for key in (a, b)]
+        if a == b or one.metric != other.metric or (alike and places[0] != places[1]):
+            continue
+        assert one.outcomes is not None
+        assert other.outcomes is not None
+        if one.outcomes.outputs != other.outcomes.outputs:
             break
-    one, other = run.cells[a], run.cells[b]
-    assert one.outcomes is not None
-    assert other.outcomes is not None
     return _with(
         run,
         {a: _changed(one, other.outcomes, "swap"), b: _changed(other, one.outcomes, "swap")},
@@ -268,7 +279,7 @@ def other_rows(run: Run, rng: Random) -> Run:
 
 
 def other_size(run: Run, rng: Random) -> Run:
-    """A fine-tune that is really the one of another size, with that one's facts and cells."""
+    """A fine-tune that is really the one of another size, with that one's facts."""
     while True:
         key = _one(run, rng)
         other = _related(key[0], "size")
@@ -276,8 +287,7 @@ def other_size(run: Run, rng: Random) -> Run:
             break
     facts = run.tuned[other, key[1]]
     raw = {**facts.raw, "variant": key[0].name, "key": run.tuned[key].key}
-    moved = replace(run, tuned={**run.tuned, key: _as_tuned(run.tuned[key], raw)})
-    return replaced("size", exact=False)(moved, rng) or moved
+    return replace(run, tuned={**run.tuned, key: _as_tuned(run.tuned[key], raw)})
 
 
 def other_seed(run: Run, rng: Random) -> Run:

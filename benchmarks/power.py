@@ -66,6 +66,8 @@ def cases() -> list[Case]:
         Case("the same, logits not equal", damage.replaced("count", exact=False), None),
         Case("one accuracy to 0", damage.to_zero(1), 0.99),
         Case("six accuracies to 0", damage.to_zero(6), 0.99),
+        Case("one accuracy -.10, seed stored", damage.one_cell("accuracy", 0.10), 0.90, True),
+        Case("one ROUGE-L -.05, seed stored", damage.one_cell("rougeL", 0.05), 0.90, True),
         Case("one accuracy -.10", damage.one_cell("accuracy", 0.10), 0.90),
         Case("one accuracy -.20", damage.one_cell("accuracy", 0.20), 0.99),
         Case("one ROUGE-L -.05", damage.one_cell("rougeL", 0.05), 0.90),
@@ -76,6 +78,7 @@ def cases() -> list[Case]:
         Case("ROUGE-L of Figure 2 -.03", damage.many_cells("rougeL", 0.03, "2"), 0.90),
         Case("ROUGE-L of Figure 5 -.03", damage.many_cells("rougeL", 0.03, "5"), 0.90),
         Case("two cells swapped", damage.swapped, 0.99),
+        Case("one cell of two models swapped", damage.swapped_models, None),
         Case("labels of a cell shuffled", damage.shuffled_labels, 0.99),
         Case("5 of 100 rows of a base cell flipped", damage.flipped_base(5, tie), 0.99),
     ]

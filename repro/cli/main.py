@@ -17,8 +17,9 @@ from rich.text import Text
 from repro import __version__
 from repro.cli.data import data
 from repro.cli.docker import docker
+from repro.cli.doctor import doctor
 from repro.cli.import_upstream import import_upstream
-from repro.cli.models import doctor, models
+from repro.cli.models import models
 from repro.cli.paper import profiles, protocols
 from repro.cli.report import report
 from repro.cli.run import plan, run

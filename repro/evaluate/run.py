@@ -1,7 +1,9 @@
 """Cells of one model, one after the other: prompts in, per-sample records out."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -53,9 +55,40 @@ def evaluate(
         ReproError: a prompt fits neither the model's positions nor the memory (exit code 3), logits
             are not finite (1), or the tokenizer does not tell two labels apart (2).
     """
-    bar = None
-    if progress is not None:
-        bar = progress.add_task("evaluate", total=sum(len(job.rows) for job in jobs))
+    rows = sum(len(job.rows) for job in jobs)
+    with _bar(progress, rows) as advance:
+        yield from _evaluate(engine, jobs, protocol, settings, encoder, advance)
+
+
+@contextmanager
+def _bar(progress: Any, rows: int) -> Iterator[Callable[[int], None]]:
+    """A bar over rows with the time left, which goes when they are done; nothing without one."""
+    if progress is None:
+        yield lambda count: None
+        return
+    task, start, done = progress.add_task("evaluating", total=rows), time.monotonic(), 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        left = round((time.monotonic() - start) / done * (rows - done))
+        told = f"evaluating: {left // 60}:{left % 60:02d} left"
+        progress.update(task, completed=done, description=told)
+
+    try:
+        yield advance
+    finally:
+        progress.remove_task(task)
+
+
+def _evaluate(
+    engine: Engine,
+    jobs: Sequence[Job],
+    protocol: Protocol,
+    settings: Settings,
+    encoder: Encoder,
+    advance: Callable[[int], None],
+) -> Iterator[tuple[Cell, list[Sample]]]:
     ordered = sorted(jobs, key=_order)
     # A tokenizer must not be used by two threads at once.
     own = deepcopy(engine.tokenizer)
@@ -79,8 +112,7 @@ def evaluate(
                 encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
             )
         ]
-        if progress is not None and bar is not None:
-            progress.advance(bar, len(samples))
+        advance(len(samples))
         yield job.cell, samples
 
 

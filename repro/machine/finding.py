@@ -1,12 +1,15 @@
-"""The outcome of a check of the machine."""
+"""What checks of the machine found, and the causes that several findings share."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 Level = Literal["ok", "warn", "fail"]
 
 IMAGE = "REPRO_IMAGE"
 """Environment variable that the kit's container image sets."""
+
+_INSTALL = "pip install "
 
 
 @dataclass(frozen=True)
@@ -26,3 +29,69 @@ class Finding:
     found: str
     needed: str
     remedy: str = ""
+
+
+def failed(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that keep a run from finishing."""
+    return [finding for finding in findings if finding.level == "fail"]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Findings that one remedy mends.
+
+    Attributes:
+        remedy: a whole command or step.
+        level: the worst of its findings.
+    """
+
+    remedy: str
+    level: Level
+    findings: tuple[Finding, ...]
+
+    @property
+    def summary(self) -> Finding:
+        """All of them in one finding."""
+        first = self.findings[0]
+        if len(self.findings) == 1:
+            return first
+        names = list(dict.fromkeys(finding.what for finding in self.findings))
+        if len(names) == 1:
+            what, found = names[0], f"{len(self.findings)}, such as: {first.found}"
+        else:
+            what = f"{names[0].split()[0]}s"
+            listed = [f"{f.what.split()[-1]} {f.found}" for f in self.findings]
+            found = ", ".join(listed)
+        needed = first.needed if len({f.needed for f in self.findings}) == 1 else "as pinned"
+        return Finding(what, self.level, found, needed, self.remedy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"remedy": self.remedy, "level": self.level, "count": len(self.findings)}
+
+
+def causes(findings: Sequence[Finding]) -> list[Cause]:
+    """What is wrong, by remedy, failures first; packages of pip go into one command."""
+    by_remedy: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.level != "ok":
+            key = _INSTALL if _is_install(finding.remedy) else finding.remedy
+            by_remedy.setdefault(key, []).append(finding)
+    found = []
+    for key, own in by_remedy.items():
+        remedy = key
+        if key == _INSTALL:
+            remedy += " ".join(finding.remedy.removeprefix(_INSTALL) for finding in own)
+        level: Level = "fail" if failed(own) else "warn"
+        found.append(Cause(remedy, level, tuple(own)))
+    return sorted(found, key=lambda cause: cause.level != "fail")
+
+
+def _is_install(remedy: str) -> bool:
+    """Whether it is a plain pip command, of packages alone."""
+    return remedy.startswith(_INSTALL) and "==" in remedy and " " not in remedy[len(_INSTALL) :]
+
+
+def to_dicts(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Findings for JSON."""
+    return [asdict(finding) for finding in findings]

@@ -11,14 +11,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from repro.errors import ReproError
 from repro.extras import requirements, supported_python
 from repro.machine.finding import IMAGE, Finding, Level
-from repro.machine.gpus import DRIVER, Cuda, check_compiler, check_gpus, probe_cuda
+from repro.machine.gpus import check_gpus
 from repro.models import sources
+from repro.models.probes import Probes, probe_memory, probe_token, probe_version
 from repro.models.spec import ModelSpec
 
 VLLM_REMEDY = (
@@ -30,53 +30,8 @@ VLLM_REMEDY = (
 SHARED_MEMORY_GB = 1.0
 """Of /dev/shm, through which GPUs that train together exchange gradients: Docker gives 0.064."""
 
-__all__ = ["DRIVER", "IMAGE", "Cuda", "Finding", "Needs", "Probes", "check", "check_gpus", "failed"]
-
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)(?P<marker>.*)")
 _EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
-_CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-
-
-def probe_memory() -> int:
-    """Bytes of main memory that this process may use: the machine's, or its container's limit."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in _CGROUP_LIMITS:
-        try:
-            total = min(total, int(path.read_text(encoding="ascii")))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return total
-
-
-def probe_version(package: str) -> str | None:
-    """The installed version of a package, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def probe_token() -> bool:
-    """Whether huggingface_hub finds an access token (HF_TOKEN or its own store)."""
-    from huggingface_hub import get_token  # slow to import
-
-    return bool(get_token())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probes:
-    """How the machine is looked at; tests give their own."""
-
-    cuda: Callable[[], Cuda] = probe_cuda
-    memory: Callable[[], int] = probe_memory
-    installed: Callable[[str], str | None] = probe_version
-    free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
-    weights: Callable[[ModelSpec], str] = sources.require
-    token: Callable[[], bool] = probe_token
-    compiler: Callable[[], Finding] = check_compiler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +90,6 @@ def check(
         findings.append(check_token(spec, probe=probes.token))
     findings.append(check_weights(spec, present=weights_present, probe=probes.weights))
     return findings
-
-
-def failed(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that keep a run from finishing."""
-    return [finding for finding in findings if finding.level == "fail"]
 
 
 def check_python(

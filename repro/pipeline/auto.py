@@ -7,7 +7,8 @@ from pathlib import Path
 
 from repro import profiles
 from repro.errors import EXIT_MISSING, ReproError
-from repro.models.doctor import DRIVER, Cuda, Probes, probe_cuda, probe_memory
+from repro.machine.gpus import DRIVER, Cuda, probe_cuda
+from repro.models.probes import Probes, probe_memory
 from repro.models.spec import ModelSpec
 from repro.pipeline import placement
 

@@ -6,8 +6,8 @@ Nothing but rounding depends on it, so it is no setting: of what fits, the faste
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from repro.models.doctor import Probes
 from repro.models.memory import WHOLE, Placement, finetune_main_bytes, finetune_peak_bytes
+from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
 from repro.profiles.profile import Compute
 

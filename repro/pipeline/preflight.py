@@ -6,9 +6,10 @@ from pathlib import Path
 
 from repro.data.source import Part, Source
 from repro.errors import EXIT_MISSING, ReproError
+from repro.machine.finding import Finding, failed
 from repro.models import doctor
-from repro.models.doctor import Finding, Probes
 from repro.models.memory import evaluation_bytes
+from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
 from repro.paper.cells import BASE
 from repro.pipeline import placement
@@ -101,7 +102,7 @@ def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
     findings = machine_findings(
         plan.profile, plan.spec, store, [out], based=based, tuned=tuned, engine=plan.engine
     )
-    found = doctor.failed(findings)
+    found = failed(findings)
     if found:
         told = "; ".join(f"{f.what}: {f.found} (needed: {f.needed})" for f in found)
         raise ReproError(

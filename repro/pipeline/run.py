@@ -35,6 +35,7 @@ from repro.pipeline.plan import TORCH, CellStep, Job, Plan, weights_key
 from repro.pipeline.spent import count_training, spent
 from repro.pipeline.store import Store, write_atomically
 from repro.pipeline.tune import Request, launch, tune
+from repro.pipeline.whole import Whole
 
 Say = Callable[[str], None]
 
@@ -105,9 +106,12 @@ class Runner:
             if self._tested is not None:
                 self._tested.write(self.out / selftest.FILE)
                 self._tested.require()
+            whole = Whole(self.plan, [j for j in self.plan.jobs if self._open(j)], self.progress)
             try:
-                for index, job in enumerate(self.plan.jobs, 1):
-                    self._run_job(job, f"[{index}/{len(self.plan.jobs)}]")
+                with whole.shown():
+                    for index, job in enumerate(self.plan.jobs, 1):
+                        self._run_job(job, f"[{index}/{len(self.plan.jobs)}]")
+                        whole.finished(job)
             finally:
                 with clock.part("results"):
                     missing = results.write(self.out, self.plan, self.plan.jobs, self.store)
@@ -136,6 +140,12 @@ class Runner:
             "budgets": results.budgets(self.plan, self.store),
         }
         return json.dumps(record, indent=1) + "\n"
+
+    def _open(self, job: Job) -> bool:
+        """Whether anything is to be done for a model, by names in the store alone."""
+        return job.to_tune(self.store.has) or not all(
+            self.store.has("cell", step.key) for step in job.cells
+        )
 
     def _run_job(self, job: Job, label: str) -> None:
         if all(self.store.find("cell", step.key) for step in job.cells) and (

@@ -1,7 +1,7 @@
 """Cells held against stored ones: bit-exact (L0), same weights (L1), retrained (L2)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from repro.verify.statistics import (
     ALPHA,
     Floats,
     Interval,
+    clopper_pearson,
     difference_p,
     paired_bootstrap,
     t_quantile,
@@ -27,6 +28,7 @@ from repro.verify.statistics import (
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
 BySeed = Mapping[int | None, CellResult]
+_FEW_ROWS = 20
 
 
 class Held(NamedTuple):
@@ -125,7 +127,8 @@ def hold_against(
         for cell, pair in retrained.items()
         if cell not in judged
     }
-    return Held(tuple(found.values()), grouped)
+    numbers = tuple(found.values())
+    return Held(numbers, (*_in_all(numbers, limits), *grouped))
 
 
 @dataclass(frozen=True)
@@ -334,7 +337,8 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) ->
             verdict=Verdict.INCONCLUSIVE,
             reason="no rows in common with the reference",
         )
-    allowed = max(1, math.floor(pair.limits.same_weights[pair.metric] * n))
+    # Of a few rows none may differ: one would be too large a share of them.
+    allowed = max(int(n >= _FEW_ROWS), math.floor(pair.limits.same_weights[pair.metric] * n))
     counts = [differing_rows(a, b, pair.limits.logit_tie) for a, b in aligned]
     reason = f"{max(counts)} of {n} rows differ beyond ties, at most {allowed} by rounding"
     if "rounding" in kinds:
@@ -350,7 +354,32 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) ->
         interval=paired_bootstrap(difference),
         noticed=(allowed + 1) / n,
         n=n,
+        differing=sum(counts),
         reason=reason,
+    )
+
+
+def _in_all(numbers: Iterable[NumberVerdict], limits: Margins) -> Iterator[GroupVerdict]:
+    """Rows that differ at equal weights, over the whole run: few, though each cell may have one."""
+    held = [number for number in numbers if number.level is Level.L1 and number.n]
+    rows = sum(number.n * max(1, len(number.seeds)) for number in held)
+    if not held:
+        return
+    count = sum(number.differing or 0 for number in held)
+    allowed = max(1, math.floor(limits.all_rows * rows))
+    share = count / rows
+    yield GroupVerdict(
+        level="run",
+        name="the run",
+        what="share of rows that differ at equal weights",
+        ours=share,
+        theirs=0.0,
+        interval=clopper_pearson(count, rows),
+        logarithmic=False,
+        p_adjusted=None,
+        noticed=(allowed + 1) / rows,
+        verdict=Verdict.NOT_REPRODUCED if count > allowed else Verdict.REPRODUCED,
+        stored=1,
     )
 
 

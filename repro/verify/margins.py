@@ -31,7 +31,7 @@ class Margins:
     """Fixed tolerances; each dict is by metric, "accuracy" and "rougeL".
 
     Attributes:
-        same_weights: share of rows that may differ at L1.
+        same_weights: share of a cell's rows that may differ at L1; all_rows: of all rows of a run.
         first_step: relative difference of the first step's loss and gradient norm, same seed.
         same_training: of every loss and the weight change, for trainings equal but for rounding.
         retrained: for L2; paper: for L3; claims: for claims of equality.
@@ -42,6 +42,7 @@ class Margins:
     """
 
     same_weights: Mapping[str, float]
+    all_rows: float
     first_step: float
     same_training: float
     retrained: Mapping[str, float]
@@ -65,6 +66,7 @@ def margins() -> Margins:
     spread = table["seed_spread"]
     return Margins(
         _by_metric(table["same_weights"]),
+        table["same_weights"]["all_rows"],
         table["training"]["first_step"],
         table["training"]["same_training"],
         _by_metric(table["retrained"]),

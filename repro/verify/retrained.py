@@ -31,7 +31,7 @@ from repro.verify.statistics import (
 )
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
-SHARE = {"cell": 0.010, "rows": 0.010, "fine-tune": 0.012, "figure": 0.008, "run": 0.005}
+SHARE = {"cell": 0.016, "rows": 0.010, "fine-tune": 0.010, "figure": 0.006, "run": 0.004}
 """Chance of a false alarm in a faithful run, by level; they add up to less than ALPHA."""
 
 BySeed = Mapping[int | None, CellResult]
@@ -204,7 +204,7 @@ def _fit(
         "run": tuple(_means("the run", "", range(len(pairs)), pairs)),
     }
     return _Model(
-        family(means, metrics, owners, floor=floor, order=order, name="cell"),
+        family(means, metrics, owners, floor=floor, order=order),
         family(
             distances,
             metrics,
@@ -212,10 +212,9 @@ def _fit(
             floor=np.full(len(pairs), 0.1),
             order=order,
             one_sided=[True] * len(pairs),
-            name="rows",
         ),
         {
-            level: (quantities, _family_of(level, quantities, scores, distances, reference, seeds))
+            level: (quantities, _family_of(quantities, scores, distances, reference, seeds))
             for level, quantities in levels.items()
             if quantities
         },
@@ -223,7 +222,6 @@ def _fit(
 
 
 def _family_of(
-    level: str,
     quantities: Sequence[_Quantity],
     scores: Sequence[_Scores],
     distances: Floats,
@@ -249,7 +247,6 @@ def _family_of(
         [item.owner for item in quantities],
         floor=np.array(floors),
         one_sided=[item.kind == "rows" for item in quantities],
-        name=level,
     )
 
 

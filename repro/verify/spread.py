@@ -6,11 +6,11 @@ variance of its own; variances are therefore shrunk towards those of cells of th
 like mean (empirical Bayes: Smyth 2004, "Linear models and empirical Bayes methods", with the
 trended prior of Law et al. 2014; prior degrees of freedom by maximum likelihood of the scaled F).
 
-No quantile is taken from a table. Every stored seed is held against the other stored seeds, which
-shows how far a faithful run lies out at most; fine-tunes are trained apart, so the seeds of
-different fine-tunes are mixed into as many faithful runs as needed, and a Gumbel distribution is
-fitted to their maxima. An alarm is what lies beyond that distribution's quantile and beyond every
-stored seed.
+How far a faithful run lies out is measured, too. Every stored seed is held against the other
+stored seeds; fine-tunes are trained apart, so the largest deviations of all fine-tunes and seeds
+are pooled and an exponential tail is fitted to their upper quarter (peaks over a threshold,
+Pickands 1975). An alarm is what lies beyond that tail's quantile, beyond Bonferroni's, and beyond
+every stored seed.
 """
 
 import math
@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # type: ignore[import-untyped]
 
-from repro.verify.statistics import Floats, rng_for
+from repro.verify.statistics import Floats
 
 LEAST = 3
 """Stored seeds below which nothing is known of the spread."""
-MIXED = 2000
 FEW = 5
 """Quantities of a kind below which they say nothing about each other's variance."""
 _PRIOR_DF = (4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0)
 _NEIGHBOURS = 41
-_EULER = 0.5772156649015329
+_BEYOND = 0.25
+"""Share of the largest deviations that the tail is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -105,54 +105,57 @@ def _log_f(x: Floats, a: float, b: float) -> Floats:
 
 
 @dataclass(frozen=True)
-class Gumbel:
-    """The largest deviation of a faithful run, as a normal score.
+class Tail:
+    """How far a faithful run lies out, anywhere, as a normal score.
 
     Attributes:
-        location, scale: of the distribution; most: the largest of all stored seeds.
-        quantities: of how many it is the largest.
+        start, scale: beyond `start` the largest deviation of one owner falls exponentially.
+        most: the largest of all stored seeds.
+        owners: fine-tunes, or whatever else was trained apart; quantities: of all of them.
     """
 
-    location: float
+    start: float
     scale: float
     most: float
+    owners: int
     quantities: int
 
     def p(self, x: float) -> float:
-        """Chance that a faithful run deviates at least as far anywhere."""
-        mixed = -math.expm1(-math.exp(-(x - self.location) / self.scale))
-        return max(mixed, min(1.0, 2 * self.quantities * float(special.ndtr(-x))))
+        """Chance that a faithful run deviates at least as far anywhere, at most."""
+        normal = min(1.0, 2 * self.quantities * float(special.ndtr(-x)))
+        if x <= self.start:
+            return 1.0
+        own = _BEYOND * math.exp(-(x - self.start) / self.scale)
+        return max(normal, -math.expm1(self.owners * math.log1p(-own)))
 
     def threshold(self, alpha: float) -> float:
         """The deviation that a faithful run exceeds with this probability, at most.
 
         Not less than Bonferroni's for normal scores, which few stored seeds cannot vouch for.
         """
-        mixed = self.location - self.scale * math.log(-math.log1p(-alpha))
-        return max(self.most, mixed, -float(special.ndtri(alpha / (2 * self.quantities))))
+        own = -math.expm1(math.log1p(-alpha) / self.owners)
+        far = self.start + self.scale * math.log(_BEYOND / own)
+        return max(self.most, far, -float(special.ndtri(alpha / (2 * self.quantities))))
 
 
-def largest(deviations: Floats, owners: Sequence[object], name: str) -> Gumbel:
-    """The distribution of the largest deviation over all quantities of a faithful run.
+def largest(deviations: Floats, owners: Sequence[object]) -> Tail:
+    """How far a faithful run lies out, from the stored seeds.
+
+    The largest deviation of every owner and seed is pooled; the upper quarter of them gives the
+    tail, which must reach further than any of them: a run is an alarm less often than one stored
+    seed in as many is the largest.
 
     Args:
         deviations: of every stored seed from the others [quantities, seeds].
         owners: whatever was trained together has one owner [quantities].
-        name: seeds the mixing.
     """
     names = list(dict.fromkeys(owners))
     place = np.array([names.index(owner) for owner in owners])
-    # Sorted, so that neither the order of seeds nor that of owners changes what is drawn.
-    maxima = np.sort([deviations[place == i].max(axis=0) for i in range(len(names))], axis=1)
-    maxima = maxima[np.lexsort(maxima.T)]
-    rng = rng_for(f"mixed/{name}")
-    seeds = deviations.shape[1]
-    drawn = np.full(MIXED, -np.inf)
-    for own in maxima:
-        drawn = np.maximum(drawn, own[rng.integers(0, seeds, MIXED)])
-    scale = max(float(drawn.std()), 1e-6) * math.sqrt(6) / math.pi
-    location = float(drawn.mean()) - _EULER * scale
-    return Gumbel(location, scale, float(deviations.max()), len(deviations))
+    maxima = np.stack([deviations[place == i].max(axis=0) for i in range(len(names))]).ravel()
+    start = float(np.quantile(maxima, 1 - _BEYOND))
+    beyond = np.sort(maxima[maxima > start])
+    scale = max(float(np.mean(beyond - start)) if len(beyond) else 0.0, 1e-6)
+    return Tail(start, scale, float(maxima.max()), len(names), len(deviations))
 
 
 def normal_score(t: Floats, df: Floats) -> Floats:
@@ -175,7 +178,7 @@ class Family:
     variance: Floats
     df: Floats
     one_sided: NDArray[np.bool_]
-    extreme: Gumbel
+    extreme: Tail
 
     @property
     def mean(self) -> Floats:
@@ -205,7 +208,6 @@ def family(
     floor: Floats,
     order: Floats | None = None,
     one_sided: Sequence[bool] | None = None,
-    name: str,
 ) -> Family:
     """Fit a family.
 
@@ -214,7 +216,6 @@ def family(
         kinds, floor, order: of `prior`; without an order all of a kind are alike.
         owners: of `largest`.
         one_sided: whether only a larger value is a deviation [quantities].
-        name: of the level; seeds the mixing.
     """
     count = values.shape[1]
     order = np.zeros(len(values)) if order is None else order
@@ -232,5 +233,5 @@ def family(
         variance=fitted.shrink(values.var(axis=1, ddof=1), count - 1.0),
         df=fitted.df + count - 1.0,
         one_sided=one,
-        extreme=largest(np.where(one[:, None], scores, np.abs(scores)), owners, name),
+        extreme=largest(np.where(one[:, None], scores, np.abs(scores)), owners),
     )

@@ -70,6 +70,7 @@ class NumberVerdict:
         margin: that they used.
         power: their chance to succeed if there is no difference at all.
         noticed: the smallest true difference that would be NOT REPRODUCED in nine of ten runs.
+        differing: rows that differ beyond ties at equal weights, over all seeds.
         outside: the unadjusted test finds a difference.
         n: rows of ours; seeds: of ours; stored: runs behind the reference (k).
         constant: the label that every row got, if so.
@@ -90,6 +91,7 @@ class NumberVerdict:
     margin: float | None = None
     power: float | None = None
     noticed: float | None = None
+    differing: int | None = None
     outside: bool = False
     n: int = 0
     stored: int = 0
@@ -117,7 +119,8 @@ class GroupVerdict:
         level: "fine-tune", "figure" or "run"; name: which one; what: the quantity compared.
         ours, theirs: its value, averaged over seeds (geometrically where `logarithmic`).
         interval: 95 %, of the difference; of logarithms where `logarithmic`.
-        p_adjusted: chance that a faithful run deviates as far in any quantity of the level.
+        p_adjusted: chance that a faithful run deviates as far in any quantity of the level; None
+            where it is not known.
         noticed: the smallest true difference that is an alarm in nine of ten runs, on the scale of
             `interval`.
         stored: seeds of the reference.
@@ -130,7 +133,7 @@ class GroupVerdict:
     theirs: float
     interval: Interval
     logarithmic: bool
-    p_adjusted: float
+    p_adjusted: float | None
     noticed: float
     verdict: Verdict
     stored: int

@@ -224,8 +224,11 @@ def test_cells_come_one_by_one_in_order(words, llama, make_job):
         first, _ = next(cells)
         assert first.name == "base.xsum.p1.1"
         assert bar.tasks[0].total == 28
-        rest = [cell.name for cell, _ in cells]
-        assert bar.tasks[0].completed == 28
+        rest = []
+        for cell, _ in cells:
+            rest.append(cell.name)
+            assert "left" in bar.tasks[0].description
+        assert not bar.tasks  # finished bars do not pile up
     assert rest == ["base.paws.p1.0", "base.paws.p1.4", "base.paws.p2.0"]
 
 

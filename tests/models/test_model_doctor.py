@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from repro.errors import EXIT_MISSING, ReproError
-from repro.models import doctor
-from repro.models.doctor import Cuda, Needs, Probes
+from repro.machine.finding import failed
+from repro.machine.gpus import Cuda
+from repro.models import doctor, probes
+from repro.models.doctor import Needs
+from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
 
 GATED = ModelSpec.from_table({"kind": "hub", "repo": "meta-llama/Llama-2-7b-hf"}, "x.toml")
@@ -73,7 +76,7 @@ def test_packages_missing_and_off_their_pin():
 )
 def test_gpus(cuda, count, memory, failing, words):
     findings = doctor.check_gpus(count, memory, probe=lambda: cuda)
-    bad = doctor.failed(findings)
+    bad = failed(findings)
     assert [finding.what for finding in bad] == failing
     assert all(finding.remedy for finding in bad)
     assert not words or words in bad[0].found
@@ -143,7 +146,7 @@ def test_memory_and_disk(tmp_path):
 def test_memory_of_this_machine_is_no_more_than_the_kernel_says():
     lines = Path("/proc/meminfo").read_text().splitlines()
     kib = next(int(line.split()[1]) for line in lines if line.startswith("MemTotal:"))
-    assert 0 < doctor.probe_memory() <= kib * 1024
+    assert 0 < probes.probe_memory() <= kib * 1024
 
 
 def test_writable_folder_that_is_not_there_yet(tmp_path):

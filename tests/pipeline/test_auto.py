@@ -5,7 +5,7 @@ import re
 import pytest
 
 from repro.errors import ReproError
-from repro.models.doctor import Cuda
+from repro.machine.gpus import Cuda
 from repro.pipeline import auto
 
 GB = 10**9

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from repro import profiles
-from repro.models.doctor import Cuda, Finding, Probes, failed
+from repro.machine.finding import Finding, failed
+from repro.machine.gpus import Cuda
+from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
 from repro.pipeline import placement
 from repro.pipeline.preflight import machine_findings

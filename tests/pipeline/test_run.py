@@ -12,14 +12,18 @@ from typing import Any
 
 import click
 import pytest
+from datasets import Dataset
 
 from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
 from repro.models.memory import Placement
-from repro.pipeline import placement
+from repro.paper.cells import Cell
+from repro.pipeline import placement, results
 from repro.pipeline import run as running
 from repro.pipeline.placement import Choice
+from repro.pipeline.plan import Plan, rows_digest
+from repro.verify.results import read_results
 
 PART = ["--variants", "base,amazon-ft-2000,socialqa-fticl1-2000", "--rows", "6"]
 PART += ["--figures", "4,6", "--tests", "amazon,socialqa"]
@@ -72,6 +76,70 @@ def test_each_line_says_what_a_reader_must_know(finished: Path) -> None:
     assert all(line["weight_change"] for line in tuned)
 
 
+def _asked(folder: Path) -> dict[str, Any]:
+    record = json.loads((folder / "out" / "run.json").read_text(encoding="utf-8"))
+    asked: dict[str, Any] = record["asked"]
+    return asked
+
+
+def test_a_run_tells_the_cells_and_seeds_that_it_was_asked_for(finished: Path) -> None:
+    assert sorted(_asked(finished)["cells"]) == sorted(line["cell"] for line in _lines(finished))
+    assert _asked(finished)["seeds"] == [42]
+    (run,) = read_results(finished / "out").runs
+    assert run.asked == set(run.by_cell)
+
+
+def test_each_fine_tune_tells_the_digests_of_what_it_read(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the documented rule: sha256 of the rows as JSON with sorted names."""
+    plans: list[Plan] = []
+    real = results.asked
+    monkeypatch.setattr(
+        results,
+        "asked",
+        lambda out, plan: real(out, plans.append(plan) or plan),  # type: ignore[func-returns-value]
+    )
+    _run(finished)
+    told = {line["variant"]: line for line in _lines(finished, "finetunes.jsonl")}
+    jobs = {job.variant.name: job for job in plans[0].jobs if job.seed is not None}
+    assert set(told) == set(jobs) == {"amazon-ft-2000", "socialqa-fticl1-2000"}
+    for name, line in told.items():
+        job = jobs[name]
+        for fact, rows in (
+            ("rows_sha256", job.rows),
+            ("demonstrations_sha256", job.demonstrations),
+        ):
+            assert rows is not None
+            text = json.dumps(list(rows), ensure_ascii=False, sort_keys=True)
+            assert line[fact] == hashlib.sha256(text.encode()).hexdigest()
+        assert line["demonstrations"] == len(job.demonstrations or [])
+    none = hashlib.sha256(b"[]").hexdigest()
+    shown = {name: line["demonstrations_sha256"] for name, line in told.items()}
+    assert shown["amazon-ft-2000"] == none != shown["socialqa-fticl1-2000"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[::-1],
+        lambda rows: rows[:-1],
+        lambda rows: [*rows, rows[0]],
+        lambda rows: [{**rows[0], "text": rows[0]["text"] + " "}, *rows[1:]],
+        lambda rows: [{**row, "label": 1 - row["label"]} for row in rows],
+        lambda rows: [{**row, "more": ""} for row in rows],
+    ],
+)
+def test_other_rows_or_another_order_have_another_digest(
+    change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
+) -> None:
+    rows = [{"text": f"row {i} \u2028", "label": i % 2} for i in range(5)]
+    own = rows_digest(Dataset.from_list(rows))
+    turned = [dict(reversed(row.items())) for row in rows]
+    assert own == rows_digest(Dataset.from_list(turned)), "the order of names does not count"
+    assert own != rows_digest(Dataset.from_list(change(rows)))
+
+
 def test_a_finished_run_does_nothing_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = _bytes(finished)
 
@@ -107,6 +175,9 @@ def test_an_interrupt_keeps_finished_cells_and_the_same_command_goes_on(
         with pytest.raises(click.Abort):
             _run(tmp_path)
     assert len(_lines(tmp_path)) == 6
+    (cut,) = read_results(tmp_path / "out").runs
+    assert cut.asked == {Cell.parse(name) for name in _asked(finished)["cells"]}
+    assert len(cut.by_cell) == 6, "what is missing can be told"
     _run(tmp_path)
     assert _bytes(tmp_path) == _bytes(finished)
 
@@ -151,6 +222,9 @@ def test_another_selection_adds_to_the_folder(tmp_path: Path) -> None:
     _run(tmp_path, "--cells", "base.rte.p1.0", "--rows", "6")
     _run(tmp_path, "--cells", "base.rte.p1.3", "--rows", "6")
     assert [line["cell"] for line in _lines(tmp_path)] == ["base.rte.p1.0", "base.rte.p1.3"]
+    assert _asked(tmp_path) == {"cells": ["base.rte.p1.0", "base.rte.p1.3"], "seeds": []}
+    _run(tmp_path, "--cells", "base.rte.p1.0", "--rows", "6")
+    assert len(_asked(tmp_path)["cells"]) == 2
     _texts_are_those_of_the_samples(tmp_path)
 
 

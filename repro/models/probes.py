@@ -1,0 +1,57 @@
+"""How the machine is looked at: GPUs, memory, packages, disk, weights, the hub's token."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from repro.machine.finding import Finding
+from repro.machine.gpus import Cuda, check_compiler, probe_cuda
+from repro.models import sources
+from repro.models.spec import ModelSpec
+
+_CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def probe_memory() -> int:
+    """Bytes of main memory that this process may use: the machine's, or its container's limit."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _CGROUP_LIMITS:
+        try:
+            total = min(total, int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return total
+
+
+def probe_version(package: str) -> str | None:
+    """The installed version of a package, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def probe_token() -> bool:
+    """Whether huggingface_hub finds an access token (HF_TOKEN or its own store)."""
+    from huggingface_hub import get_token  # slow to import
+
+    return bool(get_token())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """How the machine is looked at; tests give their own."""
+
+    cuda: Callable[[], Cuda] = probe_cuda
+    memory: Callable[[], int] = probe_memory
+    installed: Callable[[str], str | None] = probe_version
+    free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
+    weights: Callable[[ModelSpec], str] = sources.require
+    token: Callable[[], bool] = probe_token
+    compiler: Callable[[], Finding] = check_compiler

@@ -1,0 +1,62 @@
+"""The bar over a whole run: models done, and about how long the rest takes."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.progress import Progress, TaskID
+
+from repro.pipeline.outline import outline
+from repro.pipeline.plan import Job, Plan
+from repro.report.plan import duration
+
+
+class Whole:
+    """Follows the models of a run that are still to be done, weighed by what each should cost.
+
+    Args:
+        todo: the models, in their order.
+    """
+
+    def __init__(self, plan: Plan, todo: Sequence[Job], progress: Progress | None) -> None:
+        self._progress = progress
+        self._weights = {id(job): _seconds(plan, job) for job in todo}
+        self._done = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """With a bar while the block runs."""
+        self._task: TaskID | None = None
+        if self._progress is None or not self._weights:
+            yield
+            return
+        self._task = self._progress.add_task("models", total=len(self._weights))
+        self._start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._progress.remove_task(self._task)
+
+    def finished(self, job: Job) -> None:
+        """Count a model, and say how long the others take at its pace."""
+        weight = self._weights.pop(id(job), None)
+        if weight is None or self._progress is None or self._task is None:
+            return
+        self._done += weight
+        left = sum(self._weights.values()) * (time.monotonic() - self._start) / self._done
+        self._progress.update(
+            self._task, advance=1, description=f"models, about {duration(left)} left"
+        )
+
+
+def _seconds(plan: Plan, job: Job) -> float:
+    """What a model should cost, by the profile's rates and the kit's counts."""
+    (row,) = outline(
+        [step.cell for step in job.cells],
+        profile=plan.profile,
+        protocol=plan.protocol,
+        seeds=[job.seed or 0],
+        test_limit=None,
+        given={(job.variant, job.seed or 0): job.checkpoint} if job.checkpoint else {},
+    ).rows
+    return max(row.cost.seconds, 1e-9)

@@ -1,0 +1,97 @@
+"""What `repro doctor` prints: a line a cause, whole commands, and the options of `repro run`."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from repro.cli.main import cli
+from repro.data.upstream import VARIABLE
+from repro.machine.finding import Finding, causes
+
+Ends = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Ends:
+    """Runs it where nothing is, without a network; its exit code, and what it printed."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("repro.models.probes.Probes.weights", "repro.models.sources.require"):
+        monkeypatch.setattr(name, lambda spec: "there", raising=False)
+
+    def run(*words: str) -> tuple[int, str]:
+        data = tmp_path / ("a-folder-with-a-long-name" * 5)
+        where = ["--data-dir", str(data), "--store", str(tmp_path / "store")]
+        code = cli.main(["doctor", *words, *where], standalone_mode=False)
+        return code or 0, capsys.readouterr().out
+
+    return run
+
+
+def test_missing_files_are_one_line_and_their_command_is_whole(
+    doctor: Ends, tmp_path: Path
+) -> None:
+    code, told = doctor("--profile", "small-cpu")
+    assert code == 3
+    table, _, remedies = told.partition("what to do")
+    assert sum(line.startswith("data ") for line in table.splitlines()) == 1
+    assert "51, such as" in " ".join(table.split())
+    (line,) = (line for line in remedies.splitlines() if "repro data fetch" in line)
+    assert line.endswith("-name")
+    assert "…" not in told
+
+
+def test_json_holds_every_finding(doctor: Ends) -> None:
+    code, told = doctor("--profile", "small-cpu", "--json")
+    found = json.loads(told)
+    assert code == 3
+    assert found["can_run"] is False
+    files = [finding for finding in found["findings"] if finding["what"] == "data"]
+    assert len(files) == 51
+    (cause,) = (c for c in found["causes"] if "repro data fetch" in c["remedy"])
+    assert cause["count"] == 51
+
+
+def test_a_selection_narrows_what_is_looked_for(doctor: Ends) -> None:
+    _, told = doctor("--profile", "small-cpu", "--cells", "base.rte.p1.3", "--json")
+    files = [f["found"] for f in json.loads(told)["findings"] if f["what"] == "data"]
+    assert sorted(text.split(":")[0] for text in files) == ["demonstrations/rte", "test/rte"]
+
+
+def test_the_embedded_profile_can_run_here(doctor: Ends) -> None:
+    code, told = doctor("--profile", "embedded", "--json")
+    wrong = [f for f in json.loads(told)["findings"] if f["level"] == "fail"]
+    assert (code, wrong) == (0, [])
+
+
+def test_it_takes_the_options_of_a_run() -> None:
+    taken = {
+        name: {option for parameter in cli.commands[name].params for option in parameter.opts}
+        for name in ("run", "plan", "doctor")
+    }
+    assert taken["run"] - {"--keep-models", "--verify"} <= taken["doctor"]
+    assert taken["plan"] <= taken["doctor"]
+
+
+def test_packages_go_into_one_command_and_failures_come_first() -> None:
+    findings = [
+        Finding("Python", "ok", "3.12", "any"),
+        Finding("package a", "warn", "1", "2", "pip install a==2"),
+        Finding("token", "warn", "none", "one", "set HF_TOKEN"),
+        Finding("package b", "fail", "missing", "3", "pip install b==3"),
+        Finding("memory", "fail", "1 GB", "2 GB", "more memory"),
+    ]
+    found = causes(findings)
+    assert [(cause.remedy, cause.level) for cause in found] == [
+        ("pip install a==2 b==3", "fail"),
+        ("more memory", "fail"),
+        ("set HF_TOKEN", "warn"),
+    ]
+    assert found[0].summary.what == "packages"
+    assert found[0].summary.found == "a 1, b missing"
+    assert os.linesep not in found[0].remedy
