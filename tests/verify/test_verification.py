@@ -61,10 +61,10 @@ def test_the_same_bits_verify_whatever_the_papers_claims_come_to(
     terminal = console()
     assert verify(again, expected, console=terminal) == 0
     text = shown(terminal)
-    assert "L0 bit-exact" in text
+    assert "equal to the stored run, bit for bit" in text
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80
-    assert text.index("claims hold") < text.index("numbers reproduce")
+    assert text.index("findings hold") < text.index("numbers reproduce")
 
 
 def test_a_claim_counts_on_the_papers_own_model_only_asked_for_or_not(
@@ -101,7 +101,7 @@ def test_missing_cells_are_exit_code_3_with_the_command_to_run(
     terminal = console()
     assert verify(folder, expected, console=terminal) == 3
     text = shown(terminal)
-    assert "3 cells were not run" in text
+    assert "3 cells not run" in text
     assert "repro run --profile embedded --protocol published-code" in text
     assert verify(folder, expected, claims=["C1"], console=console()) == 3
 
