@@ -6,8 +6,8 @@
 #   ./run_all.sh test                       environment + tests, linters, type check
 # Safe to run again: the environment is made anew only when its pins change, and finished steps of
 # a run are kept. PYTHON names an interpreter, REPRO_TORCH_INDEX a package index with other builds
-# of torch. Exit code 1: numbers differ from the stored reference; claims of the paper that do not
-# hold on another model than its own are shown, and are no failure.
+# of torch. Exit code 1: numbers differ from the stored reference; 3: something is missing, such as
+# a reference; findings of the paper that do not hold on another model are no failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import runpy
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from repro.paper.figures import PANELS, cells
-from repro.report import charts, html
+from repro.report import charts, html, views
+from repro.report.answer import first_line, head
 from repro.report.model import report
+from repro.report.rows import failed, missing
 from repro.verify.verdicts import Verdict
 
 MAKER = runpy.run_path(str(Path(__file__).parents[1] / "verify" / "conftest.py"))
@@ -48,11 +51,53 @@ def test_all_figures_and_verdicts_are_there(show: Callable[..., Page], made: Mad
     assert shown == [[claim.claim.id, claim.verdict.value] for claim in claims]
     assert len(shown) == 18
     counts = page.eval_on_selector_all(
-        "table.counts tbody td", "cells => cells.map(cell => Number(cell.textContent))"
+        "table.counts .count",
+        "all => all.map(one => [one.dataset.verdict, Number(one.textContent)])",
     )
-    assert sum(counts) == len(made.run.verified.numbers)
-    expected = {verdict.value for verdict in Verdict}
-    assert {n.verdict.value for n in made.run.verified.numbers} <= expected
+    found = Counter({verdict: 0 for verdict, _ in counts})
+    for verdict, count in counts:
+        found[verdict] += count
+    assert found == Counter(number.verdict.value for number in made.run.verified.numbers)
+
+
+def test_the_answer_stands_on_top(show: Callable[..., Page], made: Made) -> None:
+    page = show()
+    top = head(made.run.verified)
+    assert page.locator("h1").inner_text() == top.first == first_line(made.report.verification)
+    assert page.title().startswith(top.outcome)
+    assert page.locator("#r0 .on-paper").inner_text() == top.on_paper
+    facts = page.locator("#r0 > dl.facts").inner_text()
+    for name, text in (*top.ran, ("numbers", top.numbers), ("findings", top.findings)):
+        assert name in facts
+        assert text in facts
+    places = [page.locator(f"#r0-{part}").bounding_box()["y"] for part in
+              ("differs", "missing", "claims", "numbers", "figures", "cells", "run")]  # fmt: skip
+    assert places == sorted(places)
+    # Another model than the paper's: no answer on a finding is green or red.
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    colours = page.eval_on_selector_all(
+        "table.claims .v", "all => all.map(one => getComputedStyle(one).color)"
+    )
+    assert set(colours) == {ink}
+    items = failed(made.run.verified)
+    assert page.locator("table.differs tbody tr").count() == min(len(items), views.SHOWN)
+    command = page.locator("#r0-missing ~ pre.command").first.inner_text()
+    assert command == missing(made.run.verified)[0].command
+
+
+def test_the_base_is_called_by_its_role_and_shots_are_counted(
+    show: Callable[..., Page], made: Made
+) -> None:
+    page = show("#panel=3a")
+    rows = page.locator("#r0-panel-3a tbody th").all_inner_texts()
+    assert [row for row in rows if row.startswith("base")]
+    assert not [row for row in rows if "llama2" in row]
+    page = show("#panel=1a")
+    rows = page.locator("#r0-panel-1a tbody th").all_inner_texts()
+    assert rows[:2] == ["base, 1 shot", "base, 2 shots"]
+    text = page.locator("body").inner_text()
+    assert not re.search(r"\b1 (models|shots|cells|findings|rows|seeds|comparisons)\b", text)
+    assert page.locator("#r0-figures").get_attribute("open") is not None
 
 
 def test_a_classification_cell_shows_its_labels_and_prompts(
@@ -106,26 +151,27 @@ def test_hostile_texts_are_shown_and_run_nothing(
     assert {(row[2], row[3]) for row in open_samples(page)} == {(shown, "negative")}
     assert "every row got the label 'negative'" in page.locator("#cell-facts").inner_text()
     # What the page says of the machine came with the results too.
-    assert made.label.replace("\u202e", "\\u202e") in page.locator("#r0 > dl.facts").text_content()
+    identity = page.locator("#r0-run dl.identity").text_content()
+    assert made.label.replace("\u202e", "\\u202e") in identity
     assert page.evaluate("[window.hacked, document.querySelectorAll('img').length]") == [None, 0]
 
 
 def test_filters_leave_the_cells_that_the_data_model_names(
     show: Callable[..., Page], made: Made
 ) -> None:
-    page = show()
+    page = show("#r0-cells")
     run, form = made.run, page.locator("form[data-run='0']")
     every = [*run.cells, *(cell for cell in run.by_cell if cell not in run.cells)]
     assert sorted(visible_cells(page)) == sorted(cell.name for cell in every)
     seen = set()
     for verdict in Verdict:
-        form.get_by_label("Verdict").select_option(verdict.value)
+        form.get_by_label("Outcome").select_option(verdict.value)
         wanted = {cell.name for cell, own in run.by_cell.items() if own.verdict is verdict}
         assert set(visible_cells(page)) == wanted
         assert form.locator("output").text_content() == f"{len(wanted)} of {len(every)} cells"
         seen |= {verdict} if wanted else set()
     assert {Verdict.NOT_REPRODUCED, Verdict.NOT_RUN, Verdict.CONSISTENT} <= seen
-    form.get_by_label("Verdict").select_option("NOT COMPARED")
+    form.get_by_label("Outcome").select_option("NOT COMPARED")
     assert set(visible_cells(page)) == {c.name for c in every if c not in run.by_cell}
     form.get_by_role("button").click()
     expect(page.locator("#r0-table tr[hidden]")).to_have_count(0)
@@ -152,8 +198,9 @@ def test_two_protocols_are_kept_apart(tmp_path: Path, monkeypatch: pytest.Monkey
         MAKER["write_results"](tmp_path / "runs" / protocol, some, n=5, protocol=protocol)
     text = html.page(report(tmp_path / "runs", expected=tmp_path))
     assert text.count('<section class="run"') == 2
-    assert 'id="survival">Does each claim survive correction?' in text
+    assert 'id="survival">Does each finding survive correction?' in text
+    assert "exit code 3, something is missing in 2 of 2 runs" in text
     assert f'href="#cell={some[0].name}&amp;run=1"' in text
     # No reference and no prompts: both are said.
-    assert text.count("No reference is stored for this kind of run") == 2
+    assert text.count("<p>No reference is stored for this kind of run") == 2
     assert "The prompts of 20 of them were not kept" in text

@@ -52,6 +52,8 @@ def test_by_keyboard_from_panel_to_sample_and_back(
     page = show()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator("#r0-figures > summary").focus()
+    page.keyboard.press("Enter")
     page.locator("#r0-panel-1a > summary").focus()
     page.keyboard.press("Enter")
     assert page.locator("#r0-panel-1a table").is_visible()
@@ -80,6 +82,8 @@ def test_by_keyboard_from_panel_to_sample_and_back(
 def test_a_phone_shows_all_without_scrolling_sideways(
     show: Callable[..., Page], made: Made, open_samples: Samples
 ) -> None:
+    page = show(width=360)
+    assert page.evaluate("document.documentElement.scrollHeight") < 20_000  # sections fold
     page = show("#panel=6b", width=360)
     wide = "document.documentElement.scrollWidth"
     assert page.locator("#r0-panel-6b table").is_visible()
@@ -91,17 +95,17 @@ def test_a_phone_shows_all_without_scrolling_sideways(
     assert page.evaluate("(box => box.scrollWidth - box.clientWidth)(document.all.cell)") <= 0
 
 
-def test_print_shows_the_claims_whole_on_white(show: Callable[..., Page]) -> None:
-    page = show(color_scheme="dark")
+def test_one_page_of_paper_has_the_answer_what_differs_and_the_findings(
+    show: Callable[..., Page],
+) -> None:
+    page = show("#panel=7f", color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.locator("table.claims details:not([open])").count() == 0
-    assert not page.locator("nav").is_visible()
-    assert not page.locator("form.filters").first.is_visible()
-    assert page.locator("#r0-panel-7f svg").is_visible()
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator("table.claims details[open]").count() == 0
+    for shown in ("h1", "#r0 .on-paper", "table.differs", "#r0-missing", "table.claims"):
+        assert page.locator(shown).first.is_visible(), shown
+    for hidden in ("nav", "form.filters", "#r0-panel-7f svg", "table.cells", "table.claims ul"):
+        assert not page.locator(hidden).first.is_visible(), hidden
+    assert len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(prefer_css_page_size=True))) == 1
 
 
 def test_without_scripts_verdicts_figures_and_points_can_be_read(
@@ -109,6 +113,7 @@ def test_without_scripts_verdicts_figures_and_points_can_be_read(
 ) -> None:
     page = show(java_script_enabled=False)
     assert page.locator("table.claims tbody tr").count() == 18
+    page.locator("#r0-figures > summary").click()
     page.locator("#r0-panel-3e > summary").click()
     assert page.locator("#r0-panel-3e table").is_visible()
     assert not page.locator("form.filters").first.is_visible()
