@@ -98,7 +98,7 @@ def asked(out: Path, plan: Plan) -> dict[str, list[Any]]:
     """Cells and seeds that runs into this folder were asked for, this one among them."""
     known: dict[str, list[Any]] = {}
     if (out / RUN).is_file():
-        known = json.loads((out / RUN).read_text(encoding="utf-8")).get("asked", {})
+        known = json.loads((out / RUN).read_text(encoding="utf-8")).get("asked") or {}
     cells = [step.cell.name for job in plan.jobs for step in job.cells]
     seeds = [job.seed for job in plan.jobs if job.seed is not None]
     return {

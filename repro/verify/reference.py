@@ -89,7 +89,7 @@ def record(
 
     Raises:
         ReproError: the runs are of different kinds, contradict each other in a cell of the same
-            seed, or lack samples (1); `out` exists (2); nothing to record (3).
+            seed, or lack samples or facts of a fine-tune (1); `out` exists (2); nothing to record (3).
     """
     if out.exists():
         raise ReproError(f"{out} exists", hint="name a new folder with -o, or remove that one")
@@ -111,6 +111,10 @@ def record(
             if known.samples_sha256 != result.samples_sha256:
                 _fail(str(run.folder), f"{result.cell.name} differs from an earlier folder's")
         tuned |= run.tuned
+    for cell, seed in cells:
+        if seed is not None and (cell.variant, seed) not in tuned:
+            name = f"{cell.variant.name} seed {seed}"
+            _fail(str(runs[0].folder), f"{FINETUNES} does not tell how {name} was fine-tuned")
     order = {name: index for index, name in enumerate(VARIANTS)}
 
     def rank(item: CellResult) -> tuple[int, int, str, str, int]:
