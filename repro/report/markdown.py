@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from repro.report.answer import first_line, head
+from repro.report.figurerows import figure_rows
 from repro.report.model import Report, RunReport
 from repro.report.printable import printable
 from repro.report.rows import (
@@ -15,7 +16,6 @@ from repro.report.rows import (
     chosen,
     claim_rows,
     failed,
-    figure_rows,
     level_rows,
     missing,
 )

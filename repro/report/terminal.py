@@ -10,6 +10,7 @@ from rich.text import Text
 
 from repro.console import new_console
 from repro.report.answer import Head, Outcome, first_line, head
+from repro.report.figurerows import figure_rows
 from repro.report.figures import STYLE, figure_lines, legend
 from repro.report.model import Report, RunReport
 from repro.report.printable import printable
@@ -23,7 +24,6 @@ from repro.report.rows import (
     Item,
     claim_rows,
     failed,
-    figure_rows,
     level_rows,
     missing,
     turns,
