@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from repro.report.words import (
-    BRIEFLY,
+    briefly,
     contrast_text,
     counted,
     decided_by,
@@ -265,7 +265,7 @@ class LevelRow:
         """How they came out, in words; a number only where they did not all come out alike."""
         if len(self.counts) == 1:
             return self.counts[0][2]
-        return ", ".join(f"{count} {BRIEFLY[verdict]}" for count, verdict, _ in self.counts)
+        return ", ".join(f"{count} {briefly(v, self.level)}" for count, v, _ in self.counts)
 
 
 def level_rows(verified: RunVerification) -> tuple[LevelRow, ...]:

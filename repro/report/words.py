@@ -35,6 +35,12 @@ BRIEFLY = {
 """How a number came out, where there is no room for `outcome`."""
 
 
+def briefly(verdict: Verdict, level: Level | None) -> str:
+    """How a number came out, in a word or two."""
+    paper = verdict is Verdict.CONSISTENT and level is Level.L3
+    return "not different" if paper else BRIEFLY[verdict]
+
+
 def counted(n: int, what: str) -> str:
     """A number of things: `1 cell`, `3 cells`."""
     return f"{n:,} {what}" + "s" * (n != 1)

@@ -81,10 +81,11 @@ def satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Standard error and degrees of freedom of a sum of independent variance estimates.
 
     Args:
-        parts: (variance, degrees of freedom) each; zero variances count for nothing.
+        parts: (variance, degrees of freedom) each, at least one of the latter; zero variances
+            count for nothing.
     """
     total = sum(variance for variance, _ in parts)
-    below = sum(variance**2 / df for variance, df in parts if variance > 0)
+    below = sum(variance**2 / max(df, 1.0) for variance, df in parts if variance > 0)
     return math.sqrt(total), (total**2 / below if below > 0 else math.inf)
 
 

@@ -203,3 +203,10 @@ def test_asking_for_nothing_does_not_hide_what_is_there(run: Path, stored: Path)
     done = verify(run, stored)
     assert done.exit_code == 0
     assert f"{len(CELLS)} of {len(CELLS)} asked for" in said(done)
+
+
+def test_a_cell_of_one_row_gives_no_traceback(run: Path, stored: Path) -> None:
+    cut(run, 1)
+    done = verify(run, stored, "--full")
+    assert done.exit_code == 3
+    assert isinstance(done.exception, SystemExit)
