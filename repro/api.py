@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from repro.errors import EXIT_MISSING, ReproError
 from repro.lines import read_lines
 from repro.report.prompts import Lookup, prompts
-from repro.verify.results import Run, read_results
+from repro.verify.reading import read_results
+from repro.verify.results import Run
 
 if TYPE_CHECKING:
     import pandas

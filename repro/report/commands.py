@@ -14,8 +14,9 @@ from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
 from repro.report.model import STAGES, Report, report
 from repro.verify.levels import hold_against
+from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
-from repro.verify.results import Run, read_results
+from repro.verify.results import Run
 from repro.verify.verdicts import Level, Verdict
 
 

@@ -15,7 +15,8 @@ from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.findings import paper_verdicts
 from repro.verify.measured import Measured
 from repro.verify.published import Published, load_paper
-from repro.verify.results import CellResult, Run, read_results
+from repro.verify.reading import read_results
+from repro.verify.results import CellResult, Run
 from repro.verify.runscores import run_source
 from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
 from repro.verify.verdicts import Level, NumberVerdict, Verdict, worst

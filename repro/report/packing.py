@@ -18,7 +18,8 @@ from typing import Any
 from repro.paper.cells import Cell
 from repro.report.model import RunReport
 from repro.report.prompts import Lookup
-from repro.verify.results import CellResult, json_lines
+from repro.verify.reading import json_lines
+from repro.verify.results import CellResult
 
 LONGEST = 20_000
 

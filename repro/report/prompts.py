@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repro.errors import EXIT_FAILED, ReproError
 from repro.paper.cells import Cell
-from repro.verify.results import json_lines
+from repro.verify.reading import json_lines
 
 TEXTS = "prompts.jsonl"
 

@@ -34,17 +34,8 @@ from repro.paper.cells import VARIANTS, Cell, Variant
 from repro.paper.tasks import Kind
 from repro.verify.outcomes import DIGITS, Outcomes
 from repro.verify.published import SUMS, check_sums
-from repro.verify.results import (
-    FINETUNES,
-    RESULTS,
-    CellResult,
-    Run,
-    Tuned,
-    check_fields,
-    json_lines,
-    read_results,
-    read_tuned,
-)
+from repro.verify.reading import check_fields, json_lines, read_results, read_tuned
+from repro.verify.results import FINETUNES, RESULTS, CellResult, Run, Tuned
 
 FORMAT = 3
 REFERENCE, OUTCOMES = "reference.json", "outcomes.jsonl.gz"
@@ -89,7 +80,8 @@ def record(
 
     Raises:
         ReproError: the runs are of different kinds, contradict each other in a cell of the same
-            seed, or lack samples or facts of a fine-tune (1); `out` exists (2); nothing to record (3).
+            seed, or lack samples or facts of a fine-tune (1); `out` exists (2); nothing to record
+            (3).
     """
     if out.exists():
         raise ReproError(f"{out} exists", hint="name a new folder with -o, or remove that one")

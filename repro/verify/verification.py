@@ -18,8 +18,9 @@ from repro.verify.margins import margins
 from repro.verify.paperfigures import FigureVerdict, figures_against_paper
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
+from repro.verify.reading import read_results
 from repro.verify.reference import Reference, find_reference
-from repro.verify.results import AUTHORS_SCRIPTS, Results, Run, read_results
+from repro.verify.results import AUTHORS_SCRIPTS, Results, Run
 from repro.verify.retrained import Models
 from repro.verify.runscores import emits_label, is_paired, run_facts, run_source
 from repro.verify.seedspread import SeedSpread, spread_of

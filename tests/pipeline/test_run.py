@@ -23,7 +23,7 @@ from repro.pipeline import placement, results
 from repro.pipeline import run as running
 from repro.pipeline.placement import Choice
 from repro.pipeline.plan import Plan, rows_digest
-from repro.verify.results import read_results
+from repro.verify.reading import read_results
 
 PART = ["--variants", "base,amazon-ft-2000,socialqa-fticl1-2000", "--rows", "6"]
 PART += ["--figures", "4,6", "--tests", "amazon,socialqa"]

@@ -18,9 +18,10 @@ from repro.paper.figures import cells
 from repro.pipeline.select import select
 from repro.report.model import report
 from repro.report.rows import missing
+from repro.verify.reading import read_results
 from repro.verify.reference import record
 from repro.verify.rerun import command_for
-from repro.verify.results import Run, read_results
+from repro.verify.results import Run
 
 make: Callable[..., Path] = runpy.run_path(
     str(Path(__file__).parents[1] / "verify" / "conftest.py")

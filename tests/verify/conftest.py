@@ -14,8 +14,8 @@ from repro.paper.cells import Cell, Variant
 from repro.paper.figures import cells, points
 from repro.verify.levels import hold_against
 from repro.verify.published import load_paper
+from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
-from repro.verify.results import read_results
 from repro.verify.verdicts import NumberVerdict
 
 

@@ -13,7 +13,8 @@ from repro.paper.cells import Variant
 from repro.paper.figures import cells
 from repro.verify.fingerprint import FactCheck, check_facts, same_training, subjects
 from repro.verify.margins import margins
-from repro.verify.results import Run, Tuned, read_results
+from repro.verify.reading import read_results
+from repro.verify.results import Run, Tuned
 from repro.verify.verdicts import Verdict
 
 CELLS = [cell for cell in cells(["4"]) if cell.shots == 1]

@@ -16,8 +16,8 @@ from repro.paper.figures import cells
 from repro.verify.levels import hold_against
 from repro.verify.margins import Margins, margins
 from repro.verify.places import elsewhere
+from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
-from repro.verify.results import read_results
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
 
 CELLS = cells(["4"])

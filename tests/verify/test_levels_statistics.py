@@ -10,8 +10,9 @@ import pytest
 from repro.paper.claims import claims
 from repro.paper.figures import cells
 from repro.verify.levels import hold_against
+from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
-from repro.verify.results import Run, read_results
+from repro.verify.results import Run
 from repro.verify.retrained import SHARE
 from repro.verify.statistics import ALPHA
 from repro.verify.verdicts import Level, Verdict

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from repro.cli.main import cli
 from repro.paper.cells import BASE, Cell
 from repro.paper.figures import cells
+from repro.verify.reading import read_results
 from repro.verify.reference import Reference, load_reference, record
-from repro.verify.results import read_results
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import RunVerification, build, verify_numbers
 

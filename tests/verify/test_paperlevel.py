@@ -11,7 +11,7 @@ from repro.paper.cells import Cell
 from repro.paper.figures import points
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import load_paper
-from repro.verify.results import read_results
+from repro.verify.reading import read_results
 from repro.verify.runscores import run_source
 from repro.verify.seedspread import registered_spread
 from repro.verify.verdicts import NumberVerdict

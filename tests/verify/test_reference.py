@@ -11,9 +11,9 @@ import pytest
 
 from repro.errors import ReproError
 from repro.paper.figures import cells
+from repro.verify.reading import read_results
 from repro.verify.reference import CELLS as CELLS_FILE
 from repro.verify.reference import OUTCOMES, TUNED, load_reference, record
-from repro.verify.results import read_results
 
 CELLS = cells(["4"])
 SEEDS = (1, 2, 3, 4, 5)

@@ -9,7 +9,7 @@ import pytest
 
 from repro.errors import ReproError
 from repro.paper.claims import claims
-from repro.verify.results import read_results
+from repro.verify.reading import read_results
 
 CELLS = claims()["C12"].cells()
 Make = Callable[..., Path]

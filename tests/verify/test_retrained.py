@@ -15,7 +15,8 @@ from repro.paper.cells import BASE, Cell, Variant
 from repro.paper.figures import cells
 from repro.verify.levels import Held, hold_against
 from repro.verify.outcomes import Outcomes
-from repro.verify.results import CellResult, Run, read_results
+from repro.verify.reading import read_results
+from repro.verify.results import CellResult, Run
 from repro.verify.retrained import Models, distance
 from repro.verify.verdicts import Level, Verdict
 

@@ -9,7 +9,7 @@ import pytest
 from repro.paper.cells import Cell
 from repro.paper.claims import claims
 from repro.paper.figures import cells, points
-from repro.verify.results import read_results
+from repro.verify.reading import read_results
 from repro.verify.runscores import emits_label, run_source
 from repro.verify.seedspread import registered_spread, scale, spread_of
 from repro.verify.statistics import DRAWS

@@ -18,8 +18,9 @@ from repro.metrics.rouge import scorer
 from repro.paper.cells import Cell, all_cells
 from repro.paper.figures import cells
 from repro.verify.levels import hold_against
+from repro.verify.reading import read_results
 from repro.verify.reference import record
-from repro.verify.results import Run, read_results
+from repro.verify.results import Run
 from repro.verify.upstream_results import file_name, import_results, parse_name
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import build

@@ -23,8 +23,8 @@ from repro.verify.claimverdicts import Answer, ContrastVerdict
 from repro.verify.contrasts import Evidence, judge
 from repro.verify.measured import Measured
 from repro.verify.outcomes import read_samples
+from repro.verify.reading import read_results
 from repro.verify.reference import record
-from repro.verify.results import read_results
 from repro.verify.runscores import run_source
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import build
