@@ -7,8 +7,12 @@ record is also held against a reference that knows the seed. Last, made-up runs 
 held against the published numbers, and stored seeds against each other by the claims.
 """
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +111,7 @@ class HeldOut:
     def __init__(self, reference: Reference) -> None:
         self._reference = reference
         self.seeds = reference.run.seeds
-        self._models: dict[int | None, Models] = {}
+        self._rest: dict[int | None, tuple[Reference, Models]] = {}
 
     def run(self, seed: int) -> Run:
         """What a run of this seed would have left."""
@@ -115,9 +119,25 @@ class HeldOut:
 
     def verify(self, run: Run, without: int | None) -> RunVerification:
         """A run against the reference less a seed."""
-        kept = tuple(seed for seed in self.seeds if seed != without)
-        rest = replace(self._reference, run=_only(self._reference.run, kept))
-        return verify_numbers(run, rest, models=self._models.setdefault(without, {}))
+        if without not in self._rest:
+            kept = tuple(seed for seed in self._reference.run.seeds if seed != without)
+            rest = replace(self._reference, run=_only(self._reference.run, kept))
+            self._rest[without] = rest, {}
+        reference, models = self._rest[without]
+        return verify_numbers(run, reference, models=models)
+
+
+@cache
+def _held(folder: Path) -> HeldOut:
+    """The reference of a process."""
+    return HeldOut(load_reference(folder))
+
+
+def _case(folder: Path, draws: int, index: int) -> Row:
+    """The row of a case, in whichever process."""
+    case = cases()[index]
+    share, count = _noticed(_held(folder), case, draws)
+    return _row(case.what, share, count, least=case.target, reached=case.reached)
 
 
 def _noticed(held: HeldOut, case: Case, draws: int) -> tuple[float, int]:
@@ -198,16 +218,21 @@ def run(*, small: bool = False, repeats: int = 1, reference: Path | None = None)
         repeats: without meaning here, since nothing is timed.
         reference: the folder of a reference; that of the profile `embedded` by default.
     """
-    held = HeldOut(load_reference(reference or default_folder() / "embedded"))
+    folder = reference or default_folder() / "embedded"
+    every = range(len(cases()))
     if small:
+        held = HeldOut(load_reference(folder))
         held.seeds = held.seeds[:3]
-    rows, _ = false_alarms(held)
-    for case in cases():
-        share, count = _noticed(held, case, 1 if small else DRAWS)
-        rows.append(_row(case.what, share, count, least=case.target, reached=case.reached))
-    rows += _paper(1 if small else DRAWS, small=small)
-    if small:
-        return [row | {"target met": ""} for row in rows]
+        rows, _ = false_alarms(held)
+        for case in cases():
+            share, count = _noticed(held, case, 1)
+            rows.append(_row(case.what, share, count, least=case.target))
+        return [row | {"target met": ""} for row in (*rows, *_paper(1, small=True))]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        paper = pool.submit(_paper, DRAWS, small=False)
+        found = pool.map(partial(_case, folder, DRAWS), every)
+        rows, _ = false_alarms(_held(folder))
+        rows += [*found, *paper.result()]
     for item in _claim_alarms.rows(reference):
         share = max(item["above"], item["below"])
         what = f"nothing: {item['what']}, spread by {item['spread over seeds']}"
