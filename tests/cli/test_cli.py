@@ -51,7 +51,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--figures", "8"], "unknown figure '8'", "1"),
         (["run", "--variants", "xsum-2000"], "unknown variant 'xsum-2000'", "xsum-ft-2000"),
         (["run", "--tests", "mnli"], "unknown dataset 'mnli'", "mnli1"),
-        (["run", "--claims", "C17"], "unknown claim 'C17'", "C1"),
+        (["run", "--claims", "C99"], "unknown claim 'C99'", "C9"),
         (["run", "--cells", "base.xsum.p1.3"], "unknown cell", "base.xsum.p1.2"),
         (["run", "--set", "learning=1"], "unknown switch 'learning'", "learning_rate"),
         (["run", "--set", "rows=many"], "rows is a number", "repro protocols"),

@@ -380,7 +380,7 @@ def test_the_doctor_speaks_of_vllm_only_when_asked(tmp_path, monkeypatch):
         raise PackageNotFoundError(package)
 
     asked = ['click==8.5.1; extra == "other"', 'vllm==0.32.0; extra == "vllm"']
-    monkeypatch.setattr(doctor, "requires", lambda package: asked)
+    monkeypatch.setattr(doctor, "requirements", lambda: asked)
     monkeypatch.setattr(doctor, "version", absent)
     profile = profiles.load("small")
     spec = ModelSpec.from_table(profile.model, profile.origin)

@@ -295,7 +295,7 @@ def test_moments_in_main_memory_change_no_bit(
 ) -> None:
     tokens = profiles.load("embedded").compute.train_tokens
     choice = Choice(placement=Placement(offloaded=True), gpus=1, tokens=tokens)
-    monkeypatch.setattr(placement, "here", lambda *machine: choice)
+    monkeypatch.setattr(placement, "here", lambda *machine, **options: choice)
     _run(tmp_path)
     told = " ".join(capsys.readouterr().out.split())
     assert "fine-tuning on 160 rows, AdamW's moments in main memory" in told
