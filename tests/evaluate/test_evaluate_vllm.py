@@ -27,7 +27,7 @@ from repro.evaluate import Job, Settings, TorchEngine, evaluate
 from repro.evaluate.encode import encode
 from repro.evaluate.generate import stop_ids
 from repro.evaluate.vllm import VllmEngine
-from repro.models import doctor
+from repro.models import doctor, probes
 from repro.models.load import load
 from repro.models.spec import EMBEDDED, ModelSpec
 from repro.paper.cells import Cell
@@ -381,7 +381,7 @@ def test_the_doctor_speaks_of_vllm_only_when_asked(tmp_path, monkeypatch):
 
     asked = ['click==8.5.1; extra == "other"', 'vllm==0.32.0; extra == "vllm"']
     monkeypatch.setattr(doctor, "requirements", lambda: asked)
-    monkeypatch.setattr(doctor, "version", absent)
+    monkeypatch.setattr(probes, "version", absent)
     profile = profiles.load("small")
     spec = ModelSpec.from_table(profile.model, profile.origin)
 
