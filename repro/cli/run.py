@@ -81,6 +81,7 @@ def plan(**options: Any) -> None:
     request = parse(**options)
     console = Console(highlight=False)
     found = build_plan(request, console.print)
+    from repro.pipeline import placement
     from repro.pipeline.estimate import costs, counter
     from repro.pipeline.preflight import needs
     from repro.pipeline.store import Store
@@ -88,5 +89,9 @@ def plan(**options: Any) -> None:
 
     store = Store(request.store)
     count, counted = counter(found, store)
-    spent = costs(found, count, store.has)
+    compute = found.profile.compute
+    choice = placement.here(found.spec, compute) if compute.device == "cuda" else None
+    spent = costs(found, count, store.has, choice)
+    if choice is not None:
+        console.print(f"fine-tuning here: {choice}")
     console.print(plan_table(found, store, spent, counted=counted, needs=needs(found, store)))

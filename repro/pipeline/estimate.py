@@ -7,6 +7,8 @@ from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
 from repro.paper import prompts
 from repro.paper.tasks import Kind
+from repro.pipeline import placement
+from repro.pipeline.pace import SAMPLES, pace
 from repro.pipeline.plan import CellStep, Job, Plan
 from repro.pipeline.store import Store
 
@@ -54,13 +56,26 @@ class Cost:
     seconds: float
 
 
-def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Cost]:
+def costs(
+    plan: Plan,
+    count: Count,
+    done: Callable[[str, str], bool],
+    choice: placement.Choice | None = None,
+) -> list[Cost]:
     """The cost of each job of the plan; finished steps cost nothing.
 
     Args:
         done: whether the store holds an artefact of a kind and key.
+        choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
-    compute = plan.profile.compute
+    compute, sizes = plan.profile.compute, plan.spec.architecture
+
+    def train_seconds(job: Job, tokens: int) -> float:
+        if not tokens or choice is None or sizes is None or job.rows is None or job.recipe is None:
+            return tokens / compute.train_rate
+        steps = job.recipe.epochs * len(job.rows) / SAMPLES
+        found = pace(sizes, choice, bfloat16=compute.dtype != "float32", step_tokens=tokens / steps)
+        return found.seconds(tokens, compute.train_rate, steps)
 
     queries: dict[tuple[str, str], int] = {}
     for step in (step for job in plan.jobs for step in job.cells):
@@ -94,7 +109,7 @@ def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Co
         prompt = sum(map(prompt_tokens, pending))
         generated = [s for s in pending if s.cell.task.kind is Kind.GENERATION]
         new = sum(len(step.rows) for step in generated) * plan.settings.max_new_tokens
-        seconds = train / compute.train_rate + prompt / compute.evaluate_rate
+        seconds = train_seconds(job, train) + prompt / compute.evaluate_rate
         return Cost(train, prompt, new, seconds + new / compute.generate_rate)
 
     return [cost(job) for job in plan.jobs]

@@ -12,10 +12,14 @@ from repro.models.memory import evaluation_bytes, finetune_peak_bytes, weights_b
 from repro.models.spec import Architecture, ModelSpec
 from repro.paper.cells import BASE
 from repro.pipeline import placement
+from repro.pipeline.pace import LINK, pace
 from repro.pipeline.plan import TORCH, Plan, weights_key
 from repro.pipeline.store import Store
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
+
+STEP_TOKENS = 4096
+"""Tokens of a step that placements are compared by: 16 samples of 256."""
 
 
 def machine_findings(
@@ -48,6 +52,7 @@ def machine_findings(
             choice = placement.here(spec, compute, probes)
             tuning = [_tuning_finding(choice, sizes, compute, probes)]
             if choice is not None:
+                gpu_memory_gb = max(gpu_memory_gb, math.ceil(choice.peak_bytes / 1e9))
                 gpus, memory_gb = choice.gpus, memory_gb + math.ceil(choice.more_bytes / 1e9)
     needs = doctor.Needs(
         device=compute.device,
@@ -71,7 +76,11 @@ def _tuning_finding(
     what = "fine-tuning"
     if choice is not None:
         gb = f"{choice.peak_bytes / 1e9:.3g} GB"
-        return Finding(what, "ok", str(choice), f"{gb} (passes of {choice.tokens:,} tokens)")
+        step = pace(
+            sizes, choice, bfloat16=compute.dtype != "float32", step_tokens=STEP_TOKENS
+        ).seconds(STEP_TOKENS, compute.train_rate, 1)
+        found = f"{choice}; a step of {STEP_TOKENS:,} tokens in about {step:.2g} s"
+        return Finding(what, "ok", found, f"{gb} (passes of {choice.tokens:,} tokens)")
     gpus = ", ".join(f"{size / 1e9:.0f} GB" for size in probes.cuda().memory) or "none"
     found = f"GPUs: {gpus}; main memory: {probes.memory() / 1e9:.0f} GB"
     remedy = (
@@ -126,15 +135,36 @@ def needs(plan: Plan, store: Store) -> list[str]:
     if sizes is None:
         return lines
     dtype = _dtype(plan.profile)
-    evaluating = evaluation_bytes(sizes, dtype, tokens=compute.evaluate_tokens) / 1e9
-    cached = f"{compute.evaluate_tokens:,} tokens cached"
-    lines.append(f"memory at most: evaluating {evaluating:.3g} GB ({cached})")
+    least = evaluation_bytes(sizes, dtype, tokens=placement.SMALLEST) / 1e9
+    most = evaluation_bytes(sizes, dtype, tokens=compute.evaluate_tokens) / 1e9
+    lines.append(
+        f"evaluating: {least:.3g} GB at least (one prompt of {placement.SMALLEST:,} tokens), "
+        f"{most:.3g} GB for whole batches of {compute.evaluate_tokens:,} tokens; batches are "
+        "halved until they fit"
+    )
     if tuned:
-        tokens = compute.train_tokens
-        peak = finetune_peak_bytes(sizes, bfloat16=dtype == "bfloat16", tokens=tokens) / 1e9
         one = weights_bytes(sizes, dtype) / 1e9
-        lines[-1] += f", fine-tuning {peak:.3g} GB (passes of {tokens:,} tokens)"
         if compute.gpus:
             lines.append(f"fine-tuning at least: {placement.ways(sizes, compute)}")
+            lines += _paces(sizes, compute)
+        else:
+            tokens = compute.train_tokens
+            peak = finetune_peak_bytes(sizes, bfloat16=dtype == "bfloat16", tokens=tokens) / 1e9
+            lines.append(f"fine-tuning: {peak:.3g} GB (passes of {tokens:,} tokens)")
         lines.append(f"weights: {one:.2g} GB a fine-tune; all {tuned} kept: {one * tuned:.3g} GB")
     return lines
+
+
+def _paces(sizes: Architecture, compute: Compute) -> list[str]:
+    """What each placement takes in time, beside one GPU that holds everything."""
+    told = []
+    bfloat16 = compute.dtype != "float32"
+    step = STEP_TOKENS / compute.train_rate
+    for way, gpus in ((placement.OFFLOADED, 1), (placement.SHARDED, 2), (placement.BOTH, 2)):
+        choice = placement.Choice(placement=way, gpus=gpus, tokens=placement.LONGEST)
+        found = pace(sizes, choice, bfloat16=bfloat16, step_tokens=STEP_TOKENS)
+        told.append(f"{choice} {found.seconds(STEP_TOKENS, compute.train_rate, 1):.2g} s")
+    return [
+        f"a step of {STEP_TOKENS:,} tokens, by the rates below and {LINK / 1e9:g} GB/s between "
+        f"devices: whole on 1 GPU {step:.2g} s, {', '.join(told)}"
+    ]

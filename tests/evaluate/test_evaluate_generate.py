@@ -4,6 +4,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaForCausalLM
 
 from repro.evaluate.batches import Budget
@@ -143,3 +144,39 @@ def test_all_stop_ids_of_a_model_count(words, llama: LlamaForCausalLM, monkeypat
 def test_of_equal_labels_the_first():
     assert best_label({"yes": 1.0, "no": 1.0}) == "yes"
     assert best_label({"entailment": -3.0, "neutral": 2.5, "contradiction": 2.5}) == "neutral"
+
+
+def test_a_step_waits_for_the_device_once(words, llama):
+    """Every number that Python asks of a tensor is one wait for a GPU."""
+    prompts = [[1, *range(5, 40), n, n + 1] for n in range(3, 8)]
+    asked, steps = [], []
+
+    class Asked(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten._local_scalar_dense.default:
+                asked.append(func)
+            return func(*args, **(kwargs or {}))
+
+    forward = llama.forward
+
+    def note(**inputs):
+        steps.append(inputs["input_ids"].shape[1] == 1)
+        return forward(**inputs)
+
+    llama.forward = note
+    with sharing(llama) as prefix, Asked():
+        prefix.move_to((tuple(prompts[0][:36]),))
+        before = len(asked)
+        found = generate(
+            llama,
+            words,
+            prompts,
+            Budget(10_000),
+            max_new_tokens=9,
+            cut_at_blank_line=False,
+            prefix=prefix,
+        )
+    assert sum(steps) >= 3
+    assert max(len(generation.tokens) for generation in found) > 3
+    # What a step has to say comes as one list, which is no question of this kind.
+    assert len(asked) == before
