@@ -1,8 +1,8 @@
 """Optimiser steps on a GPU that is not there: torch's fake tensors say "cuda" and hold no numbers.
 
-Every operation still checks that its tensors are on one device, and FlexAttention is traced, forward
-and backward, as it would be for kernels. Arguments: the library made of `stand_in.cpp`, the way to
-attend, and 1 where activations are computed again. Prints the number of graphs.
+Every operation still checks that its tensors are on one device, and FlexAttention is traced,
+forward and backward, as it would be for kernels. Arguments: the library made of `stand_in.cpp`, the
+way to attend, and 1 where activations are computed again. Prints the number of graphs.
 """
 
 import ctypes
