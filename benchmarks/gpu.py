@@ -1,5 +1,8 @@
 """Llama-2-7b's shape on one GPU: ceilings, training, prefill, decoding, hours for all figures.
 
+On a GPU of less than 140 GB, from 16 GB on, it is the same with fewer layers, so that what is
+computed for a layer is the same; hours are then those of the smaller model.
+
 Has not run on a GPU. Weights are random, since their values do not change how long a product takes,
 and so are tokens. Lengths, and how many tokens samples and prompts have in common, are those of the
 authors' rows (see `_lengths`), drawn with a fixed seed. Settings are those of profile `llama2-7b`.
@@ -50,6 +53,7 @@ from repro.paper.figures import cells
 from repro.paper.protocols import protocol
 from repro.paper.tasks import DATASETS, TRAIN_SETS, Kind, Task
 from repro.pipeline import machine
+from repro.pipeline.placement import ROOM, SHARED, SMALLEST
 from repro.pipeline.spent import matmul_rate
 
 Row = dict[str, object]
@@ -126,11 +130,9 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     Raises:
         ReproError: no GPU, or too small a one (3).
     """
-    sizing = SMALL if small else full()
+    sizing = SMALL if small else fitting()
     kind: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(kind)
-    if not small:
-        require_gpu(sizing)
     compute = replace(
         profiles.load("llama2-7b").compute,
         device=kind,
@@ -142,6 +144,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     table = [
         _row(f"copy of {sizing.copied / 2**20:,.0f} MiB", copied / 1e12, "TB/s"),
         _row("matmul", product / 1e12, "TFLOP/s", "", f"lengths: {known.origin}"),
+        _row("layers", sizing.architecture.layers, "of the model", "32"),
     ]
     measured, rows = evaluated(known, sizing, device, product, copied, repeats)
     table += rows
@@ -149,24 +152,50 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     return table + rows + hours(trained, measured, sizing)
 
 
-def require_gpu(sizing: Sizing) -> None:
-    """Raise ReproError (exit code 3) unless there is a GPU on which the model can be fine-tuned."""
-    hint = "run it where `repro doctor --profile llama2-7b` is content, or look at it with --small"
+def fitting() -> Sizing:
+    """The largest sizing that the GPU holds in training and in evaluation.
+
+    Raises:
+        ReproError: no GPU, or one of less than 16 GB (3).
+    """
+    hint = "look at it with --small"
     if not torch.cuda.is_available():
         raise ReproError(
             "not run: this benchmark needs a GPU, and there is none",
             hint=hint,
             exit_code=EXIT_MISSING,
         )
-    need = finetune_peak_bytes(sizing.architecture, bfloat16=True, tokens=sizing.train_tokens)
     found = torch.cuda.get_device_properties(0).total_memory
-    if found < need:
+    sizing = cut(full(), found)
+    if found < LEAST or sizing is None:
         raise ReproError(
-            f"not run: this benchmark needs {need / 1e9:.0f} GB of GPU memory, "
+            f"not run: this benchmark needs {LEAST / 1e9:.0f} GB of GPU memory, "
             f"there are {found / 1e9:.0f}",
             hint=hint,
             exit_code=EXIT_MISSING,
         )
+    return sizing
+
+
+LEAST = 16 * 10**9
+"""Bytes of the smallest GPU that this runs on; those sold as 16 GB have a little more."""
+
+
+def cut(sizing: Sizing, memory: int) -> Sizing | None:
+    """The sizing with as many layers as fit into so many bytes, and batches that fit; or None."""
+    room = ROOM * memory
+    for layers in range(sizing.architecture.layers, 0, -1):
+        sizes = replace(sizing.architecture, layers=layers)
+        trained = finetune_peak_bytes(
+            sizes, bfloat16=True, tokens=sizing.train_tokens, shared=SHARED
+        )
+        if trained > room:
+            continue
+        tokens = sizing.evaluate_tokens
+        while tokens > SMALLEST and evaluation_bytes(sizes, DTYPE, tokens=tokens) > room:
+            tokens //= 2
+        return replace(sizing, architecture=sizes, evaluate_tokens=tokens)
+    return None
 
 
 def evaluated(
@@ -263,7 +292,7 @@ def finetuned(
         target = "50 %" if name == "xsum" else ""
         printed = DATASETS[TRAIN_SETS[name].train_dataset].printed
         table.append(_row(f"training, {printed}, {shots} shots", mfu, "% MFU", target, more))
-    bound = finetune_peak_bytes(sizes, bfloat16=True, tokens=budget)
+    bound = finetune_peak_bytes(sizes, bfloat16=True, tokens=budget, shared=SHARED)
     passes = f"passes of at most {budget:,} tokens"
     return trained, table + _peak("training", bound, device, passes)
 

@@ -10,6 +10,7 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.models.spec import ModelSpec
 from repro.paper.cells import BASE
 from repro.paper.protocols import protocol
+from repro.pipeline import auto, placement
 from repro.pipeline.cost import Row
 from repro.pipeline.needs import needs
 from repro.pipeline.outline import outline
@@ -20,9 +21,11 @@ from repro.report.plan import plan_table
 def planned(request: Request, console: Console) -> None:
     """Print the plan of a request."""
     lacking = _lacking()
+    spec = ModelSpec.from_table(request.profile.model, request.profile.origin)
+    choice = _here(request, spec)
     if not lacking:
         try:
-            rows, counted = _full(request, console)
+            rows, counted = _full(request, console, choice)
         except ReproError as error:
             if error.exit_code != EXIT_MISSING:
                 raise
@@ -35,9 +38,9 @@ def planned(request: Request, console: Console) -> None:
             seeds=request.seeds,
             test_limit=request.test_limit,
             given=request.given,
+            choice=choice,
         )
         rows, counted = found.rows, found.counted
-    spec = ModelSpec.from_table(request.profile.model, request.profile.origin)
     tuned = sum(row.name != BASE.name for row in rows)
     notes = [
         f"profile {request.profile.name}, protocol {request.protocol_name}"
@@ -47,6 +50,8 @@ def planned(request: Request, console: Console) -> None:
         f"time: by the rates of {request.profile.compute.measured}",
         *needs(request.profile, spec, tuned),
     ]
+    if tuned and choice is not None:
+        notes.append(f"fine-tuning here: {choice}")
     if lacking:
         notes.append(f"not looked up: what the store holds already ({lacking})")
     console.print(plan_table(rows, notes))
@@ -64,7 +69,17 @@ def _lacking() -> str:
     return ""
 
 
-def _full(request: Request, console: Console) -> tuple[Sequence[Row], str]:
+def _here(request: Request, spec: ModelSpec) -> placement.Choice | None:
+    """Where a fine-tune's memory would lie; None without a GPU, for which torch need not start."""
+    compute = request.profile.compute
+    if compute.device != "cuda" or not auto.has_gpu() or find_spec("torch") is None:
+        return None
+    return placement.here(spec, compute)
+
+
+def _full(
+    request: Request, console: Console, choice: placement.Choice | None
+) -> tuple[Sequence[Row], str]:
     if request.profile.data == "upstream":
         _require_folder(request)
     plan = build_plan(request, console.print)
@@ -73,7 +88,7 @@ def _full(request: Request, console: Console) -> tuple[Sequence[Row], str]:
 
     store = Store(request.store)
     count, counted = counter(plan, store)
-    return costs(plan, count, store.has), counted
+    return costs(plan, count, store.has, choice), counted
 
 
 def _require_folder(request: Request) -> None:

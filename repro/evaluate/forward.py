@@ -23,6 +23,7 @@ class Batch:
         mask: [rows, own tokens], True for tokens and False for padding; shared ones left out.
         positions: [rows, 1], the position of each row's next token.
         prefix: what the rows begin with.
+        places: the same positions on the host, so that nobody waits for the device to know them.
     """
 
     logits: torch.Tensor
@@ -30,6 +31,7 @@ class Batch:
     mask: torch.Tensor
     positions: torch.Tensor
     prefix: SharedPrefix | None
+    places: tuple[int, ...]
 
 
 def pad_id(tokenizer: Any, model: Any) -> int:
@@ -67,20 +69,18 @@ def prefill(
     cache = prefix.cache(longest + room) if prefix and room is not None else None
     pairs = sum(len(rest) * (shared + (len(rest) + 1) / 2) for rest in rests)
     clock.count("prefill", tokens=sum(map(len, rests)), pairs=pairs, rows=len(rests))
-    return _run(
-        model,
-        ids.to(device),
-        Batch(torch.empty(0), cache, mask.to(device), positions.to(device), prefix),
-        keep=room is not None,
-    )
+    places = tuple(map(len, prompts))
+    begun = Batch(torch.empty(0), cache, mask.to(device), positions.to(device), prefix, places)
+    return _run(model, ids.to(device), begun, keep=room is not None)
 
 
 def step(model: PreTrainedModel, batch: Batch, tokens: torch.Tensor) -> Batch:
     """One token more for every row; `tokens` is [rows]."""
     mask = torch.cat([batch.mask, torch.ones_like(batch.mask[:, :1])], dim=1)
     rows = len(tokens)
-    clock.count("decode", tokens=rows, pairs=int(batch.positions.sum()) + rows, rows=rows)
-    return _run(model, tokens[:, None], replace(batch, mask=mask))
+    clock.count("decode", tokens=rows, pairs=sum(batch.places) + rows, rows=rows)
+    places = tuple(place + 1 for place in batch.places)
+    return _run(model, tokens[:, None], replace(batch, mask=mask, places=places))
 
 
 @torch.inference_mode()
@@ -135,28 +135,36 @@ def join(batches: Sequence[Batch], room: int) -> Batch:
         torch.cat([F.pad(b.mask, (longest - b.mask.shape[1], 0)) for b in batches]),
         torch.cat([batch.positions for batch in batches]),
         batches[0].prefix,
+        tuple(place for batch in batches for place in batch.places),
     )
 
 
 @torch.inference_mode()
-def keep(batch: Batch, rows: torch.Tensor) -> Batch:
+def keep(batch: Batch, numbers: Sequence[int]) -> Batch:
     """The batch with these rows only; for caches of `SharedPrefix`."""
+    rows = torch.tensor(numbers, device=batch.logits.device)
     batch.cache.batch_select_indices(rows)
     return replace(
         batch,
         logits=batch.logits[rows],
         mask=batch.mask[rows],
         positions=batch.positions[rows],
+        places=tuple(batch.places[number] for number in numbers),
     )
 
 
 def require_finite(values: torch.Tensor) -> torch.Tensor:
     """The values; raises ReproError (exit code 1) if one is NaN or infinite."""
     if not torch.isfinite(values).all():
-        raise ReproError(
-            "the model's logits are not finite numbers",
-            hint="its weights are damaged or too large for float16: fine-tune it again, "
-            "or run with --set precision=uniform",
-            exit_code=EXIT_FAILED,
-        )
+        raise not_finite()
     return values
+
+
+def not_finite() -> ReproError:
+    """The error for logits that are NaN or infinite."""
+    return ReproError(
+        "the model's logits are not finite numbers",
+        hint="its weights are damaged or too large for float16: fine-tune it again, "
+        "or run with --set precision=uniform",
+        exit_code=EXIT_FAILED,
+    )

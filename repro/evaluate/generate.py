@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from repro.clock import clock
 from repro.evaluate.batches import PADDING, Budget, alike, in_batches
-from repro.evaluate.forward import Batch, join, keep, pad_id, prefill, require_finite, step
+from repro.evaluate.forward import Batch, join, keep, not_finite, pad_id, prefill, step
 from repro.evaluate.prefix import SharedPrefix
 from repro.paper.prompts import SEPARATOR
 
@@ -145,8 +145,12 @@ def generate(
         while True:
             # argmax gives the first of equal maxima; float16 logits do tie.
             chosen = batch.logits.argmax(-1)
-            require_finite(batch.logits.gather(1, chosen[:, None]))
-            for row, token in zip(running, chosen.tolist(), strict=True):
+            finite = batch.logits.gather(1, chosen[:, None]).isfinite()[:, 0]
+            # Together, since every transfer waits for the device.
+            tokens, right = torch.stack([chosen, finite.to(chosen.dtype)]).tolist()
+            if not all(right):
+                raise not_finite()
+            for row, token in zip(running, tokens, strict=True):
                 if row in done:
                     continue
                 written[row].append(token)
@@ -157,8 +161,7 @@ def generate(
                 return [done[row] for row in range(len(rows))]
             left = [line for line, row in enumerate(running) if row not in done]
             if prefix and len(left) < len(running):
-                lines = torch.tensor(left, device=chosen.device)
-                batch, chosen = keep(batch, lines), chosen[lines]
+                batch, chosen = keep(batch, left), chosen[torch.tensor(left, device=chosen.device)]
                 running = [running[line] for line in left]
             batch = step(model, batch, chosen)
 

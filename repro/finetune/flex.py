@@ -133,6 +133,8 @@ def _compiled(scaling: float, grouped: bool, backend: str = "inductor") -> Atten
     """The compiled attention for a scale, with heads that share keys or without."""
     # Raises at its limit, since a whole graph is demanded.
     torch._dynamo.config.recompile_limit = LIMIT
+    # Only lengths are to vary: kernels take the scale as a constant.
+    torch._dynamo.config.specialize_float = True
     return torch.compile(_plain(scaling, grouped), fullgraph=True, dynamic=True, backend=backend)
 
 

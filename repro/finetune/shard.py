@@ -11,7 +11,7 @@ import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import reduce  # type: ignore[import-untyped]
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 
@@ -20,21 +20,31 @@ def mesh(device: str) -> DeviceMesh:
     return init_device_mesh(device, (PartialState().num_processes,))
 
 
-def shard(model: Any, among: DeviceMesh, device: torch.device) -> None:
+def shard(model: Any, among: DeviceMesh, device: torch.device, *, bfloat16: bool = False) -> None:
     """Leave this process its part of every decoder layer, on its device, and all other weights.
 
     Needs no other process, so that they can load their models one after the other.
 
     Args:
         model: in the dtype that it is to be trained in, in main memory.
+        bfloat16: whether matrix products will be in bfloat16 (autocast): weights of matrices are
+            then rounded before they are sent, in half the bytes, instead of after. Norms stay whole
+            and in float32, and so do states between layers and sums of gradients, as without.
     """
     decoder = model.get_decoder()
+    policy, whole = MixedPrecisionPolicy(), set()
+    if bfloat16:
+        policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
     for layer in decoder.layers:
-        fully_shard(layer, mesh=among)
+        norms = {p for p in layer.parameters() if bfloat16 and p.dim() == 1}
+        whole |= norms
+        fully_shard(layer, mesh=among, mp_policy=policy, ignored_params=norms)
         # Summed as processes' gradients are everywhere here; gloo has no other way than force.
         layer.set_gradient_divide_factor(1.0)
         layer.set_force_sum_reduction_for_comms(True)
-    whole = {parameter for parameter in decoder.parameters() if not isinstance(parameter, DTensor)}
+    whole |= {parameter for parameter in decoder.parameters() if not isinstance(parameter, DTensor)}
     fully_shard(decoder, mesh=among, ignored_params=whole)
     model.to(device)
 

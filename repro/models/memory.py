@@ -76,10 +76,11 @@ def finetune_peak_bytes(
     may hold a little more or less.
 
     Sharded, a layer's input is kept instead, and everything else for one layer at a time. Of whole
-    layers there are up to 7 in float32: weights in use, those that come next and the buffer they
-    arrive in, gradients, and two buffers that they leave from, one of them still in flight, and one
-    to spare. That is reasoned from FSDP2's code for a GPU; on a CPU, where buffers are freed at
-    once, 4 to 6 fewer were counted.
+    layers there are up to 7: weights in use, those that come next and the buffer they arrive in,
+    gradients, and two buffers that they leave from, one of them still in flight, and one to spare.
+    Under autocast the first four are in bfloat16; the buffers of gradients always are in float32.
+    That is reasoned from FSDP2's code for a GPU; on a CPU, where buffers are freed at once, 4 to 6
+    fewer were counted.
 
     The keys and values of a shared prefix are held in each layer for its own pass, for the passes
     to come and as gradients; a pass concatenates them with its own, once for each of its calls of
@@ -109,7 +110,7 @@ def finetune_peak_bytes(
         return state + slots + tokens * (sizes.layers * kept + made) + sizes.layers * prefix
     layer, rest = _layer_and_rest(sizes)
     state = weight * (rest + -(-sizes.layers * layer // gpus)) + copy * rest
-    working = layer * (7 * BYTES["float32"] + copy)
+    working = layer * (4 * number + 3 * BYTES["float32"])
     passed = tokens * (sizes.layers * 4 * width + kept + made) + sizes.layers * prefix
     return state + slots + working + passed
 

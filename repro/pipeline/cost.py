@@ -14,7 +14,7 @@ class Cost:
         train_tokens: over all epochs, before padding.
         prompt_tokens: with each context computed once a cell.
         new_tokens: if every generation runs to its limit.
-        seconds: by the profile's rates.
+        seconds: by the profile's rates, and where the memory of fine-tunes lies.
     """
 
     train_tokens: int
@@ -23,9 +23,15 @@ class Cost:
     seconds: float
 
     @classmethod
-    def at(cls, compute: Compute, *, train: int, prompt: int, new: int) -> "Cost":
-        """The cost of these tokens at a profile's rates."""
-        seconds = train / compute.train_rate + prompt / compute.evaluate_rate
+    def at(
+        cls, compute: Compute, *, train: int, prompt: int, new: int, train_seconds: float
+    ) -> "Cost":
+        """The cost of these tokens at a profile's rates.
+
+        Args:
+            train_seconds: of the tokens to train on, as `repro.pipeline.pace` has them.
+        """
+        seconds = train_seconds + prompt / compute.evaluate_rate
         return cls(train, prompt, new, seconds + new / compute.generate_rate)
 
 

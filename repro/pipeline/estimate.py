@@ -7,7 +7,9 @@ from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
 from repro.paper import prompts
 from repro.paper.tasks import Kind
+from repro.pipeline import placement
 from repro.pipeline.cost import Cost, Row
+from repro.pipeline.pace import training_seconds
 from repro.pipeline.plan import CellStep, Job, Plan
 from repro.pipeline.store import Store
 
@@ -42,12 +44,28 @@ def count_with(tokenizer: Any) -> Count:
     return by_tokenizer
 
 
-def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Row]:
+def costs(
+    plan: Plan,
+    count: Count,
+    done: Callable[[str, str], bool],
+    choice: placement.Choice | None = None,
+) -> list[Row]:
     """Each job of the plan with its cost; finished steps cost nothing.
 
     Args:
         done: whether the store holds an artefact of a kind and key.
+        choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
+    compute, sizes = plan.profile.compute, plan.spec.architecture
+
+    def train_seconds(job: Job, tokens: int) -> float:
+        steps = 0.0
+        if tokens and job.rows is not None and job.recipe is not None:
+            recipe = job.recipe
+            samples = recipe.micro_batch * recipe.accumulation
+            steps = recipe.epochs * len(job.rows) / samples
+        return training_seconds(compute, sizes, choice, tokens=tokens, steps=steps)
+
     queries: dict[tuple[str, str], int] = {}
     for step in (step for job in plan.jobs for step in job.cells):
         task, where = step.cell.task, (step.cell.dataset, step.cell.prompt)
@@ -80,7 +98,9 @@ def costs(plan: Plan, count: Count, done: Callable[[str, str], bool]) -> list[Ro
         prompt = sum(map(prompt_tokens, pending))
         generated = [s for s in pending if s.cell.task.kind is Kind.GENERATION]
         new = sum(len(step.rows) for step in generated) * plan.settings.max_new_tokens
-        spent = Cost.at(plan.profile.compute, train=train, prompt=prompt, new=new)
+        spent = Cost.at(
+            compute, train=train, prompt=prompt, new=new, train_seconds=train_seconds(job, train)
+        )
         return Row(job.name, len(job.cells), len(pending), spent)
 
     return [cost(job) for job in plan.jobs]

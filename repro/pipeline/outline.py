@@ -12,11 +12,14 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from repro.models.spec import ModelSpec
 from repro.paper import prompts
 from repro.paper.cells import BASE, Cell, Variant
 from repro.paper.protocols import Protocol
 from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind
 from repro.pipeline.cost import Cost, Row
+from repro.pipeline.pace import SAMPLES, training_seconds
+from repro.pipeline.placement import Choice
 from repro.profiles import Profile
 
 if TYPE_CHECKING:
@@ -63,14 +66,17 @@ def outline(
     seeds: Sequence[int],
     test_limit: int | None,
     given: Mapping[tuple[Variant, int], Any],
+    choice: Choice | None = None,
 ) -> Outline:
     """The outline of a selection, row counts and settings as in a full plan.
 
     Args:
         test_limit: rows of a test set to score, at most; None for the protocol's number.
         given: fine-tunes that are there already.
+        choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
     known = counts()[profile.data]
+    sizes = ModelSpec.from_table(profile.model, profile.origin).architecture
     cap = protocol.rows if test_limit is None else min(protocol.rows, test_limit)
 
     def evaluating(own: Sequence[Cell]) -> tuple[int, int]:
@@ -84,13 +90,16 @@ def outline(
                 new += scored * profile.new_tokens(protocol)
         return prompt, new
 
-    def training(variant: Variant) -> int:
+    def training(variant: Variant) -> tuple[int, float]:
         train = known["train"][variant.train][str(variant.size)]
         used = min(train["rows"], profile.train_limit(variant.size) or train["rows"])
         shared = known["shown"][variant.task.train_dataset]["p1"][variant.train_shots]
         longest = profile.longest(protocol) or max(train["lengths"]) + shared
         kept = [min(shared + length, longest) for length in train["lengths"]]
-        return round(EPOCHS * used * sum(kept) / len(kept))
+        tokens = round(EPOCHS * used * sum(kept) / len(kept))
+        steps = EPOCHS * used / (SAMPLES * protocol.replicas)
+        spent = training_seconds(profile.compute, sizes, choice, tokens=tokens, steps=steps)
+        return tokens, spent
 
     def jobs() -> Iterator[Row]:
         variants = dict.fromkeys(cell.variant for cell in cells)
@@ -99,9 +108,11 @@ def outline(
             prompt, new = evaluating(own)
             for seed in [None] if variant == BASE else seeds:
                 is_given = seed is not None and (variant, seed) in given
-                train = 0 if variant == BASE or is_given else training(variant)
+                train, spent = (0, 0.0) if variant == BASE or is_given else training(variant)
                 name = variant.name if seed is None else f"{variant.name} seed {seed}"
-                cost = Cost.at(profile.compute, train=train, prompt=prompt, new=new)
+                cost = Cost.at(
+                    profile.compute, train=train, prompt=prompt, new=new, train_seconds=spent
+                )
                 yield Row(f"{name}, given" if is_given else name, len(own), len(own), cost)
 
     return Outline(tuple(jobs()), f"by the kit's counts with {known['vocabulary']}")

@@ -14,6 +14,7 @@ from repro.models.spec import Architecture, ModelSpec
 from repro.paper.cells import BASE
 from repro.pipeline import placement
 from repro.pipeline.needs import weights_dtype
+from repro.pipeline.pace import STEP_TOKENS, training_seconds
 from repro.pipeline.plan import TORCH, Plan, weights_key
 from repro.pipeline.store import Store
 from repro.profiles import Profile
@@ -50,6 +51,7 @@ def machine_findings(
             choice = placement.here(spec, compute, probes)
             tuning = [_tuning_finding(choice, sizes, compute, probes)]
             if choice is not None:
+                gpu_memory_gb = max(gpu_memory_gb, math.ceil(choice.peak_bytes / 1e9))
                 gpus, memory_gb = choice.gpus, memory_gb + math.ceil(choice.more_bytes / 1e9)
     needs = doctor.Needs(
         device=compute.device,
@@ -73,7 +75,9 @@ def _tuning_finding(
     what = "fine-tuning"
     if choice is not None:
         gb = f"{choice.peak_bytes / 1e9:.3g} GB"
-        return Finding(what, "ok", str(choice), f"{gb} (passes of {choice.tokens:,} tokens)")
+        step = training_seconds(compute, sizes, choice, tokens=STEP_TOKENS, steps=1)
+        found = f"{choice}; a step of {STEP_TOKENS:,} tokens in about {step:.2g} s"
+        return Finding(what, "ok", found, f"{gb} (passes of {choice.tokens:,} tokens)")
     gpus = ", ".join(f"{size / 1e9:.0f} GB" for size in probes.cuda().memory) or "none"
     found = f"GPUs: {gpus}; main memory: {probes.memory() / 1e9:.0f} GB"
     remedy = (

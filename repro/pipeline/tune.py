@@ -63,7 +63,8 @@ def tune(request: Request, *, progress: object = None) -> None:
         for process in range(state.num_processes):  # main memory holds the whole model once
             if process == state.process_index:
                 model, tokenizer = load(base, dtype="float32", rotary=request.rotary)
-                shard(model, among, torch.device(device))
+                bfloat16 = request.recipe["dtype"] == "bfloat16"
+                shard(model, among, torch.device(device), bfloat16=bfloat16)
             state.wait_for_everyone()
     else:
         model, tokenizer = load(base, dtype="float32", device=device, rotary=request.rotary)

@@ -16,6 +16,7 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune.encode import Sample
 from repro.finetune.objective import objective
 from repro.finetune.recipe import recipe_from
+from repro.models.memory import evaluation_bytes, finetune_peak_bytes
 from repro.paper.protocols import protocol
 from repro.paper.tasks import TRAIN_SETS
 
@@ -64,11 +65,33 @@ def test_without_a_gpu_it_is_not_run(load: Any, monkeypatch: pytest.MonkeyPatch)
 def test_on_a_small_gpu_it_is_not_run(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = load("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    found = SimpleNamespace(total_memory=80 * 10**9)
+    found = SimpleNamespace(total_memory=12 * 10**9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
-    with pytest.raises(ReproError, match="needs 137 GB of GPU memory, there are 80") as caught:
-        gpu.run()
+    with pytest.raises(ReproError, match="needs 16 GB of GPU memory, there are 12") as caught:
+        gpu.fitting()
     assert caught.value.exit_code == EXIT_MISSING
+
+
+@pytest.mark.parametrize(
+    ("memory", "layers"), [(150, 32), (85, range(15, 25)), (24, range(3, 6)), (16.5, range(1, 4))]
+)
+def test_smaller_gpus_get_fewer_layers(
+    load: Any, monkeypatch: pytest.MonkeyPatch, memory: float, layers: Any
+) -> None:
+    gpu = load("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    found = SimpleNamespace(total_memory=int(memory * 1e9))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
+    sizing = gpu.fitting()
+    assert sizing.architecture.layers in (layers if isinstance(layers, range) else [layers])
+    whole = gpu.full()
+    assert sizing.architecture.hidden == whole.architecture.hidden
+    assert sizing.train_tokens == whole.train_tokens
+    for held in (
+        finetune_peak_bytes(sizing.architecture, bfloat16=True, tokens=sizing.train_tokens),
+        evaluation_bytes(sizing.architecture, "bfloat16", tokens=sizing.evaluate_tokens),
+    ):
+        assert held <= 0.95 * memory * 1e9
 
 
 def test_the_model_has_the_weights_of_llama2_7b(load: Any) -> None:

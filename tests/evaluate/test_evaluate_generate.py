@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaForCausalLM
 
 from repro.evaluate.batches import Budget
@@ -160,3 +161,39 @@ def test_a_pad_token_that_the_embedding_lacks(words, llama):
         for one in (more, words)
     )
     assert [generation.text for generation in found] == [one.text for one in expected]
+
+
+def test_a_step_waits_for_the_device_once(words, llama):
+    """Every number that Python asks of a tensor is one wait for a GPU."""
+    prompts = [[1, *range(5, 40), n, n + 1] for n in range(3, 8)]
+    asked, steps = [], []
+
+    class Asked(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten._local_scalar_dense.default:
+                asked.append(func)
+            return func(*args, **(kwargs or {}))
+
+    forward = llama.forward
+
+    def note(**inputs):
+        steps.append(inputs["input_ids"].shape[1] == 1)
+        return forward(**inputs)
+
+    llama.forward = note
+    with sharing(llama) as prefix, Asked():
+        prefix.move_to((tuple(prompts[0][:36]),))
+        before = len(asked)
+        found = generate(
+            llama,
+            words,
+            prompts,
+            Budget(10_000),
+            max_new_tokens=9,
+            cut_at_blank_line=False,
+            prefix=prefix,
+        )
+    assert sum(steps) >= 3
+    assert max(len(generation.tokens) for generation in found) > 3
+    # What a step has to say comes as one list, which is no question of this kind.
+    assert len(asked) == before

@@ -190,7 +190,7 @@ warnings.simplefilter("ignore")
 def peak_and_plan(gpus, bfloat16, table, length, samples):
     sizes = Architecture(**table)
     model = LlamaForCausalLM(LlamaConfig(**sizes.llama)).train()
-    shard(model, init_device_mesh("cpu", (gpus,)), torch.device("cpu"))
+    shard(model, init_device_mesh("cpu", (gpus,)), torch.device("cpu"), bfloat16=bfloat16)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     parts = [own(parameter) for parameter in model.parameters()]
     optimiser = torch.optim.AdamW(parts, fused=True)
@@ -205,6 +205,10 @@ def peak_and_plan(gpus, bfloat16, table, length, samples):
             part.grad = gradient.to_local() if isinstance(gradient, DTensor) else gradient
         optimiser.step()
 
+    layer = model.model.layers[0]
+    seen = []
+    for module in (layer.mlp.up_proj, layer.input_layernorm):
+        module.register_forward_hook(lambda module, *_: seen.append(str(module.weight.dtype)))
     step()
     tracker = MemTracker()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -219,7 +223,7 @@ def peak_and_plan(gpus, bfloat16, table, length, samples):
         placement=Placement(sharded=True),
         gpus=gpus,
     )
-    return peak["Total"], planned
+    return peak["Total"], planned, sorted(set(seen))
 
 found = []
 for case in json.loads(sys.argv[1]):
@@ -232,8 +236,11 @@ CASES = [(gpus, bfloat16) for gpus in (2, 4) for bfloat16 in (False, True)]
 
 
 @pytest.fixture(scope="module")
-def sharded_peaks() -> dict[tuple[int, bool], tuple[int, int]]:
-    """Peak and planned bytes by number of GPUs and precision; as deep as Llama-2-7b."""
+def sharded_peaks() -> dict[tuple[int, bool], tuple[int, int, list[str]]]:
+    """Peak and planned bytes, and dtypes of weights in use, by number of GPUs and precision.
+
+    As deep as Llama-2-7b.
+    """
     table = {
         "layers": 32,
         "hidden": 64,
@@ -258,11 +265,13 @@ def sharded_peaks() -> dict[tuple[int, bool], tuple[int, int]]:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_peak_of_a_sharded_step_is_no_more_than_planned(
-    sharded_peaks: dict[tuple[int, bool], tuple[int, int]], case: tuple[int, bool]
+    sharded_peaks: dict[tuple[int, bool], tuple[int, int, list[str]]], case: tuple[int, bool]
 ) -> None:
     """On a GPU, buffers that leave may live longer: room is planned."""
-    peak, planned = sharded_peaks[case]
+    peak, planned, dtypes = sharded_peaks[case]
     assert peak <= planned <= 1.1 * peak
+    # Matrices are sent in the precision that they are used in, norms are not rounded.
+    assert dtypes == (["torch.bfloat16", "torch.float32"] if case[1] else ["torch.float32"])
 
 
 @pytest.mark.parametrize("name", [n for n in profiles.names() if profiles.load(n).compute.gpus])

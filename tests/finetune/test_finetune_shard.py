@@ -39,7 +39,7 @@ among = mesh("cpu")
 for process in range(2):  # one after the other: sharding needs no other process
     if process == state.process_index:
         model = torch.load(base / "model.pt", weights_only=False)
-        shard(model, among, torch.device("cpu"))
+        shard(model, among, torch.device("cpu"), bfloat16=case["recipe"]["dtype"] == "bfloat16")
     state.wait_for_everyone()
 layer = model.model.layers[0].mlp.up_proj.weight.to_local()
 assert layer.numel() < 16 * 25, layer.shape

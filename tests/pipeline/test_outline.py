@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,15 +15,17 @@ from repro.cli.options import build_plan, parse
 from repro.data.embedded import EmbeddedData
 from repro.data.upstream import VARIABLE, UpstreamData
 from repro.models.load import load_tokenizer
-from repro.models.spec import EMBEDDED
+from repro.models.memory import Placement
+from repro.models.spec import EMBEDDED, ModelSpec
 from repro.paper.cells import Cell
 from repro.paper.protocols import protocol
 from repro.paper.tasks import DATASETS
 from repro.pipeline.cost import total
 from repro.pipeline.estimate import costs, count_with
 from repro.pipeline.outline import EPOCHS, counts, measure, outline
+from repro.pipeline.placement import Choice
 from repro.pipeline.select import select
-from repro.profiles import names
+from repro.profiles import load, names
 
 
 def request(*words: str) -> object:
@@ -42,6 +47,34 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple:
         given=asked.given,
     )
     return found.rows, full, plan
+
+
+MOVED = Choice(placement=Placement(sharded=True, offloaded=True), gpus=2, tokens=2121)
+
+
+def test_its_time_by_placement_is_that_of_the_plan(both: tuple) -> None:
+    """With the sizes of another model, since the embedded one has none to move."""
+    rows, full, plan = both
+    asked = request("--seeds", "42,43")
+    seven = load("llama2-7b")
+    spec = ModelSpec.from_table(seven.model, seven.origin)
+    some = replace(plan, spec=spec, jobs=plan.jobs[1:4])
+    count = count_with(load_tokenizer(EMBEDDED))
+    moved = costs(some, count, lambda kind, key: False, MOVED)
+    found = outline(
+        select(asked.selection),
+        profile=replace(asked.profile, model=seven.model),
+        protocol=protocol(asked.protocol_name),
+        seeds=asked.seeds,
+        test_limit=asked.test_limit,
+        given=asked.given,
+        choice=MOVED,
+    )
+    assert found.rows[0] == rows[0]
+    for own, exact, still in zip(found.rows[1:4], moved, full[1:4], strict=True):
+        assert exact.cost.train_tokens == still.cost.train_tokens
+        assert exact.cost.seconds > 2 * still.cost.seconds
+        assert own.cost.seconds == pytest.approx(exact.cost.seconds, rel=0.02)
 
 
 def test_an_outline_has_the_models_and_cells_of_the_plan(both: tuple) -> None:
@@ -119,6 +152,34 @@ def test_data_that_is_not_there_is_no_error(
     assert "the Llama-2 vocabulary" in told
     with pytest.raises(click.UsageError):
         cli.main(["plan", "--figure", "1"], standalone_mode=False)
+
+
+@pytest.mark.parametrize("variants", ["base", "base,xsum-ft-2000"])
+def test_on_a_gpu_a_plan_says_where_a_fine_tune_will_lie(
+    variants: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("repro.cli.planning._lacking", lambda: "datasets is not installed")
+    monkeypatch.setattr("repro.pipeline.auto.has_gpu", lambda: True)
+    monkeypatch.setattr("repro.pipeline.placement.here", lambda spec, compute: MOVED)
+    words = ["--profile", "llama2-7b", "--store", str(tmp_path / "store"), "--variants", variants]
+    cli.main(["plan", *words], standalone_mode=False)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "evaluating: 14.1 GB at least (one prompt of 1,024 tokens)" in told
+    tuned = variants != "base"
+    assert (f"fine-tuning here: {MOVED}" in told) is tuned
+    assert ("a step of 4,096 tokens, by the rates above" in told) is tuned
+
+
+def test_an_outline_starts_no_torch() -> None:
+    code = "import sys, repro.cli.planning; print({'torch', 'transformers'} & set(sys.modules))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_settings_change_an_outline_as_they_change_the_run() -> None:

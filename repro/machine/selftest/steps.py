@@ -87,7 +87,7 @@ def _steps(request: Request, kind: str) -> dict[str, Any]:
     sizes = Architecture(**request.sizes)
     model = untrained(sizes, device if among is None else torch.device("cpu"))
     if among is not None:
-        shard(model, among, device)
+        shard(model, among, device, bfloat16=request.precision == "bfloat16")
     model.train()
     samples = made_up(sizes.vocabulary, KINDS[kind], request.own)
     recipe = Recipe(

@@ -1,0 +1,161 @@
+"""What the profile `auto` takes on common machines, and how long fine-tuning takes there.
+
+Times are derived: a card's rated dense bfloat16 arithmetic at the share that the profile assumes,
+and `pace` for what placements move. None is measured.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro import profiles
+from repro.audit.compare import load
+from repro.finetune.recipe import EPOCHS
+from repro.machine.gpus import Cuda
+from repro.models.memory import Placement, evaluation_bytes, finetune_peak_bytes
+from repro.models.probes import Probes
+from repro.models.spec import Architecture, ModelSpec, pins
+from repro.paper.cells import BASE, Variant
+from repro.paper.figures import cells
+from repro.pipeline import auto, placement
+from repro.pipeline.pace import LINK, SAMPLES, pace
+
+GB = 10**9
+MAIN_GB = 256
+"""Main memory of all the machines."""
+
+RATED = 790.0
+"""TFLOP/s that the profile's rates were derived from."""
+
+CUT = 1024
+"""Tokens that samples are cut to (paper, section 4.1)."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """GPUs of one kind.
+
+    Attributes:
+        name: as it is printed.
+        gpus: their number; gb: memory of each, as torch sees it.
+        tflops: rated dense bfloat16 arithmetic of each.
+        link: bytes a second between two of them.
+    """
+
+    name: str
+    gpus: int
+    gb: float
+    tflops: float
+    link: float = LINK
+
+
+MACHINES = (
+    Machine("8 x H100 80 GB, NVLink", 8, 85, 790, 300e9),
+    Machine("1 x H200 141 GB", 1, 150, 790),
+    Machine("1 x A100 80 GB", 1, 85, 312),
+    Machine("4 x L40S 48 GB", 4, 48, 362),
+    Machine("8 x RTX 4090 24 GB", 8, 25.4, 165),
+    Machine("1 x A100 40 GB", 1, 42.3, 312),
+    Machine("1 x RTX 4090 24 GB", 1, 25.4, 165),
+    Machine("MIG slice 3g.40gb of an H100", 1, 42, 790 * 3 / 7),
+    Machine("MIG slice 1g.10gb of an H100", 1, 10.5, 790 / 7),
+)
+
+
+def mean_tokens(variant: Variant, values: Mapping[str, float]) -> float:
+    """Mean tokens of a variant's training samples, from the lengths of the first 2,000 rows."""
+    mean = values[f"{variant.train} 2000, 0 shots: mean"]
+    if variant.train_shots:
+        mean += values[f"{variant.train} 2000, {variant.train_shots} shots: context"]
+    return min(CUT, mean)
+
+
+def hours(machine: Machine, means: dict[Variant, float]) -> tuple[str, str, float]:
+    """Profile, placement and hours of the paper's fine-tunes on a machine; 0 where not the 7B."""
+    cuda = Cuda(
+        "13.0",
+        (13, 0),
+        (int(machine.gb * GB),) * machine.gpus,
+        (machine.name,) * machine.gpus,
+    )
+    name, _ = auto.choose(gpu=lambda: True, probe=lambda: cuda, memory=lambda: MAIN_GB * GB)
+    profile = profiles.load(name)
+    spec = ModelSpec.from_table(profile.model, profile.origin)
+    probes = Probes(cuda=lambda: cuda, memory=lambda: MAIN_GB * GB)
+    choice = placement.here(spec, profile.compute, probes)
+    assert choice is not None
+    if name != "llama2-7b" or spec.architecture is None:
+        return name, str(choice), 0.0
+    rate = profile.compute.train_rate * machine.tflops / RATED
+    seconds = 0.0
+    for variant, mean in means.items():
+        steps = EPOCHS * variant.size / SAMPLES
+        found = pace(
+            spec.architecture, choice, bfloat16=True, step_tokens=mean * SAMPLES, link=machine.link
+        )
+        seconds += found.seconds(mean * SAMPLES * steps, rate, steps)
+    return name, str(choice), seconds / 3600
+
+
+def table(audit: Path) -> str:
+    """The machines as a Markdown table.
+
+    Args:
+        audit: the folder with the audit's stored numbers.
+    """
+    variants = {cell.variant for cell in cells()} - {BASE}
+    values = {
+        one.what: one.value
+        for one in load(audit)
+        if one.finding == "training-lengths" and not isinstance(one.value, str)
+    }
+    means = {variant: mean_tokens(variant, values) for variant in sorted(variants, key=str)}
+    lines = [
+        "| machine | profile | fine-tuning | hours for the 25 fine-tunes |",
+        "|---|---|---|---|",
+    ]
+    for machine in MACHINES:
+        name, way, spent = hours(machine, means)
+        shown = f"{spent:.2g}" if spent else "of another model"
+        lines.append(f"| {machine.name} | `{name}` | {way} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def memory_table() -> str:
+    """GB on each GPU for FT, FTICL and evaluation of Llama-2, by placement, as Markdown."""
+    lines = [
+        "| model | placement | GPUs | FT | FTICL | main memory | evaluation |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in ("llama2-7b", "llama2-13b", "llama2-70b"):
+        sizes = Architecture(**pins()["architecture"][name])
+        alone = evaluation_bytes(sizes, "bfloat16", tokens=placement.SMALLEST) / GB
+        lines += [f"| {name} | {row} | {_gb(alone)} |" for row in _memory_rows(sizes, name)]
+    return "\n".join(lines) + "\n"
+
+
+def _memory_rows(sizes: Architecture, name: str) -> Iterator[str]:
+    """Placement, GPUs, FT, FTICL and main memory."""
+    compute = profiles.load(name).compute
+    for way, words, counts in (
+        (Placement(), "whole", (1,)),
+        (placement.OFFLOADED, "moments in main memory", (1,)),
+        (placement.SHARDED, "sharded", (2, 4, 8)),
+        (placement.BOTH, "sharded, moments in main memory", (2, 4, 8)),
+    ):
+        for gpus in counts:
+            tokens = placement.LONGEST if way.sharded else placement.SMALLEST
+            shared = (0, placement.SHARED)
+            plain, behind = (
+                finetune_peak_bytes(
+                    sizes, bfloat16=True, tokens=tokens, placement=way, gpus=gpus, shared=count
+                )
+                / GB
+                for count in shared
+            )
+            main = compute.memory_gb + placement.finetune_main_bytes(sizes, way, gpus) / GB
+            yield f"{words} | {gpus} | {_gb(plain)} | {_gb(behind)} | {_gb(main)}"
+
+
+def _gb(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
