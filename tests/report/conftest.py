@@ -132,10 +132,13 @@ def browser() -> Iterator[Browser]:
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield started
-        started.close()
+    with pytest.MonkeyPatch.context() as patch:
+        # Chromium's sockets lie in its profile, and a socket's path has 107 characters at most.
+        patch.setenv("TMPDIR", "/tmp")
+        with sync_playwright() as playwright:
+            started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+            yield started
+            started.close()
 
 
 @pytest.fixture
