@@ -42,6 +42,8 @@ REFERENCE, OUTCOMES = "reference.json", "outcomes.jsonl.gz"
 CELLS, TUNED = f"{RESULTS}.gz", f"{FINETUNES}.gz"
 FILES = {REFERENCE, CELLS, TUNED, OUTCOMES}
 
+# What a run was asked for, and with which paths: its own affair.
+_OWN = ("asked", "options")
 # Facts of a fine-tune that are large and compared nowhere.
 _LEFT_OUT = ("versions", "gradient_norms", "weight_change")
 
@@ -121,7 +123,9 @@ def record(
         "protocol": runs[0].protocol,
         "overrides": runs[0].overrides,
         "seeds": sorted({seed for _, seed in cells if seed is not None}),
-        "recorded": [{k: v for k, v in run.record.items() if k != "asked"} for run in runs],
+        "recorded": [
+            {name: value for name, value in run.record.items() if name not in _OWN} for run in runs
+        ],
     }
     out.mkdir(parents=True)
     (out / REFERENCE).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")

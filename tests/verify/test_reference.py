@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -11,6 +12,7 @@ import pytest
 
 from repro.errors import ReproError
 from repro.paper.figures import cells
+from repro.verify.published import default_folder
 from repro.verify.reading import read_results
 from repro.verify.reference import CELLS as CELLS_FILE
 from repro.verify.reference import OUTCOMES, TUNED, load_reference, record
@@ -138,6 +140,23 @@ def test_each_row_has_a_digest_of_its_prompt_and_gold(stored: Path) -> None:
     for line in gzip.decompress((stored / OUTCOMES).read_bytes()).decode().splitlines():
         outcome = json.loads(line)
         assert outcome["inputs"] == sha256(f"{'0' * 64} x".encode()).hexdigest()[:8] * 60
+
+
+def test_a_reference_keeps_neither_paths_nor_what_was_asked_for(make: Make, tmp_path: Path) -> None:
+    run = make(tmp_path / "run", CELLS[:3])
+    record_file = run / "run.json"
+    told = json.loads(record_file.read_text())
+    told |= {"options": {"store": str(tmp_path)}, "asked": {"cells": [], "seeds": [42]}}
+    record_file.write_text(json.dumps(told))
+    text = (record([run], tmp_path / "reference") / "reference.json").read_text()
+    assert str(tmp_path) not in text
+    assert not {"options", "asked"} & set(json.loads(text)["recorded"][0])
+
+
+@pytest.mark.parametrize("name", ["embedded", "small"])
+def test_the_references_that_ship_name_no_path_of_a_machine(name: str) -> None:
+    text = (default_folder() / name / "reference.json").read_text()
+    assert not re.findall(r'"/[^"]*"', text)
 
 
 def test_recording_refuses_what_must_not_be_pooled(
