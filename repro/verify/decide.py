@@ -1,4 +1,4 @@
-"""From tests to verdicts on numbers."""
+"""From tests to verdicts on points that are held against the paper (L3)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,27 +6,17 @@ from dataclasses import replace
 from repro.verify.statistics import ALPHA, benjamini_hochberg
 from repro.verify.verdicts import NumberVerdict, Verdict
 
-WEAK = 5
-"""Fewer runs than this are called weak."""
 
-
-def decided(number: NumberVerdict, *, spread_known: bool = True) -> NumberVerdict:
-    """The verdict of a test, before the correction for many cells.
-
-    Args:
-        spread_known: that over seeds is in the error. Where it is not, another seed may explain
-            any difference, or undo any equality: neither is claimed.
-    """
+def decided(number: NumberVerdict) -> NumberVerdict:
+    """The verdict of a test, before the correction for many points."""
     p, equal = number.p, number.equivalence_p
     assert p is not None
     verdict = Verdict.CONSISTENT
-    if not spread_known:
-        verdict = Verdict.INCONCLUSIVE if p < ALPHA else Verdict.CONSISTENT
-    elif equal is not None and equal < ALPHA:
+    if equal is not None and equal < ALPHA:
         verdict = Verdict.REPRODUCED
     elif p < ALPHA:
         verdict = Verdict.NOT_REPRODUCED
-    return replace(number, verdict=verdict, outside=p < ALPHA)
+    return replace(number, verdict=verdict)
 
 
 def adjusted(numbers: Sequence[NumberVerdict]) -> tuple[NumberVerdict, ...]:
@@ -36,8 +26,7 @@ def adjusted(numbers: Sequence[NumberVerdict]) -> tuple[NumberVerdict, ...]:
     result = list(numbers)
     for i, p in zip(tested, values, strict=True):
         number = replace(numbers[i], p_adjusted=p)
-        # INCONCLUSIVE with a p: a difference from a single stored run.
-        if number.verdict in (Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE) and p >= ALPHA:
+        if number.verdict is Verdict.NOT_REPRODUCED and p >= ALPHA:
             number = replace(
                 number,
                 verdict=Verdict.CONSISTENT,

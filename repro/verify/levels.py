@@ -404,6 +404,4 @@ def _without_spread(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
     k = len(pair.theirs)
     notes.insert(0, f"{k} stored seed{'s' * (k > 1)}: the spread over seeds is unknown")
     verdict = Verdict.INCONCLUSIVE if p < ALPHA else Verdict.CONSISTENT
-    return replace(
-        basis, interval=interval, p=p, verdict=verdict, outside=p < ALPHA, reason="; ".join(notes)
-    )
+    return replace(basis, interval=interval, p=p, verdict=verdict, reason="; ".join(notes))

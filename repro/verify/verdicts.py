@@ -71,7 +71,6 @@ class NumberVerdict:
         power: their chance to succeed if there is no difference at all.
         noticed: the smallest true difference that would be NOT REPRODUCED in nine of ten runs.
         differing: rows that differ beyond ties at equal weights, over all seeds.
-        outside: the unadjusted test finds a difference.
         n: rows of ours; seeds: of ours; stored: runs behind the reference (k).
         constant: the label that every row got, if so.
         reason: one sentence on how the verdict came about.
@@ -92,7 +91,6 @@ class NumberVerdict:
     power: float | None = None
     noticed: float | None = None
     differing: int | None = None
-    outside: bool = False
     n: int = 0
     stored: int = 0
     constant: str | None = None
