@@ -38,7 +38,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built")
     copy = folder / "checkout"
     passed_over = shutil.ignore_patterns("__pycache__")
-    for name in ("repro", "expected_results"):
+    for name in ("repro", "expected_results", "tools", "benchmarks"):
         shutil.copytree(ROOT / name, copy / name, ignore=passed_over)
     for name in (*BUILT, "CITATION.cff"):
         shutil.copy(ROOT / name, copy)
@@ -80,6 +80,11 @@ def test_references_and_numbers_of_the_paper_are_inside(built: Path) -> None:
     assert shipped == {path.relative_to(home) for path in home.rglob("*") if path.is_file()}
     (metadata,) = (built / "site").glob("*.dist-info/METADATA")
     assert "Name: repro-2403-09162" in metadata.read_text(encoding="utf-8")
+
+
+def test_tools_and_benchmarks_stay_in_the_checkout(built: Path) -> None:
+    (metadata,) = (built / "site").glob("*.dist-info")
+    assert {path.name for path in (built / "site").iterdir()} == {"repro", metadata.name}
 
 
 def test_claims_and_profiles_need_no_checkout(built: Path) -> None:
