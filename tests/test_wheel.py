@@ -19,7 +19,8 @@ BUILD = "import sys; from setuptools import build_meta as b; b.build_{kind}(sys.
 LIGHT = """
 import sys
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "safetensors", "rouge_score",
-         "matplotlib", "jinja2", "pandas", "pyarrow", "huggingface_hub", "tokenizers"}
+         "matplotlib", "jinja2", "pandas", "pyarrow", "huggingface_hub", "tokenizers",
+         "docker", "requests"}
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -100,12 +101,24 @@ def test_verifying_a_reference_against_itself_ends_well(built: Path) -> None:
     assert light(built, "verify", "nothing").returncode == EXIT_MISSING
 
 
-@pytest.mark.parametrize("words", [["run"], ["models", "fetch"]], ids=" ".join)
-def test_what_needs_torch_names_the_extra(built: Path, words: list[str]) -> None:
-    done = light(built, *words)
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("run", "run"),
+        ("models fetch", "run"),
+        ("docker build", "docker"),
+        ("docker run", "docker"),
+        ("docker verify", "docker"),
+        ("docker save -o archive", "docker"),
+    ],
+)
+def test_what_a_light_install_lacks_is_named_with_its_extra(
+    built: Path, command: str, extra: str
+) -> None:
+    done = light(built, *command.split())
     assert done.returncode == EXIT_MISSING
-    assert "it is part of the extra 'run'" in done.stderr
-    assert "pip install 'repro-2403-09162[run]'" in done.stderr
+    assert f"it is part of the extra '{extra}'" in done.stderr
+    assert f"pip install 'repro-2403-09162[{extra}]'" in done.stderr
 
 
 def test_plans_need_no_torch_and_no_data(built: Path) -> None:

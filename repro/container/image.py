@@ -62,7 +62,7 @@ def _git(*words: str) -> str:
     except (OSError, subprocess.CalledProcessError) as error:
         raise ReproError(
             f"git cannot tell the commit to build: {getattr(error, 'stderr', '') or error}",
-            hint="pip install --editable . in a git checkout of the kit, with git installed",
+            hint="pip install -e '.[docker]' in a git checkout of the kit, with git installed",
             exit_code=EXIT_MISSING,
         ) from None
 
