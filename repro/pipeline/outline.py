@@ -1,39 +1,27 @@
 """A plan without data, weights and torch, from counts of tokens that ship with the kit.
 
-The counts (`counts.json`, made by `repro data count`) hold numbers of rows and tokens, and no text.
-Nothing is known of the store without the data, so that everything counts as to do.
+The counts (`counts.json`, made by `python -m tools.counts`) hold numbers of rows and tokens, and no
+text. Nothing is known of the store without the data, so that everything counts as to do.
 """
 
 import json
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.models.spec import ModelSpec
-from repro.paper import prompts
 from repro.paper.cells import BASE, Cell, Variant
 from repro.paper.protocols import Protocol
-from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind
+from repro.paper.tasks import Kind
 from repro.pipeline.cost import Cost, Row
 from repro.pipeline.pace import SAMPLES, training_seconds
 from repro.pipeline.placement import Choice
 from repro.profiles import Profile
 
-if TYPE_CHECKING:
-    from repro.data.source import Source
-    from repro.pipeline.estimate import Count
-
 EPOCHS = 2
 """Of every fine-tune (paper, section 4.1); that of a full plan is tested to be the same."""
-
-FIRST = 250
-"""Rows of a test set that means are taken over: those of the published protocol."""
-
-QUANTILES = 20
-"""Parts that the lengths of training rows are cut into; each counts by its middle."""
 
 
 @cache
@@ -116,60 +104,3 @@ def outline(
                 yield Row(f"{name}, given" if is_given else name, len(own), len(own), cost)
 
     return Outline(tuple(jobs()), f"by the kit's counts with {known['vocabulary']}")
-
-
-def measure(
-    source: "Source",
-    count: "Count",
-    vocabulary: str,
-    *,
-    tests: Collection[str] = tuple(DATASETS),
-    trains: Collection[str] = tuple(TRAIN_SETS),
-) -> dict[str, Any]:
-    """The counts of a source.
-
-    Training sets that are not at hand get the lengths of the smallest of their task, and the
-    number of rows in their name.
-
-    Args:
-        count: gives the numbers of tokens of texts.
-        vocabulary: what counts, in words.
-        tests, trains: names of the sets to count.
-    """
-    from repro.data.source import Part
-
-    found: dict[str, Any] = {"vocabulary": vocabulary, "test": {}, "shown": {}, "train": {}}
-    for name in tests:
-        task = DATASETS[name].task
-        rows, shown = (source.rows(Part(s, name)).to_list() for s in ("test", "demonstrations"))
-        means, contexts = {}, {}
-        for prompt in prompts.TEMPLATES:
-            text = prompts.template(task, prompt)
-            lengths = count([prompts.fill(task, text, row) for row in rows[:FIRST]])
-            means[prompt] = round(sum(lengths) / len(lengths), 2)
-            before = [prompts.context(task, text, shown[:n]) for n in range(max(task.shots) + 1)]
-            contexts[prompt] = [0, *count(before[1:])]
-        found["test"][name] = {"rows": len(rows), "tokens": means}
-        found["shown"][name] = contexts
-    for name in trains:
-        task = TRAIN_SETS[name]
-        text = prompts.template(task, "p1")
-        sets: dict[str, Any] = {}
-        for size in SIZES:
-            part = Part("train", name, size)
-            if source.missing([part]):
-                sets[str(size)] = {"rows": size, "lengths": sets[str(SIZES[0])]["lengths"]}
-                continue
-            rows = source.rows(part).to_list()
-            lengths = sorted(count([prompts.fill(task, text, row) + row["output"] for row in rows]))
-            middles = [len(lengths) * (2 * i + 1) // (2 * QUANTILES) for i in range(QUANTILES)]
-            sets[str(size)] = {"rows": len(rows), "lengths": [lengths[i] for i in middles]}
-        found["train"][name] = sets
-    return found
-
-
-def to_json(sources: "Mapping[str, tuple[Source, Count, str]]") -> str:
-    """The counts of several sources as counts.json holds them: a line a data set."""
-    found = {name: measure(*one) for name, one in sources.items()}
-    text = json.dumps(found, indent=1)
-    return re.sub(r"\[[^\[\]{}]*\]", lambda m: " ".join(m[0].split()), text) + "\n"

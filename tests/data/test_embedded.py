@@ -12,11 +12,11 @@ from random import Random
 import pytest
 
 from repro.data.embedded import EmbeddedData
-from repro.data.embedded.documents import EVERY_WORD, TASKS, Options, task_document
-from repro.data.embedded.tokenizer import build_tokenizer
 from repro.data.source import Part
 from repro.paper.prompts import TEMPLATES, context, fill, template
 from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind, Role
+from tools.embedded_model.documents import EVERY_WORD, TASKS, Options, task_document
+from tools.embedded_model.tokenizer import build_tokenizer
 
 SOURCE = EmbeddedData()
 TESTS = [Part("test", name) for name in DATASETS]

@@ -22,10 +22,11 @@ from repro.paper.protocols import protocol
 from repro.paper.tasks import DATASETS
 from repro.pipeline.cost import total
 from repro.pipeline.estimate import costs, count_with
-from repro.pipeline.outline import EPOCHS, counts, measure, outline
+from repro.pipeline.outline import EPOCHS, counts, outline
 from repro.pipeline.placement import Choice
 from repro.pipeline.select import select
 from repro.profiles import load, names
+from tools.counts import measure
 
 
 def request(*words: str) -> object:

@@ -28,7 +28,7 @@ from repro.report.junit import junit
 from repro.report.markdown import markdown
 from repro.report.model import Report, report
 from repro.report.printable import printable
-from repro.report.rows import BESIDE, NUMBERS, SECTIONS, failed
+from repro.report.rows import BESIDE, DIFFERS, FINDINGS, MISSING, NUMBERS, failed
 from repro.report.words import BRIEFLY
 from repro.verify.claimverdicts import Answer
 from repro.verify.reference import record
@@ -36,6 +36,7 @@ from repro.verify.reference import record
 MAKERS = runpy.run_path(str(Path(__file__).parents[1] / "verify" / "conftest.py"))
 make: Callable[..., Path] = MAKERS["write_results"]
 CELLS = claims()["C12"].cells()
+SECTIONS = (DIFFERS, MISSING, FINDINGS, NUMBERS, BESIDE)
 WORSE = MAKERS["SKILL"] | {CELLS[0]: 0.05}
 OUTCOMES = {words: verdict for verdict, words in BRIEFLY.items()}
 WORDS = "|".join(OUTCOMES)
