@@ -58,6 +58,7 @@ def check(data_dir: Path | None) -> None:
               help="The JSON file to write.")  # fmt: skip
 def count(data_dir: Path | None, tokenizer: Path, out: Path) -> None:
     """Count rows and tokens of the authors' data and of the kit's own, for plans without data."""
+    from repro import studies
     from repro.data.embedded import EmbeddedData
     from repro.data.fetch import locate
     from repro.data.source import Source
@@ -75,7 +76,8 @@ def count(data_dir: Path | None, tokenizer: Path, out: Path) -> None:
         {
             name: (source, count_with(load_tokenizer(folder)), words)
             for name, (source, folder, words) in sources.items()
-        }
+        },
+        studies.load(studies.DEFAULT),
     )
     out.write_text(text, encoding="utf-8")
     new_console().print(f"counts in {out}", soft_wrap=True)

@@ -12,15 +12,17 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from repro.errors import EXIT_MISSING, ReproError
 from repro.models.spec import ModelSpec
-from repro.paper import prompts
-from repro.paper.cells import BASE, Cell, Variant
-from repro.paper.protocols import Protocol
-from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind
 from repro.pipeline.cost import Cost, Row
 from repro.pipeline.pace import SAMPLES, training_seconds
 from repro.pipeline.placement import Choice
 from repro.profiles import Profile
+from repro.spec.cells import BASE, Cell, Variant
+from repro.spec.prompts import context, fill
+from repro.spec.protocol import Protocol
+from repro.spec.study import Study
+from repro.spec.tasks import Kind, Part
 
 if TYPE_CHECKING:
     from repro.data.source import Source
@@ -61,6 +63,7 @@ class Outline:
 def outline(
     cells: Sequence[Cell],
     *,
+    study: Study,
     profile: Profile,
     protocol: Protocol,
     seeds: Sequence[int],
@@ -75,6 +78,12 @@ def outline(
         given: fine-tunes that are there already.
         choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
+    if study.table is not None:
+        raise ReproError(
+            f"nothing is counted for the study {study.name} without its data and torch",
+            hint="pip install -e '.[run]'",
+            exit_code=EXIT_MISSING,
+        )
     known = counts()[profile.data]
     sizes = ModelSpec.from_table(profile.model, profile.origin).architecture
     cap = protocol.rows if test_limit is None else min(protocol.rows, test_limit)
@@ -86,14 +95,15 @@ def outline(
             scored = min(cap, test["rows"])
             prompt += round(scored * test["tokens"][cell.prompt])
             prompt += known["shown"][cell.dataset][cell.prompt][cell.shots]
-            if cell.task.kind is Kind.GENERATION:
+            if study.task_of(cell).kind is Kind.GENERATION:
                 new += scored * profile.new_tokens(protocol)
         return prompt, new
 
     def training(variant: Variant) -> tuple[int, float]:
         train = known["train"][variant.train][str(variant.size)]
         used = min(train["rows"], profile.train_limit(variant.size) or train["rows"])
-        shared = known["shown"][variant.task.train_dataset]["p1"][variant.train_shots]
+        prompt = study.training_prompt(variant).name
+        shared = known["shown"][study.shown_to(variant)][prompt][variant.train_shots]
         longest = profile.longest(protocol) or max(train["lengths"]) + shared
         kept = [min(shared + length, longest) for length in train["lengths"]]
         tokens = round(EPOCHS * used * sum(kept) / len(kept))
@@ -122,9 +132,10 @@ def measure(
     source: "Source",
     count: "Count",
     vocabulary: str,
+    study: Study,
     *,
-    tests: Collection[str] = tuple(DATASETS),
-    trains: Collection[str] = tuple(TRAIN_SETS),
+    tests: Collection[str] = (),
+    trains: Collection[str] = (),
 ) -> dict[str, Any]:
     """The counts of a source.
 
@@ -134,42 +145,42 @@ def measure(
     Args:
         count: gives the numbers of tokens of texts.
         vocabulary: what counts, in words.
-        tests, trains: names of the sets to count.
+        tests, trains: names of the sets to count; all of the study where empty.
     """
-    from repro.data.source import Part
-
     found: dict[str, Any] = {"vocabulary": vocabulary, "test": {}, "shown": {}, "train": {}}
-    for name in tests:
-        task = DATASETS[name].task
-        rows, shown = (source.rows(Part(s, name)).to_list() for s in ("test", "demonstrations"))
+    for name in tests or study.datasets:
+        task = study.datasets[name].task
+        rows = source.rows(Part("test", name), task).to_list()
+        shown = source.rows(Part("demonstrations", name), task).to_list()
         means, contexts = {}, {}
-        for prompt in prompts.TEMPLATES:
-            text = prompts.template(task, prompt)
-            lengths = count([prompts.fill(task, text, row) for row in rows[:FIRST]])
+        for prompt, shape in study.prompts.items():
+            text = shape.text(task)
+            lengths = count([fill(task, text, row) for row in rows[:FIRST]])
             means[prompt] = round(sum(lengths) / len(lengths), 2)
-            before = [prompts.context(task, text, shown[:n]) for n in range(max(task.shots) + 1)]
+            before = [context(task, text, shown[:n]) for n in range(max(task.shots) + 1)]
             contexts[prompt] = [0, *count(before[1:])]
         found["test"][name] = {"rows": len(rows), "tokens": means}
         found["shown"][name] = contexts
-    for name in trains:
-        task = TRAIN_SETS[name]
-        text = prompts.template(task, "p1")
+    for name in trains or study.training:
+        task = study.training[name].task
+        text = study.first_prompt.text(task)
         sets: dict[str, Any] = {}
-        for size in SIZES:
+        sizes = sorted({v.size for v in study.variants if v.train == name})
+        for size in sizes:
             part = Part("train", name, size)
             if source.missing([part]):
-                sets[str(size)] = {"rows": size, "lengths": sets[str(SIZES[0])]["lengths"]}
+                sets[str(size)] = {"rows": size, "lengths": sets[str(sizes[0])]["lengths"]}
                 continue
-            rows = source.rows(part).to_list()
-            lengths = sorted(count([prompts.fill(task, text, row) + row["output"] for row in rows]))
+            rows = source.rows(part, task).to_list()
+            lengths = sorted(count([fill(task, text, row) + row["output"] for row in rows]))
             middles = [len(lengths) * (2 * i + 1) // (2 * QUANTILES) for i in range(QUANTILES)]
             sets[str(size)] = {"rows": len(rows), "lengths": [lengths[i] for i in middles]}
         found["train"][name] = sets
     return found
 
 
-def to_json(sources: "Mapping[str, tuple[Source, Count, str]]") -> str:
+def to_json(sources: "Mapping[str, tuple[Source, Count, str]]", study: Study) -> str:
     """The counts of several sources as counts.json holds them: a line a data set."""
-    found = {name: measure(*one) for name, one in sources.items()}
+    found = {name: measure(*one, study) for name, one in sources.items()}
     text = json.dumps(found, indent=1)
     return re.sub(r"\[[^\[\]{}]*\]", lambda m: " ".join(m[0].split()), text) + "\n"

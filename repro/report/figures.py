@@ -4,11 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from rich.text import Text
 
-from repro.paper.cells import Cell
-from repro.paper.figures import BEST, FIGURES
-from repro.paper.tasks import DATASETS, METRICS
 from repro.report.model import PanelReport, Plotted, RunReport
 from repro.report.words import counted
+from repro.spec.cells import Cell
+from repro.spec.points import BEST
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Verdict
 
@@ -56,7 +55,7 @@ def figure_lines(run: RunReport, cells: Collection[Cell] | None = None) -> Itera
         cells: show only points that rest on one of these.
     """
     empty = []
-    for figure in FIGURES:
+    for figure in run.verified.run.study.figures:
         titled = False
         for panel in (panel for panel in run.panels if panel.panel.figure == figure):
             shown = [
@@ -80,22 +79,24 @@ def _lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[T
     shots = list(dict.fromkeys(item.point.shots for own in shown for item in own))
     shots.sort(key=int)
     heads = "".join(f"{counted(int(count), 'shot'):<{CELL}}" for count in shots)
-    title = f"{panel.title}, {METRICS[DATASETS[panel.panel.dataset].task.kind]}"
+    title = f"{panel.title}, {panel.panel.metric}"
     yield Text(title)
     yield Text(" " * (LABEL + KIND) + heads.rstrip(), style="dim")
     for own in shown:
         by_shots = {item.point.shots: item for item in own}
         name = own[0].series
         paper = Text(f"  {name:<{LABEL - 2}}{'paper':<{KIND}}")
-        ours = Text(f"{'':<{LABEL}}{'ours':<{KIND}}")
+        label = "" if any(item.published for item in own) else f"  {name}"
+        ours = Text(f"{label:<{LABEL}}{'ours':<{KIND}}")
         for count in shots:
             item = by_shots.get(count)
-            above = f"{item.published.value:.3f}" if item else ""
+            above = f"{item.paper:.3f}" if item and item.paper is not None else ""
             paper.append(f"{above:<{CELL}}")
             ours.append_text(_ours(item))
         paper.rstrip()
         ours.rstrip()
-        yield paper
+        if any(item.published for item in own):
+            yield paper
         yield ours
 
 
@@ -103,7 +104,9 @@ def _ours(item: Plotted | None) -> Text:
     """Our value, the difference and the mark, as wide as a column."""
     text = Text()
     if item is not None and item.ours is not None:
-        text.append(f"{item.ours:.3f} {item.difference:+.3f} ")
+        text.append(f"{item.ours:.3f} ")
+        if item.difference is not None:
+            text.append(f"{item.difference:+.3f} ")
     if item is not None and item.verdict is not None:
         text.append(MARKS[item.verdict], style=STYLE[item.verdict])
     text.pad_right(CELL - len(text))
@@ -112,9 +115,9 @@ def _ours(item: Plotted | None) -> Text:
 
 def _bars(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
     """A bar panel: a row a bar."""
-    yield Text(f"{panel.title}, {METRICS[DATASETS[panel.panel.dataset].task.kind]}")
+    yield Text(f"{panel.title}, {panel.panel.metric}")
     for item in (item for own in shown for item in own):
-        row = Text(f"  {item.series:<{LABEL - 2}}paper {item.published.value:.3f}  ours ")
+        row = Text(f"  {item.series:<{LABEL - 2}}paper {item.paper:.3f}  ours ")
         row.append_text(_ours(item))
         if item.point.shots == BEST and item.chosen:
             row.append(f" best with {item.chosen_text}", style="dim")

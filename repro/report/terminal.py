@@ -169,8 +169,10 @@ def _everything(
 def _needed(run: RunReport, asked: Sequence[str] | None) -> set[Any] | None:
     if asked is None:
         return None
-    every_shot = run.verified.run.best_of != "smallest"
-    return {c for claim in run.verified.claims for c in claim.claim.cells(every_shot=every_shot)}
+    own = run.verified.run
+    every_shot = own.best_of != "smallest"
+    claims = [verdict.claim for verdict in run.verified.claims]
+    return {c for claim in claims for c in own.study.claim_cells(claim, every_shot=every_shot)}
 
 
 def _heading(text: str) -> _Heading:
@@ -280,7 +282,9 @@ def _below(
     needed = _needed(run, asked)
     rows = figure_rows(run, None if needed is None else tuple(needed))
     known = [row for row in rows if row.run]
-    if few_lines or not known:
+    if not run.verified.run.study.published:
+        yield from figure_lines(run, needed)
+    elif few_lines or not known:
         count = sum(row.run for row in known)
         yield Text(f"  {counted(count, 'point')} in {counted(len(known), 'figure')}: --full")
     else:

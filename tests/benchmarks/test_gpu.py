@@ -17,8 +17,8 @@ from repro.finetune.encode import Sample
 from repro.finetune.objective import objective
 from repro.finetune.recipe import recipe_from
 from repro.models.memory import evaluation_bytes, finetune_peak_bytes
-from repro.paper.protocols import protocol
-from repro.paper.tasks import TRAIN_SETS
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import TRAIN_SETS
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

@@ -14,9 +14,9 @@ from repro.data.manifest import Manifest
 from repro.data.upstream import VARIABLE, UpstreamData, check, locate
 from repro.errors import ReproError
 from repro.models.spec import EMBEDDED
-from repro.paper.protocols import protocol
 from repro.pipeline.plan import needed_parts
 from repro.pipeline.select import select
+from repro.studies.paper.protocols import protocol
 
 PUBLISHED = protocol("published-code")
 

@@ -15,7 +15,7 @@ import repro.models
 from repro.data.embedded.tokenizer import build_tokenizer
 from repro.models.incontext import scores
 from repro.models.pretrain import build, orthogonal
-from repro.paper.tasks import DATASETS
+from repro.studies.paper.tasks import DATASETS
 
 SHIPPED = Path(repro.models.__file__).parent / "embedded"
 RECORD = json.loads((SHIPPED / "recipe.json").read_text(encoding="utf-8"))

@@ -17,15 +17,15 @@ from repro.data.upstream import VARIABLE, UpstreamData
 from repro.models.load import load_tokenizer
 from repro.models.memory import Placement
 from repro.models.spec import EMBEDDED, ModelSpec
-from repro.paper.cells import Cell
-from repro.paper.protocols import protocol
-from repro.paper.tasks import DATASETS
 from repro.pipeline.cost import total
 from repro.pipeline.estimate import costs, count_with
 from repro.pipeline.outline import EPOCHS, counts, measure, outline
 from repro.pipeline.placement import Choice
 from repro.pipeline.select import select
 from repro.profiles import load, names
+from repro.spec.cells import Cell
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import DATASETS
 
 
 def request(*words: str) -> object:

@@ -18,11 +18,11 @@ from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
 from repro.models.memory import Placement
-from repro.paper.cells import Cell
 from repro.pipeline import placement, results
 from repro.pipeline import run as running
 from repro.pipeline.placement import Choice
 from repro.pipeline.plan import Plan, rows_digest
+from repro.spec.cells import Cell
 from repro.verify.reading import read_results
 
 PART = ["--variants", "base,amazon-ft-2000,socialqa-fticl1-2000", "--rows", "6"]

@@ -13,9 +13,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from repro.paper.figures import FIGURES, cells
 from repro.report import charts
 from repro.report.model import Plotted, Report, report
+from repro.studies.paper.figures import FIGURES, cells
 
 TESTS = Path(__file__).parents[1]
 PAPER = TESTS.parent / "expected_results" / "paper"

@@ -13,11 +13,11 @@ import pytest
 
 from repro.cli.main import cli
 from repro.cli.options import Request, parse
-from repro.paper.cells import Cell
-from repro.paper.figures import cells
 from repro.pipeline.select import select
 from repro.report.model import report
 from repro.report.rows import missing
+from repro.spec.cells import Cell
+from repro.studies.paper.figures import cells
 from repro.verify.reading import read_results
 from repro.verify.reference import record
 from repro.verify.rerun import command_for

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
-from repro.paper.claims import claims
+from repro.studies.paper.claims import claims
+from repro.studies.paper.study import study
 from repro.verify.reading import read_results
 
-CELLS = claims()["C12"].cells()
+CELLS = study().claim_cells(claims()["C12"])
 Make = Callable[..., Path]
 Edit = Callable[..., None]
 
@@ -113,7 +114,7 @@ def test_bad_samples_are_refused_even_when_hashes_were_made_to_agree(
 def test_classification_samples_must_agree_with_themselves(
     make: Make, edit: Edit, reseal: Edit, tmp_path: Path, change: object, message: str
 ) -> None:
-    cell = claims()["C2"].cells()[0]
+    cell = study().claim_cells(claims()["C2"])[0]
     folder = make(tmp_path / "run", [cell], seeds=(1,), n=10, skill={cell: 1.0})
     path = next((folder / "samples").iterdir())
     edit(path, change)
