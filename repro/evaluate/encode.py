@@ -223,7 +223,7 @@ def _labels(
     if not labels:
         return {}
     text, joint = _template(asked, task, protocol)
-    if protocol.label_tokens == "prompt-1" and task.name in asked.first.texts:
+    if protocol.label_tokens == "prompt-1":
         text, joint = asked.first.text(task), ""
     return first_tokens(tokenizer, fill(task, text, row), labels, joint=joint)
 

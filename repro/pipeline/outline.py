@@ -163,7 +163,7 @@ def measure(
         found["shown"][name] = contexts
     for name in trains or study.training:
         task = study.training[name].task
-        text = study.first_prompt.text(task)
+        text = study.first_prompt(task).text(task)
         sets: dict[str, Any] = {}
         sizes = sorted({v.size for v in study.variants if v.train == name})
         for size in sizes:

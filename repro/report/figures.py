@@ -69,7 +69,12 @@ def figure_lines(run: RunReport, cells: Collection[Cell] | None = None) -> Itera
             if not titled:
                 yield Text(f"\nFigure {figure}", style="bold")
                 titled = True
-            yield from _bars(panel, shown) if panel.panel.train else _lines(panel, shown)
+            if not run.verified.run.study.published:
+                yield from _own_lines(panel, shown)
+            elif panel.panel.train:
+                yield from _bars(panel, shown)
+            else:
+                yield from _lines(panel, shown)
     if empty and cells is None:
         yield Text(f"\nPanels of which nothing was run: {', '.join(empty)}")
 
@@ -86,8 +91,7 @@ def _lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[T
         by_shots = {item.point.shots: item for item in own}
         name = own[0].series
         paper = Text(f"  {name:<{LABEL - 2}}{'paper':<{KIND}}")
-        label = "" if any(item.published for item in own) else f"  {name}"
-        ours = Text(f"{label:<{LABEL}}{'ours':<{KIND}}")
+        ours = Text(f"{'':<{LABEL}}{'ours':<{KIND}}")
         for count in shots:
             item = by_shots.get(count)
             above = f"{item.paper:.3f}" if item and item.paper is not None else ""
@@ -95,18 +99,29 @@ def _lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[T
             ours.append_text(_ours(item))
         paper.rstrip()
         ours.rstrip()
-        if any(item.published for item in own):
-            yield paper
+        yield paper
         yield ours
+
+
+def _own_lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
+    """A panel of a study without published numbers: values with their 95 % intervals."""
+    yield Text(f"{panel.title}, {panel.panel.metric}, [95 % interval]")
+    for own in shown:
+        values = [
+            f"{item.shots_text}: {item.ours:.3f} "
+            f"[{item.interval.low:.3f}, {item.interval.high:.3f}]"
+            for item in own
+            if item.ours is not None and item.interval is not None
+        ]
+        yield Text(f"  {own[0].series}")
+        yield Text(f"    {'; '.join(values)}")
 
 
 def _ours(item: Plotted | None) -> Text:
     """Our value, the difference and the mark, as wide as a column."""
     text = Text()
     if item is not None and item.ours is not None:
-        text.append(f"{item.ours:.3f} ")
-        if item.difference is not None:
-            text.append(f"{item.difference:+.3f} ")
+        text.append(f"{item.ours:.3f} {item.difference:+.3f} ")
     if item is not None and item.verdict is not None:
         text.append(MARKS[item.verdict], style=STYLE[item.verdict])
     text.pad_right(CELL - len(text))

@@ -58,6 +58,7 @@ def page(report: Report) -> str:
         first=printable(first_line(report.verification)),
         outcome=Outcome.of(report.verification.exit_code).value,
         evidence=any(head(run).evidence for run in report.verification.runs),
+        published=any(run.verified.run.study.published for run in report.runs),
         runs=[_run(run, index, report) for index, run in enumerate(report.runs)],
         warnings=[printable(text) for text in report.verification.warnings],
         survival=[

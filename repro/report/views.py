@@ -8,7 +8,17 @@ from repro.report.answer import head
 from repro.report.charts import metric_of
 from repro.report.model import FOLLOWS, PanelReport, Plotted, Report, RunReport
 from repro.report.printable import printable
-from repro.report.rows import ClaimRow, chosen, claim_rows, failed, level_rows, missing
+from repro.report.rows import (
+    BESIDE,
+    FINDINGS,
+    ClaimRow,
+    chosen,
+    claim_rows,
+    failed,
+    heading,
+    level_rows,
+    missing,
+)
 from repro.report.words import (
     BRIEFLY,
     counted,
@@ -196,11 +206,12 @@ def panel_view(report: PanelReport) -> dict[str, Any]:
 def spoken(report: PanelReport) -> str:
     """What a panel's drawing shows, for those who do not see it."""
     ours = [item for item in report.points if item.ours is not None]
+    paper = any(item.published for item in report.points)
     return (
         f"{metric_of(report)} of {', '.join(report.series)}: "
         + ("bars" if report.panel.train else "lines over the number of in-context examples")
-        + f", the paper's {len(report.points)} values hollow and dashed, this run's {len(ours)} "
-        "solid. The table of this panel has all values."
+        + (f", the paper's {len(report.points)} values hollow and dashed" if paper else "")
+        + f", this run's {len(ours)} solid. The table of this panel has all values."
     )
 
 
@@ -328,6 +339,11 @@ def run_view(run: RunReport, index: int, report: Report) -> dict[str, Any]:
             "evidence": top.evidence,
         },
         "identity": list(identity(run)),
+        "published": verified.run.study.published,
+        "headings": {
+            "findings": heading(FINDINGS, verified.run).replace("'", "\u2019"),
+            "beside": heading(BESIDE, verified.run).replace("'", "\u2019"),
+        },
         "differs": [(i.kind, printable(i.name), printable(i.text)) for i in chosen(items, SHOWN)],
         "more": max(0, len(items) - SHOWN),
         "missing": [

@@ -48,7 +48,7 @@ class Evaluation:
 
     Attributes:
         dataset: its test set; shown: the data set that its demonstrations are from.
-        first: the study's first prompt format, see the switch `label_tokens`.
+        first: the study's first prompt format of the task, see the switch `label_tokens`.
     """
 
     cell: Cell
@@ -191,7 +191,7 @@ class Study:
         shown = self._named("dataset", self.datasets, source)
         for task in (dataset.task, shown.task):
             prompt.text(task)
-        return Evaluation(cell, dataset, shown, prompt, self.first_prompt)
+        return Evaluation(cell, dataset, shown, prompt, self.first_prompt(dataset.task))
 
     def check(self, variant: Variant) -> None:
         """Raise ValueError unless the study has all that a variant names."""
@@ -203,7 +203,9 @@ class Study:
         if variant.target:
             self._named("target format", self.targets, variant.target)
         self.training_prompt(variant).text(training.task)
-        self._named("dataset", self.datasets, self.shown_to(variant))
+        shown = self._named("dataset", self.datasets, self.shown_to(variant))
+        if variant.train_shots and shown.task != training.task:
+            raise ValueError(f"demonstrations of {shown.name} are of another task")
 
     @staticmethod
     def _named(what: str, table: Mapping[str, Named], name: str) -> Named:
@@ -211,15 +213,21 @@ class Study:
             raise ValueError(f"the study has no {what} '{name}'; it has {', '.join(table)}")
         return table[name]
 
-    @property
-    def first_prompt(self) -> PromptFormat:
-        """The format that models are trained with unless a variant says otherwise."""
-        return next(iter(self.prompts.values()))
+    def first_prompt(self, task: Task) -> PromptFormat:
+        """The format that models are trained with on a task unless a variant says otherwise.
+
+        Raises:
+            ValueError: there is none for this task.
+        """
+        for prompt in self.prompts.values():
+            if task.name in prompt.texts:
+                return prompt
+        raise ValueError(f"no prompt format has a text for the task {task.name}")
 
     def training_prompt(self, variant: Variant) -> PromptFormat:
         """The prompt format of a variant's training samples."""
         if not variant.prompt:
-            return self.first_prompt
+            return self.first_prompt(self.training[variant.train].task)
         return self._named("prompt format", self.prompts, variant.prompt)
 
     def shown_to(self, variant: Variant) -> str:

@@ -27,15 +27,21 @@ def load(name: str) -> Study:
     raise unknown("study", name, NAMES)
 
 
+def told(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run.json tells of its study: its name, and its table where it is a user's."""
+    found: Mapping[str, Any] = record.get("study") or {"name": DEFAULT}
+    return found
+
+
 def recorded(record: Mapping[str, Any]) -> Study:
     """The study of a run.json; older ones are all of the default.
 
     Raises:
         ReproError: the kit has no such study, or its table is wrong (2).
     """
-    told = record.get("study", {})
-    if table := told.get("table"):
+    found = told(record)
+    if table := found.get("table"):
         from repro.studies.file import parse
 
-        return parse(table, name=told["name"], where="run.json")
-    return load(told.get("name", DEFAULT))
+        return parse(table, name=found["name"], where="run.json")
+    return load(found["name"])

@@ -242,8 +242,7 @@ def load_reference(folder: Path) -> Reference:
             _fail(str(folder / REFERENCE), f"field '{name}' is {head.get(name)!r}")
     if not all(isinstance(record, dict) for record in head["recorded"]):
         _fail(str(folder / REFERENCE), "field 'recorded' is not a list of run.json")
-    record = head["recorded"][0] if head["recorded"] else {}
-    study = studies.recorded(record)
+    study = studies.recorded(_first(head))
     stored: dict[tuple[str, int | None], Outcomes] = {}
     for where, line in json_lines(folder / OUTCOMES):
         try:
@@ -293,11 +292,18 @@ def _as_run(
         head["profile"],
         head["protocol"],
         head["overrides"],
-        head["recorded"][0] if head["recorded"] else {},
+        _first(head),
         cells,
         tuned,
         study,
     )
+
+
+def _first(head: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first run.json that a reference was made from; empty without any."""
+    recorded = head.get("recorded")
+    first = recorded[0] if isinstance(recorded, list) and recorded else {}
+    return first if isinstance(first, dict) else {}
 
 
 def find_reference(root: Path, run: Run) -> Reference | None:
@@ -313,7 +319,9 @@ def find_reference(root: Path, run: Run) -> Reference | None:
         except ValueError as error:
             _fail(str(folder / REFERENCE), f"not JSON: {error}")
         wanted = {"profile": run.profile, "protocol": run.protocol, "overrides": run.overrides}
-        if isinstance(head, dict) and all(head.get(k) == value for k, value in wanted.items()):
+        if not isinstance(head, dict) or any(head.get(k) != v for k, v in wanted.items()):
+            continue
+        if studies.told(_first(head)) == studies.told(run.record):
             return load_reference(folder)
     if not root.is_dir():
         raise ReproError(

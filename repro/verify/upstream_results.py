@@ -97,6 +97,9 @@ def parse_name(name: str, base: str = BASE_MODEL) -> Cell:
     if match["test"] not in by_test:
         raise ValueError(f"'{match['test']}' is not one of the test sets {', '.join(by_test)}")
     variant = BASE if match["model"] == base else _tuned(match["model"], base)
+    tested = DATASETS[by_test[match["test"]]].task.shots
+    if int(match["shots"]) not in tested:
+        raise ValueError(f"the authors' test set is tested with {tested} shots")
     return Cell(
         variant,
         by_test[match["test"]],

@@ -463,6 +463,7 @@ def _runner(folder: Path, profile: Any) -> running.Runner:
     options: dict[str, Any] = dict.fromkeys([*names, "protocol_name", "checkpoints"])
     request = parse(
         **options,
+        study="paper",
         profile=profile.name,
         overrides=(),
         cells="amazon-ft-2000.amazon.p1.0",

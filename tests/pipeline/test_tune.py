@@ -13,8 +13,9 @@ from repro.finetune import recipe_from
 from repro.models.spec import EMBEDDED
 from repro.pipeline.tune import Request, launch, tune
 from repro.spec.tasks import Part
+from repro.studies.paper.prompts import template
 from repro.studies.paper.protocols import protocol
-from repro.studies.paper.tasks import task_of
+from repro.studies.paper.tasks import TASKS, task_of
 
 
 def _request(folder: Path, **changes: object) -> Request:
@@ -31,6 +32,8 @@ def _request(folder: Path, **changes: object) -> Request:
         base=str(EMBEDDED),
         folder=str(folder),
         task="sentiment",
+        fields=["input"],
+        text=template(TASKS["sentiment"], "p1"),
         rows=rows,
         demonstrations=[],
         recipe=asdict(recipe) | changes,

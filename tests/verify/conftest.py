@@ -13,6 +13,7 @@ import pytest
 from repro.spec.cells import Cell, Variant
 from repro.studies.paper.figures import cells, points
 from repro.studies.paper.study import study
+from repro.studies.paper.tasks import TRAIN_SETS
 from repro.verify.levels import hold_against
 from repro.verify.published import load_paper
 from repro.verify.reading import read_results
@@ -99,10 +100,12 @@ def facts(
         "seed": seed,
         "key": key,
         "dropped": {},
-        "rows_sha256": digest("rows", variant.task.name, size),
-        "demonstrations_sha256": digest("demonstrations", variant.task.name, shots),
+        "rows_sha256": digest("rows", TRAIN_SETS[variant.train].task.name, size),
+        "demonstrations_sha256": digest(
+            "demonstrations", TRAIN_SETS[variant.train].task.name, shots
+        ),
         "recipe": recipe,
-        "task": variant.task.name,
+        "task": TRAIN_SETS[variant.train].task.name,
         "demonstrations": shots,
         "order_sha256": digest("order", seed, samples),
         "samples": samples,

@@ -229,7 +229,9 @@ RANK = {FAILS: 0, PARTLY: 1, OPEN: 2, AGREES: 3, HOLDS: 4}
 
 def test_widening_the_margins_turns_no_claim_for_the_worse() -> None:
     paper = load_paper()
-    evidence = Evidence(published_source(paper), None, published_facts(paper), published=True)
+    evidence = Evidence(
+        study(), published_source(paper), None, published_facts(paper), published=True
+    )
 
     def judged(widen: float) -> tuple[ClaimVerdict, ...]:
         names = ["C4", "C6", "C8", "C9", "C10", "C11", "C13"]
