@@ -24,7 +24,7 @@ from repro.finetune.loop import Trainer
 from repro.finetune.recipe import Recipe
 from repro.models.memory import BYTES, cache_bytes
 from repro.models.spec import Architecture
-from repro.paper.tasks import TRAIN_SETS
+from repro.studies.paper.tasks import TRAIN_SETS, fticl_shots
 
 SEED = 0
 
@@ -142,8 +142,8 @@ def mixes(
         shrink: what rows' lengths are divided by; the recipe's length is used as it is.
     """
     found: dict[Mix, list[Sample]] = {}
-    for train, task in TRAIN_SETS.items():
-        for shots in (0, *task.fticl_shots):
+    for train, training in TRAIN_SETS.items():
+        for shots in (0, *fticl_shots(training.task)):
             drawn = random.Random(SEED).sample(known.training(train, shots), count)
             sources = [row.source // shrink for row in drawn]
             shared = known.prompts(context_set(train), shots).common // shrink

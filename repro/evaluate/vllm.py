@@ -21,7 +21,7 @@ from repro.evaluate.generate import Ending, Generation, stop_ids
 from repro.models.doctor import VLLM_REMEDY
 from repro.models.files import check_folder
 from repro.models.load import load_tokenizer
-from repro.paper.prompts import SEPARATOR
+from repro.spec.prompts import SEPARATOR
 
 GPU_MEMORY = 0.85
 """Share of the GPU's memory that vLLM takes; this process needs some for itself."""

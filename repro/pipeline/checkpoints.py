@@ -5,7 +5,7 @@ from pathlib import Path
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.models.files import check_folder
-from repro.paper.cells import BASE, Variant
+from repro.spec.cells import BASE, Variant
 
 Given = Mapping[tuple[Variant, int], Path]
 """Model folders by variant and seed."""

@@ -5,13 +5,13 @@ from typing import Any
 
 from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
-from repro.paper import prompts
-from repro.paper.tasks import Kind
 from repro.pipeline import placement
 from repro.pipeline.cost import Cost, Row
 from repro.pipeline.pace import training_seconds
 from repro.pipeline.plan import CellStep, Job, Plan
 from repro.pipeline.store import Store
+from repro.spec.prompts import context, fill
+from repro.spec.tasks import Kind
 
 CHARACTERS_A_TOKEN = 3.86
 """For plans without a tokenizer: measured with the Llama-2 vocabulary on prompt 1 of the first 250
@@ -68,27 +68,27 @@ def costs(
 
     queries: dict[tuple[str, str], int] = {}
     for step in (step for job in plan.jobs for step in job.cells):
-        task, where = step.cell.task, (step.cell.dataset, step.cell.prompt)
+        task, where = step.asked.task, (step.cell.dataset, step.cell.prompt)
         if where not in queries:
-            text = prompts.template(task, step.cell.prompt)
-            queries[where] = sum(count([prompts.fill(task, text, row) for row in step.rows]))
+            text = step.asked.prompt.text(task)
+            queries[where] = sum(count([fill(task, text, row) for row in step.rows]))
 
     def prompt_tokens(step: CellStep) -> int:
-        task = step.cell.task
-        text = prompts.template(task, step.cell.prompt)
-        shown = step.demonstrations.select(range(step.cell.shots))
-        context = prompts.context(task, text, shown.to_list())
-        shared = sum(count([context])) if context else 0
+        task = step.asked.shown.task
+        text = step.asked.prompt.text(task)
+        shown = step.demonstrations.to_list()[: step.cell.shots]
+        before = context(task, text, shown)
+        shared = sum(count([before])) if before else 0
         return shared + queries[step.cell.dataset, step.cell.prompt]
 
     def train_tokens(job: Job) -> int:
         if job.rows is None or job.recipe is None or job.demonstrations is None:
             return 0
-        task = job.variant.task
-        text = prompts.template(task, "p1")
-        context = prompts.context(task, text, job.demonstrations.to_list())
-        shared = sum(count([context])) if context else 0
-        own = count([prompts.fill(task, text, row) + row["output"] for row in job.rows])
+        assert job.template is not None
+        task, text = job.template.task, job.template.text
+        before = context(task, text, job.demonstrations.to_list())
+        shared = sum(count([before])) if before else 0
+        own = count([fill(task, text, row) + row["output"] for row in job.rows])
         longest = job.recipe.max_length or max(own, default=0) + shared
         return job.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)
 
@@ -96,7 +96,7 @@ def costs(
         pending = [step for step in job.cells if not done("cell", step.key)]
         train = train_tokens(job) if job.to_tune(done) else 0
         prompt = sum(map(prompt_tokens, pending))
-        generated = [s for s in pending if s.cell.task.kind is Kind.GENERATION]
+        generated = [s for s in pending if s.asked.task.kind is Kind.GENERATION]
         new = sum(len(step.rows) for step in generated) * plan.settings.max_new_tokens
         spent = Cost.at(
             compute, train=train, prompt=prompt, new=new, train_seconds=train_seconds(job, train)

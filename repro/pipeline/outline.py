@@ -11,14 +11,16 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from repro.errors import EXIT_MISSING, ReproError
 from repro.models.spec import ModelSpec
-from repro.paper.cells import BASE, Cell, Variant
-from repro.paper.protocols import Protocol
-from repro.paper.tasks import Kind
 from repro.pipeline.cost import Cost, Row
 from repro.pipeline.pace import SAMPLES, training_seconds
 from repro.pipeline.placement import Choice
 from repro.profiles import Profile
+from repro.spec.cells import BASE, Cell, Variant
+from repro.spec.protocol import Protocol
+from repro.spec.study import Study
+from repro.spec.tasks import Kind
 
 EPOCHS = 2
 """Of every fine-tune (paper, section 4.1); that of a full plan is tested to be the same."""
@@ -49,6 +51,7 @@ class Outline:
 def outline(
     cells: Sequence[Cell],
     *,
+    study: Study,
     profile: Profile,
     protocol: Protocol,
     seeds: Sequence[int],
@@ -63,6 +66,12 @@ def outline(
         given: fine-tunes that are there already.
         choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
+    if study.table is not None:
+        raise ReproError(
+            f"nothing is counted for the study {study.name} without its data and torch",
+            hint="pip install -e '.[run]'",
+            exit_code=EXIT_MISSING,
+        )
     known = counts()[profile.data]
     sizes = ModelSpec.from_table(profile.model, profile.origin).architecture
     cap = protocol.rows if test_limit is None else min(protocol.rows, test_limit)
@@ -74,14 +83,15 @@ def outline(
             scored = min(cap, test["rows"])
             prompt += round(scored * test["tokens"][cell.prompt])
             prompt += known["shown"][cell.dataset][cell.prompt][cell.shots]
-            if cell.task.kind is Kind.GENERATION:
+            if study.task_of(cell).kind is Kind.GENERATION:
                 new += scored * profile.new_tokens(protocol)
         return prompt, new
 
     def training(variant: Variant) -> tuple[int, float]:
         train = known["train"][variant.train][str(variant.size)]
         used = min(train["rows"], profile.train_limit(variant.size) or train["rows"])
-        shared = known["shown"][variant.task.train_dataset]["p1"][variant.train_shots]
+        prompt = study.training_prompt(variant).name
+        shared = known["shown"][study.shown_to(variant)][prompt][variant.train_shots]
         longest = profile.longest(protocol) or max(train["lengths"]) + shared
         kept = [min(shared + length, longest) for length in train["lengths"]]
         tokens = round(EPOCHS * used * sum(kept) / len(kept))

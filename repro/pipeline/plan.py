@@ -10,22 +10,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from random import Random
 
 from datasets import Dataset
 
-from repro.data.filters import Selected, test_rows, train_rows
-from repro.data.source import Part, Source
+from repro.data.filters import Selected, in_format, test_rows, train_rows
+from repro.data.source import Source
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
 from repro.models.files import model_digest
 from repro.models.spec import ModelSpec
-from repro.paper.cells import BASE, Cell, Variant
-from repro.paper.protocols import Protocol
-from repro.paper.tasks import Kind
 from repro.pipeline.checkpoints import Given
 from repro.pipeline.store import content_key
 from repro.profiles import Profile
+from repro.spec.cells import BASE, Cell, Demonstrations, Variant
+from repro.spec.prompts import Template
+from repro.spec.protocol import Protocol
+from repro.spec.study import Evaluation, Study
+from repro.spec.tasks import Kind, Part
 
 # Raised by one when a change to these packages changes their results.
 WEIGHTS_VERSION = 1
@@ -59,12 +62,16 @@ class CellStep:
         dtype: of the model when it computes the cell.
     """
 
-    cell: Cell
+    asked: Evaluation
     key: str
     rows: Dataset
     dropped: dict[str, int]
     demonstrations: Dataset
     dtype: str
+
+    @property
+    def cell(self) -> Cell:
+        return self.asked.cell
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class Job:
     key: str
     cells: tuple[CellStep, ...]
     recipe: Recipe | None = None
+    template: Template | None = None
     rows: Dataset | None = None
     dropped: dict[str, int] | None = None
     demonstrations: Dataset | None = None
@@ -115,6 +123,7 @@ class Plan:
         engine: what evaluates: "torch", or "vllm" with its version.
     """
 
+    study: Study
     profile: Profile
     protocol_name: str
     protocol: Protocol
@@ -140,33 +149,43 @@ def rows_digest(rows: Dataset) -> str:
 
 
 def needed_parts(
-    cells: Sequence[Cell], protocol: Protocol, untrained: Collection[Variant] = ()
+    study: Study,
+    cells: Sequence[Cell],
+    protocol: Protocol,
+    untrained: Collection[Variant] = (),
 ) -> list[Part]:
     """The files of rows that cells and their models need; some models are not to be trained."""
     parts: dict[Part, None] = {}
     for variant in dict.fromkeys(cell.variant for cell in cells):
         if variant != BASE and variant not in untrained:
             parts[Part("train", variant.train, variant.size)] = None
-            parts[Part("demonstrations", variant.task.train_dataset)] = None
+            parts[Part("demonstrations", study.training[variant.train].dataset)] = None
+            if variant.train_shots:
+                parts[Part("demonstrations", study.shown_to(variant))] = None
     for name in dict.fromkeys(cell.dataset for cell in cells):
         parts[Part("test", name)] = None
         parts[Part("demonstrations", name)] = None
-        if name == "paws" and protocol.leaked_rows == "drop":
-            parts[Part("train", "paws", 6000)] = None
+        leak = study.datasets[name].leak
+        if leak and protocol.leaked_rows == "drop":
+            parts[Part("train", *leak)] = None
+    for cell in cells:
+        if cell.demonstrations.source:
+            parts[Part("demonstrations", cell.demonstrations.source)] = None
     return list(parts)
 
 
-def cell_dtype(cell: Cell, profile: Profile, protocol: Protocol) -> str:
+def cell_dtype(asked: Evaluation, profile: Profile, protocol: Protocol) -> str:
     """The precision of a cell (AUDIT A12): on CPU profiles float32 for all."""
     if profile.compute.dtype == "float32":
         return "float32"
-    mixed = protocol.precision == "mixed" and cell.variant == BASE
-    return "float16" if mixed and cell.task.kind is Kind.GENERATION else "bfloat16"
+    mixed = protocol.precision == "mixed" and asked.cell.variant == BASE
+    return "float16" if mixed and asked.task.kind is Kind.GENERATION else "bfloat16"
 
 
 def make_plan(
     cells: Sequence[Cell],
     *,
+    study: Study,
     profile: Profile,
     protocol_name: str,
     protocol: Protocol,
@@ -197,39 +216,55 @@ def make_plan(
 
     @cache
     def tested(dataset: str) -> tuple[Selected, str]:
-        selected = test_rows(source, dataset, protocol, limit=test_limit)
+        selected = test_rows(source, study.datasets[dataset], protocol, limit=test_limit)
         return selected, rows_digest(selected.rows)
 
     @cache
-    def shown(dataset: str) -> Dataset:
-        return source.rows(Part("demonstrations", dataset))
+    def shown(dataset: str, seed: int | None) -> Dataset:
+        rows = source.rows(Part("demonstrations", dataset), study.datasets[dataset].task)
+        if seed is None:
+            return rows
+        return rows.select(Random(seed).sample(range(len(rows)), len(rows)))
+
+    def first(dataset: str, own: Demonstrations) -> Dataset:
+        rows = shown(dataset, own.seed)
+        return rows.select(range(min(own.number, len(rows))))
 
     @cache
-    def shown_digest(dataset: str, shots: int) -> str:
-        return rows_digest(shown(dataset).select(range(shots)))
+    def shown_digest(dataset: str, own: Demonstrations) -> str:
+        return rows_digest(first(dataset, own))
 
     def cell_step(cell: Cell, model_key: str) -> CellStep:
+        asked, own = study.evaluation(cell), cell.demonstrations
         selected, digest = tested(cell.dataset)
-        dtype = cell_dtype(cell, profile, protocol)
+        dtype = cell_dtype(asked, profile, protocol)
         parts = {
             "evaluate": EVALUATE_VERSION,
             "model": model_key,
             "cell": [cell.dataset, cell.prompt, cell.shots],
             "rows": digest,
-            "demonstrations": shown_digest(cell.dataset, cell.shots),
+            "demonstrations": shown_digest(asked.shown.name, own),
             "switches": switches,
             "settings": asdict(settings),
             "dtype": dtype,
             "numerics": numerics,
             **evaluated_by,
+            **asked.unfixed,
         }
-        key = content_key(parts)
-        return CellStep(cell, key, selected.rows, selected.dropped, shown(cell.dataset), dtype)
+        rows = shown(asked.shown.name, own.seed)
+        return CellStep(asked, content_key(parts), selected.rows, selected.dropped, rows, dtype)
 
     @cache
     def trained(variant: Variant) -> tuple[Selected, str]:
-        limit = profile.train_limit(variant.size)
-        selected = train_rows(source, variant, protocol, limit=limit)
+        selected = train_rows(
+            source,
+            study.training[variant.train],
+            variant.size,
+            protocol,
+            limit=profile.train_limit(variant.size),
+            only=study.filters.get(variant.rows),
+            target=study.targets.get(variant.target, ""),
+        )
         return selected, rows_digest(selected.rows)
 
     def job(variant: Variant, seed: int | None) -> Job:
@@ -246,24 +281,45 @@ def make_plan(
             dtype="float32" if profile.compute.dtype == "float32" else "bfloat16",
             learning_rate_factor=profile.scale.learning_rate,
             length_factor=profile.scale.length,
+            epochs=variant.epochs,
+            checkpoint=variant.checkpoint,
         )
         selected, digest = trained(variant)
-        examples = shown(variant.task.train_dataset).select(range(variant.train_shots))
+        task, prompt = study.training[variant.train].task, study.training_prompt(variant)
+        examples = in_format(
+            first(study.shown_to(variant), variant.demonstrations),
+            study.targets.get(variant.target, ""),
+        )
+        if len(examples) < variant.train_shots:
+            raise ReproError(
+                f"{variant.name} needs {variant.train_shots} demonstrations, there are "
+                f"{len(examples)} of {study.shown_to(variant)}"
+            )
         shown_first = rows_digest(examples)
         parts = {
             "finetune": FINETUNE_VERSION,
             "base": base_key,
-            "task": variant.task.name,
+            "task": task.name,
             "rows": digest,
             "demonstrations": shown_first,
-            "recipe": asdict(recipe),
+            "recipe": recipe.settings,
             "numerics": numerics,
+            **({} if variant.prompt == "" and prompt.fixed else {"prompt": prompt.text(task)}),
         }
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)
         digests = {"rows_sha256": digest, "demonstrations_sha256": shown_first}
         return Job(
-            variant, seed, key, steps, recipe, selected.rows, selected.dropped, examples, digests
+            variant,
+            seed,
+            key,
+            steps,
+            recipe,
+            Template(task, prompt.text(task)),
+            selected.rows,
+            selected.dropped,
+            examples,
+            digests,
         )
 
     variants = dict.fromkeys(cell.variant for cell in cells)
@@ -283,6 +339,7 @@ def make_plan(
         **evaluated_by,
     }
     return Plan(
+        study,
         profile,
         protocol_name,
         protocol,
@@ -298,6 +355,7 @@ def make_plan(
 
 
 def available(
+    study: Study,
     cells: Sequence[Cell],
     source: Source,
     protocol: Protocol,
@@ -320,7 +378,7 @@ def available(
             if problems:
                 left_out[variant] = str(problems[0])
     kept = tuple(cell for cell in cells if cell.variant not in left_out)
-    problems = source.missing(needed_parts(kept, protocol, untrained))
+    problems = source.missing(needed_parts(study, kept, protocol, untrained))
     if problems:
         shown = "; ".join(str(problem) for problem in problems[:4])
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""

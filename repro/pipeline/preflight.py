@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from repro.data.source import Part, Source
+from repro.data.source import Source
 from repro.errors import EXIT_MISSING, ReproError
 from repro.machine.finding import Finding, failed
 from repro.models import doctor
 from repro.models.memory import evaluation_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
-from repro.paper.cells import BASE
 from repro.pipeline import placement
 from repro.pipeline.needs import weights_dtype
 from repro.pipeline.pace import STEP_TOKENS, training_seconds
@@ -19,6 +18,8 @@ from repro.pipeline.plan import TORCH, Plan, weights_key
 from repro.pipeline.store import Store
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
+from repro.spec.cells import BASE
+from repro.spec.tasks import Part
 
 
 def machine_findings(

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from repro.evaluate.encode import texts
 from repro.lines import Line, read_lines, to_line
-from repro.paper.tasks import DATASETS
 from repro.pipeline.plan import Plan
 from repro.pipeline.results import TEXTS
 from repro.pipeline.store import write_atomically
+from repro.spec.cells import Demonstrations
 
-_Key = tuple[int, str, bool, int]
+_Key = tuple[int, str, bool, Demonstrations]
 
 
 def write(out: Path, plan: Plan) -> None:
@@ -24,27 +24,30 @@ def write(out: Path, plan: Plan) -> None:
     Raises:
         ReproError: too few demonstrations for a cell.
     """
+    names = list(plan.study.datasets)
+
+    def key(line: Line) -> _Key:
+        kind = "row" if "row" in line else "shots"
+        shots = Demonstrations.parse(str(line[kind]))
+        # Contexts stand before rows.
+        return names.index(line["dataset"]), line["prompt"], kind == "row", shots
+
     path = out / TEXTS
-    lines = {_key(line): line for line in read_lines(path)}
+    lines = {key(line): line for line in read_lines(path)}
     known = dict(lines)
     steps = {
-        (step.cell.dataset, step.cell.prompt, step.cell.shots): step
+        (step.cell.dataset, step.cell.prompt, step.cell.demonstrations): step
         for job in plan.jobs
         for step in job.cells
     }
     for (dataset, prompt, shots), step in steps.items():
         rows = step.rows.to_list()
-        parts = texts(step.cell, rows, step.demonstrations.to_list(), plan.protocol)
+        parts = texts(step.asked, rows, step.demonstrations.to_list(), plan.protocol)
         place: Line = {"dataset": dataset, "prompt": prompt}
-        own = [place | {"shots": shots, "text": parts.before}]
+        told = shots.number if shots.name.isdigit() else shots.name
+        own = [place | {"shots": told, "text": parts.before}]
         for row, text in zip(rows, parts.queries, strict=True):
             own.append(place | {"row": row["row"], "text": text})
-        lines |= {_key(line): line for line in own}
+        lines |= {key(line): line for line in own}
     if lines != known:
         write_atomically(path, "".join(to_line(lines[key]) for key in sorted(lines)))
-
-
-def _key(line: Line) -> _Key:
-    kind = "row" if "row" in line else "shots"
-    # Contexts stand before rows.
-    return list(DATASETS).index(line["dataset"]), line["prompt"], kind == "row", line[kind]

@@ -16,9 +16,10 @@ from repro.finetune.artefact import FACTS
 from repro.lines import Line, read_lines, to_line
 from repro.locks import BusyError, held
 from repro.metrics import summarise
-from repro.paper.cells import VARIANTS, Cell
 from repro.pipeline.plan import CellStep, Job, Plan
 from repro.pipeline.store import Store, file_sha256, write_atomically
+from repro.spec.cells import Cell, Demonstrations, Variant
+from repro.spec.study import Study
 
 FORMAT = 1
 BUDGET = "budget.json"
@@ -82,6 +83,9 @@ def _check_identity(out: Path, plan: Plan) -> None:
         ) from None
     wanted = json.loads(json.dumps(plan.identity))
     differing = [n for n in {**identity, **wanted} if identity.get(n) != wanted.get(n)]
+    study = study_record(plan.study)
+    if recorded.get("study", study) != json.loads(json.dumps(study)):
+        differing.append("study")
     if found_format != FORMAT:
         differing.append("format")
     if differing:
@@ -92,6 +96,11 @@ def _check_identity(out: Path, plan: Plan) -> None:
             hint=f"run with --out {out}-{plan.profile.name}-{plan.protocol_name}, "
             "or move the old folder away",
         )
+
+
+def study_record(study: Study) -> Line:
+    """What run.json says of a study: its name, and all of it where it is a user's own."""
+    return {"name": study.name} | ({"table": study.table} if study.table else {})
 
 
 def asked(out: Path, plan: Plan) -> dict[str, list[Any]]:
@@ -117,7 +126,7 @@ def result_line(plan: Plan, job: Job, step: CellStep, samples: list[Line], diges
         "prompt": cell.prompt,
         "shots": cell.shots,
         "seed": job.seed,
-        **summarise(cell, samples),
+        **summarise(step.asked.task, samples),
         "dropped": step.dropped,
         "prompt_tokens": sum(sample["prompt_tokens"] for sample in samples),
         "profile": plan.profile.name,
@@ -154,12 +163,14 @@ def _by(names: tuple[str, str], path: Path, fields: tuple[str, ...]) -> dict[tup
         seed, first = line["seed"], line[names[0]]
         if not isinstance(first, str) or not (seed is None or type(seed) is int):
             line = {}
-        if line.get("variant") not in VARIANTS:
+        try:
+            Variant.parse(line.get("variant", ""))
+        except (ValueError, TypeError):
             raise ReproError(
                 f"{path}: a line of cell or model {first!r}, seed {seed!r}, which the kit lacks",
                 hint="the file was changed by hand; move the folder away and run again",
                 exit_code=EXIT_MISSING,
-            )
+            ) from None
         found[first, seed] = line
     return found
 
@@ -231,18 +242,20 @@ def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
             lines[step.cell.name, job.seed] = result_line(
                 plan, job, step, read_lines(target), digest
             )
-    order = {name: index for index, name in enumerate(VARIANTS)}
+    rank = plan.study.rank
     ranked = sorted(
         lines.values(),
         key=lambda line: (
-            order[line["variant"]],
+            rank(Variant.parse(line["variant"])),
             line["seed"] or 0,
             line["dataset"],
             line["prompt"],
-            line["shots"],
+            Demonstrations.parse(line["cell"].rsplit(".", 1)[-1]),
         ),
     )
     write_atomically(out / RESULTS, "".join(map(to_line, ranked)))
-    models = sorted(tuned.values(), key=lambda line: (order[line["variant"]], line["seed"]))
+    models = sorted(
+        tuned.values(), key=lambda line: (rank(Variant.parse(line["variant"])), line["seed"])
+    )
     write_atomically(out / FINETUNES, "".join(map(to_line, models)))
     return missing

@@ -6,7 +6,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -29,13 +29,14 @@ from repro.models.load import load
 from repro.models.memory import WHOLE
 from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
-from repro.paper.protocols import Protocol
 from repro.pipeline import placement, prompts, results
 from repro.pipeline.plan import TORCH, CellStep, Job, Plan, weights_key
 from repro.pipeline.spent import count_training, spent
 from repro.pipeline.store import Store, write_atomically
 from repro.pipeline.tune import Request, launch, tune
 from repro.pipeline.whole import Whole
+from repro.spec.cells import Demonstrations
+from repro.spec.protocol import Protocol
 
 Say = Callable[[str], None]
 
@@ -90,7 +91,7 @@ class Runner:
         self.options = options or {}
         self.spent: Line = {}
         self._last_tuned = ""
-        self._encoded: dict[tuple[str, str, int, int], Encoded] = {}
+        self._encoded: dict[tuple[str, str, Demonstrations, int], Encoded] = {}
 
     def run(self) -> int:
         """Run all jobs and write the results after each.
@@ -106,7 +107,8 @@ class Runner:
             if self._tested is not None:
                 self._tested.write(self.out / selftest.FILE)
                 self._tested.require()
-            whole = Whole(self.plan, [j for j in self.plan.jobs if self._open(j)], self.progress)
+            todo = [job for job in self.plan.jobs if self._open(job)]
+            whole = Whole(self.plan, self.store, todo, self.progress)
             try:
                 with whole.shown():
                     for index, job in enumerate(self.plan.jobs, 1):
@@ -127,6 +129,7 @@ class Runner:
 
         record = {
             "format": results.FORMAT,
+            "study": results.study_record(self.plan.study),
             "identity": self.plan.identity,
             "asked": results.asked(self.out, self.plan),
             "options": dict(self.options),
@@ -221,6 +224,7 @@ class Runner:
             return
         assert job.recipe is not None
         assert job.rows is not None
+        assert job.template is not None
         assert job.demonstrations is not None
         base = self._base()
         choice = self._choice
@@ -236,10 +240,12 @@ class Runner:
                     request = Request(
                         base=str(base),
                         folder=str(folder),
-                        task=job.variant.task.name,
+                        task=job.template.task.name,
+                        fields=list(job.template.task.fields),
+                        text=job.template.text,
                         rows=job.rows.to_list(),
                         demonstrations=job.demonstrations.to_list(),
-                        recipe=asdict(job.recipe),
+                        recipe=job.recipe.settings,
                         device=self.plan.profile.compute.device,
                         rotary=self.plan.protocol.rotary_precision,
                         token_budget=choice.tokens,
@@ -261,11 +267,13 @@ class Runner:
         )
         self.say(f"{label} {job.name}: evaluating {len(pending)} cells")
         for dtype, steps in groupby(sorted(pending, key=lambda s: s.dtype), lambda s: s.dtype):
-            by_cell = {step.cell: step for step in steps}
+            order = self.plan.study.order
+            ordered = sorted(steps, key=lambda s: order(s.cell.dataset, s.cell.prompt))
+            by_cell = {step.cell: step for step in ordered}
             with self._timed(f"evaluate {job.name} {dtype}") as facts:
                 with clock.part("load"):
                     engine = self._engine(folder, dtype)
-                jobs = [CellJob(s.cell, s.rows, s.demonstrations) for s in by_cell.values()]
+                jobs = [CellJob(s.asked, s.rows, s.demonstrations) for s in by_cell.values()]
                 with engine:
                     done = evaluate(
                         engine,
@@ -302,7 +310,8 @@ class Runner:
     def _encode(self, job: CellJob, tokenizer: Any, protocol: Protocol) -> Encoded:
         """A cell's prompts, made once for all models, which share the plan's rows."""
         # A fine-tune's tokenizer may hold one token more, for padding.
-        place = (job.cell.dataset, job.cell.prompt, job.cell.shots, len(tokenizer))
+        cell = job.asked.cell
+        place = (cell.dataset, cell.prompt, cell.demonstrations, len(tokenizer))
         if place not in self._encoded:
             made = encode(job, tokenizer, protocol)
             # As lists, the prompts of a whole grid would take half a gigabyte.

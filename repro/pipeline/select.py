@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from fnmatch import fnmatchcase
 
 from repro.errors import ReproError, unknown
-from repro.paper import figures
-from repro.paper.cells import VARIANTS, Cell, all_cells
-from repro.paper.claims import claims
-from repro.paper.tasks import DATASETS
-
-Grid = Literal["figures", "every-shot", "full"]
+from repro.spec.cells import Cell
+from repro.spec.study import Grid, Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,29 +45,30 @@ def _known(what: str, names: Sequence[str], valid: Sequence[str]) -> None:
             raise unknown(what, name, valid)
 
 
-def select(selection: Selection) -> tuple[Cell, ...]:
-    """The distinct cells asked for, in the paper's order.
+def select(selection: Selection, study: Study) -> tuple[Cell, ...]:
+    """The distinct cells asked for, in the study's order.
 
     Raises:
         ReproError: a name does not exist (with the nearest ones), or nothing is left (2).
     """
     every_shot = selection.grid == "every-shot"
-    _known("figure", selection.figures, figures.FIGURES)
-    _known("claim", selection.claims, list(claims()))
-    _known("variant", selection.variants, list(VARIANTS))
-    _known("dataset", selection.tests, list(DATASETS))
+    known = [variant.name for variant in study.variants]
+    _known("figure", selection.figures, list(study.figures))
+    _known("claim", selection.claims, list(study.claims))
+    _known("dataset", selection.tests, list(study.datasets))
     if selection.cells:
-        by_name = {cell.name: cell for cell in all_cells()}
-        _known("cell", selection.cells, list(by_name))
-        return tuple(dict.fromkeys(by_name[name] for name in selection.cells))
+        return tuple(
+            dict.fromkeys(cell for name in selection.cells for cell in _cells(name, study))
+        )
+    _known("variant", selection.variants, known)
     if selection.figures or selection.claims:
-        chosen = list(figures.cells(selection.figures, every_shot=every_shot))
+        chosen = list(study.cells(selection.figures, every_shot=every_shot))
         for name in selection.claims:
-            chosen += claims()[name].cells(every_shot=every_shot)
+            chosen += study.claim_cells(study.claims[name], every_shot=every_shot)
     elif selection.grid == "full":
-        chosen = list(all_cells())
+        chosen = list(study.everything)
     else:
-        chosen = list(figures.cells(every_shot=every_shot))
+        chosen = list(study.cells(every_shot=every_shot))
     kept = [
         cell
         for cell in dict.fromkeys(chosen)
@@ -85,3 +82,19 @@ def select(selection: Selection) -> tuple[Cell, ...]:
             "drop one, or use --grid full",
         )
     return tuple(kept)
+
+
+def _cells(name: str, study: Study) -> list[Cell]:
+    """The cells of a name, which may be a pattern over the study's, or one beyond them."""
+    if any(sign in name for sign in "*?["):
+        found = [cell for cell in study.everything if fnmatchcase(cell.name, name)]
+        if not found:
+            raise ReproError(f"no cell is like '{name}'", hint="for example base.*.*.0")
+        return found
+    try:
+        cell = Cell.parse(name)
+        study.evaluation(cell)
+    except ValueError as error:
+        wrong = unknown("cell", name, [cell.name for cell in study.everything])
+        raise ReproError(f"{wrong}: {error}", hint=wrong.hint) from None
+    return [cell]

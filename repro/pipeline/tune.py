@@ -20,7 +20,8 @@ from repro.finetune.artefact import require_saveable
 from repro.finetune.attention import Way
 from repro.finetune.shard import mesh, shard
 from repro.models.load import load, quiet
-from repro.paper.tasks import TASKS
+from repro.spec.prompts import Template
+from repro.spec.tasks import Task
 
 _ERROR = "error.json"
 
@@ -32,6 +33,7 @@ class Request:
     Attributes:
         base: folder of the base weights.
         folder: existing folder that gets the fine-tuned model.
+        task, fields, text: how rows are shown, see `repro.spec.prompts.Template`.
         rows, demonstrations: as plain dicts.
         sharded, offloaded: where the memory lies, see `repro.models.memory.Placement`.
         way: how packed samples attend, see `repro.finetune.attention`; None for the device's own.
@@ -40,6 +42,8 @@ class Request:
     base: str
     folder: str
     task: str
+    fields: list[str]
+    text: str
     rows: list[dict[str, Any]]
     demonstrations: list[dict[str, Any]]
     recipe: dict[str, Any]
@@ -76,7 +80,7 @@ def tune(request: Request, *, progress: object = None) -> None:
         tokenizer,
         request.rows,
         request.demonstrations,
-        TASKS[request.task],
+        Template(Task(request.task, tuple(request.fields)), request.text),
         Recipe(**request.recipe),
         token_budget=request.token_budget,
         offloaded=request.offloaded,

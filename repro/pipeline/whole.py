@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 from rich.progress import Progress, TaskID
 
-from repro.pipeline.outline import outline
+from repro.pipeline.estimate import by_characters, costs
 from repro.pipeline.plan import Job, Plan
+from repro.pipeline.store import Store
 from repro.report.plan import duration
 
 
@@ -18,9 +19,13 @@ class Whole:
         todo: the models, in their order.
     """
 
-    def __init__(self, plan: Plan, todo: Sequence[Job], progress: Progress | None) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, todo: Sequence[Job], progress: Progress | None
+    ) -> None:
         self._progress = progress
-        self._weights = {id(job): _seconds(plan, job) for job in todo}
+        rows = costs(plan, by_characters, store.has)
+        known = {id(job): row.cost.seconds for job, row in zip(plan.jobs, rows, strict=True)}
+        self._weights = {id(job): max(known[id(job)], 1e-9) for job in todo}
         self._done = 0.0
 
     @contextmanager
@@ -47,16 +52,3 @@ class Whole:
         self._progress.update(
             self._task, advance=1, description=f"models, about {duration(left)} left"
         )
-
-
-def _seconds(plan: Plan, job: Job) -> float:
-    """What a model should cost, by the profile's rates and the kit's counts."""
-    (row,) = outline(
-        [step.cell for step in job.cells],
-        profile=plan.profile,
-        protocol=plan.protocol,
-        seeds=[job.seed or 0],
-        test_limit=None,
-        given={(job.variant, job.seed or 0): job.checkpoint} if job.checkpoint else {},
-    ).rows
-    return max(row.cost.seconds, 1e-9)

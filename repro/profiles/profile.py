@@ -11,8 +11,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from repro.errors import EXIT_MISSING, ReproError, unknown
-from repro.paper.protocols import PROTOCOLS, Protocol
-from repro.paper.tasks import SIZES
+from repro.spec.protocol import PROTOCOLS, Protocol
 
 _FOLDER = files("repro.profiles")
 
@@ -25,11 +24,11 @@ class Sizes:
     """How many rows are used; absent means all that the protocol asks for.
 
     Attributes:
-        train: first rows of the training sets of 2,000, 4,000 and 6,000 samples, in that order.
+        train: size of a training set, as studies count it -> first rows of it that are used.
         test: at most this many rows of a test set are scored.
     """
 
-    train: tuple[int, ...] = ()
+    train: Mapping[str, int] = field(default_factory=dict)
     test: int | None = None
 
 
@@ -113,7 +112,7 @@ class Profile:
 
     def train_limit(self, size: int) -> int | None:
         """Rows used of the training set of a nominal size; None for all of it."""
-        return dict(zip(SIZES, self.sizes.train, strict=False)).get(size)
+        return self.sizes.train.get(str(size))
 
     def new_tokens(self, protocol: Protocol) -> int:
         """Tokens that a generation may have."""
@@ -185,7 +184,7 @@ def parse(table: Mapping[str, Any], *, name: str, where: str) -> Profile:
             f"{where}: field 'protocol' is '{profile.protocol}'",
             hint=f"allowed: {', '.join(PROTOCOLS)}",
         )
-    if profile.sizes.test == 0 or 0 in profile.sizes.train:
+    if profile.sizes.test == 0 or 0 in profile.sizes.train.values():
         raise ReproError(
             f"{where}: [sizes]: a number of rows is 0",
             hint="a number of 1 or more; for all rows leave the field out",
@@ -195,8 +194,12 @@ def parse(table: Mapping[str, Any], *, name: str, where: str) -> Profile:
             f"{where}: field 'seeds' holds {max(profile.seeds)}",
             hint=f"allowed: whole numbers from 0 to {LARGEST_SEED}",
         )
-    if len(profile.sizes.train) not in (0, 3):
-        raise ReproError(f"{where}: [sizes]: field 'train' needs three numbers, for 2k, 4k and 6k")
+    for size, rows in profile.sizes.train.items():
+        if not size.isdigit() or type(rows) is not int or rows < 0:
+            raise ReproError(
+                f"{where}: [sizes]: field 'train' has {size} = {rows!r}",
+                hint="numbers of rows by size, such as train = { 2000 = 160 }",
+            )
     if not profile.seeds:
         raise ReproError(f"{where}: field 'seeds' is empty", hint="for example seeds = [42]")
     if "kind" not in profile.model:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from repro.paper.cells import BASE, Cell
+from repro.spec.cells import BASE, Cell
 from repro.verify.copies import copies
 from repro.verify.fingerprint import same_training
 from repro.verify.margins import Margins, margins

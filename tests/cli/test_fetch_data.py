@@ -18,9 +18,8 @@ from repro.data.manifest import Manifest, authors_manifest, blob_id
 from repro.data.upstream import VARIABLE, check, locate
 from repro.errors import ReproError
 from repro.models.spec import EMBEDDED
-from repro.paper.protocols import protocol
 from repro.pipeline.plan import needed_parts
-from repro.pipeline.select import select
+from repro.studies.paper.protocols import protocol
 
 PUBLISHED = protocol("published-code")
 # Known by its blob id alone, and not at hand.
@@ -80,6 +79,7 @@ def request(
 ) -> Request:
     nothing = dict.fromkeys(("figures", "claims", "cells", "grid", "rows", "seeds"))
     return parse(
+        study="paper",
         profile="small-cpu",
         protocol_name=None,
         overrides=(),
@@ -97,7 +97,7 @@ def request(
 
 def test_what_the_selection_needs_is_fetched_and_checked(hosting: Path) -> None:
     wanted = request(None, "base,amazon-ft-2000")
-    parts = needed_parts(select(wanted.selection), PUBLISHED)
+    parts = needed_parts(wanted.study, wanted.cells, PUBLISHED)
     assert len(check(locate(), parts)) == len(parts)
     fetch_data(wanted, Console(quiet=True))
     assert check(locate(), parts) == []
@@ -125,8 +125,8 @@ def test_a_model_that_is_given_needs_no_training_set(hosting: Path, tmp_path: Pa
     (given / "xsum-ft-4000").symlink_to(EMBEDDED)
     wanted = request(None, "base,xsum-ft-4000", "xsum", checkpoints=given)
     fetch_data(wanted, Console(quiet=True))
-    needed = [part.split for part in needed_parts(select(wanted.selection), PUBLISHED)]
+    needed = [part.split for part in needed_parts(wanted.study, wanted.cells, PUBLISHED)]
     assert "train" in needed
-    kept = needed_parts(select(wanted.selection), PUBLISHED, wanted.untrained)
+    kept = needed_parts(wanted.study, wanted.cells, PUBLISHED, wanted.untrained)
     assert check(locate(), kept) == []
     assert "train" not in [part.split for part in kept]

@@ -18,7 +18,8 @@ from repro.finetune.attention import Packing
 from repro.finetune.batches import passes, shared_tokens, weigh
 from repro.finetune.encode import Sample, encode
 from repro.finetune.objective import Packed, Padded, objective
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 
 # Task, its folder, training set and demonstrations.
 SETS = {
@@ -105,7 +106,13 @@ def test_gradients_on_real_rows(llama_tokenizer, upstream, make_model, recipe, t
         and any(masked < limit < len(ids) for ids, masked in whole)
     )
     plain = plain_samples(llama_tokenizer, prompt, rows, demonstrations, limit)
-    kit = encode(rows, demonstrations, TASKS[task], llama_tokenizer, recipe(max_length=limit))
+    kit = encode(
+        rows,
+        demonstrations,
+        training_template(TASKS[task]),
+        llama_tokenizer,
+        recipe(max_length=limit),
+    )
     assert [(list(sample.ids), sample.masked) for sample in kit] == plain
     assert 0 < sum(not sample.labels for sample in kit) < 8
     assert any(sample.cut and sample.labels for sample in kit)

@@ -17,15 +17,15 @@ from repro.data.upstream import VARIABLE, UpstreamData
 from repro.models.load import load_tokenizer
 from repro.models.memory import Placement
 from repro.models.spec import EMBEDDED, ModelSpec
-from repro.paper.cells import Cell
-from repro.paper.protocols import protocol
-from repro.paper.tasks import DATASETS
 from repro.pipeline.cost import total
 from repro.pipeline.estimate import costs, count_with
 from repro.pipeline.outline import EPOCHS, counts, outline
 from repro.pipeline.placement import Choice
-from repro.pipeline.select import select
 from repro.profiles import load, names
+from repro.spec.cells import Cell
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import DATASETS
 from tools.counts import measure
 
 
@@ -40,7 +40,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     plan = build_plan(asked, print)
     full = costs(plan, count_with(load_tokenizer(EMBEDDED)), lambda kind, key: False)
     found = outline(
-        select(asked.selection),
+        asked.cells,
+        study=asked.study,
         profile=asked.profile,
         protocol=protocol(asked.protocol_name),
         seeds=asked.seeds,
@@ -63,7 +64,8 @@ def test_its_time_by_placement_is_that_of_the_plan(both: tuple) -> None:
     count = count_with(load_tokenizer(EMBEDDED))
     moved = costs(some, count, lambda kind, key: False, MOVED)
     found = outline(
-        select(asked.selection),
+        asked.cells,
+        study=asked.study,
         profile=replace(asked.profile, model=seven.model),
         protocol=protocol(asked.protocol_name),
         seeds=asked.seeds,
@@ -106,7 +108,7 @@ def assert_stored(found: dict, source: str) -> None:
 
 def test_the_counts_are_those_of_the_embedded_world() -> None:
     count = count_with(load_tokenizer(EMBEDDED))
-    assert_stored(measure(EmbeddedData(), count, "", **SOME), "embedded")
+    assert_stored(measure(EmbeddedData(), count, "", study(), **SOME), "embedded")
 
 
 def test_the_counts_are_those_of_the_authors_data(upstream: UpstreamData) -> None:
@@ -114,7 +116,7 @@ def test_the_counts_are_those_of_the_authors_data(upstream: UpstreamData) -> Non
     if not folder:
         pytest.skip("REPRO_LLAMA2_TOKENIZER is not set")
     count = count_with(load_tokenizer(Path(folder)))
-    assert_stored(measure(upstream, count, "", **SOME), "upstream")
+    assert_stored(measure(upstream, count, "", study(), **SOME), "upstream")
 
 
 def test_the_counts_hold_numbers_only() -> None:
@@ -189,6 +191,7 @@ def test_settings_change_an_outline_as_they_change_the_run() -> None:
     def cost(cells: list[str], **settings: object) -> object:
         return outline(
             [Cell.parse(name) for name in cells],
+            study=study(),
             profile=asked.profile,
             protocol=protocol("published-code", settings),
             seeds=(42,),

@@ -18,11 +18,11 @@ from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
 from repro.models.memory import Placement
-from repro.paper.cells import Cell
 from repro.pipeline import placement, results
 from repro.pipeline import run as running
 from repro.pipeline.placement import Choice
 from repro.pipeline.plan import Plan, rows_digest
+from repro.spec.cells import Cell
 from repro.verify.reading import read_results
 
 PART = ["--variants", "base,amazon-ft-2000,socialqa-fticl1-2000", "--rows", "6"]
@@ -463,6 +463,7 @@ def _runner(folder: Path, profile: Any) -> running.Runner:
     options: dict[str, Any] = dict.fromkeys([*names, "protocol_name", "checkpoints"])
     request = parse(
         **options,
+        study="paper",
         profile=profile.name,
         overrides=(),
         cells="amazon-ft-2000.amazon.p1.0",

@@ -8,23 +8,32 @@ import pytest
 from safetensors.numpy import load_file
 
 from repro.data.embedded import EmbeddedData
-from repro.data.source import Part
 from repro.errors import ReproError
 from repro.finetune import recipe_from
 from repro.models.spec import EMBEDDED
-from repro.paper.protocols import protocol
 from repro.pipeline.tune import Request, launch, tune
+from repro.spec.tasks import Part
+from repro.studies.paper.prompts import template
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import TASKS, task_of
 
 
 def _request(folder: Path, **changes: object) -> Request:
     folder.mkdir()
     factors = {"learning_rate_factor": 25.0, "length_factor": 1.0}
     recipe = recipe_from(protocol("published-code"), seed=1, dtype="float32", **factors)
-    rows = EmbeddedData().rows(Part("train", "amazon", 2000)).select(range(20)).to_list()
+    rows = (
+        EmbeddedData()
+        .rows(Part("train", "amazon", 2000), task_of(Part("train", "amazon", 2000)))
+        .select(range(20))
+        .to_list()
+    )
     return Request(
         base=str(EMBEDDED),
         folder=str(folder),
         task="sentiment",
+        fields=["input"],
+        text=template(TASKS["sentiment"], "p1"),
         rows=rows,
         demonstrations=[],
         recipe=asdict(recipe) | changes,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
-from repro.paper.figures import cells
+from repro.studies.paper.figures import cells
 from repro.verify.published import default_folder
 from repro.verify.reading import read_results
 from repro.verify.reference import CELLS as CELLS_FILE

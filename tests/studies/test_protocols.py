@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.paper.protocols import PROTOCOLS, protocol, switches
+from repro.spec.protocol import PROTOCOLS
+from repro.studies.paper.protocols import protocol, switches
 
 
 def test_published_code_is_what_the_audit_found() -> None:

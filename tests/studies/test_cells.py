@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.paper import figures, prompts
-from repro.paper.cells import VARIANTS, Cell, Variant, all_cells
-from repro.paper.claims import claims
-from repro.paper.tasks import DATASETS, TASKS, Kind, Role
+from repro.spec.cells import Cell, Variant
+from repro.spec.prompts import context
+from repro.spec.tasks import Kind, Role
+from repro.studies.paper import figures, prompts
+from repro.studies.paper.cells import VARIANTS, all_cells
+from repro.studies.paper.claims import claims
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import DATASETS, TASKS, fticl_shots
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ def test_cells_of_figures_are_as_counted(
 def test_cells_of_figures_by_prompt_kind_and_model() -> None:
     cells = figures.cells()
     assert sum(cell.prompt == "p1" for cell in cells) == 484
-    assert sum(cell.task.kind is Kind.GENERATION for cell in cells) == 218
+    assert sum(study().task_of(cell).kind is Kind.GENERATION for cell in cells) == 218
     assert {cell.variant.name for cell in cells} == set(VARIANTS)
     assert len(VARIANTS) == 26
     assert len(all_cells()) == 3744
@@ -45,15 +49,17 @@ def test_roles_and_sets_are_those_of_table_1() -> None:
     assert in_domain == {
         *("xsum", "xlsum", "socialqa", "amazon", "amazonfood", "paws", "mnli1", "mnli2")
     }
-    assert {task.fticl_shots for task in TASKS.values()} == {(1, 2), (2, 4), (3, 5)}
+    assert {fticl_shots(task) for task in TASKS.values()} == {(1, 2), (2, 4), (3, 5)}
 
 
 def test_bars_leave_out_the_largest_shot_count() -> None:
     """The published bars are the best over 0 and the two FTICL counts (audit A6)."""
-    bars = [p for p in figures.points(["4", "5", "6", "7"]) if p.shots == figures.BEST]
+    bars = [p for p in figures.points(["4", "5", "6", "7"]) if p.shots == "best"]
     assert len(bars) == 63
     for point in bars:
-        assert [cell.shots for cell in point.cells] == list(point.cells[0].task.shots[:3])
+        assert [cell.shots for cell in point.cells] == list(
+            study().task_of(point.cells[0]).shots[:3]
+        )
 
 
 @given(st.sampled_from(all_cells()))
@@ -62,17 +68,17 @@ def test_names_of_cells_and_variants_read_back(cell: Cell) -> None:
     assert Variant.parse(cell.variant.name) == cell.variant
 
 
-@pytest.mark.parametrize("name", ["xsum-2000", "qqp-ft-2000", "base.xsum.p1", "base.xsum.p1.3"])
+@pytest.mark.parametrize("name", ["xsum-2000", "xsum-ft-0", "base.xsum.p1", "base.x-sum.p1.3"])
 def test_wrong_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a|is tested with"):
+    with pytest.raises(ValueError, match=r"is not a|cannot name a"):
         Cell.parse(name) if "." in name else Variant.parse(name)
 
 
 def test_claims_rest_on_their_panels() -> None:
     assert list(claims()) == [f"C{number}" for number in range(1, 19)]
     paws_on_xsum = Cell.parse("paws-ft-2000.xsum.p1.4")
-    assert paws_on_xsum in claims()["C9"].cells()
-    assert {cell.dataset for cell in claims()["C12"].cells()} == {"peerread", "sciqa"}
+    assert paws_on_xsum in study().claim_cells(claims()["C9"])
+    assert {cell.dataset for cell in study().claim_cells(claims()["C12"])} == {"peerread", "sciqa"}
 
 
 def test_prompts_are_the_authors() -> None:
@@ -90,11 +96,11 @@ def test_prompts_are_the_authors() -> None:
 def test_context_is_prompt_output_blank_line() -> None:
     task = TASKS["sentiment"]
     shown = [{"input": "{odd} text", "output": "positive"}]
-    text = prompts.context(task, prompts.template(task, "p1"), shown)
+    text = context(task, prompts.template(task, "p1"), shown)
     assert text == "### Input:\n{odd} text\n### Sentiment:positive\n\n"
     nli = TASKS["nli"]
     stripped = prompts.template(nli, "p2", strip=True)
     pair = {"input_1": "a", "input_2": "b", "output": "neutral"}
-    joined = prompts.context(nli, stripped, [pair], joint=" ")
+    joined = context(nli, stripped, [pair], joint=" ")
     assert joined.endswith("The relation is neutral\n\n")
     assert "text: {input} Provide" in prompts.template(TASKS["summary"], "p2", spacing="paper")

@@ -1,47 +1,33 @@
 """Figures 1 to 7: panels, series, and the cells behind every plotted point."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from repro.paper.cells import BASE, Cell, Variant
-from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind
+from repro.spec.cells import BASE, Cell, Demonstrations, Variant
+from repro.spec.points import BEST, Figure, Panel, Point
+from repro.spec.tasks import Kind
+from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, fticl_shots, training_of
 
-BEST = "best"
-FIGURES = ("1", "2", "3", "4", "5", "6", "7")
-
-
-@dataclass(frozen=True)
-class Point:
-    """A plotted point: one cell, or the best of a group of cells (FT and FC bars).
-
-    Attributes:
-        shots: the shot count of its cell, or "best".
-        cells: one cell, or the candidates among which the best is shown.
-    """
-
-    figure: str
-    panel: str
-    series: str
-    variant: Variant
-    dataset: str
-    prompt: str
-    shots: int | str
-    cells: tuple[Cell, ...]
+FIGURES = {
+    figure.name: figure
+    for figure in (
+        Figure("1", "In-domain test sets", 4),
+        Figure("2", "Out-of-domain test sets", 5),
+        Figure("3", "Cross-task test sets: prompt 1 above, prompt 2 below", 5),
+        Figure("4", "FTICL on generation, the same task", 4),
+        Figure("5", "FTICL on generation, across tasks", 5),
+        Figure("6", "FTICL on classification, the same task", 6),
+        Figure("7", "FTICL on classification, across tasks", 6),
+    )
+}
 
 
-@dataclass(frozen=True)
-class Panel:
-    """A panel of a figure.
-
-    Attributes:
-        train: the training set of bar panels; empty in line panels.
-    """
-
-    figure: str
-    letter: str
-    dataset: str
-    prompt: str = "p1"
-    train: str = ""
+def _panel(figure: str, letter: str, dataset: str, prompt: str = "p1", train: str = "") -> Panel:
+    title = DATASETS[dataset].printed
+    if train:
+        own = DATASETS.get(train)
+        title = f"{own.printed if own else train.upper()} to {title}"
+    title += ", prompt 2" if prompt == "p2" else ""
+    return Panel(figure, letter, dataset, prompt, title, DATASETS[dataset].task.metric, train)
 
 
 def _panels() -> tuple[Panel, ...]:
@@ -50,7 +36,7 @@ def _panels() -> tuple[Panel, ...]:
         "2": "peerread cnndm tweetqa sciqa sst2 yelp qqp stsb rte gptnli",
     }
     panels = [
-        Panel(figure, letter, dataset)
+        _panel(figure, letter, dataset)
         for figure, names in lines.items()
         for letter, dataset in zip("abcdefghij", names.split(), strict=False)
     ]
@@ -58,7 +44,7 @@ def _panels() -> tuple[Panel, ...]:
     for letter, (prompt, dataset) in zip(
         "abcdefghij", ((p, d) for p in ("p1", "p2") for d in cross), strict=True
     ):
-        panels.append(Panel("3", letter, dataset, prompt))
+        panels.append(_panel("3", letter, dataset, prompt))
     bars = {
         "4": "xsum:xsum xsum:peerread socialqa:socialqa socialqa:sciqa",
         "5": "socialqa:amazon socialqa:mnli1 socialqa:paws socialqa:xsum xsum:socialqa",
@@ -68,7 +54,7 @@ def _panels() -> tuple[Panel, ...]:
     for figure, names in bars.items():
         for letter, pair in zip("abcdef", names.split(), strict=False):
             train, dataset = pair.split(":")
-            panels.append(Panel(figure, letter, dataset, train=train))
+            panels.append(_panel(figure, letter, dataset, train=train))
     return tuple(panels)
 
 
@@ -80,11 +66,11 @@ def _line_points(panel: Panel) -> Iterable[Point]:
     if panel.figure == "3":
         series = {"llama2": BASE} | {
             train: Variant(train, SIZES[0])
-            for train, task in TRAIN_SETS.items()
-            if task != dataset.task
+            for train, training in TRAIN_SETS.items()
+            if training.task != dataset.task
         }
     else:
-        train = dataset.task.train_set
+        train = training_of(dataset.task).name
         series = {"0": BASE} | {f"{size // 1000}k": Variant(train, size) for size in SIZES}
     generation = dataset.task.kind is Kind.GENERATION
     for name, variant in series.items():
@@ -92,7 +78,7 @@ def _line_points(panel: Panel) -> Iterable[Point]:
             # The paper plots no 0-shot generation of the base, and in Figure 3 of no model.
             if shots == 0 and generation and (variant == BASE or panel.figure == "3"):
                 continue
-            cell = Cell(variant, dataset.name, panel.prompt, shots)
+            cell = Cell(variant, dataset.name, panel.prompt, Demonstrations(shots))
             yield Point(
                 panel.figure,
                 panel.letter,
@@ -120,14 +106,16 @@ def _bar_points(panel: Panel, every_shot: bool) -> Iterable[Point]:
             BASE,
             *where,
             count,
-            (Cell(BASE, *where, count),),
+            (Cell(BASE, *where, Demonstrations(count)),),
         )
     candidates = shots if every_shot else shots[:3]
-    task = TRAIN_SETS[panel.train]
-    trained = {f"FC{n}": Variant(panel.train, SIZES[0], n) for n in task.fticl_shots}
+    trained = {
+        f"FC{n}": Variant(panel.train, SIZES[0], Demonstrations(n))
+        for n in fticl_shots(TRAIN_SETS[panel.train].task)
+    }
     trained["FT"] = Variant(panel.train, SIZES[0])
     for name, variant in trained.items():
-        cells = tuple(Cell(variant, *where, count) for count in candidates)
+        cells = tuple(Cell(variant, *where, Demonstrations(n)) for n in candidates)
         yield Point(panel.figure, panel.letter, name, variant, *where, BEST, cells)
 
 

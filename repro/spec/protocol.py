@@ -1,11 +1,8 @@
 """Protocols: how exactly the paper is followed, as named switches (AUDIT A1 to A13)."""
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from functools import cache
-from importlib.resources import files
-from typing import Literal, get_args, get_origin
+from dataclasses import dataclass
+from typing import Literal
 
 PROTOCOLS = ("published-code", "paper-text", "corrected")
 
@@ -89,37 +86,3 @@ class Switch:
         if self.name.startswith("bos_") and value > 2:
             raise ValueError(f"{self.name} is a number of BOS tokens, 0, 1 or 2, not {text}")
         return value
-
-
-@cache
-def switches() -> dict[str, Switch]:
-    """All switches by name, in the order of the file."""
-    text = files("repro.paper").joinpath("protocols.toml").read_text(encoding="utf-8")
-    tables = tomllib.loads(text)
-    kinds = {field.name: field.type for field in fields(Protocol)}
-    if set(kinds) != set(tables):
-        raise ValueError(f"protocols.toml and Protocol differ in {set(kinds) ^ set(tables)}")
-    found = {}
-    for name, table in tables.items():
-        kind = kinds[name]
-        literal = get_origin(kind) is Literal
-        switch = Switch(
-            name,
-            table["audit"],
-            table["reason"],
-            str if literal else kind,  # type: ignore[arg-type]  # no annotation here is a string
-            get_args(kind) if literal else (),
-            {protocol: table[protocol] for protocol in PROTOCOLS},
-        )
-        for value in switch.values.values():
-            switch.parse(str(value).lower() if isinstance(value, bool) else str(value))
-        found[name] = switch
-    return found
-
-
-def protocol(name: str, overrides: Mapping[str, object] | None = None) -> Protocol:
-    """The named protocol, with single switches overridden. Raises KeyError for unknown names."""
-    if name not in PROTOCOLS:
-        raise KeyError(name)
-    values = {switch.name: switch.values[name] for switch in switches().values()}
-    return replace(Protocol(**values), **dict(overrides or {}))  # type: ignore[arg-type]
