@@ -18,6 +18,7 @@ from repro import __version__
 from repro.cli.data import data
 from repro.cli.docker import docker
 from repro.cli.doctor import doctor
+from repro.cli.findings import findings
 from repro.cli.import_upstream import import_upstream
 from repro.cli.models import models
 from repro.cli.paper import profiles, protocols
@@ -43,8 +44,8 @@ def cli() -> None:
 
 
 for command in (
-    *(run, plan, doctor, verify, report, compare, claims, expected, import_upstream, audit),
-    *(protocols, profiles, data, models, docker),
+    *(run, plan, doctor, verify, report, compare, claims, findings, expected, import_upstream),
+    *(audit, protocols, profiles, data, models, docker),
 ):
     cli.add_command(command)
 
