@@ -24,7 +24,7 @@ from repro.cli.models import models
 from repro.cli.paper import profiles, protocols
 from repro.cli.report import report
 from repro.cli.run import plan, run
-from repro.cli.verify import audit, claims, compare, expected, verify
+from repro.cli.verify import audit, claims, compare, expected, merge, verify
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 from repro.extras import extra_of, install_command
@@ -44,7 +44,19 @@ def cli() -> None:
 
 
 for command in (
-    *(run, plan, doctor, verify, report, compare, claims, findings, expected, import_upstream),
+    *(
+        run,
+        plan,
+        doctor,
+        verify,
+        report,
+        compare,
+        merge,
+        claims,
+        findings,
+        expected,
+        import_upstream,
+    ),
     *(audit, protocols, profiles, data, models, docker),
 ):
     cli.add_command(command)

@@ -18,6 +18,7 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.spec.cells import BASE, Cell, Variant
 from repro.spec.study import Study
 from repro.verify.outcomes import read_samples, sha256
+from repro.verify.places import devices
 from repro.verify.results import (
     FINETUNES,
     FORMAT,
@@ -283,6 +284,8 @@ def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
                 f"{folder}: {len(cells)} cells are of {run.name}, unlike {RUN}; kept apart"
             )
         warnings += _uneven_rows(run)
+        if len(made := devices(record)) > 1:
+            warnings.append(f"{folder}: cells of {len(made)} kinds of machines: {'; '.join(made)}")
         kinds = {_kind(item) for item in tuned.values()}
         if len(kinds) > 1:
             told = "; ".join(sorted(kinds))
