@@ -18,7 +18,7 @@ from repro.machine.finding import Cause, Finding, causes, failed, to_dicts
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
-@click.command()
+@click.command(short_help="Say what keeps `repro run` from finishing here.")
 @with_options
 @click.option("--out", type=FOLDER, default="results", show_default=True,
               help="Where results would go.")  # fmt: skip

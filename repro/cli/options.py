@@ -10,6 +10,8 @@ import click
 from rich.console import Console
 
 from repro import profiles, studies
+from repro.cli import completion
+from repro.cli.completion import listed, one_of
 from repro.cli.folders import FOLDER
 from repro.errors import ReproError, unknown
 from repro.pipeline.checkpoints import Given, find
@@ -31,17 +33,25 @@ _OPTIONS = (
     click.option("--study", default=studies.DEFAULT, show_default=True, metavar="NAME|FILE",
                  help=f"What is asked: {', '.join(studies.NAMES)}, or a TOML file of your own."),
     click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE",
+                 shell_complete=one_of(profiles.names),
                  help="What to run on; `repro profiles` lists them. `auto`: the largest that fits "
                  "the GPU, embedded without one."),
     click.option("--protocol", "protocol_name", metavar="NAME",
+                 shell_complete=one_of(lambda: PROTOCOLS),
                  help=f"One of {', '.join(PROTOCOLS)}. [default: the profile's]"),
     click.option("--set", "overrides", multiple=True, metavar="SWITCH=VALUE",
+                 shell_complete=one_of(completion.switches),
                  help="Override a switch of the protocol; `repro protocols` lists them."),
-    click.option("--figures", metavar="1,2", help="Only the cells of these figures."),
-    click.option("--claims", metavar="C9,C12", help="Only the cells that these claims rest on."),
-    click.option("--variants", metavar="NAMES", help="Only these, such as base,xsum-ft-2000."),
-    click.option("--tests", metavar="NAMES", help="Only these test sets, such as xsum,rte."),
-    click.option("--cells", metavar="NAMES", help="Exactly these cells, such as base.xsum.p1.2."),
+    click.option("--figures", metavar="1,2", shell_complete=listed(completion.figures),
+                 help="Only the cells of these figures."),
+    click.option("--claims", metavar="C9,C12", shell_complete=listed(completion.claims),
+                 help="Only the cells that these claims rest on."),
+    click.option("--variants", metavar="NAMES", shell_complete=listed(completion.variants),
+                 help="Only these models, such as base,xsum-ft-2000."),
+    click.option("--tests", metavar="NAMES", shell_complete=listed(completion.tests),
+                 help="Only these test sets, such as xsum,rte."),
+    click.option("--cells", metavar="NAMES", shell_complete=listed(completion.cells),
+                 help="Exactly these cells, such as base.xsum.p1.2."),
     click.option("--grid", type=click.Choice(["figures", "every-shot", "full"]),
                  help="574, 616 (bars over all shot counts) or 3,744 cells. [default: figures, or "
                  "every-shot where the protocol's bars need it]"),

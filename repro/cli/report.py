@@ -8,7 +8,7 @@ from repro.cli.folders import FOLDER
 from repro.console import new_console
 
 
-@click.command()
+@click.command(short_help="Write verdicts as HTML, Markdown, JUnit XML, JSON, CSV.")
 @click.argument("results", type=FOLDER)
 @click.option("-o", "--out", type=FOLDER, required=True, help="The report folder; an older report "
               "there is replaced.")  # fmt: skip

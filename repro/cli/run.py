@@ -1,5 +1,6 @@
 """`repro run` and `repro plan`."""
 
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from repro.console import new_console
 from repro.errors import ReproError
 
 
-@click.command()
+@click.command(short_help="Fine-tune and evaluate; finished steps are kept.")
 @with_options
 @click.option("--out", type=FOLDER,
               help="Results folder. [default: results/PROFILE-PROTOCOL]")  # fmt: skip
@@ -76,12 +77,12 @@ def run(
     cells = sum(len(job.cells) for job in plan.jobs)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:
-        console.print(f"next: repro verify {folder}")
+        console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
     elif code := finish(folder, console, bars(console), full=full):
         raise click.exceptions.Exit(code)
 
 
-@click.command()
+@click.command(short_help="Print what `repro run` would do, and what it costs.")
 @with_options
 def plan(**options: Any) -> None:
     """Print what `repro run` would do with the same options: models, cells, tokens, time.
