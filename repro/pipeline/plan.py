@@ -1,7 +1,7 @@
 """The plan: which models and cells a selection needs, each with its content key.
 
-The graph is small and fixed: base weights -> fine-tunes -> cells; a `Job` is a model with its
-cells. Keys cover all that can change an artefact, and nothing that cannot.
+The graph is small and fixed: base weights -> fine-tunes -> cells; a `PlannedModel` is a
+model with its cells. Keys cover all that can change an artefact, and nothing that cannot.
 """
 
 import hashlib
@@ -55,11 +55,12 @@ _EVALUATION_SWITCHES = (
 
 
 @dataclass(frozen=True)
-class CellStep:
+class PlannedCell:
     """A cell with what it is computed from.
 
     Attributes:
         dtype: of the model when it computes the cell.
+        prompts: cells with the same ones have the same prompts as texts.
     """
 
     asked: Evaluation
@@ -68,6 +69,7 @@ class CellStep:
     dropped: dict[str, int]
     demonstrations: Dataset
     dtype: str
+    prompts: str
 
     @property
     def cell(self) -> Cell:
@@ -75,7 +77,7 @@ class CellStep:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedModel:
     """A model and its cells.
 
     Attributes:
@@ -89,7 +91,7 @@ class Job:
     variant: Variant
     seed: int | None
     key: str
-    cells: tuple[CellStep, ...]
+    cells: tuple[PlannedCell, ...]
     recipe: Recipe | None = None
     template: Template | None = None
     rows: Dataset | None = None
@@ -116,7 +118,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a selection.
+    """All models of a selection.
 
     Attributes:
         identity: what must be equal for results to stand in one folder.
@@ -132,7 +134,7 @@ class Plan:
     source: Source
     base_key: str
     settings: Settings
-    jobs: tuple[Job, ...]
+    models: tuple[PlannedModel, ...]
     identity: dict[str, object]
     engine: str
 
@@ -234,11 +236,11 @@ def make_plan(
     def shown_digest(dataset: str, own: Demonstrations) -> str:
         return rows_digest(first(dataset, own))
 
-    def cell_step(cell: Cell, model_key: str) -> CellStep:
+    def cell_step(cell: Cell, model_key: str) -> PlannedCell:
         asked, own = study.evaluation(cell), cell.demonstrations
         selected, digest = tested(cell.dataset)
         dtype = cell_dtype(asked, profile, protocol)
-        parts = {
+        parts: dict[str, object] = {
             "evaluate": EVALUATE_VERSION,
             "model": model_key,
             "cell": [cell.dataset, cell.prompt, cell.shots],
@@ -251,8 +253,16 @@ def make_plan(
             **evaluated_by,
             **asked.unfixed,
         }
-        rows = shown(asked.shown.name, own.seed)
-        return CellStep(asked, content_key(parts), selected.rows, selected.dropped, rows, dtype)
+        said = ("cell", "rows", "demonstrations", "switches", *asked.unfixed)
+        return PlannedCell(
+            asked,
+            content_key(parts),
+            selected.rows,
+            selected.dropped,
+            shown(asked.shown.name, own.seed),
+            dtype,
+            content_key({name: parts[name] for name in said} | {"shown": own.name}),
+        )
 
     @cache
     def trained(variant: Variant) -> tuple[Selected, str]:
@@ -267,14 +277,14 @@ def make_plan(
         )
         return selected, rows_digest(selected.rows)
 
-    def job(variant: Variant, seed: int | None) -> Job:
+    def model(variant: Variant, seed: int | None) -> PlannedModel:
         own = [cell for cell in cells if cell.variant == variant]
         if seed is None:
-            return Job(variant, None, base_key, tuple(cell_step(c, base_key) for c in own))
+            return PlannedModel(variant, None, base_key, tuple(cell_step(c, base_key) for c in own))
         if checkpoint := (given or {}).get((variant, seed)):
             key = content_key({"checkpoint": model_digest(checkpoint)})
             steps = tuple(cell_step(cell, key) for cell in own)
-            return Job(variant, seed, key, steps, checkpoint=checkpoint)
+            return PlannedModel(variant, seed, key, steps, checkpoint=checkpoint)
         recipe = recipe_from(
             protocol,
             seed=seed,
@@ -309,7 +319,7 @@ def make_plan(
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)
         digests = {"rows_sha256": digest, "demonstrations_sha256": shown_first}
-        return Job(
+        return PlannedModel(
             variant,
             seed,
             key,
@@ -323,8 +333,8 @@ def make_plan(
         )
 
     variants = dict.fromkeys(cell.variant for cell in cells)
-    jobs = [
-        job(variant, seed)
+    models = [
+        model(variant, seed)
         for variant in sorted(variants, key=lambda v: v != BASE)
         for seed in ([None] if variant == BASE else seeds)
     ]
@@ -348,7 +358,7 @@ def make_plan(
         source,
         base_key,
         settings,
-        tuple(jobs),
+        tuple(models),
         identity,
         engine,
     )
