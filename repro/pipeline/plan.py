@@ -25,6 +25,7 @@ from repro.pipeline.checkpoints import Given
 from repro.pipeline.store import content_key
 from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
+from repro.spec.keys import entering
 from repro.spec.prompts import Template
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation, Study
@@ -38,20 +39,12 @@ EVALUATE_VERSION = 2
 TORCH = "torch"
 """The kit's own engine; another one stands in keys and identities, this one does not."""
 
-# The switches that evaluation reads; rows are dropped by the others, and enter by content.
-_EVALUATION_SWITCHES = (
-    "bos_zero_shot_generation",
-    "bos_few_shot_classification",
-    "zero_shot_blank",
-    "query_tokens",
-    "label_tokens",
-    "trailing_blank",
-    "prompt2_spacing",
-    "rte_labels",
-    "cut_at_blank_line",
-    "rouge_stemmer",
-    "rotary_precision",
+# The length of generations is among the settings of evaluation, scaled for the profile's model.
+_EVALUATION_SWITCHES = tuple(
+    name for name in entering(Protocol, "cell") if name != "max_new_tokens"
 )
+ROTARY = "float32"
+"""The precision of rotary frequencies that content keys of fine-tunes leave out."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +207,7 @@ def make_plan(
     )
     base_key = weights_key(spec)
     switches = {name: getattr(protocol, name) for name in _EVALUATION_SWITCHES}
+    rotary = protocol.rotary_precision
     evaluated_by = {} if engine == TORCH else {"engine": engine}
 
     @cache
@@ -315,6 +309,7 @@ def make_plan(
             "recipe": recipe.settings,
             "numerics": numerics,
             **({} if variant.prompt == "" and prompt.fixed else {"prompt": prompt.text(task)}),
+            **({} if rotary == ROTARY else {"rotary": rotary}),
         }
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)

@@ -225,7 +225,9 @@ def test_a_step_measures_itself(plan: Plan, tmp_path: Path) -> None:
 
     steps = steps_to(plan, tmp_path / "out")
     OneProcess(Worker(store, say=lambda line: None)).run(steps, note)
-    assert took[FineTune.__name__].measured.flops("train") == 0, "no model was loaded by this process"
+    assert took[FineTune.__name__].measured.flops("train") == 0, (
+        "no model was loaded by this process"
+    )
     assert took[Evaluate.__name__].measured.flops("prefill") > 0
     assert took[Weights.__name__].measured.seconds.keys() == {"load"}
     assert pickle.loads(pickle.dumps(took[Evaluate.__name__])).measured.seconds
