@@ -3,19 +3,16 @@
 #   constraints.txt               versions of all packages, for run_all.sh and development
 #   docker/cuda.lock, cpu.lock    the same versions with the hashes of their files, for the images
 #   docker/vllm.lock              the CUDA image's with vLLM, which moves a few versions
-#   docker/*.cdx.json             the locks as CycloneDX bills of materials
 # Versions stay as they are unless pyproject.toml asks for others; options go to `uv pip compile`,
 # such as --upgrade or --upgrade-package numpy. Needs PyPI, and Python with pip and venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 UV_VERSION=0.13.9
-CYCLONEDX_VERSION=7.5.0
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/tools"
-"$work/tools/bin/pip" install --quiet --disable-pip-version-check \
-    "uv==$UV_VERSION" "cyclonedx-bom==$CYCLONEDX_VERSION"
+"$work/tools/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION"
 
 # What holds for every package, see [tool.uv] in pyproject.toml, is not said for each.
 everywhere="python_full_version < '3.14' and platform_machine == 'x86_64' and sys_platform == 'linux'"
@@ -76,11 +73,5 @@ resolve --extra run --extra small --extra vllm --generate-hashes "$@" \
     resolve --no-deps --generate-hashes docker/extra.in | short
 } >"$work/vllm.lock"
 
-for variant in cuda cpu vllm; do
-    # Its descriptions only repeat the lines of the lock.
-    PYTHONWARNINGS=ignore "$work/tools/bin/cyclonedx-py" requirements "$work/$variant.lock" \
-        --pyproject pyproject.toml --output-reproducible |
-        grep -v '"description": "requirements line' >"$work/$variant.cdx.json"
-done
 cp "$work/constraints.txt" .
-cp "$work"/*.lock "$work"/*.cdx.json docker/
+cp "$work"/*.lock docker/

@@ -51,6 +51,8 @@ contained() {
 say "engine"
 [ "$(id -u)" = 0 ] || fail "it needs root, to start an engine and to make a base image"
 [ -x "$repro" ] || fail "no .venv yet; try: ./run_all.sh"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+    --editable '.[docker]'
 missing=()
 command -v dockerd >/dev/null || missing+=(docker.io)
 command -v debootstrap >/dev/null || missing+=(debootstrap)

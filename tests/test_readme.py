@@ -52,7 +52,7 @@ def test_every_profile_is_in_the_table() -> None:
 
 
 def test_files_that_it_names_exist() -> None:
-    for name in re.findall(r"`((?:repro|expected_results|docker|tests)/[\w./-]*)`", README):
+    for name in re.findall(r"`((?:repro|expected_results|docker|tests|tools)/[\w./-]*)`", README):
         assert (ROOT / name).exists(), name
 
 

@@ -19,7 +19,8 @@ BUILD = "import sys; from setuptools import build_meta as b; b.build_{kind}(sys.
 LIGHT = """
 import sys
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "safetensors", "rouge_score",
-         "matplotlib", "jinja2", "pandas", "pyarrow", "huggingface_hub", "tokenizers"}
+         "matplotlib", "jinja2", "pandas", "pyarrow", "huggingface_hub", "tokenizers",
+         "docker", "requests"}
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -38,7 +39,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built")
     copy = folder / "checkout"
     passed_over = shutil.ignore_patterns("__pycache__")
-    for name in ("repro", "expected_results"):
+    for name in ("repro", "expected_results", "tools", "benchmarks"):
         shutil.copytree(ROOT / name, copy / name, ignore=passed_over)
     for name in (*BUILT, "CITATION.cff"):
         shutil.copy(ROOT / name, copy)
@@ -82,6 +83,11 @@ def test_references_and_numbers_of_the_paper_are_inside(built: Path) -> None:
     assert "Name: repro-2403-09162" in metadata.read_text(encoding="utf-8")
 
 
+def test_tools_and_benchmarks_stay_in_the_checkout(built: Path) -> None:
+    (metadata,) = (built / "site").glob("*.dist-info")
+    assert {path.name for path in (built / "site").iterdir()} == {"repro", metadata.name}
+
+
 def test_claims_and_profiles_need_no_checkout(built: Path) -> None:
     done = light(built, "claims")
     assert done.returncode == 0, done.stderr
@@ -90,17 +96,29 @@ def test_claims_and_profiles_need_no_checkout(built: Path) -> None:
 
 
 def test_verifying_a_reference_against_itself_ends_well(built: Path) -> None:
-    done = light(built, "expected", "show", "site/repro/expected_results/small")
+    done = light(built, "expected", "show", "site/repro/expected_results/small-cpu")
     assert done.returncode == 0, done.stderr
     assert light(built, "verify", "nothing").returncode == EXIT_MISSING
 
 
-@pytest.mark.parametrize("words", [["run"], ["models", "fetch"]], ids=" ".join)
-def test_what_needs_torch_names_the_extra(built: Path, words: list[str]) -> None:
-    done = light(built, *words)
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("run", "run"),
+        ("models fetch", "run"),
+        ("docker build", "docker"),
+        ("docker run", "docker"),
+        ("docker verify", "docker"),
+        ("docker save -o archive", "docker"),
+    ],
+)
+def test_what_a_light_install_lacks_is_named_with_its_extra(
+    built: Path, command: str, extra: str
+) -> None:
+    done = light(built, *command.split())
     assert done.returncode == EXIT_MISSING
-    assert "it is part of the extra 'run'" in done.stderr
-    assert "pip install 'repro-2403-09162[run]'" in done.stderr
+    assert f"it is part of the extra '{extra}'" in done.stderr
+    assert f"pip install 'repro-2403-09162[{extra}]'" in done.stderr
 
 
 def test_plans_need_no_torch_and_no_data(built: Path) -> None:

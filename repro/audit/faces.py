@@ -11,6 +11,7 @@ from repro.audit import show
 from repro.audit.compare import Comparison, Verdict
 from repro.audit.measure import Finding, Measurement
 from repro.report import junit
+from repro.report.citations import NAME
 from repro.report.folder import replace_folder
 from repro.report.markdown import details, escaped, table
 from repro.report.printable import printable
@@ -115,7 +116,7 @@ def to_csv(found: Sequence[Group]) -> str:
 def to_markdown(found: Sequence[Group]) -> str:
     """A line a finding; the values that differ, or correct AUDIT.md, fold out."""
     heads = ("section", "finding", "stored", "equal", "verdict")
-    lines = ["# Audit of the published code and data", ""]
+    lines = ["# Audit of the published code and data", "", f"Sections are those of {NAME}.", ""]
     lines += table(
         heads,
         (

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from repro.audit.compare import FORMAT, Comparison, Stored, Verdict
 from repro.audit.measure import Finding, Measurement, Value
+from repro.report.citations import NAME, linked
 
 # Words carry the verdict; the colours repeat it.
 _STYLES = {Verdict.EQUAL: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_RUN: "yellow"}
@@ -38,7 +39,11 @@ def summary(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> T
         title = Text(finding.title).append(f"  {finding.id}", style="dim")
         shown = "-" if verdict is Verdict.NOT_RUN else str(equal)
         table.add_row(
-            finding.section, title, str(len(own)), shown, Text(verdict, style=_STYLES[verdict])
+            linked(finding.section),
+            title,
+            str(len(own)),
+            shown,
+            Text(verdict, style=_STYLES[verdict]),
         )
     return table
 
@@ -100,7 +105,8 @@ def report(
     counts = [
         f"{sum(c.verdict is verdict for c in comparisons):,} {verdict}" for verdict in Verdict
     ]
-    parts += [Text(), Text(f"{len(comparisons):,} stored values: {', '.join(counts)}")]
+    totals = f"{len(comparisons):,} stored values: {', '.join(counts)}; sections are of {NAME}"
+    parts += [Text(), Text(totals)]
     return Group(*parts)
 
 

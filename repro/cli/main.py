@@ -18,12 +18,13 @@ from repro import __version__
 from repro.cli.data import data
 from repro.cli.docker import docker
 from repro.cli.doctor import doctor
+from repro.cli.findings import findings
 from repro.cli.import_upstream import import_upstream
 from repro.cli.models import models
 from repro.cli.paper import profiles, protocols
 from repro.cli.report import report
 from repro.cli.run import plan, run
-from repro.cli.verify import audit, claims, compare, expected, verify
+from repro.cli.verify import audit, claims, compare, expected, merge, verify
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 from repro.extras import extra_of, install_command
@@ -43,8 +44,20 @@ def cli() -> None:
 
 
 for command in (
-    *(run, plan, doctor, verify, report, compare, claims, expected, import_upstream, audit),
-    *(protocols, profiles, data, models, docker),
+    *(
+        run,
+        plan,
+        doctor,
+        verify,
+        report,
+        compare,
+        merge,
+        claims,
+        findings,
+        expected,
+        import_upstream,
+    ),
+    *(audit, protocols, profiles, data, models, docker),
 ):
     cli.add_command(command)
 

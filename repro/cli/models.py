@@ -12,7 +12,7 @@ from repro.console import new_console
 
 @click.group()
 def models() -> None:
-    """Base models: fetch one into the store, or build the embedded one."""
+    """Base models: fetch one into the store."""
 
 
 @models.command()
@@ -33,20 +33,3 @@ def fetch(profile: str, model: tuple[str, ...], store: Path) -> None:
     with bars(console) as progress:
         folder = base_weights(spec, Store(store), progress.console.print, progress)
     console.print(f"base weights in {folder}")
-
-
-@models.command("build-embedded")
-@click.option("--out", type=FOLDER, required=True,
-              help="An empty or new folder for the model.")  # fmt: skip
-@click.option("--smoke", is_flag=True, help="A few steps only: shows that the recipe runs.")
-def build_embedded(out: Path, smoke: bool) -> None:
-    """Pre-train the micro Llama of the embedded profile from its recipe and seed."""
-    from repro.models.pretrain import build
-
-    console = new_console()
-
-    def show(line: dict[str, float], model: object) -> None:
-        console.print(", ".join(f"{name} {value:.5g}" for name, value in line.items()))
-
-    build(out, progress=show, smoke=smoke)
-    console.print(f"model, tokenizer and recipe.json in {out}", soft_wrap=True)

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from repro import profiles as profile_files
 from repro.console import new_console
+from repro.report.citations import NAME, linked
 from repro.spec.protocol import PROTOCOLS
 from repro.studies.paper.protocols import switches
 
@@ -27,10 +28,10 @@ def protocols() -> None:
     reasons.add_column("reason")
     for switch in switches().values():
         shown = [_text(switch.values[name]) for name in PROTOCOLS]
-        values.add_row(switch.name, *shown, switch.audit)
+        values.add_row(switch.name, *shown, linked(switch.audit))
         reasons.add_row(switch.name, switch.reason)
     console = new_console()
-    console.print(values, "", reasons)
+    console.print(values, f"\naudit: sections of {NAME}\n", reasons)
 
 
 @click.command()

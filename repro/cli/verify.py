@@ -59,6 +59,25 @@ def compare(a: Path, b: Path) -> None:
 
 
 @click.command()
+@click.argument("results", type=FOLDER, nargs=-1, required=True)
+@click.option("-o", "--out", type=FOLDER, required=True, help="The new results folder.")
+def merge(results: tuple[Path, ...], out: Path) -> None:
+    """Join results folders of one plan that were computed on several machines.
+
+    Every cell keeps its machine in run.json. Where two folders trained a model apart, all its cells
+    come from the one that has more of them.
+    """
+    from repro.verify.merge import merge as join
+
+    found = join(results, out)
+    console = new_console()
+    console.print(f"{found.cells} cells in {out}/results.jsonl", soft_wrap=True)
+    for name in found.left_out:
+        console.print(f"left out: {name}", soft_wrap=True)
+    console.print(f"next: repro verify {out}", soft_wrap=True)
+
+
+@click.command()
 def claims() -> None:
     """Print whether each of the paper's findings follows from its own published figures."""
     from repro.report.commands import follow

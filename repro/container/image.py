@@ -1,10 +1,10 @@
 """What an image is built from, and what is in one."""
 
-import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
 
@@ -17,6 +17,7 @@ VERSION_LABEL = "org.opencontainers.image.version"
 REVISION_LABEL = "org.opencontainers.image.revision"
 VARIANT_LABEL = "repro.variant"
 LOCK_LABEL = "repro.lock.sha256"
+PYPI = "https://pypi.org/simple"
 
 # Printed by the image's own Python: its version, and name and version of all that it can import.
 LISTING = """
@@ -61,7 +62,7 @@ def _git(*words: str) -> str:
     except (OSError, subprocess.CalledProcessError) as error:
         raise ReproError(
             f"git cannot tell the commit to build: {getattr(error, 'stderr', '') or error}",
-            hint="pip install --editable . in a git checkout of the kit, with git installed",
+            hint="pip install -e '.[docker]' in a git checkout of the kit, with git installed",
             exit_code=EXIT_MISSING,
         ) from None
 
@@ -112,33 +113,55 @@ def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[D
 
 
 def bill(variant: str, listing: Mapping[str, Any], system: str) -> dict[str, Any]:
-    """The CycloneDX bill of materials of one image: the lock's, plus its system packages.
+    """The CycloneDX 1.6 bill of materials of one image.
+
+    Python packages are those of the lock that are installed, with the hashes of the files that
+    were allowed; system packages come on top.
 
     Args:
         listing: what `LISTING` printed in the image.
         system: lines "name<tab>version<tab>architecture" of dpkg-query.
     """
-    text = (lock.path(variant).parent / f"{variant}.cdx.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
     installed = {
         (canonicalize_name(name), version) for name, version in listing["packages"].items()
     }
-    found["components"] = [
-        part
-        for part in found["components"]
-        if (canonicalize_name(part["name"]), part["version"]) in installed
+    packages = [one for one in lock.read(variant) if (one.name, one.version) in installed]
+    components = [
+        _component(one.name, one.version, "pypi") | {"externalReferences": [_distribution(one)]}
+        for one in packages
     ]
     for line in sorted(filter(None, system.splitlines())):
         name, version, architecture = line.split("\t")
-        found["components"].append(
-            {
-                "type": "library",
-                "bom-ref": f"deb-{name}-{architecture}",
-                "name": name,
-                "version": version,
-                "purl": f"pkg:deb/{name}@{version}?arch={architecture}",
+        components.append(_component(name, version, "deb", f"?arch={architecture}"))
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "component": {
+                "type": "application",
+                "bom-ref": DISTRIBUTION,
+                "name": DISTRIBUTION,
+                "version": __version__,
+                "licenses": [{"license": {"id": "Apache-2.0"}}],
             }
-        )
-    # Its dependency graph speaks of the lock's components alone.
-    found.pop("dependencies", None)
-    return found
+        },
+        "components": components,
+    }
+
+
+def _component(name: str, version: str, kind: str, qualifiers: str = "") -> dict[str, Any]:
+    """A package, named by its package URL."""
+    url = f"pkg:{kind}/{quote(name, safe='')}@{quote(version, safe='')}{qualifiers}"
+    return {"type": "library", "bom-ref": url, "name": name, "version": version, "purl": url}
+
+
+def _distribution(package: lock.Locked) -> dict[str, Any]:
+    """Where its files come from; CPU builds of torch are not on PyPI."""
+    index = "https://download.pytorch.org/whl/cpu" if "+" in package.version else PYPI
+    return {
+        "type": "distribution",
+        "url": f"{index}/{package.name}/",
+        "hashes": [{"alg": "SHA-256", "content": digest} for digest in package.hashes],
+    }

@@ -48,7 +48,7 @@ def path(variant: str) -> Path:
     if not found.is_file():
         raise ReproError(
             f"{found.name} is not there: images need a checkout of the kit",
-            hint="git clone the kit, and there: pip install --editable .",
+            hint="git clone the kit, and there: pip install -e '.[docker]'",
             exit_code=EXIT_MISSING,
         )
     return found

@@ -48,14 +48,6 @@ class Placement:
 WHOLE = Placement()
 
 
-def finetune_bytes(sizes: Architecture) -> int:
-    """Bytes for weights, gradients and optimiser of full fine-tuning (AUDIT E1).
-
-    `finetune_peak_bytes` has what comes on top.
-    """
-    return sizes.parameters * FINETUNE_BYTES
-
-
 def finetune_peak_bytes(
     sizes: Architecture,
     *,
@@ -184,18 +176,3 @@ def evaluation_bytes(sizes: Architecture, dtype: str, *, tokens: int) -> int:
     """
     own = min(tokens, sizes.context)
     return evaluation_peak_bytes(sizes, dtype, rows=tokens // own, own=own)
-
-
-def training_flops(parameters: float, tokens: float) -> float:
-    """Floating-point operations of training on so many tokens: 6 N t, no recomputation."""
-    return 6.0 * parameters * tokens
-
-
-def forward_flops(parameters: float, tokens: float) -> float:
-    """Floating-point operations of reading or generating so many tokens: 2 N t."""
-    return 2.0 * parameters * tokens
-
-
-def seconds(flops: float, *, peak: float, utilisation: float = 0.4) -> float:
-    """Seconds for so many operations on a device of `peak` operations a second (AUDIT E1)."""
-    return flops / (peak * utilisation)

@@ -133,7 +133,7 @@ def package_file(spec: ModelSpec) -> Path:
 
 
 def _verify(folder: Path, recorded: Mapping[str, str], *, what: str) -> None:
-    hint = "install the kit again, or build the model again: repro models build-embedded"
+    hint = "install the kit again; in a checkout: git checkout repro/models/embedded"
     for name, digest in recorded.items():
         if not (folder / name).is_file():
             raise ReproError(f"{what}: {name} is missing", hint=hint, exit_code=EXIT_MISSING)

@@ -275,7 +275,7 @@ def embedded_hashes() -> dict[str, str]:
     except (OSError, ValueError):
         raise ReproError(
             "the embedded model is not in this copy of the kit",
-            hint="install it again, or build the model: repro models build-embedded",
+            hint="install it again; in a checkout: git checkout repro/models/embedded",
             exit_code=EXIT_MISSING,
         ) from None
     return {str(name): str(digest) for name, digest in found.items()}

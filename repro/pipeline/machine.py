@@ -90,7 +90,7 @@ def describe() -> dict[str, object]:
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "os": platform.platform(terse=True),
+        "os": " ".join([platform.system(), platform.machine(), *platform.libc_ver()]),
         "gpus": _gpus(),
     }
 

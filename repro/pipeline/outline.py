@@ -1,16 +1,15 @@
 """A plan without data, weights and torch, from counts of tokens that ship with the kit.
 
-The counts (`counts.json`, made by `repro data count`) hold numbers of rows and tokens, and no text.
-Nothing is known of the store without the data, so that everything counts as to do.
+The counts (`counts.json`, made by `python -m tools.counts`) hold numbers of rows and tokens, and no
+text. Nothing is known of the store without the data, so that everything counts as to do.
 """
 
 import json
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.models.spec import ModelSpec
@@ -19,23 +18,12 @@ from repro.pipeline.pace import SAMPLES, training_seconds
 from repro.pipeline.placement import Choice
 from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Variant
-from repro.spec.prompts import context, fill
 from repro.spec.protocol import Protocol
 from repro.spec.study import Study
-from repro.spec.tasks import Kind, Part
-
-if TYPE_CHECKING:
-    from repro.data.source import Source
-    from repro.pipeline.estimate import Count
+from repro.spec.tasks import Kind
 
 EPOCHS = 2
 """Of every fine-tune (paper, section 4.1); that of a full plan is tested to be the same."""
-
-FIRST = 250
-"""Rows of a test set that means are taken over: those of the published protocol."""
-
-QUANTILES = 20
-"""Parts that the lengths of training rows are cut into; each counts by its middle."""
 
 
 @cache
@@ -126,61 +114,3 @@ def outline(
                 yield Row(f"{name}, given" if is_given else name, len(own), len(own), cost)
 
     return Outline(tuple(jobs()), f"by the kit's counts with {known['vocabulary']}")
-
-
-def measure(
-    source: "Source",
-    count: "Count",
-    vocabulary: str,
-    study: Study,
-    *,
-    tests: Collection[str] = (),
-    trains: Collection[str] = (),
-) -> dict[str, Any]:
-    """The counts of a source.
-
-    Training sets that are not at hand get the lengths of the smallest of their task, and the
-    number of rows in their name.
-
-    Args:
-        count: gives the numbers of tokens of texts.
-        vocabulary: what counts, in words.
-        tests, trains: names of the sets to count; all of the study where empty.
-    """
-    found: dict[str, Any] = {"vocabulary": vocabulary, "test": {}, "shown": {}, "train": {}}
-    for name in tests or study.datasets:
-        task = study.datasets[name].task
-        rows = source.rows(Part("test", name), task).to_list()
-        shown = source.rows(Part("demonstrations", name), task).to_list()
-        means, contexts = {}, {}
-        for prompt, shape in study.prompts.items():
-            text = shape.text(task)
-            lengths = count([fill(task, text, row) for row in rows[:FIRST]])
-            means[prompt] = round(sum(lengths) / len(lengths), 2)
-            before = [context(task, text, shown[:n]) for n in range(max(task.shots) + 1)]
-            contexts[prompt] = [0, *count(before[1:])]
-        found["test"][name] = {"rows": len(rows), "tokens": means}
-        found["shown"][name] = contexts
-    for name in trains or study.training:
-        task = study.training[name].task
-        text = study.first_prompt(task).text(task)
-        sets: dict[str, Any] = {}
-        sizes = sorted({v.size for v in study.variants if v.train == name})
-        for size in sizes:
-            part = Part("train", name, size)
-            if source.missing([part]):
-                sets[str(size)] = {"rows": size, "lengths": sets[str(sizes[0])]["lengths"]}
-                continue
-            rows = source.rows(part, task).to_list()
-            lengths = sorted(count([fill(task, text, row) + row["output"] for row in rows]))
-            middles = [len(lengths) * (2 * i + 1) // (2 * QUANTILES) for i in range(QUANTILES)]
-            sets[str(size)] = {"rows": len(rows), "lengths": [lengths[i] for i in middles]}
-        found["train"][name] = sets
-    return found
-
-
-def to_json(sources: "Mapping[str, tuple[Source, Count, str]]", study: Study) -> str:
-    """The counts of several sources as counts.json holds them: a line a data set."""
-    found = {name: measure(*one, study) for name, one in sources.items()}
-    text = json.dumps(found, indent=1)
-    return re.sub(r"\[[^\[\]{}]*\]", lambda m: " ".join(m[0].split()), text) + "\n"

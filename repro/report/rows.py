@@ -34,8 +34,6 @@ MISSING = "What is missing"
 FINDINGS = "Do the paper's findings hold in this run?"
 NUMBERS = "Do the numbers reproduce?"
 BESIDE = "The paper's numbers beside this run's"
-SECTIONS = (DIFFERS, MISSING, FINDINGS, NUMBERS, BESIDE)
-"""The sections of every face, in this order, below the head."""
 _OWN = {FINDINGS: "Do the study's claims hold in this run?", BESIDE: "This run's numbers"}
 
 

@@ -88,7 +88,7 @@ def parts(
     full: bool = False,
     console: Console | None = None,
 ) -> Iterator[RenderableType]:
-    """A report, part by part, in the order of `rows.SECTIONS`.
+    """A report, part by part, in the order of every face.
 
     Args:
         asked, full: as of `show`.

@@ -18,6 +18,7 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.spec.cells import BASE, Cell, Variant
 from repro.spec.study import Study
 from repro.verify.outcomes import read_samples, sha256
+from repro.verify.places import devices
 from repro.verify.results import (
     FINETUNES,
     FORMAT,
@@ -283,11 +284,23 @@ def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
                 f"{folder}: {len(cells)} cells are of {run.name}, unlike {RUN}; kept apart"
             )
         warnings += _uneven_rows(run)
-        kinds = {json.dumps(t.raw.get("machine"), sort_keys=True) for t in tuned.values()}
+        if len(made := devices(record)) > 1:
+            warnings.append(f"{folder}: cells of {len(made)} kinds of machines: {'; '.join(made)}")
+        kinds = {_kind(item) for item in tuned.values()}
         if len(kinds) > 1:
-            warnings.append(f"{folder}: fine-tunes of {len(kinds)} kinds of machines: {kinds}")
+            told = "; ".join(sorted(kinds))
+            warnings.append(f"{folder}: fine-tunes of {len(kinds)} kinds of machines: {told}")
         runs.append(run)
     return runs
+
+
+def _kind(tuned: Tuned) -> str:
+    """The kind of machine that a fine-tune was made on, as far as its bits depend on it."""
+    told = tuned.raw.get("machine")
+    if not isinstance(told, dict):
+        return "not told"
+    names = ("device", "instructions", "threads", "processes", "attention")
+    return ", ".join(f"{name} {told[name]}" for name in names if name in told)
 
 
 def _uneven_rows(run: Run) -> list[str]:

@@ -307,11 +307,11 @@ def _first(head: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def find_reference(root: Path, run: Run) -> Reference | None:
-    """The reference for a run: `root` itself, or the folder inside it of the same kind of run."""
+    """The reference for a run: `root` itself, or a folder inside it, of the same kind of run."""
     folders = (
         [root]
         if (root / REFERENCE).is_file()
-        else sorted(path.parent for path in root.glob(f"*/{REFERENCE}"))
+        else sorted(path.parent for path in root.rglob(REFERENCE))
     )
     for folder in folders:
         try:

@@ -1,7 +1,7 @@
 """The statistics behind the verdicts, each a plain function of numbers.
 
 Sources: Clopper and Pearson 1934, two one-sided tests (Schuirmann 1987), Satterthwaite 1946,
-Benjamini and Hochberg 1995, Holm 1979, percentile bootstrap (Efron 1979).
+Holm 1979, percentile bootstrap (Efron 1979).
 """
 
 import hashlib
@@ -141,17 +141,6 @@ def smoothed_share_variance(share: float, n: int) -> float:
     """Binomial sampling variance of a share, never zero: one success and one failure added."""
     p = (share * n + 1) / (n + 2)
     return p * (1 - p) / n
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values that control the false discovery rate."""
-    p = np.asarray(p_values, dtype=np.float64)
-    n = len(p)
-    order = np.argsort(p, kind="stable")[::-1]
-    ranked = np.minimum.accumulate(p[order] * n / np.arange(n, 0, -1))
-    adjusted = np.empty(n)
-    adjusted[order] = np.minimum(ranked, 1.0)
-    return [float(value) for value in adjusted]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

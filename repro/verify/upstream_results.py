@@ -74,20 +74,6 @@ def _stems() -> tuple[dict[str, str], dict[str, str]]:
     return tests, trains
 
 
-def file_name(cell: Cell, base: str = BASE_MODEL) -> str:
-    """The file in which the authors' evaluation puts a cell.
-
-    Args:
-        base: the folder name of the base model.
-    """
-    tests, trains = _stems()
-    variant, model = cell.variant, base
-    if variant != BASE:
-        model = f"{trains[variant.train]}_{variant.size}{variant.train_shots or ''}"
-    prompt = list(PROMPTS).index(cell.prompt)
-    return f"{tests[cell.dataset]}_{model}_{cell.shots}_shot_map_{prompt}.json"
-
-
 def parse_name(name: str, base: str = BASE_MODEL) -> Cell:
     """The cell of a file name; raises ValueError that says which part is unknown."""
     match = _NAME.fullmatch(name)

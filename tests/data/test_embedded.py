@@ -13,12 +13,12 @@ from random import Random
 import pytest
 
 from repro.data.embedded import EmbeddedData
-from repro.data.embedded.documents import EVERY_WORD, TASKS, Options, task_document
-from repro.data.embedded.tokenizer import build_tokenizer
 from repro.spec.prompts import context, fill
 from repro.spec.tasks import Kind, Part, Role
 from repro.studies.paper.prompts import TEMPLATES, template
 from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, task_of, training_of
+from tools.embedded_model.documents import EVERY_WORD, TASKS, Options, task_document
+from tools.embedded_model.tokenizer import build_tokenizer
 
 SOURCE = EmbeddedData()
 TESTS = [Part("test", name) for name in DATASETS]

@@ -4,6 +4,7 @@ The plain side tokenises and masks by itself, runs the model's own attention ove
 micro-batches of two, and adds up losses over a full tensor of logits.
 """
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -269,7 +270,8 @@ def test_attention_never_mixes_samples(before, way, monkeypatch):
 def test_gradients_on_a_gpu(samples, way):
     model = of_type("llama", head_dim=16)
     expected = plain_gradients(model, [(list(s.ids), s.masked) for s in samples])
-    computed = objective(model.cuda(), pad=0, autocast=False, way=way)
+    # A copy: moving the model itself would move these gradients with it.
+    computed = objective(deepcopy(model).cuda(), pad=0, autocast=False, way=way)
     for budget in (10**6, 200, 120):
         found, _ = step_gradients(computed, samples, budget)
         assert_equal([gradient.cpu() for gradient in found], expected, 1e-5)

@@ -160,4 +160,4 @@ def test_no_embedded_model_in_this_copy(tmp_path, monkeypatch):
     with pytest.raises(ReproError, match="not in this copy of the kit") as caught:
         of(kind="embedded").identity()
     assert caught.value.exit_code == EXIT_MISSING
-    assert "repro models build-embedded" in caught.value.hint
+    assert "git checkout repro/models/embedded" in caught.value.hint

@@ -6,7 +6,8 @@ Everything is imported once and a child is forked for every try. The child count
 flush, rename and forward pass; at a random one it kills itself with SIGKILL, before or after the
 event, so that nothing is cleaned up. FOLDER/reference is an uninterrupted run; when a run has
 finished in spite of its kills, in FOLDER/0, the next begins afresh in FOLDER/1 and so on; the last
-one is left to finish. Prints the numbers of events, kills and finished runs as JSON.
+one is left to finish. Prints as JSON, for each of these runs, at which events it was struck, such
+as "forward before".
 """
 
 import json
@@ -21,8 +22,11 @@ from typing import Any
 KILLS, SEED, FOLDER = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 
 
-def child(folder: Path, strike: int, after: bool) -> int:
-    """Run the command, and die at event `strike` (never, if it is 0); returns the events."""
+def child(folder: Path, strike: int, after: bool, say: Callable[[str], object]) -> None:
+    """Run the command, and die at event `strike` (never, if it is 0).
+
+    Says at which event, or, of a run that ends by itself, how many there were.
+    """
     import transformers
 
     from repro.cli.main import cli
@@ -34,6 +38,8 @@ def child(folder: Path, strike: int, after: bool) -> int:
             nonlocal count
             count += 1
             mine = count == strike
+            if mine:
+                say(f"{function.__name__} {'after' if after else 'before'}")
             if mine and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
             result = function(*args, **kwargs)
@@ -48,26 +54,25 @@ def child(folder: Path, strike: int, after: bool) -> int:
     llama.forward = counted(llama.forward)
     where = ["--out", str(folder / "out"), "--store", str(folder / "store")]
     cli.main(["run", *where, *sys.argv[4:]], standalone_mode=False)
-    return count
+    say(str(count))
 
 
-def attempt(folder: Path, strike: int = 0, after: bool = False) -> int | None:
-    """Run in a forked child; None when it was killed, else its number of events."""
+def attempt(folder: Path, strike: int = 0, after: bool = False) -> str:
+    """Run in a forked child; at which event it was killed, else its number of events."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.write(writer, str(child(folder, strike, after)).encode())
+        child(folder, strike, after, lambda text: os.write(writer, text.encode()))
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as file:
-        events = file.read()
+        said = file.read()
     _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return None
-    if os.waitstatus_to_exitcode(status) != 0:
+    expected = 0 if said.isdecimal() else -signal.SIGKILL
+    if not said or os.waitstatus_to_exitcode(status) != expected:
         sys.exit("a run failed by itself")
-    return int(events)
+    return said
 
 
 def main() -> None:
@@ -80,18 +85,18 @@ def main() -> None:
 
     del transformers, repro
     rng = random.Random(SEED)
-    events = attempt(FOLDER / "reference")
-    assert events is not None
-    struck, finished = 0, 0
-    while struck < KILLS:
+    events = int(attempt(FOLDER / "reference"))
+    runs: list[list[str]] = [[]]
+    while sum(map(len, runs)) < KILLS:
         # An eighth of a run at most between two kills: several strike each run.
         strike, after = rng.randint(1, max(2, events // 8)), rng.random() < 0.5
-        if attempt(FOLDER / str(finished), strike, after) is None:
-            struck += 1
+        said = attempt(FOLDER / str(len(runs) - 1), strike, after)
+        if said.isdecimal():
+            runs.append([])
         else:
-            finished += 1
-    attempt(FOLDER / str(finished))
-    print(json.dumps({"events": events, "struck": struck, "finished": finished + 1}))
+            runs[-1].append(said)
+    attempt(FOLDER / str(len(runs) - 1))
+    print(json.dumps(runs))
 
 
 main()

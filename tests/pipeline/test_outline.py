@@ -19,13 +19,14 @@ from repro.models.memory import Placement
 from repro.models.spec import EMBEDDED, ModelSpec
 from repro.pipeline.cost import total
 from repro.pipeline.estimate import costs, count_with
-from repro.pipeline.outline import EPOCHS, counts, measure, outline
+from repro.pipeline.outline import EPOCHS, counts, outline
 from repro.pipeline.placement import Choice
 from repro.profiles import load, names
 from repro.spec.cells import Cell
 from repro.studies.paper.protocols import protocol
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import DATASETS
+from tools.counts import measure
 
 
 def request(*words: str) -> object:

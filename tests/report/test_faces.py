@@ -27,7 +27,7 @@ from repro.report.junit import junit
 from repro.report.markdown import markdown
 from repro.report.model import Report, report
 from repro.report.printable import printable
-from repro.report.rows import BESIDE, NUMBERS, SECTIONS, failed
+from repro.report.rows import BESIDE, DIFFERS, FINDINGS, MISSING, NUMBERS, failed
 from repro.report.words import BRIEFLY
 from repro.studies.paper.claims import claims
 from repro.studies.paper.study import study
@@ -37,6 +37,7 @@ from repro.verify.reference import record
 MAKERS = runpy.run_path(str(Path(__file__).parents[1] / "verify" / "conftest.py"))
 make: Callable[..., Path] = MAKERS["write_results"]
 CELLS = study().claim_cells(claims()["C12"])
+SECTIONS = (DIFFERS, MISSING, FINDINGS, NUMBERS, BESIDE)
 WORSE = MAKERS["SKILL"] | {CELLS[0]: 0.05}
 OUTCOMES = {words: verdict for verdict, words in BRIEFLY.items()}
 WORDS = "|".join(OUTCOMES)

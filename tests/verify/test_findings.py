@@ -1,6 +1,7 @@
 """What the claims come to on the paper's own numbers; expectations counted by hand or by loop."""
 
 import itertools
+import math
 
 import pytest
 
@@ -61,8 +62,10 @@ def test_fc1_on_peerread_is_above_the_base_that_its_figure_shows_and_fc2_equals_
     assert beyond.contrast.beyond
     assert [(round(e.left, 3), round(e.right, 3)) for e in beyond.pairs] == [(0.401, 0.407)]
     fc2 = next(e for e in against_ft.pairs if e.name.startswith("xsum-fticl2-2000 peerread"))
+    series = {key[2]: number.value for key, number in PLOTTED.items() if key[:2] == ("4", "b")}
+    assert fc2.effect == pytest.approx(series["FC2"] - series["FT"], abs=1e-9)
+    assert fc2.holds == (series["FC2"] > series["FT"])
     assert abs(fc2.effect) < 0.001
-    assert not fc2.holds
     assert VERDICTS["C12"].verdict is Answer.CANNOT_TELL
 
 
@@ -133,15 +136,25 @@ def test_what_the_paper_has_no_numbers_for_is_named_and_does_not_count() -> None
         assert f"no numbers for: {item.contrast.name}" in VERDICTS[name].reason
 
 
-def test_every_claim_has_an_interval() -> None:
+def width(effect: Effect) -> float:
+    assert effect.interval is not None
+    return effect.interval[1] - effect.interval[0]
+
+
+def test_every_claim_has_an_interval_as_wide_as_its_test_sets_make_it() -> None:
+    """Test sets are independent; the pairs of one share rows, and a mean is never wider."""
     for verdict in VERDICTS.values():
         for item in verdict.contrasts:
             if item.mean is None or item.mean.interval is None:
                 assert item.contrast.kind in ("weight change", "final loss", "labels")
                 continue
-            low, high = item.mean.interval
-            assert low < item.mean.effect < high
             assert item.mean.total == len(item.pairs)
+            pairs, sets = ([width(one) for one in ones] for ones in (item.pairs, item.by_dataset))
+            assert 0 < width(item.mean) <= sum(pairs) / len(pairs) + 1e-9
+            equal = item.contrast.kind == "scores" and len({e.total for e in item.by_dataset}) == 1
+            if equal:
+                independent = math.hypot(*sets) / len(sets)
+                assert width(item.mean) == pytest.approx(independent, rel=0.15)
 
 
 def test_every_sentence_says_how_many_hold() -> None:

@@ -211,6 +211,7 @@ def test_fine_tunes_of_several_machines_are_named(folder: Path, edit: Edit) -> N
     edit(folder / "finetunes.jsonl", field(0, machine={"device": "cpu B"}))
     (warning,) = read_results(folder).warnings
     assert "2 kinds of machines" in warning
+    assert "device cpu B" in warning
 
 
 def test_texts_may_hold_any_character(folder: Path, edit: Edit, reseal: Edit) -> None:

@@ -30,12 +30,6 @@ def test_clopper_pearson_covers_at_least_its_level(n: int) -> None:
         assert stats.binom.pmf(hits, n, p)[inside].sum() >= 0.95
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_benjamini_hochberg_against_scipy(p_values: list[float]) -> None:
-    oracle = stats.false_discovery_control(p_values, method="bh")
-    assert s.benjamini_hochberg(p_values) == pytest.approx(list(oracle), abs=1e-12)
-
-
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_against_its_definition(p_values: list[float]) -> None:
     """Adjusted p of i: over all j with p_j <= p_i, the largest p_j times hypotheses not smaller."""
@@ -46,16 +40,9 @@ def test_holm_against_its_definition(p_values: list[float]) -> None:
         assert adjusted == pytest.approx(min(1.0, max(steps)))
 
 
-def test_holm_and_bh_error_rates_by_simulation() -> None:
-    rng = np.random.default_rng(2)
-    p = rng.uniform(size=(SIMULATIONS, 16))
+def test_holm_error_rate_by_simulation() -> None:
+    p = np.random.default_rng(2).uniform(size=(SIMULATIONS, 16))
     assert np.mean([min(s.holm(list(row))) < 0.05 for row in p]) == pytest.approx(0.05, abs=NEAR_5)
-    mixed = np.concatenate([p[:1000], rng.uniform(size=(1000, 16)) * 1e-4], axis=1)
-    shares = []
-    for row in mixed:
-        found = np.array(s.benjamini_hochberg(list(row))) < 0.05
-        shares.append(found[:16].sum() / max(1, found.sum()))
-    assert np.mean(shares) <= 0.05
 
 
 def test_difference_p_is_the_paired_t_test() -> None:

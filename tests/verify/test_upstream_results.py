@@ -15,14 +15,14 @@ from rouge_score import rouge_scorer
 from repro.cli.main import cli
 from repro.errors import ReproError
 from repro.metrics.rouge import scorer
-from repro.spec.cells import Cell
+from repro.spec.cells import BASE, Cell
 from repro.studies.paper.cells import all_cells
 from repro.studies.paper.figures import cells
 from repro.verify.levels import hold_against
 from repro.verify.reading import read_results
 from repro.verify.reference import record
 from repro.verify.results import Run
-from repro.verify.upstream_results import file_name, import_results, parse_name
+from repro.verify.upstream_results import import_results, parse_name
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import build
 
@@ -40,7 +40,25 @@ GOLDS = {
     "rte": ["entailment", "neutral"],
     "multinli": ["entailment", "neutral", "contradiction", "-"],
 }
+# Their names of the sets that the kit calls otherwise.
+STEMS = {
+    "peerread": "pdfs",
+    "cnndm": "cnn",
+    "mnli": "multinli",
+    "mnli1": "multinli",
+    "mnli2": "multinli2",
+}
 Row = dict[str, Any]
+
+
+def file_name(cell: Cell, base: str = "llama-2-7b") -> str:
+    """The file in which the authors' evaluation puts a cell."""
+    variant, model = cell.variant, base
+    if variant != BASE:
+        train = STEMS.get(variant.train, variant.train)
+        model = f"{train}_{variant.size}{variant.train_shots or ''}"
+    stem = STEMS.get(cell.dataset, cell.dataset)
+    return f"{stem}_{model}_{cell.shots}_shot_map_{('p1', 'p2').index(cell.prompt)}.json"
 
 
 def labelled(stem: str, shift: int = 0) -> list[Row]:

@@ -22,7 +22,6 @@ from repro.data.embedded.words import (
     MOODS,
     NOUNS,
     PEOPLE,
-    PERSON_ATTRIBUTES,
     PLACES,
     SOCIAL_VERBS,
     SYNONYMS,
@@ -102,13 +101,6 @@ SOCIAL_QUESTIONS = {
     "mood": "how did {other} feel",
     "place": "where did {who} {lemma} {whom}",
     "day": "when did {who} {lemma} {whom}",
-}
-EVENT_QUESTIONS = {
-    "who": "who {past} the {thing}",
-    "thing": "what did {who} {lemma}",
-    "place": "where did {who} {lemma} the {thing}",
-    "day": "when did {who} {lemma} the {thing}",
-    "colour": "which colour was the {thing}",
 }
 
 
@@ -303,29 +295,3 @@ def claim_pair(rng: Random, label: str, kind: str) -> tuple[str, str]:
         rng.choice(PREMISES).format(noun=noun, one=one, two=two),
         rng.choice(CLAIMS).format(noun=named, one=told_of_thing(name, value)),
     )
-
-
-def person_pair(rng: Random, label: str) -> tuple[str, str]:
-    """As `claim_pair`, on a person. Pre-training only: its words are those of held-out sets."""
-    premise, name, value = choose_facts(rng, PERSON_ATTRIBUTES, label, told=2)
-    told = list(premise)
-    rng.shuffle(told)
-    who = rng.choice(PEOPLE)
-    one, two = (told_of_person(attribute, premise[attribute]) for attribute in told)
-    return (
-        f"{who} {one} and {two} .",
-        f"{who} {told_of_person(name, value)} .",
-    )
-
-
-def told_of_person(name: str, value: str) -> str:
-    """A verb phrase for a person's attribute."""
-    return {
-        "job": f"works as a {value}",
-        "home": f"lives in {value}",
-        "mood": f"feels {value}",
-        "hobby": f"plays {value}",
-        "venue": f"is at the {value}",
-        "action": f"was {value}",
-        "clothes": f"wears {value}",
-    }[name]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from repro.data.embedded import words as w
-from repro.data.embedded.makers import CATEGORIES, TASKS, Example, Options
+from tools.embedded_model import words as own
+from tools.embedded_model.makers import CATEGORIES, TASKS, Example, Options
 
 NEWLINE, BLANK, BOS, EOS = "\n", "\n\n", "<s>", "</s>"
 INPUT_WEIGHT, OUTPUT_WEIGHT = 0.1, 1.0
@@ -67,9 +67,9 @@ def draw_format(rng: Random, fields: int, terse: float) -> Format:
     lead, tail = rng.choice(_LEADS), rng.choice(_TAILS)
     plain = lead == "###" or tail == ":"
     cues: list[tuple[str, ...]] = []
-    for name in rng.sample(w.CUES, fields + 1):
-        word = name if plain or rng.random() < 0.7 else rng.choice(w.PROMPT_WORDS)
-        more = (rng.choice(w.CUES),) if rng.random() < 0.15 else ()
+    for name in rng.sample(own.CUES, fields + 1):
+        word = name if plain or rng.random() < 0.7 else rng.choice(own.PROMPT_WORDS)
+        more = (rng.choice(own.CUES),) if rng.random() < 0.15 else ()
         cues.append(tuple(text for text in (lead, word, *more, tail) if text))
     if rng.random() < 0.25:
         cues[0] = ()
@@ -87,7 +87,7 @@ def draw_format(rng: Random, fields: int, terse: float) -> Format:
 EVERY_WORD = tuple(
     dict.fromkeys(
         word
-        for words in (*CATEGORIES, w.CUES, w.ARBITRARY_LABELS, w.GRAMMAR, w.PROMPT_WORDS)
+        for words in (*CATEGORIES, own.CUES, own.ARBITRARY_LABELS, own.GRAMMAR, own.PROMPT_WORDS)
         for word in words
     )
 )

@@ -3,7 +3,8 @@
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from repro.data.embedded import words
+from repro.data.embedded import words as world
+from tools.embedded_model import words
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 
@@ -11,9 +12,10 @@ SPECIAL = ("<unk>", "<s>", "</s>")
 def vocabulary() -> list[str]:
     """All tokens in order of their ids."""
     found: dict[str, None] = dict.fromkeys((*SPECIAL, "\n", "\n\n", *words.PUNCTUATION))
-    for name, value in vars(words).items():
-        if name.isupper():
-            found |= dict.fromkeys(_leaves(value))
+    for module in (world, words):
+        for name, value in vars(module).items():
+            if name.isupper():
+                found |= dict.fromkeys(_leaves(value))
     return list(found)
 
 

@@ -1,7 +1,9 @@
-"""What the profile `auto` takes on common machines, and how long fine-tuning takes there.
+"""Computed tables of the documentation; `python -m tools.tables` prints them.
 
-Times are derived: a card's rated dense bfloat16 arithmetic at the share that the profile assumes,
-and `pace` for what placements move. None is measured.
+The README says what the profile `auto` takes on common machines and how long fine-tuning takes
+there, docs/memory.md how much memory each placement takes. Times are derived: a card's rated
+dense bfloat16 arithmetic at the share that the profile assumes, and `pace` for what placements
+move. None is measured.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +22,7 @@ from repro.pipeline.pace import LINK, SAMPLES, pace
 from repro.spec.cells import BASE, Variant
 from repro.studies.paper.figures import cells
 
+AUDIT = Path(__file__).parents[1] / "expected_results" / "audit"
 GB = 10**9
 MAIN_GB = 256
 """Main memory of all the machines."""
@@ -97,16 +100,12 @@ def hours(machine: Machine, means: dict[Variant, float]) -> tuple[str, str, floa
     return name, str(choice), seconds / 3600
 
 
-def table(audit: Path) -> str:
-    """The machines as a Markdown table.
-
-    Args:
-        audit: the folder with the audit's stored numbers.
-    """
+def gpu_table() -> str:
+    """The machines as a Markdown table, with lengths from the audit's stored numbers."""
     variants = {cell.variant for cell in cells()} - {BASE}
     values = {
         one.what: one.value
-        for one in load(audit)
+        for one in load(AUDIT)
         if one.finding == "training-lengths" and not isinstance(one.value, str)
     }
     means = {variant: mean_tokens(variant, values) for variant in sorted(variants, key=str)}
@@ -159,3 +158,8 @@ def _memory_rows(sizes: Architecture, name: str) -> Iterator[str]:
 
 def _gb(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+if __name__ == "__main__":
+    print(gpu_table())
+    print(memory_table())

@@ -3,19 +3,22 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 import repro.models
-from repro.data.embedded.tokenizer import build_tokenizer
-from repro.models.incontext import scores
-from repro.models.pretrain import build, orthogonal
 from repro.studies.paper.tasks import DATASETS
+from tools.embedded_model.__main__ import main
+from tools.embedded_model.incontext import scores
+from tools.embedded_model.pretrain import build, orthogonal
+from tools.embedded_model.tokenizer import build_tokenizer
 
 SHIPPED = Path(repro.models.__file__).parent / "embedded"
 RECORD = json.loads((SHIPPED / "recipe.json").read_text(encoding="utf-8"))
@@ -88,23 +91,32 @@ def test_examples_help_classification(model: LlamaForCausalLM, dataset: str, sho
     assert accuracy > chance + 3 * math.sqrt(chance * (1 - chance) / 100)
 
 
-def test_a_few_steps_of_the_same_code_learn(tmp_path: Path) -> None:
-    seen: list[float] = []
-    facts = build(tmp_path, progress=lambda line, model: seen.append(line["step"]), smoke=True)
-    log = json.loads((tmp_path / "recipe.json").read_text())["log"]
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What the command makes in a few steps: its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("built")
+    done = CliRunner().invoke(main, ["--out", str(folder), "--smoke"], catch_exceptions=False)
+    assert done.exit_code == 0
+    return folder, done.output
+
+
+def test_a_few_steps_of_the_same_code_learn(built: tuple[Path, str]) -> None:
+    folder, printed = built
+    facts = json.loads((folder / "recipe.json").read_text())
+    log = facts["log"]
     assert log[-1]["output_loss"] < log[0]["output_loss"] - 0.5
-    assert seen == [line["step"] for line in log]
-    again = LlamaForCausalLM.from_pretrained(tmp_path)
+    steps = re.findall(r"^step (\d+),", printed, re.M)
+    assert [int(step) for step in steps] == [line["step"] for line in log]
+    again = LlamaForCausalLM.from_pretrained(folder)
     assert again.num_parameters() == facts["parameters"]
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text())
     for name, digest in manifest.items():
-        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
 
 
-def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        build(tmp_path / name, smoke=True)
-    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+def test_building_twice_gives_the_same_bytes(built: tuple[Path, str], tmp_path: Path) -> None:
+    build(tmp_path, smoke=True)
+    one, two = ((folder / "model.safetensors").read_bytes() for folder in (built[0], tmp_path))
     assert one == two
 
 

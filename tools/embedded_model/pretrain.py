@@ -1,4 +1,4 @@
-"""Pre-training of the embedded micro Llama (`repro models build-embedded`)."""
+"""Pre-training of the embedded micro Llama."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from repro.data.embedded.documents import (
+from tools.embedded_model.documents import (
     EOS,
     OUTPUT_WEIGHT,
     Options,
@@ -24,9 +24,9 @@ from repro.data.embedded.documents import (
     document,
     packed,
 )
-from repro.data.embedded.tokenizer import build_tokenizer, vocabulary
-from repro.models.incontext import table
-from repro.models.recipe import BROAD, EARLY, RECIPE, SMOKE, Broad, Mixed, Pace, Pretraining
+from tools.embedded_model.incontext import table
+from tools.embedded_model.recipe import BROAD, EARLY, RECIPE, SMOKE, Broad, Mixed, Pace, Pretraining
+from tools.embedded_model.tokenizer import build_tokenizer, vocabulary
 
 Progress = Callable[[dict[str, float], LlamaForCausalLM], None]
 """Gets each line of the log (step, tokens, output_loss) and the model as it is."""
@@ -204,13 +204,19 @@ def _optimisers(model: LlamaForCausalLM, recipe: Pretraining) -> tuple[Muon, tor
     )
 
 
-GENERATOR = ("words", "families", "rows", "makers", "documents", "tokenizer")
+GENERATORS = {
+    "repro.data.embedded": ("words", "families", "rows"),
+    "tools.embedded_model": ("words", "makers", "documents", "tokenizer"),
+}
 
 
 def generator_sha256() -> str:
     """Hash of the source text of all that makes pre-training documents."""
-    folder = files("repro.data.embedded")
-    text = "".join(folder.joinpath(f"{name}.py").read_text(encoding="utf-8") for name in GENERATOR)
+    text = "".join(
+        files(package).joinpath(f"{name}.py").read_text(encoding="utf-8")
+        for package, names in GENERATORS.items()
+        for name in names
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

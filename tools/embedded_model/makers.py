@@ -12,6 +12,7 @@ from typing import NamedTuple
 from repro.data.embedded import families as f
 from repro.data.embedded import words as w
 from repro.data.embedded.rows import side, written
+from tools.embedded_model import words as own
 
 
 class Example(NamedTuple):
@@ -41,6 +42,40 @@ class Options:
 
 Maker = Callable[[Random], Example]
 
+EVENT_QUESTIONS = {
+    "who": "who {past} the {thing}",
+    "thing": "what did {who} {lemma}",
+    "place": "where did {who} {lemma} the {thing}",
+    "day": "when did {who} {lemma} the {thing}",
+    "colour": "which colour was the {thing}",
+}
+
+
+def person_pair(rng: Random, label: str) -> tuple[str, str]:
+    """As `families.claim_pair`, on a person; its words are those of held-out sets."""
+    premise, name, value = f.choose_facts(rng, w.PERSON_ATTRIBUTES, label, told=2)
+    told = list(premise)
+    rng.shuffle(told)
+    who = rng.choice(w.PEOPLE)
+    one, two = (told_of_person(attribute, premise[attribute]) for attribute in told)
+    return (
+        f"{who} {one} and {two} .",
+        f"{who} {told_of_person(name, value)} .",
+    )
+
+
+def told_of_person(name: str, value: str) -> str:
+    """A verb phrase for a person's attribute."""
+    return {
+        "job": f"works as a {value}",
+        "home": f"lives in {value}",
+        "mood": f"feels {value}",
+        "hobby": f"plays {value}",
+        "venue": f"is at the {value}",
+        "action": f"was {value}",
+        "clothes": f"wears {value}",
+    }[name]
+
 
 def _fresh(task: str, inputs: Mapping[str, str]) -> bool:
     """Whether these inputs belong to pre-training, so to no row of any set."""
@@ -50,10 +85,10 @@ def _fresh(task: str, inputs: Mapping[str, str]) -> bool:
 def _label_words(rng: Random, kind: str, count: int, meaning: float) -> Sequence[str]:
     """Label words: always the same, or with a fixed meaning, or given out for this document."""
     if meaning == 1.0:
-        return w.MEANING_LABELS[kind][0]
+        return own.MEANING_LABELS[kind][0]
     if rng.random() < meaning:
-        return rng.choice(w.MEANING_LABELS[kind])
-    return rng.sample(w.ARBITRARY_LABELS, count)
+        return rng.choice(own.MEANING_LABELS[kind])
+    return rng.sample(own.ARBITRARY_LABELS, count)
 
 
 def sentiment(rng: Random, options: Options) -> Maker:
@@ -99,7 +134,7 @@ def nli(rng: Random, options: Options) -> Maker:
         relation = rng.choice(relations)
         while True:
             if kind == "people":
-                one, two = f.person_pair(rng, relation)
+                one, two = person_pair(rng, relation)
             else:
                 one, two = f.claim_pair(rng, relation, kind)
             if _fresh("nli", {"input_1": one, "input_2": two}):
@@ -125,10 +160,10 @@ def draw_style(rng: Random, slots: Sequence[str], natural: Sequence[str]) -> str
     else:
         parts = [f"{{{slot}}}" for slot in rng.sample(list(slots), rng.randint(1, 4))]
         if rng.random() < 0.4:
-            parts = [f"{part} {rng.choice(w.CONNECTORS)}" for part in parts[:-1]] + parts[-1:]
+            parts = [f"{part} {rng.choice(own.CONNECTORS)}" for part in parts[:-1]] + parts[-1:]
         style = " ".join(parts)
     if rng.random() < 0.25:
-        style = f"{rng.choice(w.LITERALS)} {rng.choice((':', '-', ''))} {style}"
+        style = f"{rng.choice(own.LITERALS)} {rng.choice((':', '-', ''))} {style}"
     return style + rng.choice((" .", "", "", " !"))
 
 
@@ -187,7 +222,7 @@ _SHORT = {
 def question(rng: Random, options: Options) -> Maker:
     """Texts with an answer, and the question to it in a style."""
     is_social = rng.random() < 0.5
-    plain = f.SOCIAL_QUESTIONS if is_social else f.EVENT_QUESTIONS
+    plain = f.SOCIAL_QUESTIONS if is_social else EVENT_QUESTIONS
     forms = rng.choice((plain, plain, _ECHOES, _SHORT))
     forms = {slot: forms[slot] for slot in plain}
     if rng.random() < 0.3:
@@ -245,7 +280,7 @@ def lookup(rng: Random, options: Options) -> Maker:
         noun = rng.choice(nouns)
         asked = rng.choice(names)
         if people:
-            one, two = (f.told_of_person(name, values[name]) for name in names[:2])
+            one, two = (told_of_person(name, values[name]) for name in names[:2])
             text = f"{noun} {one} and {two} ."
         else:
             one, two = (f.told_of_thing(name, values[name]) for name in names[:2])
@@ -307,7 +342,7 @@ def category(rng: Random, options: Options) -> Maker:
     if rng.random() < options.meaning:
         labels = {kind: _KINDS[kind] for kind in kinds}
     else:
-        labels = dict(zip(kinds, rng.sample(w.ARBITRARY_LABELS, len(kinds)), strict=True))
+        labels = dict(zip(kinds, rng.sample(own.ARBITRARY_LABELS, len(kinds)), strict=True))
     length = rng.choice((1, 1, 2, 3))
     # Some documents hide the telling word among words of a third kind.
     noise = rng.choice(CATEGORIES) if rng.random() < 0.3 else ()
@@ -346,7 +381,7 @@ def selection(rng: Random, options: Options) -> Maker:
     length = rng.randint(2, 6)
     kept = rng.sample(range(length), rng.randint(1, min(3, length)))
     kinds = [rng.choice(CATEGORIES) for _ in range(length)]
-    mark = rng.choice(("", "", *w.CONNECTORS, *w.LITERALS))
+    mark = rng.choice(("", "", *own.CONNECTORS, *own.LITERALS))
 
     def make(rng: Random) -> Example:
         found = [rng.choice(kind) for kind in kinds]

@@ -1,0 +1,1 @@
+"""What makes artefacts that the kit ships; no part of the package."""
