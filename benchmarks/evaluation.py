@@ -106,7 +106,7 @@ def by_transformers(
 def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     """Rows of the table: a cell each, and all shot counts of a set together."""
     _lm_eval()
-    from repro.clock import clock
+    from repro import clock
     from repro.data.fetch import locate
     from repro.data.upstream import UpstreamData
     from repro.evaluate import Job, Settings, TorchEngine, evaluate
@@ -141,10 +141,14 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
             parts = prompt_texts(job.asked, encoded.rows, job.demonstrations.to_list(), switches)
             texts = [parts.before + query for query in parts.queries]
             answers: dict[str, list[str]] = {}
+            measured = clock.Clock()
 
             def by_kit(job: Any = job, settings: Any = settings) -> list[str]:
-                clock.start()
-                with TorchEngine(model, tokenizer, settings) as engine:
+                nonlocal measured
+                with (
+                    clock.measuring() as measured,
+                    TorchEngine(model, tokenizer, settings) as engine,
+                ):
                     ((_, samples),) = evaluate(engine, [job], switches, settings)
                 return [str(s.get("prediction", s.get("text"))) for s in samples]
 
@@ -163,7 +167,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
                 1 if small else repeats,
             )
             every.append(times)
-            flops = sum(map(clock.flops, ARITHMETIC))
+            flops = sum(map(measured.flops, ARITHMETIC))
             sums += flops
             table.append(_row(f"{dataset}, {shots} shots", times, answers, flops / rate))
         table.append(_row(f"{dataset}, all shot counts", _total(every), {}, sums / rate))

@@ -15,8 +15,8 @@ import pytest
 from repro import profiles
 from repro.cli.main import cli
 from repro.evaluate import Job
+from repro.execute import worker as running
 from repro.finetune.artefact import FACTS
-from repro.pipeline import run as running
 from repro.pipeline.tune import Request
 from repro.spec.cells import Cell
 

@@ -307,20 +307,34 @@ def fetch_data(request: Request, console: Console) -> None:
     Raises:
         ReproError: it cannot be had (3); with --skip-missing, `build_plan` finds what is missing.
     """
-    from repro.data import fetch as fetching
-    from repro.data.upstream import VARIABLE
-    from repro.pipeline.plan import needed_parts
+    from repro.data.upstream import VARIABLE, locate
 
     if request.profile.data != "upstream" or request.data_dir or os.environ.get(VARIABLE):
         return
+    _prepare(request)
+    from repro.data.fetch import progress_bar
+    from repro.execute.worker import Worker
+    from repro.pipeline.plan import needed_parts
+    from repro.pipeline.store import Store
+    from repro.plan.steps import FetchData
+
     parts = needed_parts(request.study, request.cells, request.protocol, request.untrained)
-    parts = [part for part in parts if request.study.place(part) is None]
+    wanted = tuple(part for part in parts if request.study.place(part) is None)
     try:
-        with fetching.progress_bar(console) as progress:
-            fetching.fetch(fetching.locate(), parts=parts, progress=progress)
+        with progress_bar(console) as progress:
+            worker = Worker(Store(request.store), say=console.print, progress=progress)
+            worker.do(FetchData(folder=locate(), parts=wanted))
     except ReproError:
         if not request.skip_missing:
             raise
+
+
+def _prepare(request: Request) -> None:
+    """Start torch with its determinism settings."""
+    from repro.pipeline import machine
+
+    compute = request.profile.compute
+    machine.prepare(compute.threads, device=compute.device)
 
 
 def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
@@ -329,16 +343,14 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
     Raises:
         ReproError: data is missing or wrong (3), unless --skip-missing leaves its models out.
     """
-    from repro.pipeline import machine  # torch starts here
-
     if request.chosen:
         say(request.chosen)
-
-    compute = request.profile.compute
-    machine.prepare(compute.threads, device=compute.device)
+    _prepare(request)
     from repro.models.spec import ModelSpec
+    from repro.pipeline import machine
     from repro.pipeline import plan as planning
 
+    compute = request.profile.compute
     source = open_source(request)
     cells, left_out = planning.available(
         request.study,

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import click
 
+from repro import studies
 from repro.cli.folders import FOLDER
-from repro.cli.options import build_plan, fetch_data, parse, with_options
+from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
 
@@ -15,7 +16,8 @@ from repro.errors import ReproError
 @click.command(short_help="Fine-tune and evaluate; finished steps are kept.")
 @with_options
 @click.option("--out", type=FOLDER,
-              help="Results folder. [default: results/PROFILE-PROTOCOL]")  # fmt: skip
+              help="Results folder. [default: results/PROFILE-PROTOCOL, behind the name of a study "
+              "other than paper]")  # fmt: skip
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
               "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
@@ -31,7 +33,7 @@ from repro.errors import ReproError
 @click.option("--full", is_flag=True, help="With --verify: print everything.")  # fmt: skip
 def run(
     out: Path | None,
-    keep_models: str | None,
+    keep_models: Literal["none", "last", "all"] | None,
     attention: Literal["flex", "grouped"] | None,
     verify: bool,
     full: bool,
@@ -51,18 +53,18 @@ def run(
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.cli.progress import bars
+    from repro.execute.run import run as execute
     from repro.pipeline.preflight import require
-    from repro.pipeline.run import Runner
     from repro.pipeline.spent import in_words
     from repro.pipeline.store import Store
     from repro.report.commands import finish
 
     store = Store(request.store)
-    folder = out or Path("results") / f"{request.profile.name}-{request.protocol_name}"
+    folder = out or default_folder(request)
     for finding in require(plan, store, folder):
         console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
     with bars(console) as progress:
-        runner = Runner(
+        spent = execute(
             plan,
             store,
             folder,
@@ -72,14 +74,19 @@ def run(
             progress=progress,
             options=request.options | ({"attention": attention} if attention else {}),
         )
-        runner.run()
-    console.print(in_words(runner.spent))
-    cells = sum(len(job.cells) for job in plan.jobs)
+    console.print(in_words(spent))
+    cells = sum(len(model.cells) for model in plan.models)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:
         console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
     elif code := finish(folder, console, bars(console), full=full):
         raise click.exceptions.Exit(code)
+
+
+def default_folder(request: Request) -> Path:
+    """Where results go that no --out names."""
+    study = "" if request.study.name == studies.DEFAULT else f"{request.study.name}-"
+    return Path("results") / f"{study}{request.profile.name}-{request.protocol_name}"
 
 
 @click.command(short_help="Print what `repro run` would do, and what it costs.")

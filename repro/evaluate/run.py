@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from repro.clock import clock
+from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
 from repro.evaluate.engine import Engine, Settings

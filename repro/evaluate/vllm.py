@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from transformers import AutoConfig, GenerationConfig
 
-from repro.clock import clock
+from repro import clock
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.evaluate.encode import Encoded
 from repro.evaluate.forward import require_finite

@@ -8,7 +8,7 @@ from repro.models.spec import EMBEDDED
 from repro.pipeline import placement
 from repro.pipeline.cost import Cost, Row
 from repro.pipeline.pace import training_seconds
-from repro.pipeline.plan import CellStep, Job, Plan
+from repro.pipeline.plan import Plan, PlannedCell, PlannedModel
 from repro.pipeline.store import Store
 from repro.spec.prompts import context, fill
 from repro.spec.tasks import Kind
@@ -50,7 +50,7 @@ def costs(
     done: Callable[[str, str], bool],
     choice: placement.Choice | None = None,
 ) -> list[Row]:
-    """Each job of the plan with its cost; finished steps cost nothing.
+    """Each model of the plan with its cost; finished steps cost nothing.
 
     Args:
         done: whether the store holds an artefact of a kind and key.
@@ -58,22 +58,22 @@ def costs(
     """
     compute, sizes = plan.profile.compute, plan.spec.architecture
 
-    def train_seconds(job: Job, tokens: int) -> float:
+    def train_seconds(model: PlannedModel, tokens: int) -> float:
         steps = 0.0
-        if tokens and job.rows is not None and job.recipe is not None:
-            recipe = job.recipe
+        if tokens and model.rows is not None and model.recipe is not None:
+            recipe = model.recipe
             samples = recipe.micro_batch * recipe.accumulation
-            steps = recipe.epochs * len(job.rows) / samples
+            steps = recipe.epochs * len(model.rows) / samples
         return training_seconds(compute, sizes, choice, tokens=tokens, steps=steps)
 
     queries: dict[tuple[str, str], int] = {}
-    for step in (step for job in plan.jobs for step in job.cells):
+    for step in (step for model in plan.models for step in model.cells):
         task, where = step.asked.task, (step.cell.dataset, step.cell.prompt)
         if where not in queries:
             text = step.asked.prompt.text(task)
             queries[where] = sum(count([fill(task, text, row) for row in step.rows]))
 
-    def prompt_tokens(step: CellStep) -> int:
+    def prompt_tokens(step: PlannedCell) -> int:
         task = step.asked.shown.task
         text = step.asked.prompt.text(task)
         shown = step.demonstrations.to_list()[: step.cell.shots]
@@ -81,26 +81,26 @@ def costs(
         shared = sum(count([before])) if before else 0
         return shared + queries[step.cell.dataset, step.cell.prompt]
 
-    def train_tokens(job: Job) -> int:
-        if job.rows is None or job.recipe is None or job.demonstrations is None:
+    def train_tokens(model: PlannedModel) -> int:
+        if model.rows is None or model.recipe is None or model.demonstrations is None:
             return 0
-        assert job.template is not None
-        task, text = job.template.task, job.template.text
-        before = context(task, text, job.demonstrations.to_list())
+        assert model.template is not None
+        task, text = model.template.task, model.template.text
+        before = context(task, text, model.demonstrations.to_list())
         shared = sum(count([before])) if before else 0
-        own = count([fill(task, text, row) + row["output"] for row in job.rows])
-        longest = job.recipe.max_length or max(own, default=0) + shared
-        return job.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)
+        own = count([fill(task, text, row) + row["output"] for row in model.rows])
+        longest = model.recipe.max_length or max(own, default=0) + shared
+        return model.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)
 
-    def cost(job: Job) -> Row:
-        pending = [step for step in job.cells if not done("cell", step.key)]
-        train = train_tokens(job) if job.to_tune(done) else 0
+    def cost(model: PlannedModel) -> Row:
+        pending = [step for step in model.cells if not done("cell", step.key)]
+        train = train_tokens(model) if model.to_tune(done) else 0
         prompt = sum(map(prompt_tokens, pending))
         generated = [s for s in pending if s.asked.task.kind is Kind.GENERATION]
         new = sum(len(step.rows) for step in generated) * plan.settings.max_new_tokens
         spent = Cost.at(
-            compute, train=train, prompt=prompt, new=new, train_seconds=train_seconds(job, train)
+            compute, train=train, prompt=prompt, new=new, train_seconds=train_seconds(model, train)
         )
-        return Row(job.name, len(job.cells), len(pending), spent)
+        return Row(model.name, len(model.cells), len(pending), spent)
 
-    return [cost(job) for job in plan.jobs]
+    return [cost(model) for model in plan.models]

@@ -1,7 +1,7 @@
 """The plan: which models and cells a selection needs, each with its content key.
 
-The graph is small and fixed: base weights -> fine-tunes -> cells; a `Job` is a model with its
-cells. Keys cover all that can change an artefact, and nothing that cannot.
+The graph is small and fixed: base weights -> fine-tunes -> cells; a `PlannedModel` is a
+model with its cells. Keys cover all that can change an artefact, and nothing that cannot.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from repro.pipeline.checkpoints import Given
 from repro.pipeline.store import content_key
 from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
+from repro.spec.keys import entering
 from repro.spec.prompts import Template
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation, Study
@@ -38,28 +39,21 @@ EVALUATE_VERSION = 2
 TORCH = "torch"
 """The kit's own engine; another one stands in keys and identities, this one does not."""
 
-# The switches that evaluation reads; rows are dropped by the others, and enter by content.
-_EVALUATION_SWITCHES = (
-    "bos_zero_shot_generation",
-    "bos_few_shot_classification",
-    "zero_shot_blank",
-    "query_tokens",
-    "label_tokens",
-    "trailing_blank",
-    "prompt2_spacing",
-    "rte_labels",
-    "cut_at_blank_line",
-    "rouge_stemmer",
-    "rotary_precision",
+# The length of generations is among the settings of evaluation, scaled for the profile's model.
+_EVALUATION_SWITCHES = tuple(
+    name for name in entering(Protocol, "cell") if name != "max_new_tokens"
 )
+ROTARY = "float32"
+"""The precision of rotary frequencies that content keys of fine-tunes leave out."""
 
 
 @dataclass(frozen=True)
-class CellStep:
+class PlannedCell:
     """A cell with what it is computed from.
 
     Attributes:
         dtype: of the model when it computes the cell.
+        prompts: cells with the same ones have the same prompts as texts.
     """
 
     asked: Evaluation
@@ -68,6 +62,7 @@ class CellStep:
     dropped: dict[str, int]
     demonstrations: Dataset
     dtype: str
+    prompts: str
 
     @property
     def cell(self) -> Cell:
@@ -75,7 +70,7 @@ class CellStep:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedModel:
     """A model and its cells.
 
     Attributes:
@@ -89,7 +84,7 @@ class Job:
     variant: Variant
     seed: int | None
     key: str
-    cells: tuple[CellStep, ...]
+    cells: tuple[PlannedCell, ...]
     recipe: Recipe | None = None
     template: Template | None = None
     rows: Dataset | None = None
@@ -116,7 +111,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a selection.
+    """All models of a selection.
 
     Attributes:
         identity: what must be equal for results to stand in one folder.
@@ -132,7 +127,7 @@ class Plan:
     source: Source
     base_key: str
     settings: Settings
-    jobs: tuple[Job, ...]
+    models: tuple[PlannedModel, ...]
     identity: dict[str, object]
     engine: str
 
@@ -212,6 +207,7 @@ def make_plan(
     )
     base_key = weights_key(spec)
     switches = {name: getattr(protocol, name) for name in _EVALUATION_SWITCHES}
+    rotary = protocol.rotary_precision
     evaluated_by = {} if engine == TORCH else {"engine": engine}
 
     @cache
@@ -234,11 +230,11 @@ def make_plan(
     def shown_digest(dataset: str, own: Demonstrations) -> str:
         return rows_digest(first(dataset, own))
 
-    def cell_step(cell: Cell, model_key: str) -> CellStep:
+    def cell_step(cell: Cell, model_key: str) -> PlannedCell:
         asked, own = study.evaluation(cell), cell.demonstrations
         selected, digest = tested(cell.dataset)
         dtype = cell_dtype(asked, profile, protocol)
-        parts = {
+        parts: dict[str, object] = {
             "evaluate": EVALUATE_VERSION,
             "model": model_key,
             "cell": [cell.dataset, cell.prompt, cell.shots],
@@ -251,8 +247,16 @@ def make_plan(
             **evaluated_by,
             **asked.unfixed,
         }
-        rows = shown(asked.shown.name, own.seed)
-        return CellStep(asked, content_key(parts), selected.rows, selected.dropped, rows, dtype)
+        said = ("cell", "rows", "demonstrations", "switches", *asked.unfixed)
+        return PlannedCell(
+            asked,
+            content_key(parts),
+            selected.rows,
+            selected.dropped,
+            shown(asked.shown.name, own.seed),
+            dtype,
+            content_key({name: parts[name] for name in said} | {"shown": own.name}),
+        )
 
     @cache
     def trained(variant: Variant) -> tuple[Selected, str]:
@@ -267,14 +271,14 @@ def make_plan(
         )
         return selected, rows_digest(selected.rows)
 
-    def job(variant: Variant, seed: int | None) -> Job:
+    def model(variant: Variant, seed: int | None) -> PlannedModel:
         own = [cell for cell in cells if cell.variant == variant]
         if seed is None:
-            return Job(variant, None, base_key, tuple(cell_step(c, base_key) for c in own))
+            return PlannedModel(variant, None, base_key, tuple(cell_step(c, base_key) for c in own))
         if checkpoint := (given or {}).get((variant, seed)):
             key = content_key({"checkpoint": model_digest(checkpoint)})
             steps = tuple(cell_step(cell, key) for cell in own)
-            return Job(variant, seed, key, steps, checkpoint=checkpoint)
+            return PlannedModel(variant, seed, key, steps, checkpoint=checkpoint)
         recipe = recipe_from(
             protocol,
             seed=seed,
@@ -305,11 +309,12 @@ def make_plan(
             "recipe": recipe.settings,
             "numerics": numerics,
             **({} if variant.prompt == "" and prompt.fixed else {"prompt": prompt.text(task)}),
+            **({} if rotary == ROTARY else {"rotary": rotary}),
         }
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)
         digests = {"rows_sha256": digest, "demonstrations_sha256": shown_first}
-        return Job(
+        return PlannedModel(
             variant,
             seed,
             key,
@@ -323,8 +328,8 @@ def make_plan(
         )
 
     variants = dict.fromkeys(cell.variant for cell in cells)
-    jobs = [
-        job(variant, seed)
+    models = [
+        model(variant, seed)
         for variant in sorted(variants, key=lambda v: v != BASE)
         for seed in ([None] if variant == BASE else seeds)
     ]
@@ -348,7 +353,7 @@ def make_plan(
         source,
         base_key,
         settings,
-        tuple(jobs),
+        tuple(models),
         identity,
         engine,
     )

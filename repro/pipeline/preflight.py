@@ -102,8 +102,8 @@ def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
     Raises:
         ReproError: what is missing, with its remedy (3).
     """
-    tuned = any(job.to_tune(store.has) for job in plan.jobs)
-    based = tuned or any(job.variant == BASE for job in plan.jobs)
+    tuned = any(model.to_tune(store.has) for model in plan.models)
+    based = tuned or any(model.variant == BASE for model in plan.models)
     findings = machine_findings(
         plan.profile, plan.spec, store, [out], based=based, tuned=tuned, engine=plan.engine
     )

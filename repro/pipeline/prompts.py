@@ -37,8 +37,8 @@ def write(out: Path, plan: Plan) -> None:
     known = dict(lines)
     steps = {
         (step.cell.dataset, step.cell.prompt, step.cell.demonstrations): step
-        for job in plan.jobs
-        for step in job.cells
+        for model in plan.models
+        for step in model.cells
     }
     for (dataset, prompt, shots), step in steps.items():
         rows = step.rows.to_list()

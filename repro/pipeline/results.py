@@ -16,7 +16,7 @@ from repro.finetune.artefact import FACTS
 from repro.lines import Line, read_lines, to_line
 from repro.locks import BusyError, held
 from repro.metrics import summarise
-from repro.pipeline.plan import CellStep, Job, Plan
+from repro.pipeline.plan import Plan, PlannedCell, PlannedModel
 from repro.pipeline.store import Store, file_sha256, write_atomically
 from repro.spec.cells import Cell, Demonstrations, Variant
 from repro.spec.study import Study
@@ -108,15 +108,17 @@ def asked(out: Path, plan: Plan) -> dict[str, list[Any]]:
     known: dict[str, list[Any]] = {}
     if (out / RUN).is_file():
         known = json.loads((out / RUN).read_text(encoding="utf-8")).get("asked") or {}
-    cells = [step.cell.name for job in plan.jobs for step in job.cells]
-    seeds = [job.seed for job in plan.jobs if job.seed is not None]
+    cells = [step.cell.name for model in plan.models for step in model.cells]
+    seeds = [model.seed for model in plan.models if model.seed is not None]
     return {
         "cells": list(dict.fromkeys([*known.get("cells", []), *cells])),
         "seeds": sorted({*known.get("seeds", []), *seeds}),
     }
 
 
-def result_line(plan: Plan, job: Job, step: CellStep, samples: list[Line], digest: str) -> Line:
+def result_line(
+    plan: Plan, model: PlannedModel, step: PlannedCell, samples: list[Line], digest: str
+) -> Line:
     """The line of a cell: its score with all that a reader needs to know about it."""
     cell = step.cell
     return {
@@ -125,7 +127,7 @@ def result_line(plan: Plan, job: Job, step: CellStep, samples: list[Line], diges
         "dataset": cell.dataset,
         "prompt": cell.prompt,
         "shots": cell.shots,
-        "seed": job.seed,
+        "seed": model.seed,
         **summarise(step.asked.task, samples),
         "dropped": step.dropped,
         "prompt_tokens": sum(sample["prompt_tokens"] for sample in samples),
@@ -133,8 +135,8 @@ def result_line(plan: Plan, job: Job, step: CellStep, samples: list[Line], diges
         "protocol": plan.protocol_name,
         "overrides": plan.overrides,
         "key": step.key,
-        "model_key": job.key,
-        "samples": samples_name(cell, job.seed),
+        "model_key": model.key,
+        "samples": samples_name(cell, model.seed),
         "samples_sha256": digest,
     }
 
@@ -196,21 +198,21 @@ def budgets(plan: Plan, store: Store) -> Line:
         "evaluate_tokens": compute.evaluate_tokens,
     }
     reduced: Line = {}
-    for job in plan.jobs:
-        told = _facts(store.path("facts", job.key)).get("machine", {})
+    for model in plan.models:
+        told = _facts(store.path("facts", model.key)).get("machine", {})
         if "planned_token_budget" in told:
-            name = job.variant.name + ("" if job.seed is None else f" seed {job.seed}")
+            name = model.variant.name + ("" if model.seed is None else f" seed {model.seed}")
             reduced[name] = {"train_tokens": told["token_budget"]}
-        for step in job.cells:
+        for step in model.cells:
             path = store.path("cell", step.key) / BUDGET
             if path.is_file():
-                name = Path(samples_name(step.cell, job.seed)).name.removesuffix(".jsonl")
+                name = Path(samples_name(step.cell, model.seed)).name.removesuffix(".jsonl")
                 reduced[name] = json.loads(path.read_text(encoding="utf-8"))
     return planned | {"reduced": reduced}
 
 
-def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
-    """Write the finished cells of these jobs of the plan; all other lines in the folder are kept.
+def write(out: Path, plan: Plan, models: Sequence[PlannedModel], store: Store) -> int:
+    """Write the finished cells of these models of the plan; all other lines in the folder are kept.
 
     Returns:
         The number of their cells that are not finished.
@@ -218,29 +220,29 @@ def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
     lines = _by(("cell", "seed"), out / RESULTS, _RESULT_FIELDS)
     tuned = _by(("variant", "seed"), out / FINETUNES, ("variant", "seed"))
     missing = 0
-    for job in jobs:
-        own = {"variant": job.variant.name, "seed": job.seed, "key": job.key}
-        if job.checkpoint:
-            tuned[job.variant.name, job.seed] = own | {"given": True} | _facts(job.checkpoint)
-        elif job.recipe is not None and (facts := store.find("facts", job.key)):
-            tuned[job.variant.name, job.seed] = (
-                own | {"dropped": job.dropped, **job.digests} | _facts(facts)
+    for model in models:
+        own = {"variant": model.variant.name, "seed": model.seed, "key": model.key}
+        if model.checkpoint:
+            tuned[model.variant.name, model.seed] = own | {"given": True} | _facts(model.checkpoint)
+        elif model.recipe is not None and (facts := store.find("facts", model.key)):
+            tuned[model.variant.name, model.seed] = (
+                own | {"dropped": model.dropped, **model.digests} | _facts(facts)
             )
-        for step in job.cells:
+        for step in model.cells:
             folder = store.find("cell", step.key)
             if folder is None:
                 missing += 1
                 continue
-            known = lines.get((step.cell.name, job.seed))
-            target = out / samples_name(step.cell, job.seed)
+            known = lines.get((step.cell.name, model.seed))
+            target = out / samples_name(step.cell, model.seed)
             source = folder / "samples.jsonl"
             digest = file_sha256(source)
             if not target.is_file() or file_sha256(target) != digest:
                 write_atomically(target, source.read_bytes())
             elif known and known["key"] == step.key and known["samples_sha256"] == digest:
                 continue
-            lines[step.cell.name, job.seed] = result_line(
-                plan, job, step, read_lines(target), digest
+            lines[step.cell.name, model.seed] = result_line(
+                plan, model, step, read_lines(target), digest
             )
     rank = plan.study.rank
     ranked = sorted(
@@ -254,8 +256,8 @@ def write(out: Path, plan: Plan, jobs: Sequence[Job], store: Store) -> int:
         ),
     )
     write_atomically(out / RESULTS, "".join(map(to_line, ranked)))
-    models = sorted(
+    trained = sorted(
         tuned.values(), key=lambda line: (rank(Variant.parse(line["variant"])), line["seed"])
     )
-    write_atomically(out / FINETUNES, "".join(map(to_line, models)))
+    write_atomically(out / FINETUNES, "".join(map(to_line, trained)))
     return missing

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from repro.clock import clock
+from repro.clock import Clock, count
 from repro.lines import Line
 from repro.profiles.profile import Compute
 
@@ -18,7 +18,7 @@ def count_training(facts: Mapping[str, Any]) -> None:
     tokens = epochs * facts["input_tokens"]
     middle = facts["input_tokens"] / facts["samples"] / 2
     rows = epochs * facts["label_tokens"]
-    clock.count("train", tokens=tokens, pairs=tokens * middle, rows=rows)
+    count("train", tokens=tokens, pairs=tokens * middle, rows=rows)
 
 
 def matmul_rate(compute: Compute) -> float:
@@ -36,8 +36,8 @@ def matmul_rate(compute: Compute) -> float:
     return best
 
 
-def spent(compute: Compute) -> Line:
-    """The line of `timings.jsonl` about the whole run.
+def spent(clock: Clock, compute: Compute) -> Line:
+    """The line of `timings.jsonl` about the whole run, as its clock has it.
 
     Its `seconds` are those of the run, `parts` those of its parts ("other" is what none of them
     holds), and `mfu` the model's FLOPs by second over `matmul_flops`, for each part with arithmetic

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from repro.clock import clock
+from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
 from repro.locks import held
 

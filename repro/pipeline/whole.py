@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.progress import Progress, TaskID
 
 from repro.pipeline.estimate import by_characters, costs
-from repro.pipeline.plan import Job, Plan
+from repro.pipeline.plan import Plan, PlannedModel
 from repro.pipeline.store import Store
 from repro.report.plan import duration
 
@@ -20,12 +20,12 @@ class Whole:
     """
 
     def __init__(
-        self, plan: Plan, store: Store, todo: Sequence[Job], progress: Progress | None
+        self, plan: Plan, store: Store, todo: Sequence[PlannedModel], progress: Progress | None
     ) -> None:
         self._progress = progress
         rows = costs(plan, by_characters, store.has)
-        known = {id(job): row.cost.seconds for job, row in zip(plan.jobs, rows, strict=True)}
-        self._weights = {id(job): max(known[id(job)], 1e-9) for job in todo}
+        known = {id(model): row.cost.seconds for model, row in zip(plan.models, rows, strict=True)}
+        self._weights = {id(model): max(known[id(model)], 1e-9) for model in todo}
         self._done = 0.0
 
     @contextmanager
@@ -42,9 +42,9 @@ class Whole:
         finally:
             self._progress.remove_task(self._task)
 
-    def finished(self, job: Job) -> None:
+    def finished(self, model: PlannedModel) -> None:
         """Count a model, and say how long the others take at its pace."""
-        weight = self._weights.pop(id(job), None)
+        weight = self._weights.pop(id(model), None)
         if weight is None or self._progress is None or self._task is None:
             return
         self._done += weight

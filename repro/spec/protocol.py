@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from repro.spec.keys import enters
+
 PROTOCOLS = ("published-code", "paper-text", "corrected")
 
 KeepDrop = Literal["keep", "drop"]
@@ -13,37 +15,39 @@ KeepDrop = Literal["keep", "drop"]
 class Protocol:
     """The value of every switch. What each is for stands in `protocols.toml`, with its reason.
 
+    Beside each stands which content keys it enters, see `repro.spec.keys`.
+
     Lengths and the learning rate are those for Llama-2; a profile scales them for its model.
     """
 
-    learning_rate: float
-    max_length: int
-    truncation_side: Literal["right", "source"]
-    loss_weighting: Literal["micro-batch", "step-tokens"]
-    clip_norm: float
-    replicas: int
-    label_boundary: Literal["joint", "separate"]
-    demonstrations_in_train: KeepDrop
-    bos_zero_shot_generation: int
-    bos_few_shot_classification: int
-    zero_shot_blank: bool
-    query_tokens: Literal["joint", "separate"]
-    label_tokens: Literal["prompt-1", "in-context"]
-    trailing_blank: Literal["keep", "strip"]
-    prompt2_spacing: Literal["code", "paper"]
-    rte_labels: Literal["all", "occurring"]
-    gold_dash: Literal["wrong", "drop"]
-    rows: int
-    repeated_inputs: KeepDrop
-    empty_inputs: KeepDrop
-    demonstrations_in_test: KeepDrop
-    leaked_rows: KeepDrop
-    cut_at_blank_line: bool
-    max_new_tokens: int
-    rouge_stemmer: bool
-    precision: Literal["mixed", "uniform"]
-    rotary_precision: Literal["float32", "rounded"]
-    best_of: Literal["smallest", "all", "split-half"]
+    learning_rate: float = enters("model")
+    max_length: int = enters("model")
+    truncation_side: Literal["right", "source"] = enters("model")
+    loss_weighting: Literal["micro-batch", "step-tokens"] = enters("model")
+    clip_norm: float = enters("model")
+    replicas: int = enters("model")
+    label_boundary: Literal["joint", "separate"] = enters("model")
+    demonstrations_in_train: KeepDrop = enters("model rows")
+    bos_zero_shot_generation: int = enters("cell")
+    bos_few_shot_classification: int = enters("cell")
+    zero_shot_blank: bool = enters("cell")
+    query_tokens: Literal["joint", "separate"] = enters("cell")
+    label_tokens: Literal["prompt-1", "in-context"] = enters("cell")
+    trailing_blank: Literal["keep", "strip"] = enters("cell")
+    prompt2_spacing: Literal["code", "paper"] = enters("cell")
+    rte_labels: Literal["all", "occurring"] = enters("cell")
+    gold_dash: Literal["wrong", "drop"] = enters("cell rows")
+    rows: int = enters("cell rows")
+    repeated_inputs: KeepDrop = enters("cell rows")
+    empty_inputs: KeepDrop = enters("cell rows", "model rows")
+    demonstrations_in_test: KeepDrop = enters("cell rows")
+    leaked_rows: KeepDrop = enters("cell rows")
+    cut_at_blank_line: bool = enters("cell")
+    max_new_tokens: int = enters("cell")
+    rouge_stemmer: bool = enters("cell")
+    precision: Literal["mixed", "uniform"] = enters("cell precision")
+    rotary_precision: Literal["float32", "rounded"] = enters("model", "cell")
+    best_of: Literal["smallest", "all", "split-half"] = enters()
 
 
 @dataclass(frozen=True)

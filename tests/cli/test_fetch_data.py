@@ -87,7 +87,7 @@ def request(
         variants=variants,
         tests=tests,
         data_dir=data_dir,
-        store=Path("store"),
+        store=locate().parent / "store",
         checkpoints=checkpoints,
         skip_missing=skip_missing,
         model=(),

@@ -80,8 +80,8 @@ def main() -> None:
     import transformers
 
     import repro.evaluate
+    import repro.execute.run
     import repro.finetune
-    import repro.pipeline.run
 
     del transformers, repro
     rng = random.Random(SEED)

@@ -60,7 +60,7 @@ def test_its_time_by_placement_is_that_of_the_plan(both: tuple) -> None:
     asked = request("--seeds", "42,43")
     seven = load("llama2-7b")
     spec = ModelSpec.from_table(seven.model, seven.origin)
-    some = replace(plan, spec=spec, jobs=plan.jobs[1:4])
+    some = replace(plan, spec=spec, jobs=plan.models[1:4])
     count = count_with(load_tokenizer(EMBEDDED))
     moved = costs(some, count, lambda kind, key: False, MOVED)
     found = outline(
@@ -85,7 +85,7 @@ def test_an_outline_has_the_models_and_cells_of_the_plan(both: tuple) -> None:
     assert [(r.name, r.cells, r.pending) for r in rows] == [
         (r.name, r.cells, r.pending) for r in full
     ]
-    assert {job.recipe.epochs for job in plan.jobs if job.recipe} == {EPOCHS}
+    assert {job.recipe.epochs for job in plan.models if job.recipe} == {EPOCHS}
 
 
 def test_its_tokens_are_those_of_the_plan(both: tuple) -> None:

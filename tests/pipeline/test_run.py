@@ -17,11 +17,13 @@ from datasets import Dataset
 from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
+from repro.execute import run as whole_run
+from repro.execute import worker as running
 from repro.models.memory import Placement
 from repro.pipeline import placement, results
-from repro.pipeline import run as running
 from repro.pipeline.placement import Choice
 from repro.pipeline.plan import Plan, rows_digest
+from repro.pipeline.store import Store
 from repro.spec.cells import Cell
 from repro.verify.reading import read_results
 
@@ -102,18 +104,18 @@ def test_each_fine_tune_tells_the_digests_of_what_it_read(
     )
     _run(finished)
     told = {line["variant"]: line for line in _lines(finished, "finetunes.jsonl")}
-    jobs = {job.variant.name: job for job in plans[0].jobs if job.seed is not None}
-    assert set(told) == set(jobs) == {"amazon-ft-2000", "socialqa-fticl1-2000"}
+    models = {model.variant.name: model for model in plans[0].models if model.seed is not None}
+    assert set(told) == set(models) == {"amazon-ft-2000", "socialqa-fticl1-2000"}
     for name, line in told.items():
-        job = jobs[name]
+        model = models[name]
         for fact, rows in (
-            ("rows_sha256", job.rows),
-            ("demonstrations_sha256", job.demonstrations),
+            ("rows_sha256", model.rows),
+            ("demonstrations_sha256", model.demonstrations),
         ):
             assert rows is not None
             text = json.dumps(list(rows), ensure_ascii=False, sort_keys=True)
             assert line[fact] == hashlib.sha256(text.encode()).hexdigest()
-        assert line["demonstrations"] == len(job.demonstrations or [])
+        assert line["demonstrations"] == len(model.demonstrations or [])
     none = hashlib.sha256(b"[]").hexdigest()
     shown = {name: line["demonstrations_sha256"] for name, line in told.items()}
     assert shown["amazon-ft-2000"] == none != shown["socialqa-fticl1-2000"]
@@ -321,7 +323,7 @@ def test_given_checkpoints_are_evaluated_and_not_trained(
         raise AssertionError("trained, or took the base")
 
     monkeypatch.setattr(running, "tune", refuse)
-    monkeypatch.setattr(running, "base_weights", refuse)
+    monkeypatch.setattr(running, "materialise", refuse)
     words = [*PART, "--variants", "amazon-ft-2000", "--checkpoints", str(given)]
     _run(tmp_path, *words, "--keep-models", "none")
     assert (given / "amazon-ft-2000" / "model.safetensors").is_file()
@@ -433,7 +435,7 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
 
     monkeypatch.setattr(tests, "ensure", ensure)
     monkeypatch.setattr(running, "tune", record)
-    monkeypatch.setattr(running, "probe_cuda", lambda: Cuda("13.0", (13, 0), (10**11,), ("X",)))
+    monkeypatch.setattr(whole_run, "probe_cuda", lambda: Cuda("13.0", (13, 0), (10**11,), ("X",)))
     factors: list[float] = []
 
     def here(*_: object, factor: float) -> Choice:
@@ -441,12 +443,11 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
         return Choice(placement=Placement(), gpus=1, tokens=64)
 
     monkeypatch.setattr(placement, "here", here)
-    runner = _runner(tmp_path, embedded)
-    object.__setattr__(runner.plan.profile.compute, "device", "cuda")
+    plan, store = _plan(tmp_path, embedded)
+    object.__setattr__(plan.profile.compute, "device", "cuda")
     for stop in ("", "attention grouped: wrong"):
-        runner.__dict__.pop("_tested", None)
         with pytest.raises(ReproError if stop else StoppedError):
-            runner.run()
+            whole_run.run(plan, store, tmp_path / "out", keep_models="all", say=print)
     assert len(asked) == 2
     assert asked[0] == ["float32"]
     assert factors == [1.3]
@@ -454,10 +455,9 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
     assert json.loads((tmp_path / "out" / "selftest.json").read_text())["key"] == {"gpu": "X"}
 
 
-def _runner(folder: Path, profile: Any) -> running.Runner:
-    """A runner of one fine-tune, whose plan is its own."""
+def _plan(folder: Path, profile: Any) -> tuple[Plan, Store]:
+    """A plan of one fine-tune, and an empty store."""
     from repro.cli.options import build_plan, parse
-    from repro.pipeline.store import Store
 
     names = ["figures", "claims", "variants", "tests", "grid", "rows", "seeds", "data_dir"]
     options: dict[str, Any] = dict.fromkeys([*names, "protocol_name", "checkpoints"])
@@ -472,6 +472,4 @@ def _runner(folder: Path, profile: Any) -> running.Runner:
         engine="torch",
         model=(),
     )
-    plan = build_plan(request, print)
-    store = Store(folder / "store")
-    return running.Runner(plan, store, folder / "out", keep_models="all", say=print)
+    return build_plan(request, print), Store(folder / "store")
