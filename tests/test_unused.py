@@ -10,7 +10,7 @@ import repro
 
 ROOT = Path(repro.__file__).parent
 # Called from outside: by whoever uses the Python interface, or by a library's base class.
-CALLED_FROM_OUTSIDE = {"samples_of", "on_broken_pipe", "get_seq_length"}
+CALLED_FROM_OUTSIDE = {"samples_of", "on_broken_pipe", "get_seq_length", "format_commands"}
 
 
 def defined(tree: ast.Module) -> Iterator[str]:

@@ -8,7 +8,7 @@ from repro.cli.folders import FOLDER
 from repro.console import new_console
 
 
-@click.command()
+@click.command(short_help="Which findings hold on a stored model, as a document.")
 @click.option("--profile", default="small", show_default=True, help="Whose stored runs.")
 @click.option("--expected", type=FOLDER,
               help="Where runs are stored. [default: expected_results]")  # fmt: skip

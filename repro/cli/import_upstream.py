@@ -1,5 +1,6 @@
 """`repro import-upstream`: results of the authors' own scripts become a results folder."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from repro.cli.folders import FOLDER
 from repro.console import new_console
 
 
-@click.command("import-upstream")
+@click.command("import-upstream", short_help="Make a results folder of the authors' own results.")
 @click.argument("folder", type=FOLDER)
 @click.option(
     "-o",
@@ -44,4 +45,4 @@ def import_upstream(folder: Path, out: Path, profile: str, base: str) -> None:
     models = len({cell.variant for cell in found.cells})
     console = new_console()
     console.print(f"{found.folder}: {len(found.cells)} cells of {models} models", soft_wrap=True)
-    console.print(f"next: repro verify {found.folder}", soft_wrap=True)
+    console.print(f"next: repro verify {shlex.quote(str(found.folder))}", soft_wrap=True)

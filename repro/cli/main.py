@@ -19,6 +19,7 @@ from repro.cli.data import data
 from repro.cli.docker import docker
 from repro.cli.doctor import doctor
 from repro.cli.findings import findings
+from repro.cli.groups import Headed
 from repro.cli.import_upstream import import_upstream
 from repro.cli.models import models
 from repro.cli.paper import profiles, protocols
@@ -28,38 +29,38 @@ from repro.cli.verify import audit, claims, compare, expected, merge, verify
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 from repro.extras import extra_of, install_command
-from repro.report.printable import printable
+from repro.printable import printable
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__)
-def cli() -> None:
-    """Reproduce arXiv 2403.09162, "Unveiling the Generalization Power of Fine-Tuned LLMs".
+@click.group(
+    cls=Headed,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+    Examples:
+      repro run --verify                      the paper's design on the embedded model
+      repro plan --profile llama2-7b          what the real thing takes
+      repro doctor --profile llama2-7b        what is missing for it here
+      repro run --claims C9 --rows 50         a part of it
+      repro verify results/embedded-published-code
 
-    First `repro run` (minutes on a CPU, no downloads), then `repro plan --profile llama2-7b`.
+    Completion in bash (zsh and fish alike): eval "$(_REPRO_COMPLETE=bash_source repro)"
 
     Exit codes: 0 done or verified, 1 verification failed, 2 wrong usage, 3 something is missing,
-    70 a bug of the kit, 130 interrupted.
-    """
+    70 a bug of the kit, 130 interrupted.""",
+)
+@click.version_option(__version__)
+def cli() -> None:
+    """Reproduce arXiv 2403.09162, "Unveiling the Generalization Power of Fine-Tuned LLMs"."""
 
 
-for command in (
-    *(
-        run,
-        plan,
-        doctor,
-        verify,
-        report,
-        compare,
-        merge,
-        claims,
-        findings,
-        expected,
-        import_upstream,
-    ),
-    *(audit, protocols, profiles, data, models, docker),
-):
-    cli.add_command(command)
+cli.add_under(
+    {
+        "Run": (run, plan, doctor),
+        "Read results": (verify, report, compare, merge, expected, import_upstream),
+        "The paper": (claims, findings, audit, protocols),
+        "Set up": (profiles, data, models, docker),
+    }
+)
 
 
 _HINTS = {
@@ -151,7 +152,7 @@ def _run() -> int:
     try:
         _require_folder()
         _require_home()
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="repro", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except ReproError as error:
         _show(error)

@@ -16,16 +16,17 @@ def models() -> None:
 
 
 @models.command()
-@click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE")
+@click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE",
+              help="Whose base model; `repro profiles` lists them.")  # fmt: skip
 @model_options
 @click.option("--store", type=FOLDER, envvar="REPRO_STORE",
-              default="store", show_default=True)  # fmt: skip
+              default="store", show_default=True, help="Where artefacts are kept.")  # fmt: skip
 def fetch(profile: str, model: tuple[str, ...], store: Path) -> None:
     """Put a profile's base weights into the store, checked against their hashes."""
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.execute.worker import base_weights
     from repro.models.spec import ModelSpec
-    from repro.pipeline.store import Store
+    from repro.plan.store import Store
 
     loaded = with_model(profiles.load(profile), model)
     spec = ModelSpec.from_table(loaded.model, loaded.origin)

@@ -10,10 +10,12 @@ import click
 from rich.console import Console
 
 from repro import profiles, studies
+from repro.cli import completion
+from repro.cli.completion import listed, one_of
 from repro.cli.folders import FOLDER
 from repro.errors import ReproError, unknown
-from repro.pipeline.checkpoints import Given, find
-from repro.pipeline.select import Selection, claim_names, select, split_names
+from repro.plan.checkpoints import Given, find
+from repro.plan.select import Selection, claim_names, select, split_names
 from repro.profiles import Profile
 from repro.profiles.profile import LARGEST_SEED
 from repro.spec.cells import Cell, Variant
@@ -23,7 +25,7 @@ from repro.studies.paper.protocols import switches
 
 if TYPE_CHECKING:
     from repro.data.source import Source
-    from repro.pipeline.plan import Plan
+    from repro.plan.plan import Plan
 
 ENGINES = click.Choice(["torch", "vllm"])
 
@@ -31,17 +33,25 @@ _OPTIONS = (
     click.option("--study", default=studies.DEFAULT, show_default=True, metavar="NAME|FILE",
                  help=f"What is asked: {', '.join(studies.NAMES)}, or a TOML file of your own."),
     click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE",
+                 shell_complete=one_of(profiles.names),
                  help="What to run on; `repro profiles` lists them. `auto`: the largest that fits "
                  "the GPU, embedded without one."),
     click.option("--protocol", "protocol_name", metavar="NAME",
+                 shell_complete=one_of(lambda: PROTOCOLS),
                  help=f"One of {', '.join(PROTOCOLS)}. [default: the profile's]"),
     click.option("--set", "overrides", multiple=True, metavar="SWITCH=VALUE",
+                 shell_complete=one_of(completion.switches),
                  help="Override a switch of the protocol; `repro protocols` lists them."),
-    click.option("--figures", metavar="1,2", help="Only the cells of these figures."),
-    click.option("--claims", metavar="C9,C12", help="Only the cells that these claims rest on."),
-    click.option("--variants", metavar="NAMES", help="Only these, such as base,xsum-ft-2000."),
-    click.option("--tests", metavar="NAMES", help="Only these test sets, such as xsum,rte."),
-    click.option("--cells", metavar="NAMES", help="Exactly these cells, such as base.xsum.p1.2."),
+    click.option("--figures", metavar="1,2", shell_complete=listed(completion.figures),
+                 help="Only the cells of these figures."),
+    click.option("--claims", metavar="C9,C12", shell_complete=listed(completion.claims),
+                 help="Only the cells that these claims rest on."),
+    click.option("--variants", metavar="NAMES", shell_complete=listed(completion.variants),
+                 help="Only these models, such as base,xsum-ft-2000."),
+    click.option("--tests", metavar="NAMES", shell_complete=listed(completion.tests),
+                 help="Only these test sets, such as xsum,rte."),
+    click.option("--cells", metavar="NAMES", shell_complete=listed(completion.cells),
+                 help="Exactly these cells, such as base.xsum.p1.2."),
     click.option("--grid", type=click.Choice(["figures", "every-shot", "full"]),
                  help="574, 616 (bars over all shot counts) or 3,744 cells. [default: figures, or "
                  "every-shot where the protocol's bars need it]"),
@@ -212,7 +222,7 @@ def parse(
     """The request behind the options; raises ReproError for what does not exist."""
     chosen = ""
     if profile == "auto":
-        from repro.pipeline import auto  # slow imports
+        from repro.plan import auto  # slow imports
 
         profile, why = auto.choose()
         chosen = f"profile {profile}: {why}"
@@ -304,9 +314,9 @@ def fetch_data(request: Request, console: Console) -> None:
     _prepare(request)
     from repro.data.fetch import progress_bar
     from repro.execute.worker import Worker
-    from repro.pipeline.plan import needed_parts
-    from repro.pipeline.store import Store
+    from repro.plan.plan import needed_parts
     from repro.plan.steps import FetchData
+    from repro.plan.store import Store
 
     parts = needed_parts(request.study, request.cells, request.protocol, request.untrained)
     wanted = tuple(part for part in parts if request.study.place(part) is None)
@@ -321,7 +331,7 @@ def fetch_data(request: Request, console: Console) -> None:
 
 def _prepare(request: Request) -> None:
     """Start torch with its determinism settings."""
-    from repro.pipeline import machine
+    from repro.machine import numerics as machine
 
     compute = request.profile.compute
     machine.prepare(compute.threads, device=compute.device)
@@ -336,9 +346,9 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
     if request.chosen:
         say(request.chosen)
     _prepare(request)
+    from repro.machine import numerics as machine
     from repro.models.spec import ModelSpec
-    from repro.pipeline import machine
-    from repro.pipeline import plan as planning
+    from repro.plan import plan as planning
 
     compute = request.profile.compute
     source = open_source(request)

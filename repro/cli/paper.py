@@ -14,7 +14,7 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
-@click.command()
+@click.command(short_help="Print the switches between code, text and corrections.")
 def protocols() -> None:
     """Print every switch between the published code, the paper's text and the repaired protocol.
 

@@ -8,7 +8,7 @@ from repro.cli.folders import FOLDER
 from repro.console import new_console
 
 
-@click.command()
+@click.command(short_help="Write verdicts as HTML, Markdown, JUnit XML, JSON, CSV.")
 @click.argument("results", type=FOLDER)
 @click.option("-o", "--out", type=FOLDER, required=True, help="The report folder; an older report "
               "there is replaced.")  # fmt: skip
@@ -19,7 +19,7 @@ def report(results: Path, out: Path, expected: Path | None) -> None:
 
     Exit code 0 once all is written, whatever the verdicts: for these ask `repro verify`.
     """
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.report.commands import gather, write_report
 
     console = new_console()

@@ -1,5 +1,6 @@
 """`repro run` and `repro plan`."""
 
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from repro.console import new_console
 from repro.errors import ReproError
 
 
-@click.command()
+@click.command(short_help="Fine-tune and evaluate; finished steps are kept.")
 @with_options
 @click.option("--out", type=FOLDER,
               help="Results folder. [default: results/PROFILE-PROTOCOL, behind the name of a study "
@@ -51,11 +52,11 @@ def run(
     console = new_console()
     fetch_data(request, console)
     plan = build_plan(request, console.print)
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.execute.run import run as execute
-    from repro.pipeline.preflight import require
-    from repro.pipeline.spent import in_words
-    from repro.pipeline.store import Store
+    from repro.execute.timing import in_words
+    from repro.plan.preflight import require
+    from repro.plan.store import Store
     from repro.report.commands import finish
 
     store = Store(request.store)
@@ -77,7 +78,7 @@ def run(
     cells = sum(len(model.cells) for model in plan.models)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:
-        console.print(f"next: repro verify {folder}")
+        console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
     elif code := finish(folder, console, bars(console), full=full):
         raise click.exceptions.Exit(code)
 
@@ -88,7 +89,7 @@ def default_folder(request: Request) -> Path:
     return Path("results") / f"{study}{request.profile.name}-{request.protocol_name}"
 
 
-@click.command()
+@click.command(short_help="Print what `repro run` would do, and what it costs.")
 @with_options
 def plan(**options: Any) -> None:
     """Print what `repro run` would do with the same options: models, cells, tokens, time.

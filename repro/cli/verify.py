@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from repro.cli import completion
+from repro.cli.completion import listed
 from repro.cli.folders import FOLDER
 from repro.console import new_console
-from repro.pipeline.select import claim_names
+from repro.plan.select import claim_names
 
 
 def _end(code: int) -> None:
@@ -14,7 +16,7 @@ def _end(code: int) -> None:
         raise click.exceptions.Exit(code)
 
 
-@click.command()
+@click.command(short_help="Do the numbers reproduce, and do the claims hold?")
 @click.argument("results", type=FOLDER)
 @click.option(
     "--expected",
@@ -26,7 +28,8 @@ def _end(code: int) -> None:
     type=click.Choice(["L0", "L1", "L2", "L3"]),
     help="Compare at this level of evidence only.",
 )
-@click.option("--claims", metavar="C9,C12", help="Only these claims and the cells they rest on.")
+@click.option("--claims", metavar="C9,C12", shell_complete=listed(completion.claims),
+              help="Only these claims and the cells they rest on.")  # fmt: skip
 @click.option("--full", is_flag=True, help="Print everything: all cells, comparisons and points.")
 def verify(
     results: Path, expected: Path | None, level: str | None, claims: str | None, full: bool
@@ -40,7 +43,7 @@ def verify(
     missing, such as cells, rows, seeds or a reference. Claims count for it only where the run's
     model and data are the paper's.
     """
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.report.commands import verify as command
 
     console = new_console()
@@ -48,7 +51,7 @@ def verify(
     _end(command(results, expected, level, asked, console, bars(console), full=full))
 
 
-@click.command()
+@click.command(short_help="Hold results B against results A.")
 @click.argument("a", type=FOLDER)
 @click.argument("b", type=FOLDER)
 def compare(a: Path, b: Path) -> None:
@@ -58,7 +61,7 @@ def compare(a: Path, b: Path) -> None:
     _end(command(a, b))
 
 
-@click.command()
+@click.command(short_help="Join results of one plan from several machines.")
 @click.argument("results", type=FOLDER, nargs=-1, required=True)
 @click.option("-o", "--out", type=FOLDER, required=True, help="The new results folder.")
 def merge(results: tuple[Path, ...], out: Path) -> None:
@@ -77,7 +80,7 @@ def merge(results: tuple[Path, ...], out: Path) -> None:
     console.print(f"next: repro verify {out}", soft_wrap=True)
 
 
-@click.command()
+@click.command(short_help="Do the findings follow from the published figures?")
 def claims() -> None:
     """Print whether each of the paper's findings follows from its own published figures."""
     from repro.report.commands import follow
@@ -95,7 +98,7 @@ def expected() -> None:
 @click.option("--out", type=FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.report.commands import record_expected
 
     console = new_console()
@@ -111,7 +114,7 @@ def show(folder: Path) -> None:
     _end(show_expected(folder))
 
 
-@click.command()
+@click.command(short_help="Recompute what is wrong with the published code.")
 @click.option("--data-dir", type=FOLDER, help="A copy of the authors' data.")
 @click.option(
     "--tokenizer",

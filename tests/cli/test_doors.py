@@ -14,21 +14,11 @@ import click
 import pytest
 
 from repro import locks
-from repro.cli.main import cli, main
 from repro.errors import ReproError
 
 entry = importlib.import_module("repro.cli.main")
 ONE = ["run", "--cells", "base.rte.p1.0", "--rows", "2"]
 CODE = "from repro.cli import main; main()"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that holds the cell, so that later runs of it take no time."""
-    folder = tmp_path_factory.mktemp("doors")
-    words = [*ONE, "--store", str(folder / "store"), "--out", str(folder / "out")]
-    cli.main(words, standalone_mode=False)
-    return folder / "store"
 
 
 def command(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -38,23 +28,6 @@ def command(*words: object, **environment: str) -> subprocess.CompletedProcess[b
         capture_output=True,
         check=False,
     )
-
-
-@pytest.fixture
-def ends(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    """Runs the command in this process: its exit code, and what it printed."""
-
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["repro", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        told = capsys.readouterr()
-        assert isinstance(caught.value.code, int)
-        return caught.value.code, told.out + told.err
-
-    return run
 
 
 @pytest.mark.parametrize(

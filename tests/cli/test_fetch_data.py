@@ -18,8 +18,9 @@ from repro.data.manifest import Manifest, authors_manifest, blob_id
 from repro.data.upstream import VARIABLE, check, locate
 from repro.errors import ReproError
 from repro.models.spec import EMBEDDED
-from repro.pipeline.plan import needed_parts
+from repro.plan.plan import needed_parts
 from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import task_of
 
 PUBLISHED = protocol("published-code")
 # Known by its blob id alone, and not at hand.
@@ -35,7 +36,7 @@ def write_data(folder: Path) -> Manifest:
     """Files of one row where the authors' manifest has theirs, and the manifest of them."""
     authors, entries = authors_manifest(), []
     for entry in authors.entries:
-        task = entry.part.task
+        task = task_of(entry.part)
         row = dict.fromkeys((*task.fields, "output"), f"text of {entry.part}")
         content = json.dumps([row | {"output": (*task.labels, "text")[0]}]).encode()
         known = replace(entry, blob=blob_id(content), size=None, sha256=None, rows=None)
