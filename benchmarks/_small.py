@@ -55,10 +55,10 @@ def load_small(threads: int) -> tuple[Profile, Any, Any]:
     """
     from repro import profiles
     from repro.execute.worker import base_weights
+    from repro.machine import numerics as machine
     from repro.models.load import load
     from repro.models.spec import ModelSpec
-    from repro.pipeline import machine
-    from repro.pipeline.store import Store
+    from repro.plan.store import Store
 
     profile = profiles.load("small-cpu")
     machine.prepare(threads, device="cpu")

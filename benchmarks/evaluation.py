@@ -112,7 +112,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     from repro.evaluate import Job, Settings, TorchEngine, evaluate
     from repro.evaluate.encode import encode
     from repro.evaluate.encode import texts as prompt_texts
-    from repro.pipeline.spent import ARITHMETIC, matmul_rate
+    from repro.execute.timing import ARITHMETIC, matmul_rate
     from repro.spec.cells import Cell
     from repro.spec.tasks import Part
     from repro.studies.paper.protocols import protocol

@@ -45,12 +45,12 @@ from benchmarks._lengths import Lengths, Prompts, audited, lengths, stored
 from repro import profiles
 from repro.clock import Sizes
 from repro.errors import EXIT_MISSING, ReproError
+from repro.execute.timing import matmul_rate
 from repro.finetune.recipe import ACCUMULATION, EPOCHS, MICRO_BATCH, recipe_from
+from repro.machine import numerics as machine
 from repro.models.memory import evaluation_bytes, finetune_peak_bytes
 from repro.models.spec import Architecture, pins
-from repro.pipeline import machine
-from repro.pipeline.placement import ROOM, SHARED, SMALLEST
-from repro.pipeline.spent import matmul_rate
+from repro.plan.placement import ROOM, SHARED, SMALLEST
 from repro.spec.cells import BASE
 from repro.spec.tasks import Kind, Task
 from repro.studies.paper.figures import cells

@@ -17,7 +17,7 @@ ARROWS: dict[str, set[str]] = {
     "data": {"spec"},
     "models": {"machine"},
     "metrics": {"spec"},
-    "finetune": {"models"},
+    "finetune": {"models", "spec"},
     "evaluate": {"models", "metrics"},
     "selftest": {"finetune", "evaluate"},
     "plan": {"finetune", "evaluate", "data", "profiles", "selftest"},
@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "api": {"report"},
 }
 # Modules of no package, which import each other only.
-SMALL = {"clock", "console", "errors", "extras", "lines", "locks", "printable", "resources"}
+SMALL = {"bars", "clock", "console", "errors", "extras", "lines", "locks", "printable", "resources"}
 NO_TORCH = ("spec", "studies", "profiles", "metrics", "verify", "report")
 
 

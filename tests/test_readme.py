@@ -16,8 +16,8 @@ from repro import profiles
 from repro.cli.main import cli
 from repro.evaluate import Job
 from repro.execute import worker as running
+from repro.execute.training import Request
 from repro.finetune.artefact import FACTS
-from repro.pipeline.tune import Request
 from repro.spec.cells import Cell
 
 ROOT = Path(__file__).parents[1]

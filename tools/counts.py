@@ -1,6 +1,6 @@
 """Counts rows and tokens of the authors' data and of the kit's own, for plans without data.
 
-python -m tools.counts --tokenizer DIR -o repro/pipeline/counts.json
+python -m tools.counts --tokenizer DIR -o repro/plan/counts.json
 """
 
 import json
@@ -19,7 +19,7 @@ from repro.data.source import Source
 from repro.data.upstream import UpstreamData, locate
 from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
-from repro.pipeline.estimate import Count, count_with
+from repro.plan.estimate import Count, count_with
 from repro.spec.prompts import context, fill
 from repro.spec.study import Study
 from repro.spec.tasks import Part

@@ -55,9 +55,9 @@ def doctor(out: Path, gpu: bool, as_json: bool, **options: Any) -> None:
 def look(request: Request, out: Path) -> list[Finding]:
     """All checks for a request, machine first, data last."""
     from repro.models.spec import ModelSpec
-    from repro.pipeline.plan import needed_parts
-    from repro.pipeline.preflight import data_findings, machine_findings
-    from repro.pipeline.store import Store
+    from repro.plan.plan import needed_parts
+    from repro.plan.preflight import data_findings, machine_findings
+    from repro.plan.store import Store
     from repro.spec.cells import BASE
 
     profile = request.profile

@@ -29,7 +29,7 @@ from repro.cli.verify import audit, claims, compare, expected, merge, verify
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 from repro.extras import extra_of, install_command
-from repro.report.printable import printable
+from repro.printable import printable
 
 
 @click.group(

@@ -14,8 +14,8 @@ from repro.cli import completion
 from repro.cli.completion import listed, one_of
 from repro.cli.folders import FOLDER
 from repro.errors import ReproError, unknown
-from repro.pipeline.checkpoints import Given, find
-from repro.pipeline.select import Selection, claim_names, select, split_names
+from repro.plan.checkpoints import Given, find
+from repro.plan.select import Selection, claim_names, select, split_names
 from repro.profiles import Profile
 from repro.profiles.profile import LARGEST_SEED
 from repro.spec.cells import Cell, Variant
@@ -25,7 +25,7 @@ from repro.studies.paper.protocols import switches
 
 if TYPE_CHECKING:
     from repro.data.source import Source
-    from repro.pipeline.plan import Plan
+    from repro.plan.plan import Plan
 
 ENGINES = click.Choice(["torch", "vllm"])
 
@@ -222,7 +222,7 @@ def parse(
     """The request behind the options; raises ReproError for what does not exist."""
     chosen = ""
     if profile == "auto":
-        from repro.pipeline import auto  # slow imports
+        from repro.plan import auto  # slow imports
 
         profile, why = auto.choose()
         chosen = f"profile {profile}: {why}"
@@ -314,9 +314,9 @@ def fetch_data(request: Request, console: Console) -> None:
     _prepare(request)
     from repro.data.fetch import progress_bar
     from repro.execute.worker import Worker
-    from repro.pipeline.plan import needed_parts
-    from repro.pipeline.store import Store
+    from repro.plan.plan import needed_parts
     from repro.plan.steps import FetchData
+    from repro.plan.store import Store
 
     parts = needed_parts(request.study, request.cells, request.protocol, request.untrained)
     wanted = tuple(part for part in parts if request.study.place(part) is None)
@@ -331,7 +331,7 @@ def fetch_data(request: Request, console: Console) -> None:
 
 def _prepare(request: Request) -> None:
     """Start torch with its determinism settings."""
-    from repro.pipeline import machine
+    from repro.machine import numerics as machine
 
     compute = request.profile.compute
     machine.prepare(compute.threads, device=compute.device)
@@ -346,9 +346,9 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
     if request.chosen:
         say(request.chosen)
     _prepare(request)
+    from repro.machine import numerics as machine
     from repro.models.spec import ModelSpec
-    from repro.pipeline import machine
-    from repro.pipeline import plan as planning
+    from repro.plan import plan as planning
 
     compute = request.profile.compute
     source = open_source(request)

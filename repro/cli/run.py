@@ -52,11 +52,11 @@ def run(
     console = new_console()
     fetch_data(request, console)
     plan = build_plan(request, console.print)
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.execute.run import run as execute
-    from repro.pipeline.preflight import require
-    from repro.pipeline.spent import in_words
-    from repro.pipeline.store import Store
+    from repro.execute.timing import in_words
+    from repro.plan.preflight import require
+    from repro.plan.store import Store
     from repro.report.commands import finish
 
     store = Store(request.store)

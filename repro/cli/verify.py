@@ -8,7 +8,7 @@ from repro.cli import completion
 from repro.cli.completion import listed
 from repro.cli.folders import FOLDER
 from repro.console import new_console
-from repro.pipeline.select import claim_names
+from repro.plan.select import claim_names
 
 
 def _end(code: int) -> None:
@@ -43,7 +43,7 @@ def verify(
     missing, such as cells, rows, seeds or a reference. Claims count for it only where the run's
     model and data are the paper's.
     """
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.report.commands import verify as command
 
     console = new_console()
@@ -98,7 +98,7 @@ def expected() -> None:
 @click.option("--out", type=FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.report.commands import record_expected
 
     console = new_console()

@@ -8,18 +8,19 @@ from typing import Any
 from rich.progress import Progress
 
 from repro import clock
+from repro.execute import prompts, results
 from repro.execute.executor import Executor, OneProcess
+from repro.execute.progress import Whole
+from repro.execute.timing import spent
 from repro.execute.worker import Done, Say, Worker
 from repro.finetune.attention import Way
 from repro.lines import Line, append_line
+from repro.machine import numerics as machine
 from repro.machine.gpus import probe_cuda
 from repro.machine.selftest import record as selftest
-from repro.pipeline import machine, prompts, results
-from repro.pipeline.plan import Plan
-from repro.pipeline.spent import spent
-from repro.pipeline.store import Store, write_atomically
-from repro.pipeline.whole import Whole
+from repro.plan.plan import Plan
 from repro.plan.steps import Collect, FineTune, Keep, Step, needed, steps_of, with_drops
+from repro.plan.store import Store, write_atomically
 
 
 def run(
@@ -47,7 +48,7 @@ def run(
         executor: who does the steps.
 
     Returns:
-        Where the time went, see `repro.pipeline.spent`.
+        Where the time went, see `repro.execute.timing`.
     """
     with results.claim_folder(out, plan), clock.measuring() as whole:
 

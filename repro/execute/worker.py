@@ -18,18 +18,19 @@ from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Engine, Job, TorchEngine, evaluate
 from repro.evaluate.encode import Encoded, encode
+from repro.execute import results
+from repro.execute.timing import count_training
+from repro.execute.training import Request, launch, tune
 from repro.finetune.artefact import FACTS
 from repro.lines import Line, to_line
 from repro.models.load import load
 from repro.models.memory import WHOLE
 from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
-from repro.pipeline import placement, results
-from repro.pipeline.plan import TORCH, PlannedCell, weights_key
-from repro.pipeline.spent import count_training
-from repro.pipeline.store import Store, write_atomically
-from repro.pipeline.tune import Request, launch, tune
+from repro.plan import placement
+from repro.plan.plan import TORCH, PlannedCell, weights_key
 from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FetchData, FineTune, Step, Weights
+from repro.plan.store import Store, write_atomically
 from repro.spec.protocol import Protocol
 
 Say = Callable[[str], None]

@@ -16,7 +16,7 @@ from datasets import Dataset
 from repro.evaluate import Settings
 from repro.finetune import Recipe
 from repro.models.spec import ModelSpec
-from repro.pipeline.plan import TORCH, Plan, PlannedCell, PlannedModel
+from repro.plan.plan import TORCH, Plan, PlannedCell, PlannedModel
 from repro.profiles.profile import Compute
 from repro.spec.prompts import Template
 from repro.spec.protocol import Protocol

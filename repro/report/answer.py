@@ -9,7 +9,7 @@ from typing import Any
 
 from repro import profiles
 from repro.errors import EXIT_FAILED, ReproError
-from repro.report.printable import printable
+from repro.printable import printable
 from repro.report.words import (
     ANSWERS,
     POWER,

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from repro import __version__
+from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
 from repro.report.model import Plotted, Report, RunReport
-from repro.report.printable import printable
 from repro.report.prompts import TEXTS
 from repro.report.rows import LevelRow, failed, level_rows, missing
 from repro.report.words import decided_by, noticed_effect, noticed_of

@@ -14,12 +14,12 @@ from typing import Any
 from repro import __version__
 from repro.errors import EXIT_MISSING, ReproError
 from repro.extras import install_command
+from repro.printable import printable
 from repro.report import charts, views
 from repro.report.answer import Outcome, first_line, head
 from repro.report.inline import inline_svg
 from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.packing import LONGEST, pack
-from repro.report.printable import printable
 from repro.report.prompts import prompts
 from repro.report.words import BRIEFLY
 from repro.verify.claimverdicts import Answer

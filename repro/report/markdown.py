@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from repro.printable import printable
 from repro.report.answer import first_line, head
 from repro.report.figurerows import figure_rows
 from repro.report.model import Report, RunReport
-from repro.report.printable import printable
 from repro.report.rows import (
     BESIDE,
     DIFFERS,

@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from repro.printable import printable
 from repro.report.figures import STYLE
 from repro.report.model import FOLLOWS
-from repro.report.printable import printable
 from repro.report.words import counted, number_text, outcome, seeds_text
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import load_paper

@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.console import new_console
+from repro.printable import printable
 from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figurerows import figure_rows
 from repro.report.figures import STYLE, figure_lines, legend
 from repro.report.model import Report, RunReport
-from repro.report.printable import printable
 from repro.report.rows import (
     BESIDE,
     DIFFERS,

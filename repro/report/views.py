@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from repro.printable import printable
 from repro.report.answer import head
 from repro.report.charts import metric_of
 from repro.report.model import FOLLOWS, PanelReport, Plotted, Report, RunReport
-from repro.report.printable import printable
 from repro.report.rows import (
     BESIDE,
     FINDINGS,

@@ -18,7 +18,7 @@ from repro.data.manifest import Manifest, authors_manifest, blob_id
 from repro.data.upstream import VARIABLE, check, locate
 from repro.errors import ReproError
 from repro.models.spec import EMBEDDED
-from repro.pipeline.plan import needed_parts
+from repro.plan.plan import needed_parts
 from repro.studies.paper.protocols import protocol
 from repro.studies.paper.tasks import task_of
 

@@ -26,11 +26,12 @@ from repro.evaluate import Job, Settings, TorchEngine, evaluate
 from repro.evaluate.encode import encode
 from repro.evaluate.generate import stop_ids
 from repro.evaluate.vllm import VllmEngine
+from repro.machine import numerics as machine
 from repro.models import doctor, probes
 from repro.models.load import load
 from repro.models.spec import EMBEDDED, ModelSpec
-from repro.pipeline import machine, preflight
-from repro.pipeline.store import Store
+from repro.plan import preflight
+from repro.plan.store import Store
 from repro.spec.cells import Cell
 from repro.spec.tasks import Part
 from repro.studies.paper.protocols import protocol

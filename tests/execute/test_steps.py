@@ -13,8 +13,7 @@ from repro import studies
 from repro.cli.options import build_plan, parse
 from repro.execute.executor import OneProcess
 from repro.execute.worker import Done, LostError, Worker
-from repro.pipeline.plan import Plan
-from repro.pipeline.store import Store
+from repro.plan.plan import Plan
 from repro.plan.steps import (
     Artefact,
     Collect,
@@ -28,6 +27,7 @@ from repro.plan.steps import (
     steps_of,
     with_drops,
 )
+from repro.plan.store import Store
 
 CELLS = "base.amazon.p1.0,base.socialqa.p1.1,amazon-ft-16.amazon.p1.0,amazon-ft-32.sst2.p1.0"
 
@@ -162,10 +162,10 @@ def test_a_step_can_be_done_in_another_process(
     code = """
 import pickle, sys
 from pathlib import Path
-from repro.pipeline import machine
+from repro.machine import numerics as machine
 machine.prepare(1, device="cpu")
 from repro.execute.worker import Worker
-from repro.pipeline.store import Store
+from repro.plan.store import Store
 step = pickle.loads(Path(sys.argv[2]).read_bytes())
 Worker(Store(Path(sys.argv[1])), say=print).do(step)
 """

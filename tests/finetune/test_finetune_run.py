@@ -272,7 +272,7 @@ else:
 if state.is_main_process:
     (out / "done").touch()
 state.wait_for_everyone()
-os._exit(0)  # as `repro.pipeline.tune` ends
+os._exit(0)  # as `repro.execute.training` ends
 """
 
 

@@ -71,7 +71,7 @@ except ReproError as error:
 save(model, tokenizer, facts, base / "sharded")
 (base / f"counts{state.process_index}.json").write_text(json.dumps(counts))
 state.wait_for_everyone()
-os._exit(0)  # as `repro.pipeline.tune` ends
+os._exit(0)  # as `repro.execute.training` ends
 """
 
 

@@ -15,7 +15,7 @@ from repro.errors import ReproError
 from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
 from repro.models.spec import ModelSpec
-from repro.pipeline.plan import Plan, make_plan
+from repro.plan.plan import Plan, make_plan
 from repro.profiles import Profile
 from repro.profiles.profile import Compute, Scale, Sizes
 from repro.spec.cells import BASE, Cell
@@ -205,7 +205,7 @@ def test_a_setting_changes_the_keys_that_it_declares(
         profile = replace(GPU, **{section: other}) if section else other
         if (kind, name) == (Profile, "model"):
             monkeypatch.setattr(
-                "repro.pipeline.plan.weights_key", lambda spec: f"weights of {spec.kind}"
+                "repro.plan.plan.weights_key", lambda spec: f"weights of {spec.kind}"
             )
             before = keys(plan(GPU, chosen))
             monkeypatch.setattr(

@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from repro.errors import ReproError
+from repro.printable import printable
 from repro.report import charts, export, html, terminal
 from repro.report.answer import head
 from repro.report.commands import finish, verify, write_report
@@ -26,7 +27,6 @@ from repro.report.folder import write_folder
 from repro.report.junit import junit
 from repro.report.markdown import markdown
 from repro.report.model import Report, report
-from repro.report.printable import printable
 from repro.report.rows import BESIDE, DIFFERS, FINDINGS, MISSING, NUMBERS, failed
 from repro.report.words import BRIEFLY
 from repro.studies.paper.claims import claims

@@ -13,7 +13,7 @@ import pytest
 
 from repro.cli.main import cli
 from repro.cli.options import Request, parse
-from repro.pipeline.select import select
+from repro.plan.select import select
 from repro.report.model import report
 from repro.report.rows import missing
 from repro.spec.cells import Cell

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from repro.cli.progress import bars
+from repro.bars import bars
 from repro.errors import ReproError
 from repro.metrics import best_of
 from repro.report.commands import compare, follow, record_expected, show_expected, verify

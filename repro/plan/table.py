@@ -5,16 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from repro.pipeline.cost import Cost, Row, total
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+from repro.plan.cost import Cost, Row, duration, total
 
 
 def plan_table(rows: Sequence[Row], notes: Sequence[str]) -> RenderableType:

@@ -9,9 +9,9 @@ from safetensors.numpy import load_file
 
 from repro.data.embedded import EmbeddedData
 from repro.errors import ReproError
+from repro.execute.training import Request, launch, tune
 from repro.finetune import recipe_from
 from repro.models.spec import EMBEDDED
-from repro.pipeline.tune import Request, launch, tune
 from repro.spec.tasks import Part
 from repro.studies.paper.prompts import template
 from repro.studies.paper.protocols import protocol

@@ -5,11 +5,11 @@ from typing import Any
 
 from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
-from repro.pipeline import placement
-from repro.pipeline.cost import Cost, Row
-from repro.pipeline.pace import training_seconds
-from repro.pipeline.plan import Plan, PlannedCell, PlannedModel
-from repro.pipeline.store import Store
+from repro.plan import placement
+from repro.plan.cost import Cost, Row
+from repro.plan.pace import training_seconds
+from repro.plan.plan import Plan, PlannedCell, PlannedModel
+from repro.plan.store import Store
 from repro.spec.prompts import context, fill
 from repro.spec.tasks import Kind
 

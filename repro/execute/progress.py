@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from rich.progress import Progress, TaskID
 
-from repro.pipeline.estimate import by_characters, costs
-from repro.pipeline.plan import Plan, PlannedModel
-from repro.pipeline.store import Store
-from repro.report.plan import duration
+from repro.plan.cost import duration
+from repro.plan.estimate import by_characters, costs
+from repro.plan.plan import Plan, PlannedModel
+from repro.plan.store import Store
 
 
 class Whole:

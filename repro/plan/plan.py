@@ -21,8 +21,8 @@ from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
 from repro.models.files import model_digest
 from repro.models.spec import ModelSpec
-from repro.pipeline.checkpoints import Given
-from repro.pipeline.store import content_key
+from repro.plan.checkpoints import Given
+from repro.plan.store import content_key
 from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.keys import entering

@@ -10,9 +10,9 @@ from repro.machine.finding import Finding, failed
 from repro.machine.gpus import Cuda
 from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
-from repro.pipeline import placement
-from repro.pipeline.preflight import machine_findings
-from repro.pipeline.store import Store
+from repro.plan import placement
+from repro.plan.preflight import machine_findings
+from repro.plan.store import Store
 
 GB = 10**9
 LLAMA2_7B = profiles.load("llama2-7b")

@@ -10,7 +10,7 @@ from repro.finetune.recipe import ACCUMULATION, MICRO_BATCH
 from repro.machine.selftest.record import Record
 from repro.models.memory import BYTES, MOMENTS_BYTES
 from repro.models.spec import Architecture
-from repro.pipeline.placement import Choice
+from repro.plan.placement import Choice
 from repro.profiles.profile import Compute
 
 MAIN = 20e9

@@ -29,7 +29,7 @@ class Cost:
         """The cost of these tokens at a profile's rates.
 
         Args:
-            train_seconds: of the tokens to train on, as `repro.pipeline.pace` has them.
+            train_seconds: of the tokens to train on, as `repro.plan.pace` has them.
         """
         seconds = train_seconds + prompt / compute.evaluate_rate
         return cls(train, prompt, new, seconds + new / compute.generate_rate)
@@ -63,3 +63,12 @@ def total(rows: Sequence[Row]) -> Row:
             sum(cost.seconds for cost in costs),
         ),
     )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -17,13 +17,14 @@ from datasets import Dataset
 from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
+from repro.execute import results
 from repro.execute import run as whole_run
 from repro.execute import worker as running
 from repro.models.memory import Placement
-from repro.pipeline import placement, results
-from repro.pipeline.placement import Choice
-from repro.pipeline.plan import Plan, rows_digest
-from repro.pipeline.store import Store
+from repro.plan import placement
+from repro.plan.placement import Choice
+from repro.plan.plan import Plan, rows_digest
+from repro.plan.store import Store
 from repro.spec.cells import Cell
 from repro.verify.reading import read_results
 

@@ -16,8 +16,8 @@ from repro.finetune.artefact import FACTS
 from repro.lines import Line, read_lines, to_line
 from repro.locks import BusyError, held
 from repro.metrics import summarise
-from repro.pipeline.plan import Plan, PlannedCell, PlannedModel
-from repro.pipeline.store import Store, file_sha256, write_atomically
+from repro.plan.plan import Plan, PlannedCell, PlannedModel
+from repro.plan.store import Store, file_sha256, write_atomically
 from repro.spec.cells import Cell, Demonstrations, Variant
 from repro.spec.study import Study
 

@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import json, os, sys
-from repro.pipeline.machine import prepare
+from repro.machine.numerics import prepare
 prepare(1, device=sys.argv[1])
 import torch
 matmul = torch.backends.cuda.matmul

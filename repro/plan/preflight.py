@@ -11,11 +11,11 @@ from repro.models import doctor
 from repro.models.memory import evaluation_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
-from repro.pipeline import placement
-from repro.pipeline.needs import weights_dtype
-from repro.pipeline.pace import STEP_TOKENS, training_seconds
-from repro.pipeline.plan import TORCH, Plan, weights_key
-from repro.pipeline.store import Store
+from repro.plan import placement
+from repro.plan.needs import weights_dtype
+from repro.plan.pace import STEP_TOKENS, training_seconds
+from repro.plan.plan import TORCH, Plan, weights_key
+from repro.plan.store import Store
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
 from repro.spec.cells import BASE

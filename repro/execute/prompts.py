@@ -9,10 +9,10 @@ Each stands here once, for neither depends on the model.
 from pathlib import Path
 
 from repro.evaluate.encode import texts
+from repro.execute.results import TEXTS
 from repro.lines import Line, read_lines, to_line
-from repro.pipeline.plan import Plan
-from repro.pipeline.results import TEXTS
-from repro.pipeline.store import write_atomically
+from repro.plan.plan import Plan
+from repro.plan.store import write_atomically
 from repro.spec.cells import Demonstrations
 
 _Key = tuple[int, str, bool, Demonstrations]

@@ -13,9 +13,9 @@ from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.models.spec import ModelSpec
-from repro.pipeline.cost import Cost, Row
-from repro.pipeline.pace import SAMPLES, training_seconds
-from repro.pipeline.placement import Choice
+from repro.plan.cost import Cost, Row
+from repro.plan.pace import SAMPLES, training_seconds
+from repro.plan.placement import Choice
 from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Variant
 from repro.spec.protocol import Protocol
@@ -30,7 +30,7 @@ EPOCHS = 2
 def counts() -> dict[str, Any]:
     """The shipped counts by source."""
     found: dict[str, Any] = json.loads(
-        files("repro.pipeline").joinpath("counts.json").read_text(encoding="utf-8")
+        files("repro.plan").joinpath("counts.json").read_text(encoding="utf-8")
     )
     return found
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.errors import ReproError
-from repro.pipeline.store import Store, content_key, write_atomically
+from repro.plan.store import Store, content_key, write_atomically
 
 
 def _make(store: Store, key: str, text: str = "content") -> None:
@@ -82,7 +82,7 @@ def test_dropped_is_gone(tmp_path: Path) -> None:
 COMPUTE_ONCE = """
 import sys
 from pathlib import Path
-from repro.pipeline.store import Store
+from repro.plan.store import Store
 
 store, log = Store(Path(sys.argv[1])), Path(sys.argv[2])
 with store.lock("job", "k", waiting=lambda: None):

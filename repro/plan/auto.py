@@ -10,7 +10,7 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.machine.gpus import DRIVER, Cuda, probe_cuda
 from repro.models.probes import Probes, probe_memory
 from repro.models.spec import ModelSpec
-from repro.pipeline import placement
+from repro.plan import placement
 
 NAME = "auto"
 LARGEST_FIRST = ("llama2-7b", "small")

@@ -2,8 +2,8 @@
 
 from repro.models.memory import evaluation_bytes, finetune_peak_bytes, weights_bytes
 from repro.models.spec import Architecture, ModelSpec
-from repro.pipeline import placement
-from repro.pipeline.pace import LINK, STEP_TOKENS, training_seconds
+from repro.plan import placement
+from repro.plan.pace import LINK, STEP_TOKENS, training_seconds
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
 

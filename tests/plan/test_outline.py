@@ -17,10 +17,10 @@ from repro.data.upstream import VARIABLE, UpstreamData
 from repro.models.load import load_tokenizer
 from repro.models.memory import Placement
 from repro.models.spec import EMBEDDED, ModelSpec
-from repro.pipeline.cost import total
-from repro.pipeline.estimate import costs, count_with
-from repro.pipeline.outline import EPOCHS, counts, outline
-from repro.pipeline.placement import Choice
+from repro.plan.cost import total
+from repro.plan.estimate import costs, count_with
+from repro.plan.outline import EPOCHS, counts, outline
+from repro.plan.placement import Choice
 from repro.profiles import load, names
 from repro.spec.cells import Cell
 from repro.studies.paper.protocols import protocol
@@ -165,8 +165,8 @@ def test_on_a_gpu_a_plan_says_where_a_fine_tune_will_lie(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("repro.cli.planning._lacking", lambda: "datasets is not installed")
-    monkeypatch.setattr("repro.pipeline.auto.has_gpu", lambda: True)
-    monkeypatch.setattr("repro.pipeline.placement.here", lambda spec, compute: MOVED)
+    monkeypatch.setattr("repro.plan.auto.has_gpu", lambda: True)
+    monkeypatch.setattr("repro.plan.placement.here", lambda spec, compute: MOVED)
     words = ["--profile", "llama2-7b", "--store", str(tmp_path / "store"), "--variants", variants]
     cli.main(["plan", *words], standalone_mode=False)
     told = " ".join(capsys.readouterr().out.split())

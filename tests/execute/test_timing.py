@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repro.cli.main import cli
-from repro.pipeline.spent import in_words
+from repro.execute.timing import in_words
 
 FLOPS = ("prefill", "decode", "train")
 

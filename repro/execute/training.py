@@ -1,6 +1,6 @@
 """The fine-tuning step, in this process or in one process a GPU.
 
-Run as a module by `launch`, in every process: `python -m repro.pipeline.tune REQUEST.json`.
+Run as a module by `launch`, in every process: `python -m repro.execute.training REQUEST.json`.
 """
 
 import json
@@ -102,7 +102,7 @@ def launch(request: Request, processes: int) -> None:
     path = folder / "request.json"
     path.write_text(json.dumps(asdict(request)), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={processes}", "-m", "repro.pipeline.tune", str(path)]
+    command += [f"--nproc-per-node={processes}", "-m", "repro.execute.training", str(path)]
     done = subprocess.run(command, check=False)
     path.unlink()
     if (folder / _ERROR).is_file():
@@ -116,7 +116,7 @@ def launch(request: Request, processes: int) -> None:
 
 
 def _main() -> None:
-    from repro.pipeline import machine
+    from repro.machine import numerics as machine
 
     text = Path(sys.argv[1]).read_text(encoding="utf-8")
     request = Request(**json.loads(text))

@@ -5,8 +5,8 @@ import pytest
 from repro.machine.selftest.record import Record
 from repro.models.memory import Placement
 from repro.models.spec import Architecture, pins
-from repro.pipeline.pace import LINK, MAIN, pace
-from repro.pipeline.placement import Choice
+from repro.plan.pace import LINK, MAIN, pace
+from repro.plan.placement import Choice
 
 SEVEN = Architecture(**pins()["architecture"]["llama2-7b"])
 

@@ -6,7 +6,7 @@ import pytest
 
 from repro.errors import ReproError
 from repro.machine.gpus import Cuda
-from repro.pipeline import auto
+from repro.plan import auto
 
 GB = 10**9
 
