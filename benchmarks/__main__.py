@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from repro.errors import EXIT_FAILED, ReproError
-from repro.pipeline.machine import cpu_name
+from repro.machine.numerics import cpu_name
 
 NAMES = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_")

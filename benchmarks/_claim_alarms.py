@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from repro.paper.claims import Contrast, claims
-from repro.paper.figures import Point
+from repro.spec.claims import Contrast
+from repro.spec.points import Point
+from repro.studies.paper.claims import claims
+from repro.studies.paper.study import study
 from repro.verify.effects import Compared, Side, compare, mean_of
 from repro.verify.measured import Source
 from repro.verify.published import default_folder
@@ -40,13 +42,13 @@ def _contrasts() -> Iterator[Contrast]:
 
 def _measured(contrast: Contrast, source: Source, seeds: tuple[int, ...]) -> list[Compared]:
     points: dict[Point, None] = {}
-    for pair in contrast.pairs():
+    for pair in study().pairs(contrast):
         for term in (pair.left, pair.right):
             points |= dict.fromkeys(term.points if term else ())
     found = {point: value for point in points if (value := source(point)) is not None}
     if len(found) < len(points):
         return []
-    return [compare(pair, found, seeds) for pair in contrast.pairs()]
+    return [compare(pair, found, seeds) for pair in study().pairs(contrast)]
 
 
 def _units(items: Sequence[Compared]) -> Iterator[tuple[str, Compared]]:
@@ -73,7 +75,11 @@ def rates(reference: Path | None = None) -> dict[tuple[str, str], tuple[float, f
         others = tuple(other for other in stored.seeds if other != seed)
         rest = run_source(_seeds(stored, others), draws=DRAWS)
         for name in SPREADS:
-            own = spread_of(_seeds(stored, others)) if name == SPREADS[2] else registered_spread()
+            own = (
+                spread_of(_seeds(stored, others), study())
+                if name == SPREADS[2]
+                else registered_spread(study())
+            )
             source = run_source(_seeds(stored, (seed,)), spread=own, draws=DRAWS)
             for contrast in _contrasts():
                 one = _measured(contrast, source, (seed,))

@@ -13,7 +13,8 @@ import torch
 
 from benchmarks._lengths import Lengths, Prompts, context_set
 from benchmarks._small import Endless
-from repro.clock import Clock, Sizes, clock
+from repro import clock
+from repro.clock import Clock, Sizes
 from repro.evaluate.batches import Budget, in_batches
 from repro.evaluate.generate import generate
 from repro.evaluate.prefix import sharing
@@ -24,7 +25,7 @@ from repro.finetune.loop import Trainer
 from repro.finetune.recipe import Recipe
 from repro.models.memory import BYTES, cache_bytes
 from repro.models.spec import Architecture
-from repro.paper.tasks import TRAIN_SETS
+from repro.studies.paper.tasks import TRAIN_SETS, fticl_shots
 
 SEED = 0
 
@@ -142,8 +143,8 @@ def mixes(
         shrink: what rows' lengths are divided by; the recipe's length is used as it is.
     """
     found: dict[Mix, list[Sample]] = {}
-    for train, task in TRAIN_SETS.items():
-        for shots in (0, *task.fticl_shots):
+    for train, training in TRAIN_SETS.items():
+        for shots in (0, *fticl_shots(training.task)):
             drawn = random.Random(SEED).sample(known.training(train, shots), count)
             sources = [row.source // shrink for row in drawn]
             shared = known.prompts(context_set(train), shots).common // shrink
@@ -255,26 +256,26 @@ def evaluate(
     model.eval()
     with sharing(model) as prefix:
         for turn in range(repeats + 1):
-            clock.start()
-            clock.sizes = Sizes.of(model)
-            prefix.move_to(())
-            with clock.part("prefill"):
-                prefix.move_to((whole[0][: prompts.common],))
-            if new:
-                generate(
-                    model,
-                    Endless(),
-                    whole,
-                    allowed,
-                    max_new_tokens=new,
-                    cut_at_blank_line=False,
-                    prefix=prefix,
-                )
-            else:
-                label_logits(model, whole, {"a": 1, "b": 2}, allowed, pad=0, prefix=prefix)
+            with clock.measuring() as measured:
+                clock.computes(model)
+                prefix.move_to(())
+                with measured.part("prefill"):
+                    prefix.move_to((whole[0][: prompts.common],))
+                if new:
+                    generate(
+                        model,
+                        Endless(),
+                        whole,
+                        allowed,
+                        max_new_tokens=new,
+                        cut_at_blank_line=False,
+                        prefix=prefix,
+                    )
+                else:
+                    label_logits(model, whole, {"a": 1, "b": 2}, allowed, pad=0, prefix=prefix)
             if turn:
                 for part, times in seconds.items():
-                    times.append(clock.seconds[part])
+                    times.append(measured.seconds[part])
         costs = [prefix.cost(ids) + new for ids in whole]
     own = [length - prompts.common for length in prompts.lengths]
     batches: list[list[int]] = []
@@ -288,7 +289,7 @@ def evaluate(
     return Evaluated(
         prefill=statistics.median(seconds["prefill"]),
         tokens=prompts.common + sum(own),
-        flops=clock.flops("prefill"),
+        flops=measured.flops("prefill"),
         decode=statistics.median(seconds["decode"]),
         new=steps * len(own),
         floor=decode_bytes(sizes, dtype, batches, prompts.common, steps),

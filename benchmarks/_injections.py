@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from repro.paper.cells import BASE, Variant
-from repro.paper.figures import cells as figure_cells
+from repro.spec.cells import BASE, Demonstrations, Variant
+from repro.studies.paper.figures import cells as figure_cells
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import TRAIN_SETS, fticl_shots
 from repro.verify.outcomes import Outcomes
 from repro.verify.results import CellResult, Key, Run, Tuned
 
@@ -49,7 +51,7 @@ def lower(result: CellResult, by: float, rng: Random) -> CellResult | None:
     found = result.outcomes
     assert found is not None
     scores, outputs = found.scores.copy(), list(found.outputs)
-    labels = result.cell.task.labels
+    labels = study().task_of(result.cell).labels
     if scores.mean() < by:
         return None
     left = by * len(scores)
@@ -137,7 +139,7 @@ def shuffled_labels(run: Run, rng: Random) -> Run:
         key = _pick(_tuned_cells(run, "accuracy"), rng)
         found = run.cells[key].outcomes
         assert found is not None
-        labels = run.cells[key].cell.task.labels
+        labels = study().task_of(key[0]).labels
         if len(set(found.outputs)) > 1:
             break
     golds = [
@@ -158,8 +160,10 @@ def _related(variant: Variant, how: str) -> Variant | None:
         return None if variant.train_shots else replace(variant, size=sizes[variant.size])
     if not variant.train_shots:
         return None
-    one, two = variant.task.fticl_shots
-    return replace(variant, train_shots=two if variant.train_shots == one else one)
+    one, two = fticl_shots(TRAIN_SETS[variant.train].task)
+    return replace(
+        variant, demonstrations=Demonstrations(two if variant.train_shots == one else one)
+    )
 
 
 def replaced(how: str, *, exact: bool) -> Inject:
@@ -210,7 +214,7 @@ def flipped_base(count: int, tie: float) -> Inject:
         assert found.gaps is not None
         scores, outputs = found.scores.copy(), list(found.outputs)
         for row in rng.choice(np.flatnonzero(found.gaps >= tie), count, replace=False):
-            others = [label for label in key[0].task.labels if label != outputs[row]]
+            others = [label for label in study().task_of(key[0]).labels if label != outputs[row]]
             outputs[row] = others[int(rng.integers(len(others)))]
             scores[row] = 0.0 if scores[row] else 1.0
         changed = replace(found, scores=scores, outputs=tuple(outputs))

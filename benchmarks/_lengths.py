@@ -10,7 +10,7 @@ from repro.audit import tokenizer
 from repro.audit.compare import load
 from repro.audit.material import FIRST, Material
 from repro.data.upstream import UpstreamData, locate
-from repro.paper.tasks import SIZES, TRAIN_SETS
+from repro.studies.paper.tasks import SIZES, TRAIN_SETS
 from repro.verify.published import default_folder
 
 
@@ -128,4 +128,4 @@ def curve(count: int, mean: float, at: dict[float, float]) -> list[int]:
 
 def context_set(train: str) -> str:
     """The test set whose demonstrations a training set's FTICL samples begin with."""
-    return TRAIN_SETS[train].train_dataset
+    return TRAIN_SETS[train].dataset

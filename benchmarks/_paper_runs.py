@@ -19,8 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special  # type: ignore[import-untyped]
 
-from repro.paper.cells import BASE, VARIANTS, Cell, Variant
-from repro.paper.figures import points
+from repro.spec.cells import BASE, Cell, Variant
+from repro.studies.paper.cells import VARIANTS
+from repro.studies.paper.figures import points
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import TRAIN_SETS
 from repro.verify.outcomes import Outcomes, text_digest
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reference import load_reference
@@ -110,7 +113,7 @@ def _logits() -> tuple[Floats, Floats]:
 
 def _scores(cell: Cell, skill: float, latent: Floats) -> Floats:
     """Scores of rows whose expected mean is the skill; latent is standard normal."""
-    if cell.task.labels:
+    if study().task_of(cell).labels:
         return (latent < special.ndtri(skill)).astype(np.float64)
     if skill <= 0:
         return np.zeros(len(latent))
@@ -139,7 +142,7 @@ def draw(
     luck = _seed_spreads()
     rows, digits = np.arange(n, dtype=np.int64), np.array(["00000000"] * n, dtype="S8")
     for cell, value in truth.items():
-        metric = "accuracy" if cell.task.labels else "rougeL"
+        metric = "accuracy" if study().task_of(cell).labels else "rougeL"
         relative = float(rng.choice(luck[metric])) * spread
         for seed in [None] if cell.variant == BASE else seeds:
             skill = value
@@ -173,16 +176,17 @@ def draw(
         record,
         cells,
         _tuned(rng, seeds, reverse=truth is reversed_truth()),
+        study(),
     )
 
 
 def _outputs(cell: Cell, scores: Floats) -> tuple[str, ...]:
     """Labels, or digests of texts; models tuned on classification emit labels there, as stated."""
-    if cell.task.labels:
-        first, second = cell.task.labels[:2]
+    if study().task_of(cell).labels:
+        first, second = study().task_of(cell).labels[:2]
         # Right and wrong rows of both labels, so that no model seems to give a single one.
         return tuple((first, second)[(row + int(s)) % 2] for row, s in enumerate(scores))
-    labels = cell.variant.task.labels if cell.variant != BASE else ()
+    labels = TRAIN_SETS[cell.variant.train].task.labels if cell.variant != BASE else ()
     if labels and scores.mean() < 0.02:
         return (text_digest(labels[0]),) * len(scores)
     return tuple(f"{row:08x}" for row in range(len(scores)))
@@ -216,15 +220,15 @@ def noise_free(n: int = 250) -> Run:
     """A run whose every row has its cell's published value, without samples, seed and facts."""
     cells: dict[tuple[Cell, int | None], CellResult] = {}
     for cell, value in published_truth().items():
-        metric, key = "accuracy" if cell.task.labels else "rougeL", cell.name
+        metric, key = "accuracy" if study().task_of(cell).labels else "rougeL", cell.name
         deviation = math.sqrt(value * (1 - value) / n)
-        if not cell.task.labels:
+        if not study().task_of(cell).labels:
             deviation /= 2
         cells[cell, None] = CellResult(
             cell, None, metric, value, deviation, n, key, cell.variant.name, key, None, {}
         )
     record = {"format": 1, "origin": "the authors' scripts", "identity": {}, "switches": {}}
-    return Run(Path("copied"), "llama2-7b", "published-code", {}, record, cells, {})
+    return Run(Path("copied"), "llama2-7b", "published-code", {}, record, cells, {}, study())
 
 
 def damaged(run: Run, cells: Container[Cell], by: float) -> Run:
@@ -232,7 +236,7 @@ def damaged(run: Run, cells: Container[Cell], by: float) -> Run:
     found = dict(run.cells)
     for key, result in run.cells.items():
         outcomes = result.outcomes
-        if key[0] not in cells or outcomes is None or not key[0].task.labels:
+        if key[0] not in cells or outcomes is None or not study().task_of(key[0]).labels:
             continue
         scores = outcomes.scores.copy()
         scores[np.flatnonzero(scores == 1)[: round(by * result.n)]] = 0.0

@@ -54,11 +54,11 @@ def load_small(threads: int) -> tuple[Profile, Any, Any]:
         ReproError: the package with the weights is not installed (3).
     """
     from repro import profiles
+    from repro.execute.worker import base_weights
+    from repro.machine import numerics as machine
     from repro.models.load import load
     from repro.models.spec import ModelSpec
-    from repro.pipeline import machine
-    from repro.pipeline.run import base_weights
-    from repro.pipeline.store import Store
+    from repro.plan.store import Store
 
     profile = profiles.load("small-cpu")
     machine.prepare(threads, device="cpu")

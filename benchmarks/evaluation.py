@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks._small import Times, interleaved, load_small
 from repro.errors import EXIT_MISSING, ReproError
+from repro.studies.paper.study import study
 
 Row = dict[str, object]
 DATASETS = ("amazon", "socialqa")
@@ -105,17 +106,17 @@ def by_transformers(
 def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     """Rows of the table: a cell each, and all shot counts of a set together."""
     _lm_eval()
-    from repro.clock import clock
+    from repro import clock
     from repro.data.fetch import locate
-    from repro.data.source import Part
     from repro.data.upstream import UpstreamData
     from repro.evaluate import Job, Settings, TorchEngine, evaluate
     from repro.evaluate.encode import encode
     from repro.evaluate.encode import texts as prompt_texts
-    from repro.paper.cells import Cell
-    from repro.paper.protocols import protocol
-    from repro.paper.tasks import DATASETS as SETS
-    from repro.pipeline.spent import ARITHMETIC, matmul_rate
+    from repro.execute.timing import ARITHMETIC, matmul_rate
+    from repro.spec.cells import Cell
+    from repro.spec.tasks import Part
+    from repro.studies.paper.protocols import protocol
+    from repro.studies.paper.tasks import DATASETS as SETS
 
     profile, model, tokenizer = load_small(1)
     rate = matmul_rate(profile.compute)
@@ -128,22 +129,26 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
         sums = 0.0
         for shots in SETS[dataset].task.shots[-1:] if small else SETS[dataset].task.shots:
             job = Job(
-                Cell.parse(f"base.{dataset}.p1.{shots}"),
-                data.rows(Part("test", dataset)).select(range(count)),
-                data.rows(Part("demonstrations", dataset)),
+                study().evaluation(Cell.parse(f"base.{dataset}.p1.{shots}")),
+                data.rows(Part("test", dataset), SETS[dataset].task).select(range(count)),
+                data.rows(Part("demonstrations", dataset), SETS[dataset].task),
             )
-            new = 0 if job.cell.task.labels else switches.max_new_tokens
+            new = 0 if job.asked.task.labels else switches.max_new_tokens
             settings = Settings(
                 token_budget=profile.compute.evaluate_tokens, max_new_tokens=max(1, new)
             )
             encoded = encode(job, tokenizer, switches)
-            parts = prompt_texts(job.cell, encoded.rows, job.demonstrations.to_list(), switches)
+            parts = prompt_texts(job.asked, encoded.rows, job.demonstrations.to_list(), switches)
             texts = [parts.before + query for query in parts.queries]
             answers: dict[str, list[str]] = {}
+            measured = clock.Clock()
 
             def by_kit(job: Any = job, settings: Any = settings) -> list[str]:
-                clock.start()
-                with TorchEngine(model, tokenizer, settings) as engine:
+                nonlocal measured
+                with (
+                    clock.measuring() as measured,
+                    TorchEngine(model, tokenizer, settings) as engine,
+                ):
                     ((_, samples),) = evaluate(engine, [job], switches, settings)
                 return [str(s.get("prediction", s.get("text"))) for s in samples]
 
@@ -162,7 +167,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
                 1 if small else repeats,
             )
             every.append(times)
-            flops = sum(map(clock.flops, ARITHMETIC))
+            flops = sum(map(measured.flops, ARITHMETIC))
             sums += flops
             table.append(_row(f"{dataset}, {shots} shots", times, answers, flops / rate))
         table.append(_row(f"{dataset}, all shot counts", _total(every), {}, sums / rate))

@@ -45,16 +45,18 @@ from benchmarks._lengths import Lengths, Prompts, audited, lengths, stored
 from repro import profiles
 from repro.clock import Sizes
 from repro.errors import EXIT_MISSING, ReproError
+from repro.execute.timing import matmul_rate
 from repro.finetune.recipe import ACCUMULATION, EPOCHS, MICRO_BATCH, recipe_from
+from repro.machine import numerics as machine
 from repro.models.memory import evaluation_bytes, finetune_peak_bytes
 from repro.models.spec import Architecture, pins
-from repro.paper.cells import BASE
-from repro.paper.figures import cells
-from repro.paper.protocols import protocol
-from repro.paper.tasks import DATASETS, TRAIN_SETS, Kind, Task
-from repro.pipeline import machine
-from repro.pipeline.placement import ROOM, SHARED, SMALLEST
-from repro.pipeline.spent import matmul_rate
+from repro.plan.placement import ROOM, SHARED, SMALLEST
+from repro.spec.cells import BASE
+from repro.spec.tasks import Kind, Task
+from repro.studies.paper.figures import cells
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import DATASETS, TRAIN_SETS
 
 Row = dict[str, object]
 Measured = dict[tuple[str, int], Evaluated]
@@ -290,7 +292,7 @@ def finetuned(
             f"tokens/s, as if plain {plain:.1f} %"
         )
         target = "50 %" if name == "xsum" else ""
-        printed = DATASETS[TRAIN_SETS[name].train_dataset].printed
+        printed = DATASETS[TRAIN_SETS[name].dataset].printed
         table.append(_row(f"training, {printed}, {shots} shots", mfu, "% MFU", target, more))
     bound = finetune_peak_bytes(sizes, bfloat16=True, tokens=budget, shared=SHARED)
     passes = f"passes of at most {budget:,} tokens"
@@ -314,7 +316,7 @@ def hours(trained: Mapping[Mix, Trained], measured: Measured, sizing: Sizing) ->
     )
     prefill = decode = 0.0
     for cell in grid:
-        name = stands_for(cell.task)
+        name = stands_for(study().task_of(cell))
         like = measured[name, DATASETS[name].task.shots[-1] if cell.shots else 0]
         where = f"{cell.dataset}, {cell.prompt}, {cell.shots} shots"
         prompt_tokens = totals["prompt-lengths", f"{where}: all, shared prefix once"]

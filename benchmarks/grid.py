@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from benchmarks._small import REPRO
-from repro.paper.cells import VARIANTS
-from repro.paper.figures import cells
+from repro.studies.paper.cells import VARIANTS
+from repro.studies.paper.figures import cells
 
 Row = dict[str, object]
 

@@ -61,9 +61,9 @@ def _rates(name: str, model: Any, rows: int, repeats: int, grid: Any) -> list[Ro
 
 def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     """Rows of the table, a model, context length and batch size each."""
+    from repro.machine import numerics as machine
     from repro.models.load import load
     from repro.models.spec import EMBEDDED
-    from repro.pipeline import machine
 
     machine.prepare(1, device="cpu")
     embedded, _ = load(EMBEDDED)

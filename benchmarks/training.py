@@ -159,7 +159,8 @@ def by_kit(
 ) -> tuple[float, Any]:
     """Seconds of one epoch of the kit, and the model it leaves."""
     from repro.finetune import finetune
-    from repro.paper.tasks import TASKS
+    from repro.studies.paper.prompts import training_template
+    from repro.studies.paper.tasks import TASKS
 
     trained = model()
     order = [list(range(len(train)))]
@@ -168,7 +169,7 @@ def by_kit(
         tokenizer(),
         train,
         shown,
-        TASKS["summary"],
+        training_template(TASKS["summary"]),
         recipe,
         order=order,
         token_budget=2048,  # as in the profile small-cpu: longer passes leave the caches
@@ -182,7 +183,8 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
 
     from repro.finetune import Recipe
     from repro.finetune.encode import encode
-    from repro.paper.tasks import TASKS
+    from repro.studies.paper.prompts import training_template
+    from repro.studies.paper.tasks import TASKS
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -202,7 +204,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     for name in list(SETS)[1:2] if small else SETS:
         lengths = SETS[name]
         train, shown = rows(lengths, count)
-        samples = encode(train, shown, TASKS["summary"], tokenizer(), recipe)
+        samples = encode(train, shown, training_template(TASKS["summary"]), tokenizer(), recipe)
         tokens = sum(len(sample.ids) for sample in samples)
         times: list[tuple[float, float]] = []
         apart = 0.0

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._small import REPRO
-from repro.paper.cells import BASE, Cell
-from repro.paper.figures import cells, points
-from repro.paper.tasks import METRICS, Kind
+from repro.spec.cells import BASE, Cell
+from repro.spec.tasks import METRICS, Kind
+from repro.studies.paper.figures import cells, points
+from repro.studies.paper.study import study
 from repro.verify.published import load_paper
 from repro.verify.reference import record
 from repro.verify.statistics import (
@@ -54,7 +55,7 @@ def _samples(cell: Cell, seed: int | None, rows: int, skill: float) -> list[Row]
     found: list[Row] = []
     for row in range(rows):
         sample: Row = {"row": row, "prompt_sha256": _digest(cell.dataset, row), "prompt_tokens": 99}
-        labels = cell.task.labels
+        labels = study().task_of(cell).labels
         if labels:
             gold, right = labels[row % len(labels)], bool(luck[row] < skill)
             label = gold if right else labels[(row + 1) % len(labels)]
@@ -95,7 +96,9 @@ def write_results(folder: Path, wanted: Iterable[Cell], seeds: Iterable[int], ro
                 {
                     "cell": cell.name,
                     "seed": seed,
-                    "metric": METRICS[Kind.CLASSIFICATION if cell.task.labels else Kind.GENERATION],
+                    "metric": METRICS[
+                        Kind.CLASSIFICATION if study().task_of(cell).labels else Kind.GENERATION
+                    ],
                     "value": statistics.fmean(scores),
                     "n": rows,
                     "stderr": float(np.std(scores, ddof=1) / rows**0.5),

@@ -1,9 +1,14 @@
-"""Where the time of a run goes, and how much arithmetic its models did in it."""
+"""Where time goes, and how much arithmetic models do in it.
+
+`part` and `count` speak to the innermost `measuring` block of this process, and to nobody outside
+of one: whoever wants to know opens a block, so that a step measures itself wherever it is done.
+"""
 
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,10 +55,6 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self.start()
-
-    def start(self) -> None:
-        """Begin again at nothing."""
         self.seconds: dict[str, float] = defaultdict(float)
         self.sizes: Sizes | None = None
         self._work: dict[str, tuple[float, float, float]] = {}
@@ -82,6 +83,14 @@ class Clock:
             self.seconds[self._open[-1]] += now - self._since
         self._since = now
 
+    def absorb(self, other: "Clock") -> None:
+        """Add what another clock measured, of this process or of another."""
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        for name, (tokens, pairs, rows) in other._work.items():
+            self.count(name, tokens=tokens, pairs=pairs, rows=rows)
+        self.sizes = other.sizes or self.sizes
+
     def count(self, part: str, *, tokens: float, pairs: float, rows: float) -> None:
         """Add arithmetic to a part, padding left out.
 
@@ -103,5 +112,33 @@ class Clock:
         return forward * (3 if part == "train" else 1)
 
 
-clock = Clock()
-"""The clock of this process."""
+_current: ContextVar[Clock | None] = ContextVar("clock", default=None)
+
+
+@contextmanager
+def measuring() -> Iterator[Clock]:
+    """A new clock that the block's parts and arithmetic go to."""
+    clock = Clock()
+    token = _current.set(clock)
+    try:
+        yield clock
+    finally:
+        _current.reset(token)
+
+
+def part(name: str) -> AbstractContextManager[None]:
+    """Give the block's time to a part, see `Clock.part`."""
+    clock = _current.get()
+    return nullcontext() if clock is None else clock.part(name)
+
+
+def count(part: str, *, tokens: float, pairs: float, rows: float) -> None:
+    """Add arithmetic to a part, see `Clock.count`."""
+    if (clock := _current.get()) is not None:
+        clock.count(part, tokens=tokens, pairs=pairs, rows=rows)
+
+
+def computes(model: Any) -> None:
+    """Say which model the arithmetic to come is of."""
+    if (clock := _current.get()) is not None:
+        clock.sizes = Sizes.of(model)

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from repro.report.printable import printable
+from repro.printable import printable
 
 
 class _Console(Console):

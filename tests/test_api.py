@@ -12,7 +12,7 @@ import pytest
 import repro
 from repro.api import Results
 from repro.errors import ReproError
-from repro.paper.cells import Cell
+from repro.spec.cells import Cell
 
 ROOT = Path(__file__).parents[1]
 MAKERS = runpy.run_path(str(ROOT / "tests" / "verify" / "conftest.py"))

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from repro.audit.findings import FINDINGS
-from repro.paper.protocols import switches
 from repro.report.citations import linked
+from repro.studies.paper.protocols import switches
 
 ROOT = Path(__file__).parents[1]
 AUDIT = (ROOT / "docs" / "AUDIT.md").read_text(encoding="utf-8")

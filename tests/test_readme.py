@@ -15,10 +15,10 @@ import pytest
 from repro import profiles
 from repro.cli.main import cli
 from repro.evaluate import Job
+from repro.execute import worker as running
+from repro.execute.training import Request
 from repro.finetune.artefact import FACTS
-from repro.paper.cells import Cell
-from repro.pipeline import run as running
-from repro.pipeline.tune import Request
+from repro.spec.cells import Cell
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def evaluate(
     """One row a cell, without a model."""
     for job in jobs:
         row: dict[str, Any] = {"row": 0, "prompt_sha256": "0" * 64, "prompt_tokens": 1}
-        labels = job.cell.task.labels
+        labels = job.asked.task.labels
         answer = (
             {"gold": labels[0], "prediction": labels[0], "logits": dict.fromkeys(labels, 0.0)}
             if labels

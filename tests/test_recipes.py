@@ -12,11 +12,11 @@ import pytest
 
 from repro.cli.main import cli
 from repro.cli.options import parse
+from repro.execute import worker as running
+from repro.execute.training import Request
 from repro.finetune.artefact import FACTS
 from repro.models.files import copy_model
 from repro.models.spec import EMBEDDED
-from repro.pipeline import run as running
-from repro.pipeline.tune import Request
 from repro.report import charts
 
 ROOT = Path(__file__).parents[1]

@@ -17,10 +17,10 @@ from repro.machine.gpus import Cuda
 from repro.models.memory import Placement, evaluation_bytes, finetune_peak_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec, pins
-from repro.paper.cells import BASE, Variant
-from repro.paper.figures import cells
-from repro.pipeline import auto, placement
-from repro.pipeline.pace import LINK, SAMPLES, pace
+from repro.plan import auto, placement
+from repro.plan.pace import LINK, SAMPLES, pace
+from repro.spec.cells import BASE, Variant
+from repro.studies.paper.figures import cells
 
 AUDIT = Path(__file__).parents[1] / "expected_results" / "audit"
 GB = 10**9

@@ -10,7 +10,7 @@ from repro.audit import tokenizer as tokenizers
 from repro.audit.compare import Verdict, compare, load
 from repro.audit.findings import audit, chosen
 from repro.audit.measure import Finding
-from repro.cli.progress import bars
+from repro.bars import bars
 from repro.data.upstream import UpstreamData, locate
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.resources import expected_results

@@ -10,11 +10,11 @@ from xml.etree import ElementTree as Tree
 from repro.audit import show
 from repro.audit.compare import Comparison, Verdict
 from repro.audit.measure import Finding, Measurement
+from repro.printable import printable
 from repro.report import junit
 from repro.report.citations import NAME
 from repro.report.folder import replace_folder
 from repro.report.markdown import details, escaped, table
-from repro.report.printable import printable
 
 JSON = "audit.json"
 _COLUMNS = ("section", "finding", "what", "stored", "recomputed", "tolerance", "verdict", "note")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from repro.audit.material import CLASSIFICATION, FIRST, TRAINED, Material, Row
 from repro.audit.measure import Value
-from repro.data.upstream import NO_MAJORITY
-from repro.paper.tasks import DATASETS, TRAIN_SETS
+from repro.spec.tasks import NO_MAJORITY
+from repro.studies.paper.tasks import DATASETS, TRAIN_SETS
 
 
 def counts(rows: Sequence[Row]) -> dict[str, int]:
@@ -67,7 +67,7 @@ def label_balance(material: Material) -> dict[str, Value]:
             for label, count in counts(material.test(name, first)).items():
                 found[f"test/{name}, {scope}: {label}"] = count
     for train, size in TRAINED:
-        if TRAIN_SETS[train].labels:
+        if TRAIN_SETS[train].task.labels:
             for label, count in counts(material.train(train, size)).items():
                 found[f"train/{train}/{size}: {label}"] = count
     return found

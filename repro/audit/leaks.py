@@ -7,7 +7,8 @@ from repro.audit.material import FIRST, TRAINED, Material, Row
 from repro.audit.measure import Value
 from repro.audit.overlap import contained, near_pairs, repeats
 from repro.data.leakage import implied_labels, same_inputs, same_text
-from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Task, datasets_of
+from repro.spec.tasks import Task
+from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, datasets_of
 
 _SCOPES = (("all", None), ("first 250", FIRST))
 
@@ -19,7 +20,7 @@ def _joined(task: Task, row: Row) -> str:
 def paws_leakage(material: Material) -> dict[str, Value]:
     """Paws test rows whose sentences, pairs or labels the training rows give away (A4)."""
     found: dict[str, Value] = {}
-    task = TRAIN_SETS["paws"]
+    task = TRAIN_SETS["paws"].task
     for size in SIZES:
         train = material.train("paws", size)
         pairs = {frozenset(same_inputs(task, row)) for row in train}
@@ -52,7 +53,8 @@ def other_leakage(material: Material) -> dict[str, Value]:
     An empty text is none that could be shared.
     """
     found: dict[str, Value] = {}
-    for train, task in TRAIN_SETS.items():
+    for train, training in TRAIN_SETS.items():
+        task = training.task
         rows = material.train(train, max(size for name, size in TRAINED if name == train))
         known = {same_inputs(task, row) for row in rows}
         texts = [_joined(task, row) for row in rows]
@@ -99,9 +101,10 @@ def demonstrations_in_train(material: Material) -> dict[str, Value]:
     """Demonstrations (counted from 1) that are rows of their task's training sets (A9)."""
     found: dict[str, Value] = {}
     for train, size in TRAINED:
-        task = TRAIN_SETS[train]
+        training = TRAIN_SETS[train]
+        task = training.task
         known = {same_inputs(task, row) for row in material.train(train, size)}
-        shown = [same_inputs(task, row) for row in material.demonstrations(task.train_dataset)]
+        shown = [same_inputs(task, row) for row in material.demonstrations(training.dataset)]
         numbers = [i for i, own in enumerate(shown, start=1) if own in known]
         found[f"{train} {size}: demonstrations"] = ", ".join(map(str, numbers)) or "none"
         found[f"{train} {size}: number"] = len(numbers)
@@ -111,7 +114,8 @@ def demonstrations_in_train(material: Material) -> dict[str, Value]:
 def nesting(material: Material) -> dict[str, Value]:
     """Whether each smaller training set begins the next (D3)."""
     found: dict[str, Value] = {}
-    for train, task in TRAIN_SETS.items():
+    for train, training in TRAIN_SETS.items():
+        task = training.task
         sizes = [size for name, size in TRAINED if name == train]
         for small, large in pairwise(sizes):
             fields = (*task.fields, "output")
@@ -130,7 +134,7 @@ def duplicates(material: Material) -> dict[str, Value]:
     """Rows that repeat another row of their own file (D3)."""
     found: dict[str, Value] = {}
     for train, size in TRAINED:
-        task, rows = TRAIN_SETS[train], material.train(train, size)
+        task, rows = TRAIN_SETS[train].task, material.train(train, size)
         whole = [tuple(same_text(row[f]) for f in (*task.fields, "output")) for row in rows]
         found[f"{train} {size}: identical rows"] = repeats(whole)
         labels: dict[tuple[str, ...], set[str]] = {}
@@ -174,5 +178,5 @@ def empty_inputs(material: Material) -> dict[str, Value]:
             rows = material.test(dataset.name, first)
             found[f"test/{dataset.name}, {scope}"] = empty(dataset.task, rows)
     for train, size in TRAINED:
-        found[f"train/{train}/{size}"] = empty(TRAIN_SETS[train], material.train(train, size))
+        found[f"train/{train}/{size}"] = empty(TRAIN_SETS[train].task, material.train(train, size))
     return found

@@ -3,14 +3,18 @@
 from dataclasses import dataclass, replace
 
 from repro.audit.tokenizer import LineTokenizer
-from repro.data.source import Part, Source
+from repro.data.source import Source
 from repro.evaluate.encode import Encoded, Job, common_prefix
 from repro.evaluate.encode import encode as encode_prompts
 from repro.finetune.encode import encode
 from repro.finetune.recipe import recipe_from
-from repro.paper.cells import BASE, Cell
-from repro.paper.protocols import Protocol, protocol
-from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind, Task
+from repro.spec.cells import BASE, Cell, Demonstrations
+from repro.spec.protocol import Protocol
+from repro.spec.tasks import Kind, Part, Task
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, task_of, training_of
 
 Row = dict[str, str]
 
@@ -96,7 +100,7 @@ class Material:
 
     def _read(self, part: Part) -> list[Row]:
         if part not in self._rows:
-            self._rows[part] = self._source.rows(part).to_list()
+            self._rows[part] = self._source.rows(part, task_of(part)).to_list()
         return self._rows[part]
 
     def train(self, name: str, size: int) -> list[Row]:
@@ -113,13 +117,13 @@ class Material:
 
     def shown(self, task: Task, shots: int) -> list[Row]:
         """The in-context examples that FTICL puts before every training sample."""
-        return self.demonstrations(task.train_dataset)[:shots]
+        return self.demonstrations(training_of(task).dataset)[:shots]
 
     def lengths(self, train: str, size: int, shots: int) -> list[Length]:
         """The lengths of all samples of a training run, by the kit's own encoder."""
         # Smaller training sets lie inside larger ones; a row's length does not depend on others.
         known = self._lengths.setdefault((train, shots), {})
-        task, rows = TRAIN_SETS[train], self.train(train, size)
+        task, rows = TRAIN_SETS[train].task, self.train(train, size)
         keys = [tuple(row[field] for field in (*task.fields, "output")) for row in rows]
         new = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
         if new:
@@ -130,10 +134,11 @@ class Material:
         """The prompts of a cell, by the kit's own encoder."""
         key = (dataset, prompt, shots)
         if key not in self._prompts:
-            rows = self._source.rows(Part("test", dataset))
-            shown = self._source.rows(Part("demonstrations", dataset))
+            asked = study().evaluation(Cell(BASE, dataset, prompt, Demonstrations(shots)))
+            rows = self._source.rows(Part("test", dataset), asked.task)
+            shown = self._source.rows(Part("demonstrations", dataset), asked.task)
             rows = rows.select(range(min(FIRST, len(rows))))
-            job = Job(Cell(BASE, *key), rows, shown)
+            job = Job(asked, rows, shown)
             self._prompts[key] = _prompts(encode_prompts(job, self.tokenizer, self.published))
         return self._prompts[key]
 
@@ -154,18 +159,19 @@ def _prompts(encoded: Encoded) -> Prompts:
 
 
 def _lengths(material: Material, train: str, shots: int, rows: list[Row]) -> list[Length]:
-    task = TRAIN_SETS[train]
+    task = TRAIN_SETS[train].task
     shown = material.shown(task, shots)
+    template = training_template(task)
     recipe = recipe_from(material.published, seed=0, dtype="float32")
     uncut = replace(recipe, max_length=0)
-    whole = encode(rows, shown, task, material.tokenizer, uncut)
+    whole = encode(rows, shown, template, material.tokenizer, uncut)
     apart = whole
     if not shots or train == "xsum":
         separate = replace(uncut, label_boundary="separate")
-        apart = encode(rows, shown, task, material.tokenizer, separate)
+        apart = encode(rows, shown, template, material.tokenizer, separate)
     cut = whole
     if max(len(sample.ids) for sample in whole) > recipe.max_length:
-        cut = encode(rows, shown, task, material.tokenizer, recipe)
+        cut = encode(rows, shown, template, material.tokenizer, recipe)
     return [
         Length(a.masked, len(a.ids), b.labels, len(b.ids), a.ids != c.ids)
         for a, b, c in zip(whole, cut, apart, strict=True)

@@ -10,8 +10,10 @@ from repro.audit.statistics import mean
 from repro.evaluate.encode import first_tokens as in_context
 from repro.finetune.encode import encode
 from repro.finetune.recipe import recipe_from
-from repro.paper import prompts
-from repro.paper.tasks import DATASETS, PROMPTS, TASKS, TRAIN_SETS, Kind, datasets_of
+from repro.spec.prompts import context, fill
+from repro.spec.tasks import Kind
+from repro.studies.paper.prompts import PROMPTS, template, training_template
+from repro.studies.paper.tasks import DATASETS, TASKS, TRAIN_SETS, datasets_of, fticl_shots
 
 
 def opening(sequences: Sequence[Sequence[int]], count: int) -> str:
@@ -26,10 +28,14 @@ def first_tokens(material: Material) -> dict[str, Value]:
     recipe = recipe_from(material.published, seed=0, dtype="float32")
     for name, few in (("training", False), ("training with demonstrations", True)):
         opened: list[Sequence[int]] = []
-        for train, task in TRAIN_SETS.items():
-            shown = material.shown(task, task.fticl_shots[0] if few else 0)
+        for train, training in TRAIN_SETS.items():
+            task = training.task
+            shown = material.shown(task, fticl_shots(task)[0] if few else 0)
             rows = material.train(train, 2000)[:FIRST]
-            opened += [s.ids for s in encode(rows, shown, task, material.tokenizer, recipe)]
+            opened += [
+                s.ids
+                for s in encode(rows, shown, training_template(task), material.tokenizer, recipe)
+            ]
         found[name] = opening(opened, 3)
     joints: list[Sequence[int]] = []
     for kind, names in ((Kind.GENERATION, GENERATION), (Kind.CLASSIFICATION, CLASSIFICATION)):
@@ -53,7 +59,7 @@ def label_tokens(material: Material) -> dict[str, Value]:
     for task in (task for task in TASKS.values() if task.labels):
         dataset = datasets_of(task)[0].name
         scored = material.prompts(dataset, "p1", 0).labels
-        text = prompts.fill(task, prompts.template(task, "p2"), material.test(dataset)[0])
+        text = fill(task, template(task, "p2"), material.test(dataset)[0])
         other = in_context(material.tokenizer, text, task.labels)
         for label in task.labels:
             found[f"{task.name}, {label}: scored"] = _piece(material, scored[label])
@@ -70,16 +76,16 @@ def label_matches(material: Material) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for task in (task for task in TASKS.values() if task.labels):
         for prompt in PROMPTS:
-            text = prompts.template(task, prompt)
+            text = template(task, prompt)
             for few in (False, True):
                 shots = task.shots[-1] if few else 0
                 count = 0
                 for dataset in datasets_of(task):
                     shown = material.demonstrations(dataset.name)[:shots]
-                    before = prompts.context(task, text, shown)
+                    before = context(task, text, shown)
                     scored = material.prompts(dataset.name, prompt, shots).labels
                     for row in material.test(dataset.name, FIRST):
-                        whole = before + prompts.fill(task, text, row)
+                        whole = before + fill(task, text, row)
                         first = in_context(material.tokenizer, whole, task.labels)
                         count += sum(first[label] == scored[label] for label in task.labels)
                 found[f"{task.name}, {prompt}, {'few' if few else '0'}-shot"] = count

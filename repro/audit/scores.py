@@ -8,8 +8,9 @@ from repro.audit.material import FIRST, GENERATION, Material, Row
 from repro.audit.measure import Value
 from repro.audit.statistics import mean, percentile
 from repro.metrics.rouge import rouge_l
-from repro.paper import prompts
-from repro.paper.tasks import DATASETS
+from repro.spec.prompts import SEPARATOR, fill
+from repro.studies.paper.prompts import template
+from repro.studies.paper.tasks import DATASETS
 
 TEMPLATES = 10
 NAME = "NAME"
@@ -57,7 +58,7 @@ def token_baselines(material: Material) -> dict[str, Value]:
         task = DATASETS[name].task
         rows = material.test(name, FIRST)
         example = material.demonstrations(name)[0]
-        rest = prompts.SEPARATOR + prompts.fill(task, prompts.template(task, "p1"), example)
+        rest = SEPARATOR + fill(task, template(task, "p1"), example)
         lead = [cut(row["input"]) for row in rows]
         found[f"{name}: reference cut to 60 tokens"] = score(rows, [cut(r["output"]) for r in rows])
         found[f"{name}: first 60 tokens"] = plain = score(rows, lead)

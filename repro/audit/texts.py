@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from repro.audit.material import TRAINED, Material, Row
 from repro.audit.measure import Value
 from repro.audit.statistics import mean, percentile
-from repro.paper.tasks import DATASETS, TRAIN_SETS, Task
+from repro.spec.tasks import Task
+from repro.studies.paper.tasks import DATASETS, TRAIN_SETS
 
 
 def files(material: Material) -> Iterator[tuple[str, Task, list[Row]]]:
@@ -13,7 +14,7 @@ def files(material: Material) -> Iterator[tuple[str, Task, list[Row]]]:
     for dataset in DATASETS.values():
         yield f"test/{dataset.name}", dataset.task, material.test(dataset.name)
     for train, size in TRAINED:
-        yield f"train/{train}/{size}", TRAIN_SETS[train], material.train(train, size)
+        yield f"train/{train}/{size}", TRAIN_SETS[train].task, material.train(train, size)
     for dataset in DATASETS.values():
         rows = material.demonstrations(dataset.name)
         yield f"demonstrations/{dataset.name}", dataset.task, rows

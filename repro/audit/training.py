@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from repro.audit.material import FIRST, GENERATION, TRAINED, Length, Material
 from repro.audit.measure import Value
 from repro.audit.statistics import mean, micro_batches, percentile, worst_step
-from repro.paper import prompts
-from repro.paper.tasks import DATASETS, TASKS, TRAIN_SETS
+from repro.spec.prompts import context, fill
+from repro.studies.paper.prompts import template
+from repro.studies.paper.tasks import DATASETS, TASKS, TRAIN_SETS, fticl_shots
 
 SIMULATED_EPOCHS = 1_000
 FITS = (1280, 1536, 2048)
@@ -35,7 +36,7 @@ def _runs() -> list[tuple[str, int, int]]:
     return [
         (train, size, shots)
         for train, size in TRAINED
-        for shots in (0, *TRAIN_SETS[train].fticl_shots)
+        for shots in (0, *fticl_shots(TRAIN_SETS[train].task))
     ]
 
 
@@ -45,7 +46,7 @@ def _xsum(
     """What is measured of each XSum run; the second argument is the number of context tokens."""
     found: dict[str, Value] = {}
     plain = material.lengths("xsum", 2000, 0)
-    for shots in (0, *_SUMMARY.fticl_shots):
+    for shots in (0, *fticl_shots(_SUMMARY)):
         lengths = material.lengths("xsum", 2000, shots)
         context = lengths[0].source - plain[0].source
         found |= {f"{shots} shots: {k}": v for k, v in measure(lengths, context).items()}
@@ -109,12 +110,12 @@ def xsum_fit(material: Material) -> dict[str, Value]:
 
 def xsum_test_prompts(material: Material) -> dict[str, Value]:
     """Test prompts of the training's shape that are as long as the training maximum (A2)."""
-    tokenizer, text = material.tokenizer, prompts.template(_SUMMARY, "p1")
+    tokenizer, text = material.tokenizer, template(_SUMMARY, "p1")
     found: dict[str, Value] = {}
-    for shots in (0, *_SUMMARY.fticl_shots):
-        before = prompts.context(_SUMMARY, text, material.shown(_SUMMARY, shots))
+    for shots in (0, *fticl_shots(_SUMMARY)):
+        before = context(_SUMMARY, text, material.shown(_SUMMARY, shots))
         lengths = [
-            1 + len(tokenizer.ids(before + prompts.fill(_SUMMARY, text, row)))
+            1 + len(tokenizer.ids(before + fill(_SUMMARY, text, row)))
             for row in material.test("xsum", FIRST)
         ]
         limit = material.published.max_length
@@ -179,7 +180,7 @@ def label_boundary_test(material: Material) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for name in GENERATION:
         task = DATASETS[name].task
-        cue = prompts.template(task, "p1").rpartition("\n")[2]
+        cue = template(task, "p1").rpartition("\n")[2]
         alone = tokenizer.ids("\n" + cue)
         found[name] = sum(
             tokenizer.ids("\n" + cue + row["output"])[: len(alone)] != alone

@@ -34,42 +34,42 @@ def one_of(names: Callable[[], Iterable[str]]) -> Complete:
 
 def figures() -> Iterable[str]:
     """The figures of the paper."""
-    from repro.paper.figures import FIGURES
+    from repro.studies.paper.figures import FIGURES
 
     return FIGURES
 
 
 def claims() -> Iterable[str]:
     """The ids of the findings."""
-    from repro.paper.claims import claims as known
+    from repro.studies.paper.claims import claims as known
 
     return known()
 
 
 def variants() -> Iterable[str]:
     """The base and all fine-tunes."""
-    from repro.paper.cells import VARIANTS
+    from repro.studies.paper.cells import VARIANTS
 
     return VARIANTS
 
 
 def tests() -> Iterable[str]:
     """The test sets."""
-    from repro.paper.tasks import DATASETS
+    from repro.studies.paper.tasks import DATASETS
 
     return DATASETS
 
 
 def cells() -> Iterable[str]:
     """All cells of the grid."""
-    from repro.paper.cells import all_cells
+    from repro.studies.paper.cells import all_cells
 
     return (cell.name for cell in all_cells())
 
 
 def switches() -> Iterable[str]:
     """Switches with each value that some protocol has."""
-    from repro.paper.protocols import switches as known
+    from repro.studies.paper.protocols import switches as known
 
     for switch in known().values():
         for value in dict.fromkeys(switch.values.values()):

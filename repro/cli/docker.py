@@ -51,7 +51,7 @@ def build(
     no_cache: bool,
 ) -> None:
     """Build the image from this checkout, every package by the hash in its lock."""
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.container import engine
 
     arguments = _arguments(settings) | ({"BASE_IMAGE": base_image} if base_image else {})
@@ -158,7 +158,7 @@ def save(image: str, out: Path) -> None:
 
     `docker load` reads it. Registries drop images; an archive does not depend on them.
     """
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.container import engine
 
     console = new_console()

@@ -55,19 +55,16 @@ def doctor(out: Path, gpu: bool, as_json: bool, **options: Any) -> None:
 def look(request: Request, out: Path) -> list[Finding]:
     """All checks for a request, machine first, data last."""
     from repro.models.spec import ModelSpec
-    from repro.paper.cells import BASE
-    from repro.paper.protocols import protocol
-    from repro.pipeline.plan import needed_parts
-    from repro.pipeline.preflight import data_findings, machine_findings
-    from repro.pipeline.select import select
-    from repro.pipeline.store import Store
+    from repro.plan.plan import needed_parts
+    from repro.plan.preflight import data_findings, machine_findings
+    from repro.plan.store import Store
+    from repro.spec.cells import BASE
 
     profile = request.profile
     spec = ModelSpec.from_table(profile.model, profile.origin)
-    cells = select(request.selection)
+    cells = request.cells
     variants = {cell.variant for cell in cells}
     tuned = bool(variants - {BASE} - request.untrained)
-    chosen = protocol(request.protocol_name, request.overrides)
     machine = machine_findings(
         profile,
         spec,
@@ -77,8 +74,8 @@ def look(request: Request, out: Path) -> list[Finding]:
         tuned=tuned,
         engine=request.engine,
     )
-    parts = needed_parts(cells, chosen, request.untrained)
-    return [*machine, *data_findings(open_source(profile, request.data_dir), parts)]
+    parts = needed_parts(request.study, cells, request.protocol, request.untrained)
+    return [*machine, *data_findings(open_source(request), parts)]
 
 
 def show(findings: list[Finding], wrong: list[Cause], console: Console) -> None:

@@ -18,17 +18,18 @@ from repro import __version__
 from repro.cli.data import data
 from repro.cli.docker import docker
 from repro.cli.doctor import doctor
+from repro.cli.findings import findings
 from repro.cli.groups import Headed
 from repro.cli.import_upstream import import_upstream
 from repro.cli.models import models
 from repro.cli.paper import profiles, protocols
 from repro.cli.report import report
 from repro.cli.run import plan, run
-from repro.cli.verify import audit, claims, compare, expected, verify
+from repro.cli.verify import audit, claims, compare, expected, merge, verify
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 from repro.extras import extra_of, install_command
-from repro.report.printable import printable
+from repro.printable import printable
 
 
 @click.group(
@@ -55,8 +56,8 @@ def cli() -> None:
 cli.add_under(
     {
         "Run": (run, plan, doctor),
-        "Read results": (verify, report, compare, expected, import_upstream),
-        "The paper": (claims, audit, protocols),
+        "Read results": (verify, report, compare, merge, expected, import_upstream),
+        "The paper": (claims, findings, audit, protocols),
         "Set up": (profiles, data, models, docker),
     }
 )

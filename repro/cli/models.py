@@ -23,10 +23,10 @@ def models() -> None:
               default="store", show_default=True, help="Where artefacts are kept.")  # fmt: skip
 def fetch(profile: str, model: tuple[str, ...], store: Path) -> None:
     """Put a profile's base weights into the store, checked against their hashes."""
-    from repro.cli.progress import bars
+    from repro.bars import bars
+    from repro.execute.worker import base_weights
     from repro.models.spec import ModelSpec
-    from repro.pipeline.run import base_weights
-    from repro.pipeline.store import Store
+    from repro.plan.store import Store
 
     loaded = with_model(profiles.load(profile), model)
     spec = ModelSpec.from_table(loaded.model, loaded.origin)

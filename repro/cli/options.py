@@ -9,25 +9,29 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from repro import profiles
+from repro import profiles, studies
 from repro.cli import completion
 from repro.cli.completion import listed, one_of
 from repro.cli.folders import FOLDER
 from repro.errors import ReproError, unknown
-from repro.paper.cells import Variant
-from repro.paper.protocols import PROTOCOLS, Protocol, protocol, switches
-from repro.pipeline.checkpoints import Given, find
-from repro.pipeline.select import Selection, claim_names, select, split_names
+from repro.plan.checkpoints import Given, find
+from repro.plan.select import Selection, claim_names, select, split_names
 from repro.profiles import Profile
 from repro.profiles.profile import LARGEST_SEED
+from repro.spec.cells import Cell, Variant
+from repro.spec.protocol import PROTOCOLS, Protocol
+from repro.spec.study import Study
+from repro.studies.paper.protocols import switches
 
 if TYPE_CHECKING:
     from repro.data.source import Source
-    from repro.pipeline.plan import Plan
+    from repro.plan.plan import Plan
 
 ENGINES = click.Choice(["torch", "vllm"])
 
 _OPTIONS = (
+    click.option("--study", default=studies.DEFAULT, show_default=True, metavar="NAME|FILE",
+                 help=f"What is asked: {', '.join(studies.NAMES)}, or a TOML file of your own."),
     click.option("--profile", default="embedded", show_default=True, metavar="NAME|FILE",
                  shell_complete=one_of(profiles.names),
                  help="What to run on; `repro profiles` lists them. `auto`: the largest that fits "
@@ -113,6 +117,7 @@ class Request:
             default: whoever runs missing cells later needs them again.
     """
 
+    study: Study
     profile: Profile
     chosen: str
     protocol_name: str
@@ -126,6 +131,16 @@ class Request:
     skip_missing: bool
     engine: str
     options: dict[str, Any]
+
+    @property
+    def protocol(self) -> Protocol:
+        """The study's protocol with the switches that were set."""
+        return self.study.protocol(self.protocol_name, self.overrides)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells asked for."""
+        return select(self.selection, self.study)
 
     @property
     def test_limit(self) -> int | None:
@@ -185,6 +200,7 @@ def _check_vllm(profile: Profile, chosen: Protocol) -> None:
 
 def parse(
     *,
+    study: str,
     profile: str,
     protocol_name: str | None,
     overrides: tuple[str, ...],
@@ -206,19 +222,20 @@ def parse(
     """The request behind the options; raises ReproError for what does not exist."""
     chosen = ""
     if profile == "auto":
-        from repro.pipeline import auto  # slow imports
+        from repro.plan import auto  # slow imports
 
         profile, why = auto.choose()
         chosen = f"profile {profile}: {why}"
+    asked_for = studies.load(study)
     loaded = with_model(profiles.load(profile), model)
     name = protocol_name or loaded.protocol
-    if name not in PROTOCOLS:
-        raise unknown("protocol", name, PROTOCOLS)
+    if name not in asked_for.protocols:
+        raise unknown("protocol", name, asked_for.protocols)
     switched = _overrides(overrides)
     if engine == "vllm":
-        _check_vllm(loaded, protocol(name, switched))
+        _check_vllm(loaded, asked_for.protocol(name, switched))
     if grid is None:
-        smallest = protocol(name, switched).best_of == "smallest"
+        smallest = asked_for.protocol(name, switched).best_of == "smallest"
         grid = "figures" if smallest else "every-shot"
     selection = Selection(
         grid=grid,
@@ -228,9 +245,10 @@ def parse(
         tests=split_names(tests),
         cells=split_names(cells),
     )
-    selected = dict.fromkeys(cell.variant for cell in select(selection))
+    selected = dict.fromkeys(cell.variant for cell in select(selection, asked_for))
     asked = _seeds(seeds, loaded)
     return Request(
+        asked_for,
         loaded,
         chosen,
         name,
@@ -245,6 +263,7 @@ def parse(
         engine,
         _given(
             {
+                "study": study if study.endswith(".toml") else None,
                 "profile": profile if profile.endswith(".toml") else None,
                 "model": list(model),
                 "data-dir": data_dir,
@@ -265,16 +284,21 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def open_source(profile: Profile, data_dir: Path | None) -> "Source":
-    """Where the profile's rows come from."""
-    if profile.data == "embedded":
-        from repro.data.embedded import EmbeddedData  # slow imports
+def open_source(request: Request) -> "Source":
+    """Where rows come from: the study's own places, then the profile's data."""
+    from repro.data.own import OwnData  # slow imports
 
-        return EmbeddedData()
-    from repro.data.fetch import locate
-    from repro.data.upstream import UpstreamData
+    own: Source
+    if request.profile.data == "embedded":
+        from repro.data.embedded import EmbeddedData
 
-    return UpstreamData(locate(data_dir))
+        own = EmbeddedData()
+    else:
+        from repro.data.fetch import locate
+        from repro.data.upstream import UpstreamData
+
+        own = UpstreamData(locate(request.data_dir))
+    return OwnData(request.study, own) if request.study.table else own
 
 
 def fetch_data(request: Request, console: Console) -> None:
@@ -283,20 +307,34 @@ def fetch_data(request: Request, console: Console) -> None:
     Raises:
         ReproError: it cannot be had (3); with --skip-missing, `build_plan` finds what is missing.
     """
-    from repro.data import fetch as fetching
-    from repro.data.upstream import VARIABLE
-    from repro.pipeline.plan import needed_parts
+    from repro.data.upstream import VARIABLE, locate
 
     if request.profile.data != "upstream" or request.data_dir or os.environ.get(VARIABLE):
         return
-    chosen = protocol(request.protocol_name, request.overrides)
-    parts = needed_parts(select(request.selection), chosen, request.untrained)
+    _prepare(request)
+    from repro.data.fetch import progress_bar
+    from repro.execute.worker import Worker
+    from repro.plan.plan import needed_parts
+    from repro.plan.steps import FetchData
+    from repro.plan.store import Store
+
+    parts = needed_parts(request.study, request.cells, request.protocol, request.untrained)
+    wanted = tuple(part for part in parts if request.study.place(part) is None)
     try:
-        with fetching.progress_bar(console) as progress:
-            fetching.fetch(fetching.locate(), parts=parts, progress=progress)
+        with progress_bar(console) as progress:
+            worker = Worker(Store(request.store), say=console.print, progress=progress)
+            worker.do(FetchData(folder=locate(), parts=wanted))
     except ReproError:
         if not request.skip_missing:
             raise
+
+
+def _prepare(request: Request) -> None:
+    """Start torch with its determinism settings."""
+    from repro.machine import numerics as machine
+
+    compute = request.profile.compute
+    machine.prepare(compute.threads, device=compute.device)
 
 
 def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
@@ -305,22 +343,20 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
     Raises:
         ReproError: data is missing or wrong (3), unless --skip-missing leaves its models out.
     """
-    from repro.pipeline import machine  # torch starts here
-
     if request.chosen:
         say(request.chosen)
+    _prepare(request)
+    from repro.machine import numerics as machine
+    from repro.models.spec import ModelSpec
+    from repro.plan import plan as planning
 
     compute = request.profile.compute
-    machine.prepare(compute.threads, device=compute.device)
-    from repro.models.spec import ModelSpec
-    from repro.pipeline import plan as planning
-
-    chosen = protocol(request.protocol_name, request.overrides)
-    source = open_source(request.profile, request.data_dir)
+    source = open_source(request)
     cells, left_out = planning.available(
-        select(request.selection),
+        request.study,
+        request.cells,
         source,
-        chosen,
+        request.protocol,
         skip_missing=request.skip_missing,
         untrained=request.untrained,
     )
@@ -328,9 +364,10 @@ def build_plan(request: Request, say: Callable[[str], None]) -> "Plan":
         say(f"left out: {variant.name} ({reason})")
     return planning.make_plan(
         cells,
+        study=request.study,
         profile=request.profile,
         protocol_name=request.protocol_name,
-        protocol=chosen,
+        protocol=request.protocol,
         overrides=request.overrides,
         spec=ModelSpec.from_table(request.profile.model, request.profile.origin),
         source=source,

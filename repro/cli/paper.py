@@ -5,8 +5,9 @@ from rich.table import Table
 
 from repro import profiles as profile_files
 from repro.console import new_console
-from repro.paper.protocols import PROTOCOLS, switches
 from repro.report.citations import NAME, linked
+from repro.spec.protocol import PROTOCOLS
+from repro.studies.paper.protocols import switches
 
 
 def _text(value: object) -> str:

@@ -8,14 +8,12 @@ from rich.console import Console
 from repro.cli.options import Request, build_plan
 from repro.errors import EXIT_MISSING, ReproError
 from repro.models.spec import ModelSpec
-from repro.paper.cells import BASE
-from repro.paper.protocols import protocol
-from repro.pipeline import auto, placement
-from repro.pipeline.cost import Row
-from repro.pipeline.needs import needs
-from repro.pipeline.outline import outline
-from repro.pipeline.select import select
-from repro.report.plan import plan_table
+from repro.plan import auto, placement
+from repro.plan.cost import Row
+from repro.plan.needs import needs
+from repro.plan.outline import outline
+from repro.plan.table import plan_table
+from repro.spec.cells import BASE
 
 
 def planned(request: Request, console: Console) -> None:
@@ -32,9 +30,10 @@ def planned(request: Request, console: Console) -> None:
             lacking = str(error).split("; ")[0]
     if lacking:
         found = outline(
-            select(request.selection),
+            request.cells,
+            study=request.study,
             profile=request.profile,
-            protocol=protocol(request.protocol_name, request.overrides),
+            protocol=request.protocol,
             seeds=request.seeds,
             test_limit=request.test_limit,
             given=request.given,
@@ -83,8 +82,8 @@ def _full(
     if request.profile.data == "upstream":
         _require_folder(request)
     plan = build_plan(request, console.print)
-    from repro.pipeline.estimate import costs, counter
-    from repro.pipeline.store import Store
+    from repro.plan.estimate import costs, counter
+    from repro.plan.store import Store
 
     store = Store(request.store)
     count, counted = counter(plan, store)

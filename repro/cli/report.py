@@ -19,7 +19,7 @@ def report(results: Path, out: Path, expected: Path | None) -> None:
 
     Exit code 0 once all is written, whatever the verdicts: for these ask `repro verify`.
     """
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.report.commands import gather, write_report
 
     console = new_console()

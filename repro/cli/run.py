@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import click
 
+from repro import studies
 from repro.cli.folders import FOLDER
-from repro.cli.options import build_plan, fetch_data, parse, with_options
+from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
 
@@ -15,13 +16,17 @@ from repro.errors import ReproError
 @click.command(short_help="Fine-tune and evaluate; finished steps are kept.")
 @with_options
 @click.option("--out", type=FOLDER,
-              help="Results folder. [default: results/PROFILE-PROTOCOL]")  # fmt: skip
+              help="Results folder. [default: results/PROFILE-PROTOCOL, behind the name of a study "
+              "other than paper]")  # fmt: skip
 @click.option("--keep-models", type=click.Choice(["none", "last", "all"]),
               help="Which fine-tuned weights stay in the store; none drops the base's too, "
               "all for 25 fine-tunes of 7B is 340 GB. [default: the profile's]")  # fmt: skip
 @click.option("--attention", type=click.Choice(["flex", "grouped"]),
               help="How packed samples attend in fine-tuning on a GPU. "
               "[default: what the self-test of the GPU says]")  # fmt: skip
+@click.option("--workers", default="1", show_default=True, metavar="N|auto",
+              help="Processes that do steps side by side; auto: one a GPU, or on a CPU one for "
+              "each of the profile's threads. Bytes do not depend on it.")  # fmt: skip
 @click.option(
     "--verify",
     is_flag=True,
@@ -31,8 +36,9 @@ from repro.errors import ReproError
 @click.option("--full", is_flag=True, help="With --verify: print everything.")  # fmt: skip
 def run(
     out: Path | None,
-    keep_models: str | None,
+    keep_models: Literal["none", "last", "all"] | None,
     attention: Literal["flex", "grouped"] | None,
+    workers: str,
     verify: bool,
     full: bool,
     **options: Any,
@@ -50,19 +56,21 @@ def run(
     console = new_console()
     fetch_data(request, console)
     plan = build_plan(request, console.print)
-    from repro.cli.progress import bars
-    from repro.pipeline.preflight import require
-    from repro.pipeline.run import Runner
-    from repro.pipeline.spent import in_words
-    from repro.pipeline.store import Store
+    from repro.bars import bars
+    from repro.execute.places import places
+    from repro.execute.run import run as execute
+    from repro.execute.timing import in_words
+    from repro.plan.preflight import require
+    from repro.plan.store import Store
     from repro.report.commands import finish
 
+    own = places(workers, request.profile, plan.spec)
     store = Store(request.store)
-    folder = out or Path("results") / f"{request.profile.name}-{request.protocol_name}"
+    folder = out or default_folder(request)
     for finding in require(plan, store, folder):
         console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
     with bars(console) as progress:
-        runner = Runner(
+        spent = execute(
             plan,
             store,
             folder,
@@ -71,15 +79,21 @@ def run(
             attention=attention,
             progress=progress,
             options=request.options | ({"attention": attention} if attention else {}),
+            workers=own,
         )
-        runner.run()
-    console.print(in_words(runner.spent))
-    cells = sum(len(job.cells) for job in plan.jobs)
+    console.print(in_words(spent))
+    cells = sum(len(model.cells) for model in plan.models)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:
         console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
     elif code := finish(folder, console, bars(console), full=full):
         raise click.exceptions.Exit(code)
+
+
+def default_folder(request: Request) -> Path:
+    """Where results go that no --out names."""
+    study = "" if request.study.name == studies.DEFAULT else f"{request.study.name}-"
+    return Path("results") / f"{study}{request.profile.name}-{request.protocol_name}"
 
 
 @click.command(short_help="Print what `repro run` would do, and what it costs.")

@@ -8,7 +8,7 @@ from repro.cli import completion
 from repro.cli.completion import listed
 from repro.cli.folders import FOLDER
 from repro.console import new_console
-from repro.pipeline.select import claim_names
+from repro.plan.select import claim_names
 
 
 def _end(code: int) -> None:
@@ -43,7 +43,7 @@ def verify(
     missing, such as cells, rows, seeds or a reference. Claims count for it only where the run's
     model and data are the paper's.
     """
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.report.commands import verify as command
 
     console = new_console()
@@ -59,6 +59,25 @@ def compare(a: Path, b: Path) -> None:
     from repro.report.commands import compare as command
 
     _end(command(a, b))
+
+
+@click.command(short_help="Join results of one plan from several machines.")
+@click.argument("results", type=FOLDER, nargs=-1, required=True)
+@click.option("-o", "--out", type=FOLDER, required=True, help="The new results folder.")
+def merge(results: tuple[Path, ...], out: Path) -> None:
+    """Join results folders of one plan that were computed on several machines.
+
+    Every cell keeps its machine in run.json. Where two folders trained a model apart, all its cells
+    come from the one that has more of them.
+    """
+    from repro.verify.merge import merge as join
+
+    found = join(results, out)
+    console = new_console()
+    console.print(f"{found.cells} cells in {out}/results.jsonl", soft_wrap=True)
+    for name in found.left_out:
+        console.print(f"left out: {name}", soft_wrap=True)
+    console.print(f"next: repro verify {out}", soft_wrap=True)
 
 
 @click.command(short_help="Do the findings follow from the published figures?")
@@ -79,7 +98,7 @@ def expected() -> None:
 @click.option("--out", type=FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
-    from repro.cli.progress import bars
+    from repro.bars import bars
     from repro.report.commands import record_expected
 
     console = new_console()

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from repro.data.manifest import Entry, Manifest, authors_manifest
-from repro.data.source import Part
 from repro.data.upstream import check, locate, verified
 from repro.errors import EXIT_MISSING, ReproError
 from repro.locks import held
+from repro.spec.tasks import Part
 
 __all__ = ["Report", "check", "fetch", "locate", "progress_bar"]
 

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 import datasets
 
 from repro.data.leakage import Row, implied_labels, same_inputs
-from repro.data.source import Part, Source
-from repro.data.upstream import NO_MAJORITY
+from repro.data.source import Source
 from repro.errors import ReproError
-from repro.paper.cells import Variant
-from repro.paper.protocols import Protocol
-from repro.paper.tasks import DATASETS, SIZES, Kind, Task
-
-LEAKING = "paws"
-"""The only set whose test labels follow from its training labels (AUDIT A4)."""
+from repro.spec.protocol import Protocol
+from repro.spec.study import RowFilter
+from repro.spec.tasks import NO_MAJORITY, Dataset, Kind, Part, Task, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Selected:
 
 def test_rows(
     source: Source,
-    dataset: str,
+    dataset: Dataset,
     protocol: Protocol,
     *,
     limit: int | None = None,  # noqa: PT028  # no pytest function, in spite of its name
@@ -48,9 +44,9 @@ def test_rows(
     Raises:
         ReproError: a file is missing or wrong, or no row is left.
     """
-    task = DATASETS[dataset].task
+    task, part = dataset.task, Part("test", dataset.name)
     cap = protocol.rows if limit is None else min(protocol.rows, limit)
-    first, rows = _first(source, Part("test", dataset), cap)
+    first, rows = _first(source, part, task, cap)
     checks: dict[str, Sequence[bool]] = {}
     if protocol.gold_dash == "drop" and task.kind is Kind.CLASSIFICATION:
         checks["gold_dash"] = [row["output"] == NO_MAJORITY for row in rows]
@@ -59,45 +55,66 @@ def test_rows(
     if protocol.repeated_inputs == "drop":
         checks["repeated_inputs"] = _repeated(task, rows)
     if protocol.demonstrations_in_test == "drop":
-        shown = _shown(source, dataset)
+        shown = _shown(source, dataset.name, task)
         checks["demonstrations_in_test"] = [same_inputs(task, row) in shown for row in rows]
-    if protocol.leaked_rows == "drop" and dataset == LEAKING:
-        train = source.rows(Part("train", LEAKING, SIZES[-1])).to_list()
+    if protocol.leaked_rows == "drop" and dataset.leak:
+        train = source.rows(Part("train", *dataset.leak), task).to_list()
         checks["leaked_rows"] = [label is not None for label in implied_labels(rows, train)]
-    return _keep(first, checks, f"test/{dataset}")
+    return _keep(first, checks, str(part))
 
 
 def train_rows(
-    source: Source, variant: Variant, protocol: Protocol, *, limit: int | None = None
+    source: Source,
+    training: TrainingSet,
+    size: int,
+    protocol: Protocol,
+    *,
+    limit: int | None = None,
+    only: RowFilter | None = None,
+    target: str = "",
 ) -> Selected:
     """The rows a variant is trained on: the first of its training set, less what it drops.
 
     FT and FTICL of a size train on the same rows.
 
     Args:
-        limit: a profile's own number of first rows for this size; None for the whole file.
+        limit: a profile's own number of first rows for this size; None for all of it.
+        only: rows that the variant takes; all for None.
+        target: what the model is to write, with the row's output as `{output}`; empty for that.
 
     Raises:
         ReproError: the file is missing or wrong, or no row is left.
-        KeyError: the variant is the base, which is not trained.
     """
-    task = variant.task
-    part = Part("train", variant.train, variant.size)
-    first, rows = _first(source, part, limit)
+    task, part = training.task, Part("train", training.name, size)
+    first, rows = _first(source, part, task, limit)
     checks: dict[str, Sequence[bool]] = {}
     if protocol.empty_inputs == "drop":
         checks["empty_inputs"] = [_empty(task, row) for row in rows]
     if protocol.demonstrations_in_train == "drop":
-        shown = _shown(source, task.train_dataset)
+        shown = _shown(source, training.dataset, task)
         checks["demonstrations_in_train"] = [same_inputs(task, row) in shown for row in rows]
-    return _keep(first, checks, str(part))
+    if only is not None:
+        checks["rows"] = [not only.keeps(row) for row in rows]
+    kept = _keep(first, checks, str(part))
+    return Selected(in_format(kept.rows, target), kept.dropped)
+
+
+def in_format(rows: datasets.Dataset, target: str) -> datasets.Dataset:
+    """The rows with their outputs in a target format, see `train_rows`."""
+    if not target:
+        return rows
+    outputs = [target.format(output=output) for output in rows["output"]]
+    return datasets.Dataset.from_dict(
+        {name: outputs if name == "output" else rows[name] for name in rows.column_names},
+        features=rows.features,
+    )
 
 
 def _first(
-    source: Source, part: Part, cap: int | None
+    source: Source, part: Part, task: Task, cap: int | None
 ) -> tuple[datasets.Dataset, list[dict[str, str]]]:
     """The first rows of a part, as a data set and as plain rows."""
-    rows = source.rows(part)
+    rows = source.rows(part, task)
     if cap is not None and cap < len(rows):
         rows = rows.select(range(cap))
     return rows, rows.to_list()
@@ -136,8 +153,7 @@ def _repeated(task: Task, rows: Iterable[Row]) -> list[bool]:
     return hits
 
 
-def _shown(source: Source, dataset: str) -> set[tuple[str, ...]]:
-    """The texts of the demonstrations that some shot count of the paper puts into a context."""
-    task = DATASETS[dataset].task
-    rows = source.rows(Part("demonstrations", dataset))
+def _shown(source: Source, dataset: str, task: Task) -> set[tuple[str, ...]]:
+    """The texts of the demonstrations that some shot count of the task puts into a context."""
+    rows = source.rows(Part("demonstrations", dataset), task)
     return {same_inputs(task, row) for row in rows.to_list()[: max(task.shots)]}

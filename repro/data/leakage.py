@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from repro.paper.tasks import Task
+from repro.spec.tasks import Task
 
 _WORD = re.compile(r"\w+")
 
@@ -27,7 +27,7 @@ def same_inputs(task: Task, row: Row) -> tuple[str, ...]:
 
     AUDIT A9 and D3 count a tweet with another answer as the same input.
     """
-    return tuple(same_text(row[field]) for field in task.fields if field != "answer")
+    return tuple(same_text(row[field]) for field in task.about or task.fields)
 
 
 def implied_labels(test: Iterable[Row], train: Iterable[Row]) -> list[str | None]:

@@ -9,8 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from repro.data.source import Part, Split
 from repro.errors import EXIT_MISSING, ReproError
+from repro.spec.tasks import Part, Split
 
 _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 _HEX = re.compile(r"[0-9a-f]+")

@@ -1,50 +1,16 @@
-"""What a source of rows is: parts, one schema per task, and the `Source` protocol."""
+"""What a source of rows is: one schema per task, and the `Source` protocol."""
 
+import re
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import datasets
 
-from repro.errors import ReproError
-from repro.paper.tasks import DATASETS, TRAIN_SETS, Task
+from repro.errors import EXIT_MISSING, ReproError
+from repro.spec.tasks import NO_MAJORITY, Part, Task
 
-Split = Literal["train", "test", "demonstrations"]
-
-
-@dataclass(frozen=True, order=True)
-class Part:
-    """One file of rows. Printed `train/xsum/2000`, `test/xsum`, `demonstrations/xsum`.
-
-    Attributes:
-        split: what the rows are for.
-        name: the test set for "test" and "demonstrations", the training set for "train".
-        size: training rows as the paper counts them (2000, 4000, 6000), else 0.
-
-    Raises:
-        ValueError: no such data set or training set, or a size where none belongs.
-    """
-
-    split: Split
-    name: str
-    size: int = 0
-
-    def __post_init__(self) -> None:
-        if self.split not in typing.get_args(Split):
-            raise ValueError(f"no such split: {self.split}")
-        if self.name not in (TRAIN_SETS if self.split == "train" else DATASETS):
-            raise ValueError(f"no such set of {self.split} rows: {self.name}")
-        if (self.size > 0) != (self.split == "train") or self.size < 0:
-            raise ValueError(f"{self.split} rows of {self.name} cannot have size {self.size}")
-
-    def __str__(self) -> str:
-        return f"{self.split}/{self.name}" + (f"/{self.size}" if self.size else "")
-
-    @property
-    def task(self) -> Task:
-        """The task its rows belong to."""
-        return TRAIN_SETS[self.name] if self.split == "train" else DATASETS[self.name].task
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def features(task: Task) -> datasets.Features:
@@ -58,21 +24,67 @@ def features(task: Task) -> datasets.Features:
 
 
 class Source(typing.Protocol):
-    """Where rows come from: the authors' files, or the kit's own made-up world."""
+    """Where rows come from: the authors' files, the kit's own made-up world, a user's files."""
 
     @property
     def name(self) -> str:
-        """Either "upstream" or "embedded"."""
+        """Such as "upstream" or "embedded"."""
 
-    def rows(self, part: Part) -> datasets.Dataset:
-        """All rows of a part in file order, with the columns of `features(part.task)`.
+    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+        """All rows of a part in file order, with the columns of `features(task)`.
 
         Raises:
             ReproError: the part is not there, does not match its hash, or is malformed.
         """
 
-    def digest(self, part: Part) -> str:
-        """A hash that changes if and only if the rows can change; no path goes into it."""
-
     def missing(self, parts: Iterable[Part]) -> list[ReproError]:
         """What of these is not there or does not match, each with its remedy; [] if all is well."""
+
+
+def checked_rows(
+    tables: Iterable[Any],
+    task: Task,
+    where: str,
+    *,
+    hint: str = "every row has the task's fields and output, as texts",
+) -> datasets.Dataset:
+    """Rows from parsed JSON: objects of strings; keys of no field are ignored.
+
+    Args:
+        where: the rows' file, for messages.
+
+    Raises:
+        ReproError: names the file, the row (counted from 0) and the field that is wrong (3).
+    """
+    columns: dict[str, list[Any]] = {field: [] for field in (*task.fields, "output")}
+    for number, table in enumerate(tables):
+        if not isinstance(table, dict):
+            raise ReproError(
+                f"{where}: row {number} is not an object", hint=hint, exit_code=EXIT_MISSING
+            )
+        for field, column in columns.items():
+            if wrong := _wrong(task, field, table.get(field)):
+                raise ReproError(
+                    f"{where}: row {number}, field '{field}': {wrong}",
+                    hint=hint,
+                    exit_code=EXIT_MISSING,
+                )
+            column.append(table[field])
+    columns["row"] = list(range(len(columns["output"])))
+    return datasets.Dataset.from_dict(columns, features=features(task))
+
+
+def _wrong(task: Task, field: str, value: object) -> str:
+    """What is wrong with a field's value; empty if nothing is."""
+    if value is None:
+        return "missing"
+    if not isinstance(value, str):
+        return f"not a string but {type(value).__name__}"
+    if _SURROGATE.search(value):
+        return "half of a surrogate pair, which is no text"
+    if field == "output":
+        if not value:
+            return "empty"
+        if task.labels and value not in (*task.labels, NO_MAJORITY):
+            return f"'{value}' is not one of {', '.join(task.labels)} or '{NO_MAJORITY}'"
+    return ""

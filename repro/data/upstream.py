@@ -2,23 +2,18 @@
 
 import json
 import os
-import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import datasets
 
 from repro.data.manifest import Entry, Manifest, authors_manifest
-from repro.data.source import Part, features
+from repro.data.source import checked_rows
 from repro.errors import EXIT_MISSING, ReproError
-from repro.paper.tasks import Task
+from repro.spec.tasks import Part, Task
 
 VARIABLE = "REPRO_UPSTREAM_DATA"
-_SURROGATE = re.compile("[\ud800-\udfff]")
-NO_MAJORITY = "-"
-"""The gold label of nli rows on which the annotators did not agree (AUDIT A5)."""
 
 
 class UpstreamData:
@@ -38,8 +33,8 @@ class UpstreamData:
         self.manifest = manifest or authors_manifest()
         self._read: dict[Part, datasets.Dataset] = {}
 
-    def rows(self, part: Part) -> datasets.Dataset:
-        """All rows of a part in file order, with the columns of `features(part.task)`.
+    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+        """All rows of a part in file order, with the columns of `features(task)`.
 
         Raises:
             ReproError: the file is not there, does not match its hash, or is malformed.
@@ -49,12 +44,8 @@ class UpstreamData:
             content = verified(self.folder, entry)
             if isinstance(content, ReproError):
                 raise content
-            self._read[part] = parse_rows(content, part.task, str(self.folder / entry.path))
+            self._read[part] = parse_rows(content, task, str(self.folder / entry.path))
         return self._read[part]
-
-    def digest(self, part: Part) -> str:
-        """The git blob id of the part's file, which is known even for files not at hand."""
-        return f"git-blob:{self.manifest.entry(part).blob}"
 
     def missing(self, parts: Iterable[Part]) -> list[ReproError]:
         """What of these is not there or does not match, each with its remedy."""
@@ -127,32 +118,7 @@ def parse_rows(content: bytes, task: Task, file: str) -> datasets.Dataset:
         raise _malformed(file, f"not UTF-8 JSON ({error})") from None
     if not isinstance(tables, list) or not tables:
         raise _malformed(file, "not a list of rows")
-    columns: dict[str, list[Any]] = {field: [] for field in (*task.fields, "output")}
-    for number, table in enumerate(tables):
-        if not isinstance(table, dict):
-            raise _malformed(file, f"row {number} is not an object")
-        for field, column in columns.items():
-            if wrong := _wrong(task, field, table.get(field)):
-                raise _malformed(file, f"row {number}, field '{field}': {wrong}")
-            column.append(table[field])
-    columns["row"] = list(range(len(tables)))
-    return datasets.Dataset.from_dict(columns, features=features(task))
-
-
-def _wrong(task: Task, field: str, value: object) -> str:
-    """What is wrong with a field's value; empty if nothing is."""
-    if value is None:
-        return "missing"
-    if not isinstance(value, str):
-        return f"not a string but {type(value).__name__}"
-    if _SURROGATE.search(value):
-        return "half of a surrogate pair, which is no text"
-    if field == "output":
-        if not value:
-            return "empty"
-        if task.labels and value not in (*task.labels, NO_MAJORITY):
-            return f"'{value}' is not one of {', '.join(task.labels)} or '{NO_MAJORITY}'"
-    return ""
+    return checked_rows(tables, task, file, hint="take the authors' file: repro data fetch")
 
 
 def _malformed(file: str, what: str) -> ReproError:

@@ -8,33 +8,34 @@ from typing import Any
 import datasets
 
 from repro.errors import ReproError
-from repro.paper.cells import Cell
-from repro.paper.prompts import context, fill, template
-from repro.paper.protocols import Protocol
-from repro.paper.tasks import Kind
+from repro.spec.cells import Cell
+from repro.spec.prompts import context, fill
+from repro.spec.protocol import Protocol
+from repro.spec.study import Evaluation
+from repro.spec.tasks import Kind, Task
 
 Tokenizer = Any
 """A tokenizer of transformers."""
-
-RTE_LABELS = ("entailment", "neutral")
-"""RTE has two classes; its third one exists only in the scoring of the published code (A5)."""
-
 
 _OTHER = "use a model whose tokenizer splits these labels differently"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell and what it needs.
+    """A cell with its rows.
 
     Attributes:
         rows: the rows to score, with "row", the task's input fields and "output".
-        demonstrations: the whole list of its test set; the first `cell.shots` are used.
+        demonstrations: in the order in which they are shown; the first `cell.shots` are used.
     """
 
-    cell: Cell
+    asked: Evaluation
     rows: datasets.Dataset
     demonstrations: datasets.Dataset
+
+    @property
+    def cell(self) -> Cell:
+        return self.asked.cell
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def adds_bos(tokenizer: Tokenizer) -> bool:
     return bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
 
 
-def bos_count(cell: Cell, tokenizer: Tokenizer, protocol: Protocol) -> int:
+def bos_count(asked: Evaluation, tokenizer: Tokenizer, protocol: Protocol) -> int:
     """How many BOS tokens open the cell's prompts (AUDIT A3).
 
     The published code differs between paths: 0-shot generation and few-shot classification are
@@ -91,16 +92,16 @@ def bos_count(cell: Cell, tokenizer: Tokenizer, protocol: Protocol) -> int:
     """
     if not adds_bos(tokenizer):
         return 0
-    generation = cell.task.kind is Kind.GENERATION
-    if generation and cell.shots == 0:
+    generation, shots = asked.task.kind is Kind.GENERATION, asked.cell.shots
+    if generation and shots == 0:
         return protocol.bos_zero_shot_generation
-    if not generation and cell.shots > 0:
+    if not generation and shots > 0:
         return protocol.bos_few_shot_classification
     return 1
 
 
 def texts(
-    cell: Cell,
+    asked: Evaluation,
     rows: Sequence[Mapping[str, str]],
     demonstrations: Sequence[Mapping[str, str]],
     protocol: Protocol,
@@ -110,15 +111,19 @@ def texts(
     Raises:
         ReproError: too few demonstrations.
     """
-    shown, task = demonstrations[: cell.shots], cell.task
+    cell, task = asked.cell, asked.task
+    shown = demonstrations[: cell.shots]
     if len(shown) < cell.shots:
         raise ReproError(
-            f"{cell.name} needs {cell.shots} demonstrations, {cell.dataset} has {len(shown)}",
+            f"{cell.name} needs {cell.shots} demonstrations, {asked.shown.name} has {len(shown)}",
             hint="check the file of demonstrations with: repro data check",
         )
-    text, joint = _template(cell, protocol)
-    counts = [shots for shots in task.shots if 0 < shots <= cell.shots]
-    contexts = [context(task, text, shown[:shots], joint=joint) for shots in counts]
+    text, _ = _template(asked, task, protocol)
+    other = asked.shown.task
+    shown_text, joint = _template(asked, other, protocol)
+    counts = [shots for shots in task.shots if 0 < shots < cell.shots]
+    counts += [cell.shots] if cell.shots else []
+    contexts = [context(other, shown_text, shown[:shots], joint=joint) for shots in counts]
     blank = " " if protocol.zero_shot_blank else ""
     queries = [fill(task, text, row) for row in rows]
     return Texts(contexts, contexts[-1] if contexts else blank, queries)
@@ -130,15 +135,15 @@ def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
     Raises:
         ReproError: too few demonstrations, or two labels with the same first token.
     """
-    cell = job.cell
-    head = [tokenizer.bos_token_id] * bos_count(cell, tokenizer, protocol)
+    asked, cell = job.asked, job.asked.cell
+    head = [tokenizer.bos_token_id] * bos_count(asked, tokenizer, protocol)
     rows = job.rows.to_list()
     if not rows:
         raise ReproError(
             f"{cell.name} has no rows to score",
             hint="ask for more with --rows, or turn a switch that drops rows to keep",
         )
-    parts = texts(cell, rows, job.demonstrations.to_list(), protocol)
+    parts = texts(asked, rows, job.demonstrations.to_list(), protocol)
     whole = [parts.before + query for query in parts.queries]
     contexts = [head + ids for ids in _tokenize(tokenizer, parts.contexts)]
     if protocol.query_tokens == "separate" and contexts:
@@ -146,7 +151,7 @@ def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
     else:
         prompts = [head + ids for ids in _tokenize(tokenizer, whole)]
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in whole]
-    return Encoded(rows, hashes, prompts, contexts, _labels(cell, rows[0], tokenizer, protocol))
+    return Encoded(rows, hashes, prompts, contexts, _labels(asked, rows[0], tokenizer, protocol))
 
 
 def first_tokens(
@@ -195,31 +200,32 @@ def common_prefix(sequences: Sequence[Any]) -> int:
     return min(len(low), len(high))
 
 
-def _template(cell: Cell, protocol: Protocol) -> tuple[str, str]:
-    """The cell's template, and what stands between a prompt and its answer.
+def _template(asked: Evaluation, task: Task, protocol: Protocol) -> tuple[str, str]:
+    """The cell's template for rows of a task, and what stands between a prompt and its answer.
 
     That is nothing, but where a trailing blank is stripped: it then belongs to the answer.
     """
-    whole = template(cell.task, cell.prompt, spacing=protocol.prompt2_spacing)
+    whole = asked.prompt.text(task, spacing=protocol.prompt2_spacing)
     if protocol.trailing_blank == "keep":
         return whole, ""
-    text = template(cell.task, cell.prompt, spacing=protocol.prompt2_spacing, strip=True)
+    text = asked.prompt.text(task, spacing=protocol.prompt2_spacing, strip=True)
     return text, whole[len(text) :]
 
 
 def _labels(
-    cell: Cell, row: Mapping[str, str], tokenizer: Tokenizer, protocol: Protocol
+    asked: Evaluation, row: Mapping[str, str], tokenizer: Tokenizer, protocol: Protocol
 ) -> dict[str, int]:
     """The scored token of each label. One row serves: all prompts end in the template's words."""
-    labels = cell.task.labels
-    if cell.dataset == "rte" and protocol.rte_labels == "occurring":
-        labels = RTE_LABELS
+    task = asked.task
+    labels = task.labels
+    if asked.dataset.occurring and protocol.rte_labels == "occurring":
+        labels = asked.dataset.occurring
     if not labels:
         return {}
-    text, joint = _template(cell, protocol)
+    text, joint = _template(asked, task, protocol)
     if protocol.label_tokens == "prompt-1":
-        text, joint = template(cell.task, "p1"), ""
-    return first_tokens(tokenizer, fill(cell.task, text, row), labels, joint=joint)
+        text, joint = asked.first.text(task), ""
+    return first_tokens(tokenizer, fill(task, text, row), labels, joint=joint)
 
 
 def _tokenize(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

@@ -1,12 +1,12 @@
 """What answers a cell's prompts: the interface, and the kit's own engine."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from transformers import PreTrainedModel
 
-from repro.clock import Sizes, clock
+from repro import clock
 from repro.evaluate.batches import Budget, in_batches
 from repro.evaluate.encode import Encoded, Tokenizer
 from repro.evaluate.forward import pad_id
@@ -28,6 +28,10 @@ class Settings:
     token_budget: int
     max_new_tokens: int
     share_prefix: bool = True
+
+    def without_sharing(self) -> "Settings":
+        """The same, but every prompt computed whole."""
+        return replace(self, share_prefix=False)
 
 
 class Engine(Protocol):
@@ -93,7 +97,7 @@ class TorchEngine:
         return budget.tokens if budget.tokens < budget.first else None
 
     def __enter__(self) -> Self:
-        clock.sizes = Sizes.of(self._model)
+        clock.computes(self._model)
         if self._share:
             self._prefix = self._opened.enter_context(sharing(self._model))
         return self

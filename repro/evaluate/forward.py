@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers import PreTrainedModel
 
-from repro.clock import clock
+from repro import clock
 from repro.errors import EXIT_FAILED, ReproError
 from repro.evaluate.prefix import RoomyLayer, SharedPrefix, cache_of, takes_positions
 

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
-from repro.clock import clock
+from repro import clock
 from repro.evaluate.batches import PADDING, Budget, alike, in_batches
 from repro.evaluate.forward import Batch, join, keep, not_finite, pad_id, prefill, step
 from repro.evaluate.prefix import SharedPrefix
-from repro.paper.prompts import SEPARATOR
+from repro.spec.prompts import SEPARATOR
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from repro.clock import clock
+from repro import clock
 from repro.evaluate.attention import NAME
 from repro.evaluate.encode import Encoded, common_prefix
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from rich.progress import Progress
 
-from repro.clock import clock
+from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
 from repro.evaluate.engine import Engine, Settings
 from repro.evaluate.score import best_label
 from repro.metrics.rouge import rouge_l
-from repro.paper.cells import Cell
-from repro.paper.protocols import Protocol
-from repro.paper.tasks import DATASETS, PROMPTS, Kind
+from repro.spec.cells import Cell
+from repro.spec.protocol import Protocol
+from repro.spec.tasks import Kind
 
 Sample = dict[str, Any]
 """One row's record; its JSON is the same wherever the numbers are."""
@@ -36,8 +36,9 @@ def evaluate(
 ) -> Iterator[tuple[Cell, list[Sample]]]:
     """Evaluate cells of one model, each handed out as soon as it is done.
 
-    Cells come ordered by data set, prompt and shots, so that contexts can be extended. While the
-    model computes one, the prompts of the next are made.
+    Cells come grouped by data set and prompt, in the order in which these first appear, and then by
+    shots, so that contexts can be extended. While the model computes one, the prompts of the next
+    are made.
 
     Args:
         engine: has the model; inside its `with` block.
@@ -89,13 +90,13 @@ def _evaluate(
     encoder: Encoder,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[Cell, list[Sample]]]:
-    ordered = sorted(jobs, key=_order)
+    ordered = _ordered(jobs)
     # A tokenizer must not be used by two threads at once.
     own = deepcopy(engine.tokenizer)
     for job, encoded in _ahead(ordered, lambda job: encoder(job, own, protocol)):
-        classification = job.cell.task.kind is Kind.CLASSIFICATION
+        classification = job.asked.task.kind is Kind.CLASSIFICATION
         new = engine.score_tokens if classification else settings.max_new_tokens
-        _require_positions(engine, job.cell, encoded, new)
+        _require_positions(engine, job.asked.cell, encoded, new)
         if classification:
             answers = _answer_labels(engine, encoded)
         else:
@@ -113,7 +114,7 @@ def _evaluate(
             )
         ]
         advance(len(samples))
-        yield job.cell, samples
+        yield job.asked.cell, samples
 
 
 def _ahead(jobs: Sequence[Job], encode: Callable[[Job], Encoded]) -> Iterator[tuple[Job, Encoded]]:
@@ -127,10 +128,16 @@ def _ahead(jobs: Sequence[Job], encode: Callable[[Job], Encoded]) -> Iterator[tu
             yield job, encoded
 
 
-def _order(job: Job) -> tuple[int, int, int]:
+def _ordered(jobs: Sequence[Job]) -> list[Job]:
     """Cells whose contexts begin one another stand together, the shortest first."""
-    cell = job.cell
-    return list(DATASETS).index(cell.dataset), PROMPTS.index(cell.prompt), cell.shots
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        cell = job.asked.cell
+        own = cell.demonstrations
+        groups.setdefault((cell.dataset, cell.prompt, own.choice, own.source), []).append(job)
+    return [
+        job for own in groups.values() for job in sorted(own, key=lambda job: job.asked.cell.shots)
+    ]
 
 
 def _answer_labels(engine: Engine, encoded: Encoded) -> list[Sample]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from repro.clock import clock
+from repro import clock
 from repro.evaluate.batches import PADDING, Budget, in_batches
 from repro.evaluate.forward import prefill, require_finite
 from repro.evaluate.prefix import SharedPrefix

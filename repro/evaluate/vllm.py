@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from transformers import AutoConfig, GenerationConfig
 
-from repro.clock import clock
+from repro import clock
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.evaluate.encode import Encoded
 from repro.evaluate.forward import require_finite
@@ -21,7 +21,7 @@ from repro.evaluate.generate import Ending, Generation, stop_ids
 from repro.models.doctor import VLLM_REMEDY
 from repro.models.files import check_folder
 from repro.models.load import load_tokenizer
-from repro.paper.prompts import SEPARATOR
+from repro.spec.prompts import SEPARATOR
 
 GPU_MEMORY = 0.85
 """Share of the GPU's memory that vLLM takes; this process needs some for itself."""

@@ -7,8 +7,7 @@ from typing import Any
 
 from repro.errors import ReproError
 from repro.finetune.recipe import Recipe
-from repro.paper import prompts
-from repro.paper.tasks import Task
+from repro.spec.prompts import Template, context, fill
 
 Row = Mapping[str, Any]
 
@@ -38,9 +37,13 @@ class Sample:
 
 
 def encode(
-    rows: Sequence[Row], demonstrations: Sequence[Row], task: Task, tokenizer: Any, recipe: Recipe
+    rows: Sequence[Row],
+    demonstrations: Sequence[Row],
+    template: Template,
+    tokenizer: Any,
+    recipe: Recipe,
 ) -> list[Sample]:
-    """Encode training rows: [demonstrations +] prompt 1 + output + EOS.
+    """Encode training rows: [demonstrations +] prompt + output + EOS.
 
     Under `label_boundary` "joint" the tokens of the source alone count how many leading tokens of
     source + target carry no label, as in the authors' dataset class. Under "separate" the target
@@ -54,17 +57,18 @@ def encode(
 
     Args:
         demonstrations: put before every row, in this order; empty for plain FT.
+        template: how rows and demonstrations are shown.
         tokenizer: a transformers tokenizer with an EOS token.
 
     Raises:
         ReproError: a tokenizer without EOS, or a sample that cannot be cut to `max_length`.
     """
     encoder = _Encoder(tokenizer, separate=recipe.label_boundary == "separate")
-    template = prompts.template(task, "p1")
-    context = prompts.context(task, template, demonstrations)
+    task, text = template.task, template.text
+    before = context(task, text, demonstrations)
 
     def encoded(chosen: Sequence[Row]) -> list[Sample]:
-        sources = [context + prompts.fill(task, template, row) for row in chosen]
+        sources = [before + fill(task, text, row) for row in chosen]
         return encoder.samples(sources, [row["output"] for row in chosen])
 
     rows = list(rows)

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from repro.finetune.progress import Bar
 from repro.finetune.recipe import Recipe
 from repro.finetune.shard import gather, is_sharded, own, total_norm
 from repro.machine.exhausted import out_of_memory
-from repro.paper.tasks import Task
+from repro.spec.prompts import Template
 
 DEFAULT_TOKEN_BUDGET = 8192
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
@@ -36,7 +35,7 @@ def finetune(
     tokenizer: Any,
     rows: Sequence[Row],
     demonstrations: Sequence[Row],
-    task: Task,
+    template: Template,
     recipe: Recipe,
     *,
     order: Sequence[Sequence[int]] | None = None,
@@ -63,6 +62,7 @@ def finetune(
         tokenizer: its tokenizer; gets "[PAD]" where it has no pad token (and the model a row).
         rows: training rows, dicts with the task's fields and "output".
         demonstrations: the in-context examples put before every row; empty for plain FT.
+        template: how rows and demonstrations are shown.
         order: positions of rows in the order they are trained on, one list an epoch; shuffled
             from the seed without.
         token_budget: largest number of tokens in one forward pass; halved when memory runs
@@ -88,7 +88,7 @@ def finetune(
             f"{state.num_processes} processes",
             hint=f"start a number of processes that divides {recipe.accumulation}",
         )
-    samples = encode(rows, demonstrations, task, tokenizer, recipe)
+    samples = encode(rows, demonstrations, template, tokenizer, recipe)
     if not any(sample.labels for sample in samples):
         raise ReproError(
             f"no training sample has a label left within {recipe.max_length} tokens",
@@ -97,6 +97,8 @@ def finetune(
     order = schedule.shuffled(len(samples), recipe.epochs, recipe.seed) if order is None else order
     schedule.check_order(order, len(samples), recipe.epochs)
     steps = schedule.steps(order, recipe.micro_batch, recipe.accumulation)
+
+    taken = steps[: recipe.checkpoint or None]
 
     vocabulary = model.get_input_embeddings().num_embeddings
     _add_pad_token(model, tokenizer)
@@ -107,12 +109,12 @@ def finetune(
     torch.manual_seed(recipe.seed)  # only dropout draws from it
     model.train()
     with (
-        Bar(progress if state.is_main_process else None, len(steps)) as bar,
+        Bar(progress if state.is_main_process else None, len(taken)) as bar,
         closing(
             Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget, offloaded, way)
         ) as trainer,
     ):
-        for number, step in enumerate(steps):
+        for number, step in enumerate(taken):
             tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
             trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
             bar.advance(trainer.losses[-1], tokens)
@@ -122,11 +124,11 @@ def finetune(
         _round(model)
     seconds = time.monotonic() - start
     facts = Facts(
-        recipe=asdict(recipe),
-        task=task.name,
+        recipe=recipe.settings,
+        task=template.task.name,
         demonstrations=len(demonstrations),
         order_sha256=schedule.digest(order),
-        **_counts(samples, steps, order, recipe.micro_batch),
+        **_counts(samples, taken, order, recipe.micro_batch),
         losses=trainer.losses,
         gradient_norms=trainer.norms,
         weight_change=mean_absolute_change(model, before, vocabulary),

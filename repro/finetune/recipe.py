@@ -1,10 +1,10 @@
 """What, besides base weights and rows, decides the weights that come out. Needs no torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from repro.errors import ReproError
-from repro.paper.protocols import Protocol
+from repro.spec.protocol import Protocol
 
 EPOCHS = 2
 MICRO_BATCH = 2
@@ -31,6 +31,8 @@ class Recipe:
         seed: of the sample order, and of dropout where a model has any.
         dtype: "float32"; "bfloat16" for bfloat16 compute on float32 master weights, saved in
             bfloat16; "float64" for proofs.
+        checkpoint: optimiser steps after which training ends, on the schedule of all steps; 0 for
+            no such end.
     """
 
     learning_rate: float
@@ -44,6 +46,7 @@ class Recipe:
     label_boundary: Literal["joint", "separate"]
     seed: int
     dtype: str
+    checkpoint: int = 0
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -51,6 +54,14 @@ class Recipe:
         for name in ("epochs", "micro_batch", "accumulation"):
             if getattr(self, name) < 1:
                 raise ReproError(f"{name} of a fine-tune must be at least 1")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings, for content keys and records; without a checkpoint where there is none."""
+        found = asdict(self)
+        if not self.checkpoint:
+            del found["checkpoint"]
+        return found
 
 
 def recipe_from(
@@ -60,15 +71,19 @@ def recipe_from(
     dtype: str,
     learning_rate_factor: float = 1.0,
     length_factor: float = 1.0,
+    epochs: int = 0,
+    checkpoint: int = 0,
 ) -> Recipe:
     """The recipe that a protocol means, scaled for a profile's model.
 
     Args:
         learning_rate_factor: the protocol's rate is one for Llama-2; a small model needs more.
         length_factor: for tokenizers or texts that are shorter or longer than the paper's.
+        epochs, checkpoint: of the variant; 0 for the paper's two epochs, and for the last step.
     """
     return Recipe(
         learning_rate=protocol.learning_rate * learning_rate_factor,
+        epochs=epochs or EPOCHS,
         accumulation=ACCUMULATION * protocol.replicas,
         max_length=round(protocol.max_length * length_factor),
         truncation_side=protocol.truncation_side,
@@ -77,4 +92,5 @@ def recipe_from(
         label_boundary=protocol.label_boundary,
         seed=seed,
         dtype=dtype,
+        checkpoint=checkpoint,
     )

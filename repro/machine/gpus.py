@@ -1,5 +1,6 @@
 """The GPUs of this machine: what torch and the driver say of them, and checks of that."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -54,8 +55,7 @@ def probe_cuda() -> Cuda:
 
     if torch.version.cuda is None:
         return Cuda(None, None)
-    number = vars(torch._C)["_cuda_getDriverVersion"]()  # 12080 for 12.8; 0 without a driver
-    driver = (number // 1000, number % 1000 // 10) if number else None
+    driver = driver_cuda()
     found, trouble = [], ""
     try:
         for index in range(torch.cuda.device_count()):
@@ -74,6 +74,19 @@ def probe_cuda() -> Cuda:
         next((release for _, release in told.values()), ""),
         trouble,
     )
+
+
+def driver_cuda(library: str = "libcuda.so.1") -> tuple[int, int] | None:
+    """The newest CUDA that the driver serves, such as (13, 0); None without a driver.
+
+    Asked of the driver's own library, since torch refuses to start with a driver that is too old.
+    """
+    number = ctypes.c_int(0)  # 12080 for 12.8
+    try:
+        code = ctypes.CDLL(library).cuDriverGetVersion(ctypes.byref(number))
+    except (OSError, AttributeError):
+        return None
+    return (number.value // 1000, number.value % 1000 // 10) if not code else None
 
 
 def driver_report() -> dict[str, tuple[int, str]]:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import fsum, sqrt
 from typing import Any
 
-from repro.paper.cells import Cell
-from repro.paper.tasks import METRICS, Kind
+from repro.spec.tasks import Kind, Task
 
 Sample = Mapping[str, Any]
 
@@ -50,7 +49,7 @@ def balanced_accuracy(samples: Sequence[Sample], labels: Sequence[str]) -> float
     return sum(recalls) / len(recalls) if recalls else None
 
 
-def summarise(cell: Cell, samples: Sequence[Sample]) -> dict[str, Any]:
+def summarise(task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
     """A cell's line of results from its samples.
 
     Returns:
@@ -64,15 +63,15 @@ def summarise(cell: Cell, samples: Sequence[Sample]) -> dict[str, Any]:
     """
     n = len(samples)
     if not n:
-        raise ValueError(f"{cell.name} has no samples")
+        raise ValueError("no samples")
     scores = [sample["score"] for sample in samples]
     value = fsum(scores) / n
-    found: dict[str, Any] = {"metric": METRICS[cell.task.kind], "value": value, "n": n}
-    if cell.task.kind is Kind.GENERATION:
+    found: dict[str, Any] = {"metric": task.metric, "value": value, "n": n}
+    if task.kind is Kind.GENERATION:
         error = standard_error(scores)
         low, high = max(0.0, value - Z * error), min(1.0, value + Z * error)
         return {**found, "stderr": error, "interval": [low, high]}
-    labels = cell.task.labels
+    labels = task.labels
     predictions = [sample["prediction"] for sample in samples]
     histogram = {label: predictions.count(label) for label in labels}
     return {

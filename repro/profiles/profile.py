@@ -4,15 +4,15 @@ import hashlib
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from repro.errors import EXIT_MISSING, ReproError, unknown
-from repro.paper.protocols import PROTOCOLS, Protocol
-from repro.paper.tasks import SIZES
+from repro.spec.keys import enters
+from repro.spec.protocol import PROTOCOLS, Protocol
 
 _FOLDER = files("repro.profiles")
 
@@ -25,12 +25,12 @@ class Sizes:
     """How many rows are used; absent means all that the protocol asks for.
 
     Attributes:
-        train: first rows of the training sets of 2,000, 4,000 and 6,000 samples, in that order.
+        train: size of a training set, as studies count it -> first rows of it that are used.
         test: at most this many rows of a test set are scored.
     """
 
-    train: tuple[int, ...] = ()
-    test: int | None = None
+    train: Mapping[str, int] = enters("model rows", default_factory=dict)
+    test: int | None = enters("cell rows", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,10 @@ class Scale:
         reason: where the factors come from.
     """
 
-    learning_rate: float = 1.0
-    length: float = 1.0
-    new_tokens: float = 1.0
-    reason: str = ""
+    learning_rate: float = enters("model", default=1.0)
+    length: float = enters("model", default=1.0)
+    new_tokens: float = enters("cell", default=1.0)
+    reason: str = enters(default="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +70,19 @@ class Compute:
         gpu_memory_gb: memory of each (GB).
     """
 
-    device: Literal["cpu", "cuda"]
-    dtype: Literal["float32", "protocol"]
-    threads: int = 0
-    train_tokens: int = 8192
-    evaluate_tokens: int = 16384
-    train_rate: float
-    evaluate_rate: float
-    generate_rate: float
-    measured: str
-    memory_gb: float
-    disk_gb: float
-    gpus: int = 0
-    gpu_memory_gb: float = 0.0
+    device: Literal["cpu", "cuda"] = enters("model", "cell")
+    dtype: Literal["float32", "protocol"] = enters("model", "cell")
+    threads: int = enters("model", "cell", default=0)
+    train_tokens: int = enters(default=8192)
+    evaluate_tokens: int = enters("cell", default=16384)
+    train_rate: float = enters()
+    evaluate_rate: float = enters()
+    generate_rate: float = enters()
+    measured: str = enters()
+    memory_gb: float = enters()
+    disk_gb: float = enters()
+    gpus: int = enters(default=0)
+    gpu_memory_gb: float = enters(default=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,21 +99,21 @@ class Profile:
         origin: the file it came from, for messages.
     """
 
-    name: str
-    summary: str
-    protocol: str
-    data: Literal["embedded", "upstream"]
-    seeds: tuple[int, ...] = (42,)
-    keep_models: Literal["none", "last", "all"] = "all"
-    model: Mapping[str, Any] = field(default_factory=dict)
-    sizes: Sizes = field(default_factory=Sizes)
-    scale: Scale = field(default_factory=Scale)
-    compute: Compute
-    origin: str = ""
+    name: str = enters()
+    summary: str = enters()
+    protocol: str = enters()
+    data: Literal["embedded", "upstream"] = enters("model rows", "cell rows")
+    seeds: tuple[int, ...] = enters("model", default=(42,))
+    keep_models: Literal["none", "last", "all"] = enters(default="all")
+    model: Mapping[str, Any] = enters("base", default_factory=dict)
+    sizes: Sizes = enters(default_factory=Sizes)
+    scale: Scale = enters(default_factory=Scale)
+    compute: Compute = enters()
+    origin: str = enters(default="")
 
     def train_limit(self, size: int) -> int | None:
         """Rows used of the training set of a nominal size; None for all of it."""
-        return dict(zip(SIZES, self.sizes.train, strict=False)).get(size)
+        return self.sizes.train.get(str(size))
 
     def new_tokens(self, protocol: Protocol) -> int:
         """Tokens that a generation may have."""
@@ -185,7 +185,7 @@ def parse(table: Mapping[str, Any], *, name: str, where: str) -> Profile:
             f"{where}: field 'protocol' is '{profile.protocol}'",
             hint=f"allowed: {', '.join(PROTOCOLS)}",
         )
-    if profile.sizes.test == 0 or 0 in profile.sizes.train:
+    if profile.sizes.test == 0 or 0 in profile.sizes.train.values():
         raise ReproError(
             f"{where}: [sizes]: a number of rows is 0",
             hint="a number of 1 or more; for all rows leave the field out",
@@ -195,8 +195,12 @@ def parse(table: Mapping[str, Any], *, name: str, where: str) -> Profile:
             f"{where}: field 'seeds' holds {max(profile.seeds)}",
             hint=f"allowed: whole numbers from 0 to {LARGEST_SEED}",
         )
-    if len(profile.sizes.train) not in (0, 3):
-        raise ReproError(f"{where}: [sizes]: field 'train' needs three numbers, for 2k, 4k and 6k")
+    for size, rows in profile.sizes.train.items():
+        if not size.isdigit() or type(rows) is not int or rows < 0:
+            raise ReproError(
+                f"{where}: [sizes]: field 'train' has {size} = {rows!r}",
+                hint="numbers of rows by size, such as train = { 2000 = 160 }",
+            )
     if not profile.seeds:
         raise ReproError(f"{where}: field 'seeds' is empty", hint="for example seeds = [42]")
     if "kind" not in profile.model:

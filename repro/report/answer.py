@@ -9,8 +9,7 @@ from typing import Any
 
 from repro import profiles
 from repro.errors import EXIT_FAILED, ReproError
-from repro.paper.figures import cells as figure_cells
-from repro.report.printable import printable
+from repro.printable import printable
 from repro.report.words import (
     ANSWERS,
     POWER,
@@ -95,12 +94,15 @@ def first_line(verification: Verification) -> str:
 def head(verified: RunVerification) -> Head:
     """The head of a run."""
     run = verified.run
-    evidence = run.profile in margins().comparable
+    paper = run.study.published
+    evidence = paper and run.profile in margins().comparable
     model, data = model_and_data(run)
     if evidence:
         on_paper = "Evidence on the paper: yes, this is its model and its data."
-    else:
+    elif paper:
         on_paper = f"Not evidence on the paper: the model is {model}."
+    else:
+        on_paper = f"Study {run.study.name}: {run.study.question}"
     return Head(
         name=run.name,
         exit_code=verified.exit_code,
@@ -159,11 +161,12 @@ def _seeds(verified: RunVerification) -> str:
 
 def _cells(verified: RunVerification) -> str:
     run, stored = verified.run, verified.reference
-    grid = len(figure_cells(every_shot=run.best_of != "smallest"))
+    grid = len(run.study.cells(every_shot=run.best_of != "smallest"))
     text = f"{len(run.by_cell)}"
     if run.asked is not None:
         text += f" of {len(run.asked)} asked for"
-    text += f"; the paper's figures have {grid}"
+    owner = "the paper's" if run.study.published else "the study's"
+    text += f"; {owner} figures have {grid}"
     if stored is None:
         return text + ", and no reference is stored"
     text += f", the reference {printable(stored.folder.name)} {len(stored.run.by_cell)}"
@@ -262,7 +265,10 @@ def _sensitivity(verified: RunVerification) -> str:
 def _findings(verified: RunVerification, evidence: bool) -> str:
     found = Counter(claim.verdict for claim in verified.claims)
     parts = [f"{found[answer]} {ANSWERS[answer]}" for answer in Answer if found[answer]]
-    text = f"Of {counted(len(verified.claims), 'finding')} of the paper: {', '.join(parts)}."
+    owner = "paper" if verified.run.study.published else "study"
+    text = f"Of {counted(len(verified.claims), 'finding')} of the {owner}: {', '.join(parts)}."
+    if owner == "study":
+        return text
     if not evidence:
         return f"{text} On this model they say nothing on the paper, and do not count."
     against = [claim.claim.id for claim in verified.claims if claim.contradicts]

@@ -16,9 +16,8 @@ from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.extras import install_command
-from repro.paper.figures import FIGURES
-from repro.paper.tasks import DATASETS, METRICS
 from repro.report.model import PanelReport, Plotted, Report, RunReport
+from repro.spec.cells import BASE
 
 try:
     import matplotlib
@@ -32,18 +31,6 @@ except ModuleNotFoundError:
         exit_code=EXIT_MISSING,
     ) from None
 
-COLUMNS = {"1": 4, "2": 5, "3": 5, "4": 4, "5": 5, "6": 6, "7": 6}
-"""Panels in a row of each of the paper's figures."""
-
-TITLES = {
-    "1": "In-domain test sets",
-    "2": "Out-of-domain test sets",
-    "3": "Cross-task test sets: prompt 1 above, prompt 2 below",
-    "4": "FTICL on generation, the same task",
-    "5": "FTICL on generation, across tasks",
-    "6": "FTICL on classification, the same task",
-    "7": "FTICL on classification, across tasks",
-}
 METRIC_NAMES = {"accuracy": "accuracy", "rougeL": "ROUGE-L F1"}
 CSV_COLUMNS = (
     "panel", "series", "shots", "paper", "reading_error", "ours", "low", "high", "n", "seeds",
@@ -106,20 +93,40 @@ _BAR_STYLES = {
 }
 
 
-def style_of(plotted: Plotted) -> Style:
-    """The look of a point's series."""
+_OTHERS = ((_BLUE, "s"), (_RED, "^"), (_GREEN, "D"), (_PINK, "v"), (_OCHRE, "P"))
+
+
+def style_of(plotted: Plotted, place: int = 0) -> Style:
+    """The look of a point's series.
+
+    Args:
+        place: of the series in its panel, for series that the paper does not have.
+    """
     point = plotted.point
-    return _LINE_STYLES.get(point.series) or _BAR_STYLES[point.variant.method]
+    if point.series in _LINE_STYLES:
+        return _LINE_STYLES[point.series]
+    if plotted.published is not None:
+        return _BAR_STYLES[point.variant.method]
+    if point.variant == BASE:
+        return Style(_BASE, "o", point.series)
+    return Style(*_OTHERS[place % len(_OTHERS)], point.series)
 
 
 def styles(panels: Sequence[PanelReport]) -> tuple[Style, ...]:
     """The looks that a legend of these panels explains."""
-    return tuple(dict.fromkeys(style_of(item) for panel in panels for item in panel.points))
+    return tuple(
+        dict.fromkeys(
+            style_of(item, place)
+            for panel in panels
+            for place, own in enumerate(panel.series.values())
+            for item in own
+        )
+    )
 
 
 def metric_of(report: PanelReport) -> str:
     """What a panel's values are, as its axis says."""
-    return METRIC_NAMES[METRICS[DATASETS[report.panel.dataset].task.kind]]
+    return METRIC_NAMES[report.panel.metric]
 
 
 @contextmanager
@@ -133,13 +140,14 @@ def settings() -> Iterator[None]:
 
 def draw(run: RunReport, figure: str) -> Figure:
     """A whole figure in the paper's layout. Artists are named `paper-1a-2k`, `ours-1a-2k`."""
-    panels, columns = run.of_figure(figure), COLUMNS[figure]
+    known = run.verified.run.study.figures[figure]
+    panels, columns = run.of_figure(figure), known.columns
     rows = math.ceil(len(panels) / columns)
     bottom = 0.6 if panels[0].panel.train else 0.85  # bars have no title below
     width, height = 2.5 * columns, 2.15 * rows + 0.05 + bottom
     with settings():
         canvas = Figure(figsize=(width, height))
-        canvas.suptitle(f"Figure {figure}. {TITLES[figure]}", fontsize=10, y=1 - 0.16 / height)
+        canvas.suptitle(f"Figure {figure}. {known.title}", fontsize=10, y=1 - 0.16 / height)
         for index, panel in enumerate(panels):
             _draw_panel(canvas.add_subplot(rows, columns, index + 1), panel, title=True)
         handles = [_handle(style) for style in styles(panels)]
@@ -209,7 +217,7 @@ def _draw_lines(axes: Axes, report: PanelReport) -> None:
     shots = sorted({float(item.point.shots) for item in report.points})
     step = 0.025 * (shots[-1] - shots[0])
     for index, (series, points) in enumerate(report.series.items()):
-        look = style_of(points[0])
+        look = style_of(points[0], index)
         # Side by side, so that series of equal values do not hide each other.
         aside = step * (index - (len(report.series) - 1) / 2)
         x = [float(item.point.shots) + aside for item in points]
@@ -223,7 +231,7 @@ def _draw_lines(axes: Axes, report: PanelReport) -> None:
         # A shade needs two neighbours; whiskers show the interval of a lone point too.
         axes.vlines(x, low, high, color=look.colour, linewidth=0.7, gid=f"whiskers-{name}-{series}")
         axes.plot(
-            x, [item.published.value for item in points], "--", color=look.colour,
+            x, [math.nan if p.paper is None else p.paper for p in points], "--", color=look.colour,
             marker=look.marker, markerfacecolor="white", gid=f"paper-{name}-{series}",
         )  # fmt: skip
         axes.plot(
@@ -239,7 +247,7 @@ def _draw_bars(axes: Axes, report: PanelReport) -> None:
     name = report.panel.figure + report.panel.letter
     for place, (series, (item,)) in enumerate(report.series.items()):
         look, left, right = style_of(item), place - 0.2, place + 0.2
-        paper = item.published.value
+        paper = math.nan if item.paper is None else item.paper
         axes.bar(left, paper, 0.34, fill=False, edgecolor=look.colour, linestyle="--")
         # A marker on top shows a value of 0 too, which no bar does.
         axes.plot(
@@ -279,15 +287,15 @@ def csv_rows(panels: Sequence[PanelReport]) -> Iterator[dict[str, object]]:
     for item in (item for panel in panels for item in panel.points):
         low, high = item.interval or (None, None)
         values = (
-            item.point.panel, item.point.series, item.point.shots, item.published.value,
-            item.published.error, item.ours, low, high, item.n or None,
+            item.point.panel, item.point.series, item.point.shots, item.paper,
+            item.published.error if item.published else None, item.ours, low, high, item.n or None,
             " ".join(map(str, item.seeds)), item.verdict,
         )  # fmt: skip
         yield dict(zip(CSV_COLUMNS, values, strict=True))
 
 
 def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
-    """Write figures 1 to 7 as SVG, PNG and PDF, each with a CSV of the numbers behind it.
+    """Write all figures as SVG, PNG and PDF, each with a CSV of the numbers behind it.
 
     Several runs get a folder each, named after profile and protocol and numbered.
 
@@ -300,7 +308,7 @@ def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
         if len(report.runs) > 1:
             own = folder / f"{number}-{run.verified.run.profile}-{run.verified.run.protocol}"
         own.mkdir(parents=True, exist_ok=True)
-        for figure in FIGURES:
+        for figure in run.verified.run.study.figures:
             canvas = draw(run, figure)
             for kind in ("svg", "png", "pdf"):
                 path = own / f"figure{figure}.{kind}"

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from repro import __version__
-from repro.paper.figures import Point
+from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
 from repro.report.model import Plotted, Report, RunReport
-from repro.report.printable import printable
 from repro.report.prompts import TEXTS
 from repro.report.rows import LevelRow, failed, level_rows, missing
 from repro.report.words import decided_by, noticed_effect, noticed_of
+from repro.spec.points import Point
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict, Effect
 from repro.verify.outcomes import sha256
 from repro.verify.statistics import Interval
@@ -210,9 +210,9 @@ def point_row(item: Plotted) -> Row:
     """A plotted point: the paper's value and ours; no verdict where nothing was compared."""
     return {
         **_place(item.point),
-        "paper": item.published.value,
-        "paper_error": item.published.error,
-        "occluded": item.published.occluded,
+        "paper": item.paper,
+        "paper_error": item.published.error if item.published else None,
+        "occluded": item.published.occluded if item.published else None,
         "ours": item.ours,
         **_ends(item.interval),
         "difference": item.difference,

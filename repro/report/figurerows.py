@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from repro.paper.cells import Cell
-from repro.paper.figures import FIGURES
 from repro.report.model import Plotted, RunReport
+from repro.spec.cells import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ def figure_rows(run: RunReport, cells: Sequence[Cell] | None = None) -> tuple[Fi
     Args:
         cells: count only points that rest on one of these.
     """
-    return tuple(_figure_row(run, figure, cells) for figure in FIGURES)
+    return tuple(_figure_row(run, figure, cells) for figure in run.verified.run.study.figures)
 
 
 def _figure_row(run: RunReport, figure: str, cells: Sequence[Cell] | None) -> FigureRow:
@@ -59,11 +58,12 @@ def _figure_row(run: RunReport, figure: str, cells: Sequence[Cell] | None) -> Fi
         if wanted is None or not wanted.isdisjoint(point.point.cells)
     ]
     known = [point for point in own if point.ours is not None]
+    paper = [point.paper for point in known if point.paper is not None]
     return FigureRow(
         figure=figure,
         points=len(own),
         run=len(known),
-        paper=fmean(p.published.value for p in known) if known else None,
+        paper=fmean(paper) if known and len(paper) == len(known) else None,
         ours=fmean(p.ours for p in known if p.ours is not None) if known else None,
         largest=max(known, key=lambda p: abs(p.difference or 0.0), default=None),
     )

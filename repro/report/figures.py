@@ -4,11 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from rich.text import Text
 
-from repro.paper.cells import Cell
-from repro.paper.figures import BEST, FIGURES
-from repro.paper.tasks import DATASETS, METRICS
 from repro.report.model import PanelReport, Plotted, RunReport
 from repro.report.words import counted
+from repro.spec.cells import Cell
+from repro.spec.points import BEST
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Verdict
 
@@ -56,7 +55,7 @@ def figure_lines(run: RunReport, cells: Collection[Cell] | None = None) -> Itera
         cells: show only points that rest on one of these.
     """
     empty = []
-    for figure in FIGURES:
+    for figure in run.verified.run.study.figures:
         titled = False
         for panel in (panel for panel in run.panels if panel.panel.figure == figure):
             shown = [
@@ -70,7 +69,12 @@ def figure_lines(run: RunReport, cells: Collection[Cell] | None = None) -> Itera
             if not titled:
                 yield Text(f"\nFigure {figure}", style="bold")
                 titled = True
-            yield from _bars(panel, shown) if panel.panel.train else _lines(panel, shown)
+            if not run.verified.run.study.published:
+                yield from _own_lines(panel, shown)
+            elif panel.panel.train:
+                yield from _bars(panel, shown)
+            else:
+                yield from _lines(panel, shown)
     if empty and cells is None:
         yield Text(f"\nPanels of which nothing was run: {', '.join(empty)}")
 
@@ -80,7 +84,7 @@ def _lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[T
     shots = list(dict.fromkeys(item.point.shots for own in shown for item in own))
     shots.sort(key=int)
     heads = "".join(f"{counted(int(count), 'shot'):<{CELL}}" for count in shots)
-    title = f"{panel.title}, {METRICS[DATASETS[panel.panel.dataset].task.kind]}"
+    title = f"{panel.title}, {panel.panel.metric}"
     yield Text(title)
     yield Text(" " * (LABEL + KIND) + heads.rstrip(), style="dim")
     for own in shown:
@@ -90,13 +94,27 @@ def _lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[T
         ours = Text(f"{'':<{LABEL}}{'ours':<{KIND}}")
         for count in shots:
             item = by_shots.get(count)
-            above = f"{item.published.value:.3f}" if item else ""
+            above = f"{item.paper:.3f}" if item and item.paper is not None else ""
             paper.append(f"{above:<{CELL}}")
             ours.append_text(_ours(item))
         paper.rstrip()
         ours.rstrip()
         yield paper
         yield ours
+
+
+def _own_lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
+    """A panel of a study without published numbers: values with their 95 % intervals."""
+    yield Text(f"{panel.title}, {panel.panel.metric}, [95 % interval]")
+    for own in shown:
+        values = [
+            f"{item.shots_text}: {item.ours:.3f} "
+            f"[{item.interval.low:.3f}, {item.interval.high:.3f}]"
+            for item in own
+            if item.ours is not None and item.interval is not None
+        ]
+        yield Text(f"  {own[0].series}")
+        yield Text(f"    {'; '.join(values)}")
 
 
 def _ours(item: Plotted | None) -> Text:
@@ -112,9 +130,9 @@ def _ours(item: Plotted | None) -> Text:
 
 def _bars(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
     """A bar panel: a row a bar."""
-    yield Text(f"{panel.title}, {METRICS[DATASETS[panel.panel.dataset].task.kind]}")
+    yield Text(f"{panel.title}, {panel.panel.metric}")
     for item in (item for own in shown for item in own):
-        row = Text(f"  {item.series:<{LABEL - 2}}paper {item.published.value:.3f}  ours ")
+        row = Text(f"  {item.series:<{LABEL - 2}}paper {item.paper:.3f}  ours ")
         row.append_text(_ours(item))
         if item.point.shots == BEST and item.chosen:
             row.append(f" best with {item.chosen_text}", style="dim")

@@ -14,14 +14,12 @@ from typing import Any
 from repro import __version__
 from repro.errors import EXIT_MISSING, ReproError
 from repro.extras import install_command
-from repro.paper.figures import FIGURES
-from repro.paper.tasks import TASKS
+from repro.printable import printable
 from repro.report import charts, views
 from repro.report.answer import Outcome, first_line, head
 from repro.report.inline import inline_svg
 from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.packing import LONGEST, pack
-from repro.report.printable import printable
 from repro.report.prompts import prompts
 from repro.report.words import BRIEFLY
 from repro.verify.claimverdicts import Answer
@@ -60,6 +58,7 @@ def page(report: Report) -> str:
         first=printable(first_line(report.verification)),
         outcome=Outcome.of(report.verification.exit_code).value,
         evidence=any(head(run).evidence for run in report.verification.runs),
+        published=any(run.verified.run.study.published for run in report.runs),
         runs=[_run(run, index, report) for index, run in enumerate(report.runs)],
         warnings=[printable(text) for text in report.verification.warnings],
         survival=[
@@ -71,7 +70,7 @@ def page(report: Report) -> str:
         meaning=views.MEANING,
         follows=list(FOLLOWS.values()),
         levels=list(Level),
-        tasks=list(TASKS),
+        tasks=list(dict.fromkeys(t for run in report.runs for t in run.verified.run.study.tasks)),
         not_compared=views.NOT_COMPARED,
         longest=f"{LONGEST:,}",
     )
@@ -117,7 +116,7 @@ def _run(run: RunReport, index: int, report: Report) -> dict[str, Any]:
         for cell, row in zip(views.cells_of(run), view["cells"], strict=True)
     }
     return view | {
-        "figures": [_figure(run, view["id"], figure) for figure in FIGURES],
+        "figures": [_figure(run, view["id"], figure) for figure in run.verified.run.study.figures],
         "packets": {name: Markup(packet) for name, packet in packets.by_dataset.items()},
         "samples": packets,
         "facts": Markup(script_json(facts)),
@@ -125,7 +124,7 @@ def _run(run: RunReport, index: int, report: Report) -> dict[str, Any]:
 
 
 def _figure(run: RunReport, prefix: str, figure: str) -> dict[str, Any]:
-    panels = []
+    panels, known = [], run.verified.run.study.figures[figure]
     for panel, view in views.figure_views(run, figure):
         drawing = inline_svg(
             charts.svg_text(charts.draw_panel(panel)),
@@ -151,9 +150,9 @@ def _figure(run: RunReport, prefix: str, figure: str) -> dict[str, Any]:
     ]
     return {
         "name": figure,
-        "title": charts.TITLES[figure],
+        "title": known.title,
         # Six panels in a row would be too small to read on a screen.
-        "columns": {6: 3}.get(charts.COLUMNS[figure], charts.COLUMNS[figure]),
+        "columns": {6: 3}.get(known.columns, known.columns),
         "panels": panels,
         "legend": legend,
     }

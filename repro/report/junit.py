@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from xml.etree import ElementTree as Tree
 
 from repro.errors import EXIT_FAILED
+from repro.printable import printable
 from repro.report.answer import first_line, head
 from repro.report.model import Report, RunReport
-from repro.report.printable import printable
 from repro.report.words import contrast_text, fact_text, group_text, number_text, outcome
 from repro.verify.claimverdicts import Answer
 from repro.verify.fingerprint import FactCheck

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from repro.printable import printable
 from repro.report.answer import first_line, head
 from repro.report.figurerows import figure_rows
 from repro.report.model import Report, RunReport
-from repro.report.printable import printable
 from repro.report.rows import (
     BESIDE,
     DIFFERS,
@@ -16,6 +16,7 @@ from repro.report.rows import (
     chosen,
     claim_rows,
     failed,
+    heading,
     level_rows,
     missing,
 )
@@ -66,13 +67,13 @@ def _run(run: RunReport, *, several: bool) -> Iterator[str]:
         yield f"- note: {escaped(note)}"
     yield from _section(DIFFERS, _differs(run))
     yield from _section(MISSING, _missing(run))
-    yield from _section(FINDINGS, _findings(run))
+    yield from _section(heading(FINDINGS, run.verified.run), _findings(run))
     yield from details("All comparisons behind them", _contrasts(run.verified.claims))
     yield from _section(NUMBERS, _levels(run))
     if run.verified.judged:
         summary = f"All {len(run.verified.judged)} verdicts on numbers"
         yield from details(summary, _numbers(run))
-    yield from _section(BESIDE, _figures(run))
+    yield from _section(heading(BESIDE, run.verified.run), _figures(run))
     yield from details("The run", _facts(run))
 
 

@@ -8,9 +8,8 @@ from typing import cast
 import numpy as np
 
 from repro.metrics.bestof import Rule, best_of
-from repro.paper.cells import BASE, Cell
-from repro.paper.figures import BEST, PANELS, Panel, Point, points
-from repro.paper.tasks import DATASETS
+from repro.spec.cells import BASE, Cell
+from repro.spec.points import BEST, Panel, Point
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.findings import paper_verdicts
 from repro.verify.measured import Measured
@@ -41,7 +40,8 @@ class Plotted:
     """A plotted point: the paper's value and ours.
 
     Attributes:
-        published: the paper's value, its reading error, whether its mark is hidden by others.
+        published: the paper's value, its reading error, whether its mark is hidden by others; None
+            in studies whose numbers nobody published.
         ours: mean over seeds; None where it was not run, like `interval`.
         interval: 95 % of `ours`, over rows and, with two seeds or more, over seeds.
         seeds: of ours; empty for the base model, which has none.
@@ -52,7 +52,7 @@ class Plotted:
     """
 
     point: Point
-    published: Published
+    published: Published | None = None
     ours: float | None = None
     interval: Interval | None = None
     seeds: tuple[int, ...] = ()
@@ -88,7 +88,12 @@ class Plotted:
     @property
     def difference(self) -> float | None:
         """Ours - paper."""
-        return None if self.ours is None else self.ours - self.published.value
+        return None if self.ours is None or self.paper is None else self.ours - self.paper
+
+    @property
+    def paper(self) -> float | None:
+        """The paper's value."""
+        return None if self.published is None else self.published.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +106,7 @@ class PanelReport:
     @property
     def title(self) -> str:
         """Its letter, its test set and, for bars, what the models were tuned on."""
-        panel = self.panel
-        printed = DATASETS[panel.dataset].printed
-        if panel.train:
-            own = DATASETS.get(panel.train)
-            printed = f"{own.printed if own else panel.train.upper()} to {printed}"
-        return f"({panel.letter}) {printed}" + (", prompt 2" if panel.prompt == "p2" else "")
+        return f"({self.panel.letter}) {self.panel.title}"
 
     @property
     def points(self) -> tuple[Plotted, ...]:
@@ -139,7 +139,8 @@ class RunReport:
 
     def level_of(self, claim: ClaimVerdict) -> Level | None:
         """The weakest level at which the claim's cells were compared; None if none was."""
-        cells = claim.claim.cells(every_shot=self.verified.run.best_of != "smallest")
+        run = self.verified.run
+        cells = run.study.claim_cells(claim.claim, every_shot=run.best_of != "smallest")
         numbers = [self.by_cell[cell] for cell in cells if cell in self.by_cell]
         if not numbers:
             wanted = set(cells)
@@ -194,21 +195,22 @@ def report(
     return Report(
         verification=verification,
         runs=tuple(run_report(verified) for verified in verification.runs),
-        paper=paper_verdicts(),
+        paper=paper_verdicts() if any(run.study.published for run in found.runs) else (),
     )
 
 
 def run_report(verified: RunVerification) -> RunReport:
     """Points, panels and cells of one verified run."""
     run = verified.run
-    published, source = load_paper(), run_source(run)
+    study, source = run.study, run_source(run)
+    paper = load_paper() if study.published else None
     by_cell = {number.cell: number for number in verified.numbers}
     by_point = {number.point: number for number in verified.points}
 
     def plotted(point: Point) -> Plotted:
         own = by_point.get(point)
         numbers = [own] if own else [by_cell[cell] for cell in point.cells if cell in by_cell]
-        known, measured = published.of(point), source(point)
+        known, measured = paper.of(point) if paper else None, source(point)
         if measured is None:
             return Plotted(point=point, published=known, numbers=tuple(numbers))
         return Plotted(
@@ -222,11 +224,11 @@ def run_report(verified: RunVerification) -> RunReport:
             chosen=_chosen(run, point, measured.seeds or (None,)) if point.shots == BEST else (),
         )
 
-    every = [plotted(point) for point in points(every_shot=run.best_of != "smallest")]
+    every = [plotted(point) for point in study.points(every_shot=run.best_of != "smallest")]
     order = dict.fromkeys(cell for item in every for cell in item.point.cells)
     return RunReport(
         verified=verified,
-        panels=tuple(_panel(panel, every) for panel in PANELS),
+        panels=tuple(_panel(panel, every) for panel in study.panels),
         cells={cell: found for cell in order if (found := run.of(cell))},
         by_cell=by_cell,
     )

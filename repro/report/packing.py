@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from repro.paper.cells import Cell
 from repro.report.model import RunReport
 from repro.report.prompts import Lookup
+from repro.spec.cells import Cell
 from repro.verify.reading import json_lines
 from repro.verify.results import CellResult
 
@@ -122,7 +122,7 @@ def _pack(
     packed: dict[str, dict[str, Any]] = {}
     for cell, seed, result in results:
         samples = [sample for _, sample in json_lines(folder / result.raw["samples"])]
-        output = "prediction" if cell.task.labels else "text"
+        output = "prediction" if "prediction" in samples[0] else "text"
         packed.setdefault(cell.name, {})[str(seed)] = {
             "row": [sample["row"] for sample in samples],
             "prompt": [prompts.number(cell, sample, lookup) for sample in samples],
@@ -131,7 +131,7 @@ def _pack(
             "score": [sample["score"] for sample in samples],
             "logits": {
                 label: [_rounded(sample["logits"].get(label)) for sample in samples]
-                for label in (samples[0]["logits"] if cell.task.labels else ())
+                for label in samples[0].get("logits", ())
             },
         }
     return {"strings": strings.values, **prompts.split(), "cells": packed}, prompts

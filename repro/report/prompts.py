@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, ReproError
-from repro.paper.cells import Cell
+from repro.spec.cells import Cell
 from repro.verify.reading import json_lines
 
 TEXTS = "prompts.jsonl"
@@ -22,18 +22,23 @@ def prompts(folder: Path) -> Lookup:
             hash that the sample gives: the prompt was another one.
     """
     path = folder / TEXTS
-    before: dict[tuple[str, str, int], str] = {}
+    before: dict[tuple[str, str, str], str] = {}
     rows: dict[tuple[str, str, int], str] = {}
     for where, line in json_lines(path) if path.is_file() else ():
         kind = "row" if "row" in line else "shots"
-        for name, wanted in {"dataset": str, "prompt": str, kind: int, "text": str}.items():
-            if type(line.get(name)) is not wanted:
+        # Shots are a number, or the name of demonstrations that are chosen otherwise.
+        numbers: tuple[type, ...] = (int,) if kind == "row" else (int, str)
+        wanted = {"dataset": (str,), "prompt": (str,), kind: numbers, "text": (str,)}
+        for name, types in wanted.items():
+            if type(line.get(name)) not in types:
                 raise _bad(f"{where}: field '{name}' is {line.get(name)!r}")
-        place = rows if kind == "row" else before
-        place[line["dataset"], line["prompt"], line[kind]] = line["text"]
+        if kind == "row":
+            rows[line["dataset"], line["prompt"], line[kind]] = line["text"]
+        else:
+            before[line["dataset"], line["prompt"], str(line[kind])] = line["text"]
 
     def lookup(cell: Cell, row: int, sha256: str) -> str | None:
-        first = before.get((cell.dataset, cell.prompt, cell.shots))
+        first = before.get((cell.dataset, cell.prompt, cell.demonstrations.name))
         then = rows.get((cell.dataset, cell.prompt, row))
         if first is None or then is None:
             return None

@@ -34,6 +34,13 @@ MISSING = "What is missing"
 FINDINGS = "Do the paper's findings hold in this run?"
 NUMBERS = "Do the numbers reproduce?"
 BESIDE = "The paper's numbers beside this run's"
+_OWN = {FINDINGS: "Do the study's claims hold in this run?", BESIDE: "This run's numbers"}
+
+
+def heading(section: str, run: Run) -> str:
+    """The heading of a section, which speaks of the paper only where the study is the paper's."""
+    return section if run.study.published else _OWN.get(section, section)
+
 
 _GROUPS = ("run", "figure", "fine-tune")
 

@@ -8,10 +8,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from repro.paper.tasks import DATASETS
+from repro.printable import printable
 from repro.report.figures import STYLE
 from repro.report.model import FOLLOWS
-from repro.report.printable import printable
 from repro.report.words import counted, number_text, outcome, seeds_text
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import load_paper
@@ -78,7 +77,7 @@ def reference_parts(reference: Reference) -> Iterator[RenderableType]:
     spread = table(
         "test set", "cells", "mean", "sd over seeds", title="Spread over seeds, by test set"
     )
-    for name, dataset in DATASETS.items():
+    for name, dataset in run.study.datasets.items():
         values: dict[str, list[float]] = {}
         for (cell, _), result in run.cells.items():
             if cell.dataset == name:
@@ -124,7 +123,10 @@ def _differing(prefix: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
 def facts(run: Run) -> Iterator[tuple[str, str]]:
     """What a run is: names and values, not yet made printable."""
     changed = ", ".join(f"{name}={value}" for name, value in run.overrides.items())
-    yield "paper", "arXiv 2403.09162, NAACL 2024"
+    if run.study.published:
+        yield "paper", "arXiv 2403.09162, NAACL 2024"
+    else:
+        yield "study", f"{run.study.name}: {run.study.question}"
     yield "profile", run.profile
     yield "protocol", run.protocol + (f" ({changed})" if changed else "")
     yield "seeds", seeds_text(run.seeds)

@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.console import new_console
+from repro.printable import printable
 from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figurerows import figure_rows
 from repro.report.figures import STYLE, figure_lines, legend
 from repro.report.model import Report, RunReport
-from repro.report.printable import printable
 from repro.report.rows import (
     BESIDE,
     DIFFERS,
@@ -24,6 +24,7 @@ from repro.report.rows import (
     Item,
     claim_rows,
     failed,
+    heading,
     level_rows,
     missing,
     turns,
@@ -150,7 +151,7 @@ def _everything(
     for item in items:
         yield _item(item)
     yield from _missing(run, full=True)
-    yield _heading(FINDINGS)
+    yield _heading(heading(FINDINGS, run.verified.run))
     evidence = head(run.verified).evidence
     for verdict in run.verified.claims:
         yield from _whole_claim(verdict, evidence)
@@ -159,8 +160,9 @@ def _everything(
         if not number.verdict.passes and number.verdict is not Verdict.NOT_REPRODUCED:
             line = f"{number.name}: {number.verdict}: {number_text(number)}"
             yield Padding(Text(printable(line)), (0, 0, 0, 2))
-    yield _heading(BESIDE)
-    yield legend(run)
+    yield _heading(heading(BESIDE, run.verified.run))
+    if run.verified.run.study.published:
+        yield legend(run)
     yield from figure_lines(run, _needed(run, asked))
     yield _heading("The run")
     yield pairs(facts(run.verified.run))
@@ -169,8 +171,10 @@ def _everything(
 def _needed(run: RunReport, asked: Sequence[str] | None) -> set[Any] | None:
     if asked is None:
         return None
-    every_shot = run.verified.run.best_of != "smallest"
-    return {c for claim in run.verified.claims for c in claim.claim.cells(every_shot=every_shot)}
+    own = run.verified.run
+    every_shot = own.best_of != "smallest"
+    claims = [verdict.claim for verdict in run.verified.claims]
+    return {c for claim in claims for c in own.study.claim_cells(claim, every_shot=every_shot)}
 
 
 def _heading(text: str) -> _Heading:
@@ -273,14 +277,16 @@ def _below(
         few_lines: the figures in one line.
     """
     yield from _missing(run, full=False)
-    yield _heading(FINDINGS)
+    yield _heading(heading(FINDINGS, run.verified.run))
     yield _claims(claim_rows(run.verified.claims), head(run.verified).evidence)
     yield from _numbers(run)
-    yield _heading(BESIDE)
+    yield _heading(heading(BESIDE, run.verified.run))
     needed = _needed(run, asked)
     rows = figure_rows(run, None if needed is None else tuple(needed))
     known = [row for row in rows if row.run]
-    if few_lines or not known:
+    if not run.verified.run.study.published:
+        yield from figure_lines(run, needed)
+    elif few_lines or not known:
         count = sum(row.run for row in known)
         yield Text(f"  {counted(count, 'point')} in {counted(len(known), 'figure')}: --full")
     else:

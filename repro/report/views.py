@@ -4,13 +4,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.paper.cells import Cell
-from repro.paper.figures import BEST
+from repro.printable import printable
 from repro.report.answer import head
 from repro.report.charts import metric_of
 from repro.report.model import FOLLOWS, PanelReport, Plotted, Report, RunReport
-from repro.report.printable import printable
-from repro.report.rows import ClaimRow, chosen, claim_rows, failed, level_rows, missing
+from repro.report.rows import (
+    BESIDE,
+    FINDINGS,
+    ClaimRow,
+    chosen,
+    claim_rows,
+    failed,
+    heading,
+    level_rows,
+    missing,
+)
 from repro.report.words import (
     BRIEFLY,
     counted,
@@ -19,6 +27,8 @@ from repro.report.words import (
     outcome,
     seeds_text,
 )
+from repro.spec.cells import Cell
+from repro.spec.points import BEST
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
 from repro.verify.statistics import Interval
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
@@ -86,13 +96,14 @@ def in_words(verdict: Verdict | None, level: Level | None) -> str:
 def identity(run: RunReport) -> Iterator[tuple[str, str]]:
     """What the run is: pairs of a name and a text."""
     own, record = run.verified.run, run.verified.run.record
-    yield (
-        "Paper",
-        (
+    if own.study.published:
+        yield (
+            "Paper",
             "Unveiling the Generalization Power of Fine-Tuned Large Language Models, "
-            "arXiv 2403.09162, NAACL 2024"
-        ),
-    )
+            "arXiv 2403.09162, NAACL 2024",
+        )
+    else:
+        yield "Study", printable(f"{own.study.name}: {own.study.question}")
     yield "Profile", printable(own.profile)
     changed = ", ".join(
         f"{printable(name)} = {printable(value)}" for name, value in own.overrides.items()
@@ -195,11 +206,12 @@ def panel_view(report: PanelReport) -> dict[str, Any]:
 def spoken(report: PanelReport) -> str:
     """What a panel's drawing shows, for those who do not see it."""
     ours = [item for item in report.points if item.ours is not None]
+    paper = any(item.published for item in report.points)
     return (
         f"{metric_of(report)} of {', '.join(report.series)}: "
         + ("bars" if report.panel.train else "lines over the number of in-context examples")
-        + f", the paper's {len(report.points)} values hollow and dashed, this run's {len(ours)} "
-        "solid. The table of this panel has all values."
+        + (f", the paper's {len(report.points)} values hollow and dashed" if paper else "")
+        + f", this run's {len(ours)} solid. The table of this panel has all values."
     )
 
 
@@ -210,9 +222,9 @@ def _point_row(item: Plotted) -> dict[str, Any]:
         "series": item.series,
         "shots": item.shots_text,
         "chosen": item.chosen_text if item.chosen else "",
-        "paper": number(known.value),
-        "error": "" if known.exact else f"\u00b1\u2009{known.error:.4f}",
-        "occluded": known.occluded,
+        "paper": number(item.paper),
+        "error": "" if known is None or known.exact else f"\u00b1\u2009{known.error:.4f}",
+        "occluded": known is not None and known.occluded,
         "ours": number(item.ours),
         "interval": between(item.interval),
         "difference": signed(item.difference),
@@ -248,10 +260,10 @@ def _cell_row(run: RunReport, cell: Cell, plotted: Sequence[Plotted]) -> dict[st
     verdict = run.by_cell.get(cell) or next((n for item in own for n in item.numbers), None)
     row = {
         "name": cell.name,
-        "task": cell.task.name,
+        "task": run.verified.run.study.task_of(cell).name,
         "dataset": cell.dataset,
         "panels": [item.point.figure + item.point.panel for item in plotted],
-        "paper": number(own[0].published.value) if own else NONE,
+        "paper": number(own[0].paper) if own else NONE,
         "ours": number(mean),
         "theirs": number(verdict.theirs if verdict else None),
         "difference": signed(verdict.difference if verdict else None),
@@ -301,7 +313,7 @@ def _facts(
         best = " (the best of several cells)" if point.shots == BEST else ""
         yield (
             f"Figure {point.figure}({point.panel})",
-            f"{item.series}, {item.shots_text}{best}: paper {number(item.published.value)}, "
+            f"{item.series}, {item.shots_text}{best}: paper {number(item.paper)}, "
             f"this run {number(item.ours)} {between(item.interval)}".strip(),
         )
 
@@ -327,6 +339,11 @@ def run_view(run: RunReport, index: int, report: Report) -> dict[str, Any]:
             "evidence": top.evidence,
         },
         "identity": list(identity(run)),
+        "published": verified.run.study.published,
+        "headings": {
+            "findings": heading(FINDINGS, verified.run).replace("'", "\u2019"),
+            "beside": heading(BESIDE, verified.run).replace("'", "\u2019"),
+        },
         "differs": [(i.kind, printable(i.name), printable(i.text)) for i in chosen(items, SHOWN)],
         "more": max(0, len(items) - SHOWN),
         "missing": [

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from repro.paper.claims import Claim, Contrast
+from repro.spec.claims import Claim, Contrast
 from repro.verify.statistics import Interval
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from repro.paper.claims import FACTS, Contrast, Pair
-from repro.paper.figures import Point
-from repro.paper.tasks import DATASETS
+from repro.spec.claims import FACTS, Contrast, Pair
+from repro.spec.points import Point
+from repro.spec.study import Study
 from repro.verify.claimverdicts import ContrastVerdict
 from repro.verify.effects import (
     Compared,
@@ -28,6 +28,7 @@ class Evidence:
     """What claims are judged on.
 
     Attributes:
+        study: what is claimed.
         scores: of plotted points.
         labels: share of rows whose whole output is a label; None where outputs are unknown.
         facts: by kind of contrast, for those that compare facts of fine-tunes.
@@ -35,6 +36,7 @@ class Evidence:
         published: the numbers are the paper's own.
     """
 
+    study: Study
     scores: Source
     labels: Source | None = None
     facts: Mapping[str, Facts] = field(default_factory=dict)
@@ -71,14 +73,15 @@ def judge(
     """
     if contrast.kind in FACTS:
         return judge_facts(
+            evidence.study,
             contrast,
             evidence.facts.get(contrast.kind, {}),
             published=published,
             spread=evidence.spread,
         )
     source = evidence.labels if contrast.kind == "labels" else evidence.scores
-    pairs = contrast.pairs(every_shot=every_shot)
-    others = contrast.other_pairs(every_shot=every_shot)
+    pairs = evidence.study.pairs(contrast, every_shot=every_shot)
+    others = evidence.study.pairs(contrast, every_shot=every_shot, other=True)
     expected = len(pairs) + len(others)
     if source is None:
         return ContrastVerdict(
@@ -108,6 +111,7 @@ def judge(
         name = f"size of the {contrast.kind}"
         compared = [group_against(name, summary(compared), summary(rest), compared)]
     return _judged(
+        evidence.study,
         contrast,
         compared,
         expected=expected,
@@ -126,6 +130,7 @@ def _points(pair: Pair) -> tuple[Point, ...]:
 
 
 def _judged(
+    study: Study,
     contrast: Contrast,
     compared: Sequence[Compared],
     *,
@@ -141,7 +146,7 @@ def _judged(
     """Effects of all comparisons, of the test sets and of all together, and what they show."""
 
     def place(*items: Compared) -> Region:
-        margin = widen * claim_margin(item.dataset for item in items)
+        margin = widen * claim_margin(study.metric(item.dataset) for item in items)
         return region(contrast.direction, margin)
 
     regions = [place(item) for item in compared]
@@ -149,12 +154,12 @@ def _judged(
     sets, by_dataset = [], []
     for dataset in dict.fromkeys(item.dataset for item in compared):
         own = [i for i, item in enumerate(compared) if item.dataset == dataset]
-        sets.append(mean_of(DATASETS[dataset].printed, [compared[i] for i in own]))
+        sets.append(mean_of(study.datasets[dataset].printed, [compared[i] for i in own]))
         by_dataset.append(effect_of(sets[-1], place(sets[-1]), [effects[i].holds for i in own]))
     overall = mean_of("all", compared)
     mean = effect_of(overall, place(*compared), [effect.holds for effect in effects])
     stated = {effect.name: effect for effect in published.pairs} if published else {}
-    allowed = allowed_wrong(compared, by_dataset, regions, stated)
+    allowed = allowed_wrong(compared, by_dataset, regions, stated, study.datasets)
     notes = []
     if optimistic:
         largest = max((e.optimism for e in effects), key=abs, default=0.0)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from repro.paper.cells import Cell, Variant
+from repro.spec.cells import Cell, Demonstrations, Variant
 from repro.verify.results import CellResult, Key, Run
 
 WRONG = 50
@@ -11,7 +11,7 @@ WRONG = 50
 FEW = 5
 """Rows below which equal logits may be a coincidence of rounding."""
 
-_Place = tuple[str, str, int]
+_Place = tuple[str, str, Demonstrations]
 _Model = tuple[Variant, int | None]
 
 
@@ -25,7 +25,7 @@ def copies(run: Run) -> Mapping[Key, str]:
     models: dict[_Model, dict[_Place, CellResult]] = {}
     for (cell, seed), result in run.cells.items():
         if result.outcomes is not None:
-            place = (cell.dataset, cell.prompt, cell.shots)
+            place = (cell.dataset, cell.prompt, cell.demonstrations)
             models.setdefault((cell.variant, seed), {})[place] = result
     found: dict[Key, str] = {}
     for (one, ours), (other, theirs) in combinations(models.items(), 2):
@@ -47,7 +47,7 @@ def _equal(
         if a.gaps is not None and b.gaps is not None:
             if len(a.rows) >= FEW and a.gaps.tobytes() == b.gaps.tobytes():
                 yield place
-        elif ours[place].cell.task.labels:
+        elif ours[place].metric == "accuracy":
             continue  # labels of unknown logits, which may well be equal
         elif a.outputs == b.outputs:
             texts.append(place)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from repro.paper.claims import Pair, Term
-from repro.paper.figures import Point
+from repro.spec.claims import Pair, Term
+from repro.spec.points import Point
 from repro.verify.claimverdicts import Effect
 from repro.verify.measured import Measured
 from repro.verify.regions import Region

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from repro.paper.cells import Variant
-from repro.paper.claims import Contrast
+from repro.spec.cells import Variant
+from repro.spec.claims import Contrast
+from repro.spec.study import Study
 from repro.verify.claimverdicts import ContrastVerdict, Effect
 from repro.verify.quantifiers import decided
 from repro.verify.regions import Region, region
@@ -17,6 +18,7 @@ Facts = Mapping[Variant, Mapping[int | None, float]]
 
 
 def judge_facts(
+    study: Study,
     contrast: Contrast,
     facts: Facts,
     *,
@@ -28,8 +30,8 @@ def judge_facts(
     One seed takes its spread from `spread`; several are pooled with it. The paper states one
     number per training set, which is counted once.
     """
-    prior = spread or registered_spread()
-    wanted = contrast.fact_pairs()
+    prior = spread or registered_spread(study)
+    wanted = study.fact_pairs(contrast)
     where = region(contrast.direction, 0.0)
     effects: list[Effect] = []
     used: set[int] = set()

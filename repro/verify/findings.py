@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from repro.paper.cells import Variant
-from repro.paper.claims import Claim, claims
-from repro.paper.tasks import SIZES, TRAIN_SETS
+from repro.spec.cells import Variant
+from repro.spec.claims import Claim
+from repro.studies.paper.cells import VARIANTS
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import SIZES
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
 from repro.verify.contrasts import Evidence, judge
 from repro.verify.facts import Facts
@@ -27,9 +29,10 @@ def published_facts(paper: Paper) -> dict[str, Facts]:
     for number in paper.stated:
         if number.quantity != "weight change":
             continue
-        shots = TRAIN_SETS[number.train].fticl_shots if number.method == "fticl" else (0,)
-        for count in shots:
-            changes[Variant(number.train, SIZES[0], count)] = {None: number.value}
+        for variant in VARIANTS.values():
+            own = (variant.train, variant.method, variant.size)
+            if own == (number.train, number.method, SIZES[0]):
+                changes[variant] = {None: number.value}
     return {"weight change": changes}
 
 
@@ -51,10 +54,10 @@ def judge_claims(
         widen: factor on the registered margins, see `contrasts.judge`.
         power: work out the power of each contrast.
     """
-    known = published or {}
+    known, claims = published or {}, evidence.study.claims
     judged = [
         (
-            claims()[name],
+            claims[name],
             [
                 judge(
                     contrast,
@@ -64,7 +67,7 @@ def judge_claims(
                     widen=widen,
                     power=power,
                 )
-                for contrast in claims()[name].contrasts
+                for contrast in claims[name].contrasts
             ],
         )
         for name in ids
@@ -154,8 +157,10 @@ def paper_verdicts() -> tuple[ClaimVerdict, ...]:
     no numbers for (final losses, outputs) is left out, and named.
     """
     paper = load_paper()
-    evidence = Evidence(published_source(paper), None, published_facts(paper), published=True)
-    return judge_claims(list(claims()), evidence, paired=False)
+    evidence = Evidence(
+        study(), published_source(paper), None, published_facts(paper), published=True
+    )
+    return judge_claims(list(study().claims), evidence, paired=False)
 
 
 def published_verdicts() -> dict[tuple[str, str], ContrastVerdict]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from repro.paper.cells import BASE, VARIANTS
+from repro.spec.cells import BASE
 from repro.verify.margins import Margins, margins
 from repro.verify.results import FINETUNES, RUN, Run, Tuned
 from repro.verify.verdicts import Verdict
@@ -59,10 +59,9 @@ def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tupl
     """All facts of a run that a reference knows; the fine-tunes are those that have cells."""
     limits = limits or margins()
     found = list(_of_run(run, reference))
-    ranks = {name: rank for rank, name in enumerate(VARIANTS)}
     wanted = sorted(
         {(c.variant, s) for c, s in run.cells if c.variant != BASE and s is not None},
-        key=lambda place: (ranks.get(place[0].name, len(ranks)), *place),
+        key=lambda place: (run.study.rank(place[0]), *place),
     )
     orders: dict[tuple[int, str], set[str]] = {}
     for tuned in (*reference.tuned.values(), *run.tuned.values()):

@@ -3,16 +3,17 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from repro.paper.cells import BASE, Cell
+from repro.spec.cells import BASE, Cell
 from repro.verify.copies import copies
 from repro.verify.fingerprint import same_training
 from repro.verify.margins import Margins, margins
 from repro.verify.outcomes import Outcomes, changed_inputs, common_rows, differing_rows
-from repro.verify.places import elsewhere
+from repro.verify.places import elsewhere, parts_of, record_of
 from repro.verify.results import CellResult, Key, Run
 from repro.verify.retrained import Models, Pair, against_seeds
 from repro.verify.spread import LEAST
@@ -91,7 +92,14 @@ def hold_against(
     own, theirs = ours.by_cell, reference.by_cell
     known, copied = owners(reference), copies(ours)
     seeds = set(ours.seeds)
-    place = elsewhere(ours.record, recorded or (reference.record,))
+    stored = [part for r in recorded or (reference.record,) for part in parts_of(r)]
+
+    @cache
+    def place(cell: Cell) -> str:
+        stems = (cell.name if s is None else f"{cell.name}.seed{s}" for s in own[cell])
+        told = (elsewhere(record_of(ours.record, stem), stored) for stem in stems)
+        return "; ".join(dict.fromkeys(filter(None, told)))
+
     found: dict[Cell, NumberVerdict] = {}
     retrained: dict[Cell, _Pair] = {}
     for cell in cells:
@@ -103,7 +111,7 @@ def hold_against(
                 cell=cell, verdict=Verdict.INCONCLUSIVE, reason="not in the reference"
             )
             continue
-        pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits, place)
+        pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits, place(cell))
         found[cell] = (
             _forged(pair, known)
             or _copied(pair, copied)

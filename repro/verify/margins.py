@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from repro.paper.tasks import METRICS
+from repro.spec.tasks import METRICS
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repro.paper.cells import BASE
-from repro.paper.figures import Point
+from repro.spec.cells import BASE
+from repro.spec.points import Point
+from repro.studies.paper.study import study as paper_study
 from repro.verify.margins import margins
 from repro.verify.published import Paper, Published
 from repro.verify.seedspread import SeedSpread, registered_spread
@@ -82,7 +83,7 @@ def published_source(paper: Paper, spread: SeedSpread | None = None) -> Source:
     independent, which makes intervals wider than paired ones. The same cell has the same draws
     wherever it is plotted. The paper has one seed, whose spread is unpublished too.
     """
-    luck = spread or registered_spread()
+    luck = spread or registered_spread(paper_study())
 
     def measure(point: Point) -> Measured:
         number = paper.of(point)

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import EXIT_FAILED, ReproError
-from repro.paper.cells import Cell
-from repro.paper.tasks import Kind
+from repro.spec.tasks import Kind, Task
 from repro.verify.statistics import Floats
 
 DIGITS = 8
@@ -84,9 +83,9 @@ def _gap(sample: dict[str, Any], path: Path, number: int) -> float:
     return float(values[0] - values[1]) if len(values) > 1 else math.inf
 
 
-def _label(sample: dict[str, Any], cell: Cell, path: Path, number: int) -> str:
+def _label(sample: dict[str, Any], task: Task, path: Path, number: int) -> str:
     label = sample.get("prediction")
-    if label not in cell.task.labels:
+    if label not in task.labels:
         _bad(path, number, f"field 'prediction' is {label!r}")
     if sample["score"] != int(label == sample.get("gold")):
         _bad(path, number, f"field 'score' is {sample['score']}, unlike prediction and gold")
@@ -100,7 +99,7 @@ def _inputs(sample: dict[str, Any], path: Path, number: int) -> str:
     return text_digest(f"{sample['prompt_sha256']} {sample['gold']}")
 
 
-def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
+def read_samples(path: Path, task: Task, *, imported: bool = False) -> Outcomes:
     """The rows of a samples file.
 
     Args:
@@ -109,7 +108,7 @@ def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
     Raises:
         ReproError: a line is malformed, or a row stands there twice (1), with file and line.
     """
-    classification = cell.task.kind is Kind.CLASSIFICATION
+    classification = task.kind is Kind.CLASSIFICATION
     rows: dict[int, tuple[float, str, float, str]] = {}
     for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
@@ -125,7 +124,7 @@ def read_samples(path: Path, cell: Cell, *, imported: bool = False) -> Outcomes:
             _bad(path, number, f"field 'score' is {score!r}, not between 0 and 1")
         if classification:
             gap = 0.0 if imported else _gap(sample, path, number)
-            output = _label(sample, cell, path, number)
+            output = _label(sample, task, path, number)
         else:
             gap, output = 0.0, sample.get("text")
             if not isinstance(output, str):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from repro.paper.cells import BASE
-from repro.paper.figures import Point
+from repro.spec.cells import BASE
+from repro.spec.points import Point
 from repro.verify.effects import Compared, Side, mean_of
 from repro.verify.measured import Measured, Source
 from repro.verify.published import Published

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from repro.paper.cells import BASE
-from repro.paper.figures import Point
+from repro.spec.cells import BASE
+from repro.spec.points import Point
 from repro.verify.decide import adjusted, decided
 from repro.verify.margins import Margins, margins
 from repro.verify.measured import Source, row_variance
@@ -42,7 +42,7 @@ def against_paper(
         spread: over seeds; the whole of it for a run of a single seed, and pooled with the run's
             own for more. The registered one by default.
     """
-    limits, prior = limits or margins(), spread or registered_spread()
+    limits, prior = limits or margins(), spread or registered_spread(run.study)
     found = []
     for point in points:
         number, measured = published[point], source(point)

@@ -3,6 +3,37 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+PARTS = "parts"
+"""In run.json of joined results: a record of each folder, with the cells that came from it."""
+
+
+def parts_of(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The records of the folders that results were joined from; the record itself if of one."""
+    parts = record.get(PARTS)
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        return (record,)
+    return tuple(parts)
+
+
+def devices(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The kinds of machines that a run's cells were computed on."""
+    found = []
+    for part in parts_of(record):
+        identity = part.get("identity")
+        numerics = identity.get("numerics") if isinstance(identity, dict) else None
+        found.append(str(numerics.get("device")) if isinstance(numerics, dict) else "not told")
+    return tuple(dict.fromkeys(found))
+
+
+def record_of(record: Mapping[str, Any], stem: str) -> Mapping[str, Any]:
+    """Of joined results the record of the folder that a cell came from.
+
+    Args:
+        stem: of the cell's samples file: its name, and its seed if it has one.
+    """
+    found = (part for part in parts_of(record) if stem in part.get("cells", ()))
+    return next(found, record)
+
 
 def elsewhere(ours: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) -> str:
     """What L0 asks for beside equal bits, where it is not so: same lock, machine kind, engine."""

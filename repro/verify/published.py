@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.paper.figures import FIGURES, Point, points
-from repro.paper.tasks import DATASETS, METRICS
 from repro.resources import expected_results
+from repro.spec.points import Point
+from repro.studies.paper.figures import FIGURES, points
+from repro.studies.paper.tasks import DATASETS
 
 FORMAT = 1
 SUMS = "SHA256SUMS"
@@ -215,7 +216,7 @@ def _read_figure(path: Path, figure: str) -> dict[PointKey, Published]:
             raise _fail(path, f"{where}: field 'value' is {item['value']}, not between 0 and 1")
         if not 0 <= item["error"] <= 0.01:
             raise _fail(path, f"{where}: field 'error' is {item['error']}, not between 0 and 0.01")
-        if item["metric"] != METRICS[DATASETS[wanted[key].dataset].task.kind]:
+        if item["metric"] != DATASETS[wanted[key].dataset].task.metric:
             raise _fail(path, f"{where}: field 'metric' is {item['metric']}")
         if item["exact"] and abs(item["value"] * n - round(item["value"] * n)) > 1e-6:
             raise _fail(path, f"{where}: field 'value' is exact, yet no multiple of 1/{n}")

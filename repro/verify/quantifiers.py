@@ -22,7 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from repro.paper.tasks import DATASETS
+from repro.spec.tasks import Dataset
 from repro.verify.claimverdicts import Answer, ContrastVerdict, Effect
 from repro.verify.effects import Compared
 from repro.verify.regions import Region
@@ -37,6 +37,7 @@ def allowed_wrong(
     by_dataset: Sequence[Effect],
     regions: Sequence[Region],
     published: Mapping[str, Effect],
+    datasets: Mapping[str, Dataset],
 ) -> int:
     """How many comparisons sampling may put on the wrong side, in 95 of 100 samples.
 
@@ -44,9 +45,10 @@ def allowed_wrong(
         compared: the comparisons; regions: where each must lie.
         by_dataset: the means of their test sets.
         published: the comparisons in the published numbers, by name.
+        datasets: of the study.
     """
     means = {effect.name: effect.effect for effect in by_dataset}
-    centres = [means[DATASETS[item.dataset].printed] for item in compared]
+    centres = [means[datasets[item.dataset].printed] for item in compared]
     stated = [
         known.effect if (known := published.get(item.name)) and known.holds else centre
         for item, centre in zip(compared, centres, strict=True)

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from repro import studies
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.paper.cells import BASE, Cell, Variant
-from repro.paper.tasks import METRICS
+from repro.spec.cells import BASE, Cell, Variant
+from repro.spec.study import Study
 from repro.verify.outcomes import read_samples, sha256
+from repro.verify.places import devices
 from repro.verify.results import (
     FINETUNES,
     FORMAT,
@@ -101,9 +103,10 @@ def check_fields(where: str, line: Mapping[str, Any]) -> None:
         _bad(where, f"field 'n' is {line['n']}")
 
 
-def _cell_of(where: str, line: Mapping[str, Any], imported: bool) -> Cell:
+def _cell_of(study: Study, where: str, line: Mapping[str, Any], imported: bool) -> Cell:
     try:
         cell = Cell.parse(line["cell"])
+        metric = study.evaluation(cell).task.metric
     except ValueError as error:
         _bad(where, f"unknown cell: {error}")
     facts = {
@@ -111,7 +114,7 @@ def _cell_of(where: str, line: Mapping[str, Any], imported: bool) -> Cell:
         "dataset": cell.dataset,
         "prompt": cell.prompt,
         "shots": cell.shots,
-        "metric": METRICS[cell.task.kind],
+        "metric": metric,
     }
     for name, value in facts.items():
         if name in line and line[name] != value:
@@ -123,9 +126,11 @@ def _cell_of(where: str, line: Mapping[str, Any], imported: bool) -> Cell:
     return cell
 
 
-def _read_line(folder: Path, where: str, line: Mapping[str, Any], imported: bool) -> CellResult:
+def _read_line(
+    study: Study, folder: Path, where: str, line: Mapping[str, Any], imported: bool
+) -> CellResult:
     check_fields(where, line)
-    cell, seed = _cell_of(where, line, imported), line.get("seed")
+    cell, seed = _cell_of(study, where, line, imported), line.get("seed")
     wanted = f"samples/{cell.name}{'' if seed is None else f'.seed{seed}'}.jsonl"
     if line["samples"] != wanted:
         _bad(where, f"field 'samples' is {line['samples']!r}, not {wanted!r}")
@@ -133,7 +138,7 @@ def _read_line(folder: Path, where: str, line: Mapping[str, Any], imported: bool
     if path.is_file():
         if sha256(path) != line["samples_sha256"]:
             _bad(str(path), f"its hash is not the one that {where} gives: one of them was changed")
-        outcomes = read_samples(path, cell, imported=imported)
+        outcomes = read_samples(path, study.task_of(cell), imported=imported)
         if len(outcomes.rows) != line["n"]:
             _bad(where, f"field 'n' is {line['n']}, but {path} holds {len(outcomes.rows)} rows")
         mean = float(outcomes.scores.mean())
@@ -234,11 +239,12 @@ def _check_model(
 def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
     record = _read_record(folder / RUN, warnings)
     identity = record.get("identity", {})
+    study = studies.recorded(record)
     tuned = read_tuned(folder / FINETUNES)
     groups: dict[tuple[str, str, str], dict[Key, CellResult]] = {}
     without_samples: list[str] = []
     for where, line in json_lines(folder / RESULTS):
-        result = _read_line(folder, where, line, is_imported(record))
+        result = _read_line(study, folder, where, line, is_imported(record))
         _check_model(result, where, tuned, identity.get("model"))
         group = (line["profile"], line["protocol"], json.dumps(line["overrides"], sort_keys=True))
         own = groups.setdefault(group, {})
@@ -271,17 +277,30 @@ def _read_folder(folder: Path, warnings: list[str]) -> list[Run]:
             {} if differing else record,
             cells,
             tuned,
+            study,
         )
         if differing:
             warnings.append(
                 f"{folder}: {len(cells)} cells are of {run.name}, unlike {RUN}; kept apart"
             )
         warnings += _uneven_rows(run)
-        kinds = {json.dumps(t.raw.get("machine"), sort_keys=True) for t in tuned.values()}
+        if len(made := devices(record)) > 1:
+            warnings.append(f"{folder}: cells of {len(made)} kinds of machines: {'; '.join(made)}")
+        kinds = {_kind(item) for item in tuned.values()}
         if len(kinds) > 1:
-            warnings.append(f"{folder}: fine-tunes of {len(kinds)} kinds of machines: {kinds}")
+            told = "; ".join(sorted(kinds))
+            warnings.append(f"{folder}: fine-tunes of {len(kinds)} kinds of machines: {told}")
         runs.append(run)
     return runs
+
+
+def _kind(tuned: Tuned) -> str:
+    """The kind of machine that a fine-tune was made on, as far as its bits depend on it."""
+    told = tuned.raw.get("machine")
+    if not isinstance(told, dict):
+        return "not told"
+    names = ("device", "instructions", "threads", "processes", "attention")
+    return ", ".join(f"{name} {told[name]}" for name in names if name in told)
 
 
 def _uneven_rows(run: Run) -> list[str]:

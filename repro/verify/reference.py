@@ -29,9 +29,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from repro import studies
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.paper.cells import VARIANTS, Cell, Variant
-from repro.paper.tasks import Kind
+from repro.spec.cells import Cell, Variant
+from repro.spec.study import Study
+from repro.spec.tasks import Kind, Task
 from repro.verify.outcomes import DIGITS, Outcomes
 from repro.verify.published import SUMS, check_sums
 from repro.verify.reading import check_fields, json_lines, read_results, read_tuned
@@ -109,14 +111,15 @@ def record(
         if seed is not None and (cell.variant, seed) not in tuned:
             name = f"{cell.variant.name} seed {seed}"
             _fail(str(runs[0].folder), f"{FINETUNES} does not tell how {name} was fine-tuned")
-    order = {name: index for index, name in enumerate(VARIANTS)}
+    study = runs[0].study
 
-    def rank(item: CellResult) -> tuple[int, int, str, str, int]:
+    def rank(item: CellResult) -> tuple[object, ...]:
         cell = item.cell
-        return (order[cell.variant.name], item.seed or 0, cell.dataset, cell.prompt, cell.shots)
+        place = (cell.dataset, cell.prompt, cell.demonstrations)
+        return (study.rank(cell.variant), item.seed or 0, *place)
 
     ranked = sorted(cells.values(), key=rank)
-    models = sorted(tuned.values(), key=lambda item: (order[item.variant.name], item.seed))
+    models = sorted(tuned.values(), key=lambda item: (study.rank(item.variant), item.seed))
     head = {
         "format": FORMAT,
         "profile": runs[0].profile,
@@ -133,7 +136,7 @@ def record(
     _write_packed(out / TUNED, map(_facts, models))
     # Equal inputs stand together, so that they pack well.
     packed = sorted(ranked, key=lambda x: (x.cell.dataset, x.cell.prompt, x.cell.shots))
-    _write_packed(out / OUTCOMES, map(_outcome_line, packed))
+    _write_packed(out / OUTCOMES, (_outcome_line(study, item) for item in packed))
     sums = (
         f"{hashlib.sha256((out / name).read_bytes()).hexdigest()}  {name}\n"
         for name in sorted(FILES)
@@ -170,7 +173,7 @@ def _facts(tuned: Tuned) -> dict[str, Any]:
     return kept | {"weight_change": {"all": tuned.weight_change}}
 
 
-def _outcome_line(result: CellResult) -> dict[str, Any]:
+def _outcome_line(study: Study, result: CellResult) -> dict[str, Any]:
     """Rows as they are; labels as letters, scores of classification as digits, to stay small."""
     found = result.outcomes
     assert found is not None
@@ -185,19 +188,19 @@ def _outcome_line(result: CellResult) -> dict[str, Any]:
         line["scores"] = [round(float(score), 9) for score in found.scores]
         line["outputs"] = list(found.outputs)
         return line
-    labels = result.cell.task.labels
+    labels = study.task_of(result.cell).labels
     line["scores"] = "".join(str(int(score)) for score in found.scores)
     line["outputs"] = "".join(str(labels.index(label)) for label in found.outputs)
     line["gaps"] = [float(f"{gap:.3g}") for gap in found.gaps]
     return line
 
 
-def _outcomes(where: str, cell: Cell, line: Mapping[str, Any]) -> Outcomes:
+def _outcomes(where: str, task: Task, line: Mapping[str, Any]) -> Outcomes:
     try:
         rows, inputs = np.array(line["rows"], dtype=np.int64), str(line["inputs"])
         scores = np.array([float(score) for score in line["scores"]])
-        if cell.task.kind is Kind.CLASSIFICATION:
-            outputs = tuple(cell.task.labels[int(label)] for label in line["outputs"])
+        if task.kind is Kind.CLASSIFICATION:
+            outputs = tuple(task.labels[int(label)] for label in line["outputs"])
             gaps = np.array(line["gaps"], dtype=np.float64)
         else:
             outputs, gaps = tuple(str(text) for text in line["outputs"]), None
@@ -239,20 +242,25 @@ def load_reference(folder: Path) -> Reference:
             _fail(str(folder / REFERENCE), f"field '{name}' is {head.get(name)!r}")
     if not all(isinstance(record, dict) for record in head["recorded"]):
         _fail(str(folder / REFERENCE), "field 'recorded' is not a list of run.json")
+    study = studies.recorded(_first(head))
     stored: dict[tuple[str, int | None], Outcomes] = {}
     for where, line in json_lines(folder / OUTCOMES):
         try:
             cell = Cell.parse(line["cell"])
             place = (cell.name, line["seed"])
             hash(place)
+            task = study.evaluation(cell).task
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _fail(where, f"not an outcome: {error!r}")
-        stored[place] = _outcomes(where, cell, line)
-    return Reference(folder, _as_run(folder, head, stored), tuple(head["recorded"]))
+        stored[place] = _outcomes(where, task, line)
+    return Reference(folder, _as_run(study, folder, head, stored), tuple(head["recorded"]))
 
 
 def _as_run(
-    folder: Path, head: Mapping[str, Any], stored: Mapping[tuple[str, int | None], Outcomes]
+    study: Study,
+    folder: Path,
+    head: Mapping[str, Any],
+    stored: Mapping[tuple[str, int | None], Outcomes],
 ) -> Run:
     cells: dict[tuple[Cell, int | None], CellResult] = {}
     for where, line in json_lines(folder / CELLS):
@@ -284,18 +292,26 @@ def _as_run(
         head["profile"],
         head["protocol"],
         head["overrides"],
-        head["recorded"][0] if head["recorded"] else {},
+        _first(head),
         cells,
         tuned,
+        study,
     )
 
 
+def _first(head: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first run.json that a reference was made from; empty without any."""
+    recorded = head.get("recorded")
+    first = recorded[0] if isinstance(recorded, list) and recorded else {}
+    return first if isinstance(first, dict) else {}
+
+
 def find_reference(root: Path, run: Run) -> Reference | None:
-    """The reference for a run: `root` itself, or the folder inside it of the same kind of run."""
+    """The reference for a run: `root` itself, or a folder inside it, of the same kind of run."""
     folders = (
         [root]
         if (root / REFERENCE).is_file()
-        else sorted(path.parent for path in root.glob(f"*/{REFERENCE}"))
+        else sorted(path.parent for path in root.rglob(REFERENCE))
     )
     for folder in folders:
         try:
@@ -303,7 +319,9 @@ def find_reference(root: Path, run: Run) -> Reference | None:
         except ValueError as error:
             _fail(str(folder / REFERENCE), f"not JSON: {error}")
         wanted = {"profile": run.profile, "protocol": run.protocol, "overrides": run.overrides}
-        if isinstance(head, dict) and all(head.get(k) == value for k, value in wanted.items()):
+        if not isinstance(head, dict) or any(head.get(k) != v for k, v in wanted.items()):
+            continue
+        if studies.told(_first(head)) == studies.told(run.record):
             return load_reference(folder)
     if not root.is_dir():
         raise ReproError(

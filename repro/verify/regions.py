@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repro.paper.claims import Direction
-from repro.paper.tasks import DATASETS, METRICS
+from repro.spec.claims import Direction
 from repro.verify.margins import margins
 from repro.verify.statistics import above_p
 
@@ -54,7 +53,6 @@ def region(direction: Direction, margin: float) -> Region:
     }[direction]
 
 
-def claim_margin(datasets: Iterable[str]) -> float:
+def claim_margin(metrics: Iterable[str]) -> float:
     """The registered margin of claims, averaged over metrics where a mean spans both."""
-    metrics = [METRICS[DATASETS[dataset].task.kind] for dataset in datasets]
     return float(np.mean([margins().claims[metric] for metric in metrics]))

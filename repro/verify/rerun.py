@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from repro.paper.cells import BASE, Cell
-from repro.paper.figures import FIGURES
-from repro.paper.figures import cells as figure_cells
+from repro import studies
+from repro.spec.cells import BASE, Cell
+from repro.spec.study import Study
 from repro.verify.results import AUTHORS_SCRIPTS, Run
 
 FEW = 8
@@ -42,6 +42,8 @@ def command_for(run: Run, cells: Sequence[Cell], seeds: Sequence[int] | None = N
     recorded = run.record.get("options")
     options = recorded if isinstance(recorded, dict) else {}
     words = ["repro", "run", "--profile", str(options.get("profile", run.profile))]
+    if run.study.name != studies.DEFAULT:
+        words += ["--study", str(options.get("study", run.study.name))]
     words += ["--protocol", run.protocol]
     for name, value in run.overrides.items():
         words += ["--set", f"{name}={_setting(value)}"]
@@ -87,26 +89,30 @@ def _selection(run: Run, cells: Sequence[Cell]) -> list[str]:
     named = ["--cells", ",".join(cell.name for cell in dict.fromkeys(cells))]
     if len(wanted) <= FEW:
         return named
-    found = [words for words, chosen in _candidates(wanted, every_shot) if chosen == wanted]
+    found = [
+        words for words, chosen in _candidates(run.study, wanted, every_shot) if chosen == wanted
+    ]
     return min([*found, named], key=lambda words: len(" ".join(words)))
 
 
-def _candidates(wanted: set[Cell], every_shot: bool) -> Iterator[tuple[list[str], set[Cell]]]:
+def _candidates(
+    study: Study, wanted: set[Cell], every_shot: bool
+) -> Iterator[tuple[list[str], set[Cell]]]:
     """Selections by figure, variant and test set, each with the cells that it selects."""
-    variants = dict.fromkeys(cell.variant for cell in figure_cells(every_shot=every_shot))
+    variants = dict.fromkeys(cell.variant for cell in study.cells(every_shot=every_shot))
     variants = dict.fromkeys(v for v in variants if any(cell.variant == v for cell in wanted))
-    tests = dict.fromkeys(cell.dataset for cell in figure_cells(every_shot=every_shot))
+    tests = dict.fromkeys(cell.dataset for cell in study.cells(every_shot=every_shot))
     tests = dict.fromkeys(t for t in tests if any(cell.dataset == t for cell in wanted))
     for by_variant in (False, True):
         for by_test in (False, True):
             by_figure = {
                 figure: {
                     cell
-                    for cell in figure_cells((figure,), every_shot=every_shot)
+                    for cell in study.cells((figure,), every_shot=every_shot)
                     if (not by_variant or cell.variant in variants)
                     and (not by_test or cell.dataset in tests)
                 }
-                for figure in FIGURES
+                for figure in study.figures
             }
             words: list[str] = []
             if by_variant:

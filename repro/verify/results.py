@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from repro.paper.cells import Cell, Variant
+from repro.spec.cells import Cell, Variant
+from repro.spec.study import Study
 from repro.verify.outcomes import Outcomes
 
 FORMAT = 1
@@ -80,6 +81,7 @@ class Run:
     Attributes:
         record: run.json; empty where it is missing.
         cells: by cell and seed; tuned: by variant and seed.
+        study: what its names stand for.
     """
 
     folder: Path
@@ -89,6 +91,7 @@ class Run:
     record: Mapping[str, Any]
     cells: Mapping[Key, CellResult]
     tuned: Mapping[tuple[Variant, int], Tuned]
+    study: Study
 
     @property
     def name(self) -> str:

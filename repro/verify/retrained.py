@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from repro.paper.cells import Cell, Variant
+from repro.spec.cells import Cell, Variant
 from repro.verify.margins import Margins
 from repro.verify.outcomes import common_rows
 from repro.verify.results import CellResult, Run, Tuned

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from repro.paper.cells import BASE, Cell, Variant
-from repro.paper.figures import Point
+from repro.spec.cells import BASE, Cell, Variant
+from repro.spec.points import Point
+from repro.spec.study import Study
 from repro.verify.facts import Facts
 from repro.verify.measured import Measured, Source
 from repro.verify.outcomes import Outcomes, common_rows, text_digest
@@ -34,18 +35,18 @@ def is_paired(run: Run) -> bool:
     return all(result.outcomes is not None for result in run.cells.values())
 
 
-def scores_of(cell: Cell, outcomes: Outcomes) -> Floats:
+def scores_of(study: Study, cell: Cell, outcomes: Outcomes) -> Floats:
     """The metric's score of each row."""
     return outcomes.scores
 
 
-def emits_label(cell: Cell, outcomes: Outcomes) -> Floats:
+def emits_label(study: Study, cell: Cell, outcomes: Outcomes) -> Floats:
     """1 for each row whose whole output is a label that the cell's model was trained on.
 
     Outcomes keep a digest of each text; a label may come with a blank before or a line break
     behind it.
     """
-    known = cell.variant.task.labels if cell.variant != BASE else ()
+    known = study.training[cell.variant.train].task.labels if cell.variant != BASE else ()
     labels = {
         text_digest(before + label + behind)
         for label in known
@@ -59,7 +60,7 @@ def run_source(
     run: Run,
     *,
     spread: SeedSpread | None = None,
-    of: Callable[[Cell, Outcomes], Floats] = scores_of,
+    of: Callable[[Study, Cell, Outcomes], Floats] = scores_of,
     draws: int = DRAWS,
 ) -> Source:
     """The run's points. Rows are resampled once per test set, which keeps its cells paired.
@@ -71,7 +72,7 @@ def run_source(
         of: what is measured of each row. Other than scores need samples.
         draws: of the rows, at most 10,000; fewer are for simulations.
     """
-    over_seeds = spread or registered_spread()
+    over_seeds = spread or registered_spread(run.study)
     by_cell: dict[Cell, dict[int | None, CellResult]] = {}
     for (cell, seed), result in run.cells.items():
         by_cell.setdefault(cell, {})[seed] = result
@@ -84,7 +85,9 @@ def run_source(
             if key[0].dataset == dataset and result.outcomes is not None
         ]
         rows = common_rows([outcomes for _, outcomes in own])
-        scores = np.stack([of(key[0], outcomes.at(rows)) for key, outcomes in own], axis=1)
+        scores = np.stack(
+            [of(run.study, key[0], outcomes.at(rows)) for key, outcomes in own], axis=1
+        )
         return _Block(rows, scores, {key: index for index, (key, _) in enumerate(own)})
 
     def weights(dataset: str) -> Floats:

@@ -17,8 +17,8 @@ from functools import cache
 
 import numpy as np
 
-from repro.paper.cells import BASE, Cell
-from repro.paper.tasks import METRICS
+from repro.spec.cells import BASE, Cell
+from repro.spec.study import Study
 from repro.verify.margins import margins
 from repro.verify.results import Run
 from repro.verify.statistics import DRAWS, Floats, rng_for
@@ -78,11 +78,11 @@ def _noise(name: str) -> Floats:
 
 
 @cache
-def registered_spread() -> SeedSpread:
+def registered_spread(study: Study) -> SeedSpread:
     """The spread that stands in where nothing was measured, see `margins.toml`."""
     prior = margins().seed_spread
     return SeedSpread(
-        lambda cell: prior.scores[METRICS[cell.task.kind]],
+        lambda cell: prior.scores[study.metric(cell.dataset)],
         prior.df,
         prior.shared,
         prior.facts,
@@ -90,20 +90,21 @@ def registered_spread() -> SeedSpread:
     )
 
 
-def kind_of(cell: Cell) -> tuple[str, str]:
+def kind_of(study: Study, cell: Cell) -> tuple[str, str]:
     """What cells share a prior: metric, and in-domain, out-of-domain or cross-task."""
     place = "cross-task"
-    if cell.variant != BASE and cell.variant.task == cell.task:
-        place = cell.test.role.value
-    return METRICS[cell.task.kind], place
+    dataset = study.datasets[cell.dataset]
+    if cell.variant != BASE and study.training[cell.variant.train].task == dataset.task:
+        place = dataset.role.value if dataset.role else "same task"
+    return dataset.task.metric, place
 
 
-def spread_of(reference: Run | None) -> SeedSpread:
+def spread_of(reference: Run | None, study: Study) -> SeedSpread:
     """The spread that a reference's seeds show; the registered one if it has too few.
 
     Each cell's variance is shrunk towards the mean variance of its kind.
     """
-    fallback = registered_spread()
+    fallback = registered_spread(study)
     if reference is None or len(reference.seeds) < LEAST_SEEDS:
         return fallback
     values: dict[Cell, list[float]] = defaultdict(list)
@@ -119,11 +120,11 @@ def spread_of(reference: Run | None) -> SeedSpread:
     }
     pooled: dict[tuple[str, str], list[float]] = defaultdict(list)
     for cell, variance in own.items():
-        pooled[kind_of(cell)].append(variance)
+        pooled[kind_of(study, cell)].append(variance)
     prior = {kind: float(np.mean(found)) for kind, found in pooled.items()}
 
     def relative(cell: Cell) -> float:
-        typical = prior.get(kind_of(cell))
+        typical = prior.get(kind_of(study, cell))
         if typical is None:
             return fallback.relative(cell)
         if cell not in own:

@@ -26,15 +26,17 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.lines import Line, to_line
 from repro.metrics import summarise
 from repro.metrics.rouge import rouge_l
-from repro.paper.cells import BASE, VARIANTS, Cell, Variant
-from repro.paper.protocols import protocol
-from repro.paper.tasks import PROMPTS, SIZES, Kind
+from repro.spec.cells import BASE, Cell, Demonstrations, Variant
+from repro.spec.tasks import NO_MAJORITY, Kind, Task
+from repro.studies.paper.cells import VARIANTS
+from repro.studies.paper.prompts import PROMPTS
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import DATASETS, SIZES
 from repro.verify.results import AUTHORS_SCRIPTS, FORMAT, RESULTS, RUN
 
 PROTOCOL = "published-code"
 BASE_MODEL = "llama-2-7b"
 """The base model's folder in the authors' training script."""
-NO_MAJORITY = "-"
 UNKNOWN = ("seed", "machine", "versions", "losses", "weight change", "logits", "prompts")
 
 _NAME = re.compile(
@@ -81,7 +83,15 @@ def parse_name(name: str, base: str = BASE_MODEL) -> Cell:
     if match["test"] not in by_test:
         raise ValueError(f"'{match['test']}' is not one of the test sets {', '.join(by_test)}")
     variant = BASE if match["model"] == base else _tuned(match["model"], base)
-    return Cell(variant, by_test[match["test"]], PROMPTS[int(match["prompt"])], int(match["shots"]))
+    tested = DATASETS[by_test[match["test"]]].task.shots
+    if int(match["shots"]) not in tested:
+        raise ValueError(f"the authors' test set is tested with {tested} shots")
+    return Cell(
+        variant,
+        by_test[match["test"]],
+        list(PROMPTS)[int(match["prompt"])],
+        Demonstrations(int(match["shots"])),
+    )
 
 
 def _tuned(model: str, base: str) -> Variant:
@@ -89,7 +99,7 @@ def _tuned(model: str, base: str) -> Variant:
     match = _TUNED.fullmatch(model)
     if match and match["train"] in by_train:
         shots = int(match["shots"] or 0)
-        variant = Variant(by_train[match["train"]], int(match["size"]), shots)
+        variant = Variant(by_train[match["train"]], int(match["size"]), Demonstrations(shots))
         if variant.name in VARIANTS:
             return variant
     raise ValueError(
@@ -136,23 +146,23 @@ def _read_rows(path: Path) -> list[Line]:
 
 def _samples(path: Path, cell: Cell, rows: Sequence[Line]) -> list[Line]:
     """Records as `repro run` writes them, less what these files do not tell."""
-    generation, stemmer = cell.task.kind is Kind.GENERATION, protocol(PROTOCOL).rouge_stemmer
+    task, stemmer = DATASETS[cell.dataset].task, protocol(PROTOCOL).rouge_stemmer
     found = []
     for number, row in enumerate(rows):
         gold = _text(path, number, row, "output")
         sample: Line = {"row": number, "gold": gold}
-        if generation:
+        if task.kind is Kind.GENERATION:
             text = _text(path, number, row, "generation").split("\n\n")[0]
             found.append(sample | {"text": text, "score": rouge_l(gold, text, stemmer=stemmer)})
             continue
-        label = _label(path, number, row, cell, gold)
+        label = _label(path, number, row, task, gold)
         found.append(sample | {"prediction": label, "score": int(label == gold)})
     return found
 
 
-def _label(path: Path, number: int, row: Line, cell: Cell, gold: str) -> str:
-    labels = cell.task.labels
-    allowed = (*labels, NO_MAJORITY) if cell.task.name == "nli" else labels
+def _label(path: Path, number: int, row: Line, task: Task, gold: str) -> str:
+    labels = task.labels
+    allowed = (*labels, NO_MAJORITY) if task.name == "nli" else labels
     if gold not in allowed:
         _bad(path, f"row {number}, field 'output' is '{gold}', not one of {', '.join(allowed)}")
     place = row.get("max_idx")
@@ -237,7 +247,7 @@ def _write_cells(folder: Path, cells: dict[Path, Cell], profile: str) -> list[Li
                 "prompt": cell.prompt,
                 "shots": cell.shots,
                 "seed": None,
-                **summarise(cell, samples),
+                **summarise(DATASETS[cell.dataset].task, samples),
                 "profile": profile,
                 "protocol": PROTOCOL,
                 "overrides": {},

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from repro.paper.cells import Cell
-from repro.paper.figures import Point
+from repro.spec.cells import Cell
+from repro.spec.points import Point
 from repro.verify.statistics import Interval
 
 

@@ -5,10 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
-from repro.paper.cells import Cell
-from repro.paper.claims import claims
-from repro.paper.figures import FIGURES, points
-from repro.paper.figures import cells as figure_cells
+from repro.spec.cells import Cell
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.contrasts import Evidence
 from repro.verify.findings import judge_claims, published_verdicts
@@ -42,7 +39,8 @@ class RunVerification:
         figures: mean differences to the paper over whole figures, with `points`.
         claims: do the paper's findings hold in this run.
         claims_count: whether they enter the exit code: only where the run's model and data are
-            the paper's. On another model no claim makes it 1, asked for by name or not.
+            the paper's, and in studies of users. On another model no claim of the paper makes it
+            1, asked for by name or not.
         not_run: asked-for cells that are missing, or lack a seed.
         fewer: what the run has less of than it was asked for, in words.
         short: cells with fewer rows than were asked for, with (rows, rows asked for).
@@ -140,10 +138,11 @@ def build(
     Raises:
         ReproError: something cannot be read, contradicts itself, or does not exist.
     """
-    for name in asked or ():
-        if name not in claims():
-            raise unknown("claim", name, list(claims()))
     found = read_results(results) if isinstance(results, Path) else results
+    known = dict.fromkeys(name for run in found.runs for name in run.study.claims)
+    for name in asked or ():
+        if name not in known:
+            raise unknown("claim", name, known)
     root = expected or default_folder()
     verified, warnings = [], list(found.warnings)
     for run in found.runs:
@@ -182,7 +181,7 @@ def verify_numbers(
             wanted=cells,
             level=level,
             recorded=reference.recorded,
-            groups={f"Figure {name}": figure_cells((name,)) for name in FIGURES},
+            groups={f"Figure {name}": run.study.cells((name,)) for name in run.study.figures},
             models=models,
         )
         facts = check_facts(run, reference.run)
@@ -212,22 +211,24 @@ def _verify_run(
     asked: Sequence[str] | None,
     draws: int,
 ) -> RunVerification:
-    every_shot = run.best_of != "smallest"
+    every_shot, study = run.best_of != "smallest", run.study
     wanted: list[Cell] | None = None
     if asked is not None:
-        needed = (c for name in asked for c in claims()[name].cells(every_shot=every_shot))
+        asked = [name for name in asked if name in study.claims]
+        claimed = (study.claim_cells(study.claims[n], every_shot=every_shot) for n in asked)
+        needed = (cell for cells in claimed for cell in cells)
         wanted = list(dict.fromkeys(needed))
     verified = verify_numbers(run, reference, level=level, wanted=wanted)
-    spread = spread_of(reference.run if reference else None)
+    spread = spread_of(reference.run if reference else None, study)
     told = evidence(run, spread, draws)
-    comparable = run.profile in margins().comparable
+    comparable = study.published and run.profile in margins().comparable
     plotted: tuple[NumberVerdict, ...] = ()
     figures: tuple[FigureVerdict, ...] = ()
-    if level is Level.L3 or (comparable and level is None):
+    if study.published and (level is Level.L3 or (comparable and level is None)):
         paper = load_paper()
         chosen = [
             point
-            for point in points(every_shot=every_shot)
+            for point in study.points(every_shot=every_shot)
             if wanted is None or any(cell in wanted for cell in point.cells)
         ]
         published = {point: paper.of(point) for point in chosen}
@@ -239,13 +240,13 @@ def _verify_run(
         points=plotted,
         figures=figures,
         claims=judge_claims(
-            list(claims()) if asked is None else list(asked),
+            list(study.claims) if asked is None else list(asked),
             told,
             every_shot=every_shot,
-            published=published_verdicts(),
+            published=published_verdicts() if study.published else None,
             paired=is_paired(run),
         ),
-        claims_count=comparable,
+        claims_count=comparable or not study.published,
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
     )
 
@@ -254,6 +255,7 @@ def evidence(run: Run, spread: SeedSpread | None = None, draws: int = DRAWS) -> 
     """What a run has to say on claims."""
     paired = is_paired(run)
     return Evidence(
+        run.study,
         run_source(run, spread=spread, draws=draws),
         run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None,
         run_facts(run),

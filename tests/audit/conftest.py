@@ -7,8 +7,9 @@ from pathlib import Path
 import datasets
 import pytest
 
-from repro.data.source import Part, features
+from repro.data.source import features
 from repro.errors import ReproError
+from repro.spec.tasks import Part, Task
 
 Rows = Mapping[str, list[dict[str, str]]]
 
@@ -21,15 +22,12 @@ class HandMade:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    def rows(self, part: Part) -> datasets.Dataset:
-        other = {field: f"{part} {field}" for field in part.task.fields}
-        other["output"] = (part.task.labels or (f"{part} output",))[0]
+    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+        other = {field: f"{part} {field}" for field in task.fields}
+        other["output"] = (task.labels or (f"{part} output",))[0]
         rows = self._rows.get(str(part), [other])
         numbered = [{"row": i, **row} for i, row in enumerate(rows)]
-        return datasets.Dataset.from_list(numbered, features=features(part.task))
-
-    def digest(self, part: Part) -> str:
-        return str(part)
+        return datasets.Dataset.from_list(numbered, features=features(task))
 
     def missing(self, parts: Iterable[Part]) -> list[ReproError]:
         return []

@@ -11,12 +11,14 @@ from transformers import PreTrainedTokenizerFast
 from repro.audit import prompting, training
 from repro.audit.material import Length, Material
 from repro.audit.tokenizer import LineTokenizer, load
-from repro.data.source import Part
 from repro.data.upstream import UpstreamData
 from repro.errors import ReproError
 from repro.evaluate.encode import Job, encode
-from repro.paper.cells import Cell
-from repro.paper.protocols import protocol
+from repro.spec.cells import Cell
+from repro.spec.tasks import Part
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import task_of
 
 
 def test_cut_targets_are_counted() -> None:
@@ -96,8 +98,16 @@ def test_prompts_are_those_of_the_kit(
     kit = PreTrainedTokenizerFast(
         tokenizer_file=str(tokenizer_dir / "tokenizer.json"), bos_token="<s>", eos_token="</s>"
     )
-    rows = upstream.rows(Part("test", cell.dataset)).select(range(20))
-    job = Job(cell, rows, upstream.rows(Part("demonstrations", cell.dataset)))
+    rows = upstream.rows(Part("test", cell.dataset), task_of(Part("test", cell.dataset))).select(
+        range(20)
+    )
+    job = Job(
+        study().evaluation(cell),
+        rows,
+        upstream.rows(
+            Part("demonstrations", cell.dataset), task_of(Part("demonstrations", cell.dataset))
+        ),
+    )
     prompts = encode(job, kit, protocol("published-code")).prompts
     assert encode(job, by_lines, protocol("published-code")).prompts == prompts
     made = Material(upstream, by_lines).prompts(cell.dataset, cell.prompt, cell.shots)

@@ -17,8 +17,8 @@ from repro.finetune.encode import Sample
 from repro.finetune.objective import objective
 from repro.finetune.recipe import recipe_from
 from repro.models.memory import evaluation_bytes, finetune_peak_bytes
-from repro.paper.protocols import protocol
-from repro.paper.tasks import TRAIN_SETS
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import TRAIN_SETS, fticl_shots
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -191,8 +191,8 @@ def test_stored_lengths_add_up_to_the_tokens_of_the_rows(load: Any) -> None:
     """Percentiles say nothing of the totals, which the audit holds too."""
     lengths = load("_lengths")
     known, audited = lengths.stored(), lengths.audited()
-    for train, task in TRAIN_SETS.items():
-        for shots in (0, *task.fticl_shots):
+    for train, own in TRAIN_SETS.items():
+        for shots in (0, *fticl_shots(own.task)):
             tokens = sum(min(row.total, 1024) for row in known.training(train, shots))
             where = f"{train} 2000, {shots} shots: an epoch after cutting"
             assert tokens == pytest.approx(audited["training-lengths", where], rel=0.02)
@@ -222,7 +222,7 @@ def test_hours_are_those_of_the_audited_totals(load: Any) -> None:
     """A second a step, a token and a new token; counts as AUDIT E1 and E3 have them."""
     gpu, measure = load("gpu"), load("_gpu")
     none = measure.Work(0, 0, 0)
-    mixes = [(train, n) for train, task in TRAIN_SETS.items() for n in (0, *task.fticl_shots)]
+    mixes = [(train, n) for train, own in TRAIN_SETS.items() for n in (0, *fticl_shots(own.task))]
     trained = {mix: measure.Trained(1.0, 16, none, none) for mix in mixes}
 
     def one(new: int) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from repro.paper.cells import BASE
-from repro.paper.figures import points
+from repro.spec.cells import BASE
+from repro.studies.paper.figures import points
+from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer
 from repro.verify.results import Run
 from repro.verify.runscores import run_source
@@ -127,7 +128,7 @@ def test_a_bar_of_three_equal_cells_reads_too_high_by_less_than_is_said(runs: An
         point
         for point in points(["5", "6", "7"])
         if point.series.startswith("FC") and 0.3 < truth[point.cells[0]] < 0.9
-        if point.cells[0].task.labels
+        if study().task_of(point.cells[0]).labels
     ]
     wanted = {cell: truth[cell] for point in bars for cell in point.cells}
     bias, said = [], []

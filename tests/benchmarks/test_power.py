@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from repro.paper.figures import cells
+from repro.studies.paper.figures import cells
 from repro.verify import levels, verification
 from repro.verify.reference import Reference, load_reference, record
 from repro.verify.verdicts import Verdict

@@ -18,9 +18,9 @@ from repro.data.manifest import Manifest, authors_manifest, blob_id
 from repro.data.upstream import VARIABLE, check, locate
 from repro.errors import ReproError
 from repro.models.spec import EMBEDDED
-from repro.paper.protocols import protocol
-from repro.pipeline.plan import needed_parts
-from repro.pipeline.select import select
+from repro.plan.plan import needed_parts
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import task_of
 
 PUBLISHED = protocol("published-code")
 # Known by its blob id alone, and not at hand.
@@ -36,7 +36,7 @@ def write_data(folder: Path) -> Manifest:
     """Files of one row where the authors' manifest has theirs, and the manifest of them."""
     authors, entries = authors_manifest(), []
     for entry in authors.entries:
-        task = entry.part.task
+        task = task_of(entry.part)
         row = dict.fromkeys((*task.fields, "output"), f"text of {entry.part}")
         content = json.dumps([row | {"output": (*task.labels, "text")[0]}]).encode()
         known = replace(entry, blob=blob_id(content), size=None, sha256=None, rows=None)
@@ -80,13 +80,14 @@ def request(
 ) -> Request:
     nothing = dict.fromkeys(("figures", "claims", "cells", "grid", "rows", "seeds"))
     return parse(
+        study="paper",
         profile="small-cpu",
         protocol_name=None,
         overrides=(),
         variants=variants,
         tests=tests,
         data_dir=data_dir,
-        store=Path("store"),
+        store=locate().parent / "store",
         checkpoints=checkpoints,
         skip_missing=skip_missing,
         model=(),
@@ -97,7 +98,7 @@ def request(
 
 def test_what_the_selection_needs_is_fetched_and_checked(hosting: Path) -> None:
     wanted = request(None, "base,amazon-ft-2000")
-    parts = needed_parts(select(wanted.selection), PUBLISHED)
+    parts = needed_parts(wanted.study, wanted.cells, PUBLISHED)
     assert len(check(locate(), parts)) == len(parts)
     fetch_data(wanted, Console(quiet=True))
     assert check(locate(), parts) == []
@@ -125,8 +126,8 @@ def test_a_model_that_is_given_needs_no_training_set(hosting: Path, tmp_path: Pa
     (given / "xsum-ft-4000").symlink_to(EMBEDDED)
     wanted = request(None, "base,xsum-ft-4000", "xsum", checkpoints=given)
     fetch_data(wanted, Console(quiet=True))
-    needed = [part.split for part in needed_parts(select(wanted.selection), PUBLISHED)]
+    needed = [part.split for part in needed_parts(wanted.study, wanted.cells, PUBLISHED)]
     assert "train" in needed
-    kept = needed_parts(select(wanted.selection), PUBLISHED, wanted.untrained)
+    kept = needed_parts(wanted.study, wanted.cells, PUBLISHED, wanted.untrained)
     assert check(locate(), kept) == []
     assert "train" not in [part.split for part in kept]

@@ -13,13 +13,14 @@ from click.testing import CliRunner, Result
 
 from repro.cli.main import cli
 from repro.errors import ReproError
-from repro.paper.claims import claims
+from repro.studies.paper.claims import claims
+from repro.studies.paper.study import study
 from repro.verify.reference import record
 
 make: Callable[..., Path] = runpy.run_path(
     str(Path(__file__).parents[1] / "verify" / "conftest.py")
 )["write_results"]
-CELLS = claims()["C12"].cells()[:6]
+CELLS = study().claim_cells(claims()["C12"])[:6]
 Change = Callable[[dict[str, Any]], object]
 
 

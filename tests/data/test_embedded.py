@@ -1,5 +1,6 @@
 """The rules of the micro-English world, on the rows it makes."""
 
+import hashlib
 import itertools
 import json
 import math
@@ -12,9 +13,10 @@ from random import Random
 import pytest
 
 from repro.data.embedded import EmbeddedData
-from repro.data.source import Part
-from repro.paper.prompts import TEMPLATES, context, fill, template
-from repro.paper.tasks import DATASETS, SIZES, TRAIN_SETS, Kind, Role
+from repro.spec.prompts import context, fill
+from repro.spec.tasks import Kind, Part, Role
+from repro.studies.paper.prompts import TEMPLATES, template
+from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, task_of, training_of
 from tools.embedded_model.documents import EVERY_WORD, TASKS, Options, task_document
 from tools.embedded_model.tokenizer import build_tokenizer
 
@@ -32,7 +34,10 @@ PAIRS = [dataset for dataset in DATASETS.values() if "input_1" in dataset.task.f
 
 @cache
 def inputs(part: Part) -> list[tuple[str, ...]]:
-    return [tuple(row[field] for field in part.task.fields) for row in SOURCE.rows(part)]
+    return [
+        tuple(row[field] for field in task_of(part).fields)
+        for row in SOURCE.rows(part, task_of(part))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -45,27 +50,38 @@ def documents() -> str:
     return "\n\n".join(" ".join(token.text for token in document) for document in made)
 
 
+def digest(part: Part) -> str:
+    rows = [
+        {name: value for name, value in row.items() if name != "row"}
+        for row in SOURCE.rows(part, task_of(part)).to_list()
+    ]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
 def test_the_rows_are_the_recorded_ones() -> None:
     stored = json.loads(Path(__file__).with_name("embedded_digests.json").read_text())
     sizes = [Part("train", name, size) for name in TRAIN_SETS for size in SIZES]
-    found = {str(part): SOURCE.digest(part) for part in [*TESTS, *DEMONSTRATIONS, *sizes]}
+    found = {str(part): digest(part) for part in [*TESTS, *DEMONSTRATIONS, *sizes]}
     assert found == stored
 
 
 def test_sizes_and_columns() -> None:
     for part in TESTS:
-        rows = SOURCE.rows(part)
+        rows = SOURCE.rows(part, task_of(part))
         assert len(rows) == 500
-        assert rows.column_names == ["row", *part.task.fields, "output"]
+        assert rows.column_names == ["row", *task_of(part).fields, "output"]
         assert rows["row"][:] == list(range(500))
     for part in DEMONSTRATIONS:
         four = part.name in ("xsum", "xlsum", "peerread", "cnndm", "tweetqa")
-        assert len(SOURCE.rows(part)) == (4 if four else 8)
+        assert len(SOURCE.rows(part, task_of(part))) == (4 if four else 8)
 
 
 @pytest.mark.parametrize("name", TRAIN_SETS)
 def test_smaller_training_sets_begin_larger_ones(name: str) -> None:
-    small, middle, large = (list(SOURCE.rows(Part("train", name, size))) for size in SIZES)
+    small, middle, large = (
+        list(SOURCE.rows(Part("train", name, size), task_of(Part("train", name, size))))
+        for size in SIZES
+    )
     assert [len(rows) for rows in (small, middle, large)] == list(SIZES)
     assert large[:4000] == middle
     assert middle[:2000] == small
@@ -73,7 +89,7 @@ def test_smaller_training_sets_begin_larger_ones(name: str) -> None:
 
 def test_no_two_splits_share_inputs() -> None:
     for task in {dataset.task.name: dataset.task for dataset in DATASETS.values()}.values():
-        parts = [part for part in [*TESTS, *DEMONSTRATIONS, *TRAIN] if part.task == task]
+        parts = [part for part in [*TESTS, *DEMONSTRATIONS, *TRAIN] if task_of(part) == task]
         for part in parts:
             assert len(set(inputs(part))) == len(inputs(part)), part
         for one, two in itertools.combinations(parts, 2):
@@ -88,17 +104,17 @@ def test_no_training_text_of_a_question_is_tested() -> None:
 
 def test_few_shots_show_every_label() -> None:
     for part in DEMONSTRATIONS:
-        if part.task.kind is Kind.CLASSIFICATION:
-            shown = SOURCE.rows(part)["output"][: part.task.shots[1]]
-            expected = part.task.labels[:2] if part.name == "rte" else part.task.labels
+        if task_of(part).kind is Kind.CLASSIFICATION:
+            shown = SOURCE.rows(part, task_of(part))["output"][: task_of(part).shots[1]]
+            expected = task_of(part).labels[:2] if part.name == "rte" else task_of(part).labels
             assert set(shown) == set(expected), part
 
 
 def test_labels_are_balanced() -> None:
     for part in [*TESTS, *TRAIN]:
-        if part.task.kind is Kind.CLASSIFICATION:
-            counts = Counter(SOURCE.rows(part)["output"])
-            assert set(counts) <= set(part.task.labels)
+        if task_of(part).kind is Kind.CLASSIFICATION:
+            counts = Counter(SOURCE.rows(part, task_of(part))["output"])
+            assert set(counts) <= set(task_of(part).labels)
             even = 1 / len(counts)
             n = sum(counts.values())
             assert all(
@@ -138,9 +154,17 @@ def naive_bayes(train: list[tuple[str, str]], test: list[tuple[str, str]]) -> fl
 def test_one_input_alone_does_not_tell_the_label(name: str, field: str) -> None:
     """Within 5 points of the majority; out-of-domain baselines train on more of the generator."""
     dataset = DATASETS[name]
-    scored = [(row[field], row["output"]) for row in SOURCE.rows(Part("test", name))]
+    scored = [
+        (row[field], row["output"])
+        for row in SOURCE.rows(Part("test", name), task_of(Part("test", name)))
+    ]
     if dataset.role is Role.IN_DOMAIN:
-        rows = list(SOURCE.rows(Part("train", dataset.task.train_set, 6000)))
+        rows = list(
+            SOURCE.rows(
+                Part("train", training_of(dataset.task).name, 6000),
+                task_of(Part("train", training_of(dataset.task).name, 6000)),
+            )
+        )
     else:
         rows = more_rows(name)
     train = [(row[field], row["output"]) for row in rows]
@@ -159,9 +183,12 @@ def more_rows(name: str) -> list[dict[str, str]]:
 
 def test_sentiment_can_be_told_from_words() -> None:
     """The baseline is able: it solves what can be solved from one input's words."""
-    rows = SOURCE.rows(Part("train", "amazon", 6000))
+    rows = SOURCE.rows(Part("train", "amazon", 6000), task_of(Part("train", "amazon", 6000)))
     train = [(row["input"], row["output"]) for row in rows]
-    tests = [(row["input"], row["output"]) for row in SOURCE.rows(Part("test", "amazon"))]
+    tests = [
+        (row["input"], row["output"])
+        for row in SOURCE.rows(Part("test", "amazon"), task_of(Part("test", "amazon")))
+    ]
     assert naive_bayes(train, tests) > 0.8
 
 
@@ -169,8 +196,8 @@ def test_every_word_has_a_token() -> None:
     tokenizer = build_tokenizer()
     for part in [*TESTS, *DEMONSTRATIONS, *TRAIN]:
         for prompt in TEMPLATES:
-            text = template(part.task, prompt)
-            whole = context(part.task, text, list(SOURCE.rows(part))[:2000])
+            text = template(task_of(part), prompt)
+            whole = context(task_of(part), text, list(SOURCE.rows(part, task_of(part)))[:2000])
             ids = tokenizer(whole).input_ids
             assert tokenizer.unk_token_id not in ids, (part, tokenizer.decode(ids))
             assert ids[0] == tokenizer.bos_token_id
@@ -179,7 +206,7 @@ def test_every_word_has_a_token() -> None:
 def test_decoded_text_is_what_was_encoded() -> None:
     tokenizer = build_tokenizer()
     for part in TESTS:
-        for row in SOURCE.rows(part).select(range(20)):
+        for row in SOURCE.rows(part, task_of(part)).select(range(20)):
             ids = tokenizer(row["output"], add_special_tokens=False).input_ids
             assert tokenizer.decode(ids) == row["output"]
 
@@ -187,7 +214,9 @@ def test_decoded_text_is_what_was_encoded() -> None:
 def test_labels_are_one_token_behind_any_prompt() -> None:
     tokenizer = build_tokenizer()
     for dataset in DATASETS.values():
-        row = SOURCE.rows(Part("demonstrations", dataset.name))[0]
+        row = SOURCE.rows(
+            Part("demonstrations", dataset.name), task_of(Part("demonstrations", dataset.name))
+        )[0]
         for prompt, label in itertools.product(TEMPLATES, dataset.task.labels):
             text = fill(dataset.task, template(dataset.task, prompt), row)
             alone = tokenizer(text).input_ids
@@ -200,7 +229,11 @@ def test_labels_are_one_token_behind_any_prompt() -> None:
 def test_a_query_is_short() -> None:
     tokenizer = build_tokenizer()
     for part in TESTS:
-        text = context(part.task, template(part.task, "p1"), SOURCE.rows(part).select(range(100)))
+        text = context(
+            task_of(part),
+            template(task_of(part), "p1"),
+            SOURCE.rows(part, task_of(part)).select(range(100)),
+        )
         assert len(tokenizer(text).input_ids) / 100 < 46, part
 
 
@@ -227,7 +260,9 @@ def test_sentence_patterns_of_held_out_sets_are_not_in_pretraining(documents: st
     for dataset in DATASETS.values():
         if dataset.role is Role.OUT_OF_DOMAIN:
             field = dataset.task.fields[0]
-            for row in SOURCE.rows(Part("test", dataset.name)).select(range(60)):
+            for row in SOURCE.rows(
+                Part("test", dataset.name), task_of(Part("test", dataset.name))
+            ).select(range(60)):
                 assert masked(tokenizer.tokenize(row[field])) not in seen, row[field]
 
 
@@ -235,7 +270,9 @@ def test_pretraining_shares_no_row_with_any_set(documents: str) -> None:
     tokenizer = build_tokenizer()
     flat = " " + " ".join(documents.split()) + " "
     for part in [*TESTS, *DEMONSTRATIONS, *TRAIN]:
-        if part.task.kind is Kind.GENERATION or part.task.name == "sentiment":
-            for row in SOURCE.rows(part).select(range(min(60, len(SOURCE.rows(part))))):
+        if task_of(part).kind is Kind.GENERATION or task_of(part).name == "sentiment":
+            for row in SOURCE.rows(part, task_of(part)).select(
+                range(min(60, len(SOURCE.rows(part, task_of(part)))))
+            ):
                 text = " ".join(tokenizer.tokenize(row["input"]))
                 assert f" {text} " not in flat, text

@@ -14,8 +14,8 @@ from rich.progress import Progress
 from repro.data import fetch as fetching
 from repro.data.fetch import Report, fetch, progress_bar
 from repro.data.manifest import Entry, Manifest, authors_manifest, blob_id
-from repro.data.source import Part
 from repro.errors import ReproError
+from repro.spec.tasks import Part
 
 ONE, TWO = Part("test", "xsum"), Part("train", "xsum", 4000)
 BODY = bytes(range(256)) * 1000

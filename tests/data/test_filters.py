@@ -7,11 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro.data import filters
-from repro.data.source import Part, features
+from repro.data.source import features
 from repro.data.upstream import UpstreamData
 from repro.errors import ReproError
-from repro.paper.cells import VARIANTS, Variant
-from repro.paper.protocols import Protocol, protocol
+from repro.spec.cells import Demonstrations, Variant
+from repro.spec.protocol import Protocol
+from repro.spec.tasks import Part, Task
+from repro.studies.paper.cells import VARIANTS
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import DATASETS, TRAIN_SETS, task_of
 
 KEEP = protocol("published-code")
 DROP = protocol("corrected")
@@ -33,15 +37,12 @@ class Rows:
     def __init__(self, **parts: Iterable[tuple[str, ...]]) -> None:
         self.parts = parts
 
-    def rows(self, part: Part) -> datasets.Dataset:
-        keys = (*part.task.fields, "output")
+    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+        keys = (*task.fields, "output")
         rows = [tuple(row) for row in self.parts.get(str(part).replace("/", "_"), [])]
         columns = {key: [row[column] for row in rows] for column, key in enumerate(keys)}
         table = {"row": list(range(len(rows))), **columns}
-        return datasets.Dataset.from_dict(table, features=features(part.task))
-
-    def digest(self, part: Part) -> str:
-        return str(part)
+        return datasets.Dataset.from_dict(table, features=features(task))
 
     def missing(self, parts: Iterable[Part]) -> list[ReproError]:
         return []
@@ -85,7 +86,7 @@ NLI = Rows(
     ],
 )
 def test_each_switch_drops_its_own_rows(switch: str, left: list[int]) -> None:
-    selected = filters.test_rows(NLI, "mnli1", with_only(switch))
+    selected = filters.test_rows(NLI, DATASETS["mnli1"], with_only(switch))
     assert numbers(selected) == left
     assert selected.dropped == ({switch: 1} if len(left) < 6 else {})
 
@@ -93,9 +94,9 @@ def test_each_switch_drops_its_own_rows(switch: str, left: list[int]) -> None:
 def test_first_rows_are_taken_before_any_is_dropped() -> None:
     for cap, left in ((6, [0, 5]), (5, [0]), (2, [0])):
         everything = dataclasses.replace(DROP, rows=cap)
-        assert numbers(filters.test_rows(NLI, "mnli1", everything)) == left
-        assert numbers(filters.test_rows(NLI, "mnli1", DROP, limit=cap)) == left
-    assert numbers(filters.test_rows(NLI, "mnli1", with_only(""), limit=3)) == [0, 1, 2]
+        assert numbers(filters.test_rows(NLI, DATASETS["mnli1"], everything)) == left
+        assert numbers(filters.test_rows(NLI, DATASETS["mnli1"], DROP, limit=cap)) == left
+    assert numbers(filters.test_rows(NLI, DATASETS["mnli1"], with_only(""), limit=3)) == [0, 1, 2]
 
 
 def test_question_asked_again_of_one_text_counts_as_repeated() -> None:
@@ -106,7 +107,9 @@ def test_question_asked_again_of_one_text_counts_as_repeated() -> None:
             ("Other.", "x", "How?"),
         ]
     )
-    assert numbers(filters.test_rows(source, "tweetqa", with_only("repeated_inputs"))) == [0, 2]
+    assert numbers(
+        filters.test_rows(source, DATASETS["tweetqa"], with_only("repeated_inputs"))
+    ) == [0, 2]
 
 
 PAWS = Rows(
@@ -117,18 +120,18 @@ PAWS = Rows(
 
 
 def test_leaked_rows_go_by_the_largest_training_set_and_for_paws_alone() -> None:
-    selected = filters.test_rows(PAWS, "paws", with_only("leaked_rows"))
+    selected = filters.test_rows(PAWS, DATASETS["paws"], with_only("leaked_rows"))
     assert (numbers(selected), selected.dropped) == ([2], {"leaked_rows": 2})
-    assert numbers(filters.test_rows(PAWS, "qqp", with_only("leaked_rows"))) == [0]
+    assert numbers(filters.test_rows(PAWS, DATASETS["qqp"], with_only("leaked_rows"))) == [0]
 
 
 def test_nothing_left_is_an_error_that_names_the_switches() -> None:
     with pytest.raises(ReproError) as caught:
-        filters.test_rows(PAWS, "paws", with_only("leaked_rows"), limit=2)
+        filters.test_rows(PAWS, DATASETS["paws"], with_only("leaked_rows"), limit=2)
     assert "test/paws" in str(caught.value)
     assert "leaked_rows drops 2" in str(caught.value)
     with pytest.raises(ReproError):
-        filters.test_rows(PAWS, "paws", dataclasses.replace(KEEP, rows=0))
+        filters.test_rows(PAWS, DATASETS["paws"], dataclasses.replace(KEEP, rows=0))
 
 
 TRAINING = Rows(
@@ -146,11 +149,13 @@ TRAINING = Rows(
 @pytest.mark.parametrize("variant", ["amazon-ft-2000", "amazon-fticl2-2000"])
 def test_training_rows_drop_what_is_empty_or_shown(variant: str) -> None:
     chosen = VARIANTS[variant]
-    selected = filters.train_rows(TRAINING, chosen, DROP)
+    selected = filters.train_rows(TRAINING, TRAIN_SETS[chosen.train], chosen.size, DROP)
     assert numbers(selected) == [0, 3]
     assert selected.dropped == {"empty_inputs": 1, "demonstrations_in_train": 2}
-    assert numbers(filters.train_rows(TRAINING, chosen, DROP, limit=4)) == [0, 3]
-    kept = filters.train_rows(TRAINING, chosen, KEEP)
+    assert numbers(
+        filters.train_rows(TRAINING, TRAIN_SETS[chosen.train], chosen.size, DROP, limit=4)
+    ) == [0, 3]
+    kept = filters.train_rows(TRAINING, TRAIN_SETS[chosen.train], chosen.size, KEEP)
     assert (numbers(kept), kept.dropped) == ([0, 1, 2, 3, 4], {})
 
 
@@ -172,7 +177,7 @@ def test_rows_are_kept_in_order_or_counted(
     chosen = dataclasses.replace(with_only(""), **dict.fromkeys(switches, "drop"), rows=cap)
     asked = min(cap, len(test))
     try:
-        selected = filters.test_rows(source, "paws", chosen)
+        selected = filters.test_rows(source, DATASETS["paws"], chosen)
     except ReproError:
         assert asked == 0 or switches
         return
@@ -181,7 +186,10 @@ def test_rows_are_kept_in_order_or_counted(
     assert max(left) < asked
     assert len(left) + sum(selected.dropped.values()) == asked
     assert set(selected.dropped) <= switches
-    assert selected.rows.features == source.rows(Part("test", "paws")).features
+    assert (
+        selected.rows.features
+        == source.rows(Part("test", "paws"), task_of(Part("test", "paws"))).features
+    )
     for index in left:
         one, two, label = test[index]
         assert selected.rows[left.index(index)] == {
@@ -220,28 +228,28 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("switch", ["gold_dash", "empty_inputs", "repeated_inputs", "leaked_rows"])
-@pytest.mark.parametrize("dataset", filters.DATASETS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_authors_rows_are_dropped_as_audited(
     upstream: UpstreamData, dataset: str, switch: str
 ) -> None:
     expected = AUDITED.get((dataset, switch), (0, 0))
     for cap, count in zip((250, 500), expected, strict=True):
-        selected = filters.test_rows(upstream, dataset, with_only(switch), limit=cap)
+        selected = filters.test_rows(upstream, DATASETS[dataset], with_only(switch), limit=cap)
         assert selected.dropped == ({switch: count} if count else {})
 
 
-@pytest.mark.parametrize("dataset", filters.DATASETS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_authors_demonstrations_are_found_in_their_test_sets(
     upstream: UpstreamData, dataset: str
 ) -> None:
-    selected = filters.test_rows(upstream, dataset, with_only("demonstrations_in_test"))
-    everything = len(upstream.rows(Part("test", dataset)))
+    selected = filters.test_rows(upstream, DATASETS[dataset], with_only("demonstrations_in_test"))
+    everything = len(upstream.rows(Part("test", dataset), task_of(Part("test", dataset))))
     assert sorted(set(range(everything)) - set(numbers(selected))) == SHOWN.get(dataset, [])
 
 
 def test_published_code_scores_the_first_250_rows(upstream: UpstreamData) -> None:
-    for dataset in filters.DATASETS:
-        selected = filters.test_rows(upstream, dataset, KEEP)
+    for dataset in DATASETS:
+        selected = filters.test_rows(upstream, DATASETS[dataset], KEEP)
         assert numbers(selected) == list(range(250))
         assert selected.dropped == {}
 
@@ -250,9 +258,9 @@ def test_published_code_scores_the_first_250_rows(upstream: UpstreamData) -> Non
     ("variant", "gone"),
     [  # A9 and D4: XSum row 178 is empty
         (Variant("xsum", 2000), {178, 435}),
-        (Variant("xsum", 2000, 2), {178, 435}),
+        (Variant("xsum", 2000, Demonstrations(2)), {178, 435}),
         (Variant("socialqa", 2000), {639, 1165}),
-        (Variant("amazon", 2000, 2), {863, 1195, 1510}),
+        (Variant("amazon", 2000, Demonstrations(2)), {863, 1195, 1510}),
         (Variant("paws", 2000), {1905}),
         (Variant("mnli", 6000), set()),
     ],
@@ -261,6 +269,8 @@ def test_published_code_scores_the_first_250_rows(upstream: UpstreamData) -> Non
 def test_authors_training_rows_are_dropped_as_audited(
     upstream: UpstreamData, variant: Variant, gone: set[int]
 ) -> None:
-    left = numbers(filters.train_rows(upstream, variant, DROP))
+    left = numbers(filters.train_rows(upstream, TRAIN_SETS[variant.train], variant.size, DROP))
     assert set(range(variant.size)) - set(left) == gone
-    assert numbers(filters.train_rows(upstream, variant, KEEP)) == list(range(variant.size))
+    assert numbers(
+        filters.train_rows(upstream, TRAIN_SETS[variant.train], variant.size, KEEP)
+    ) == list(range(variant.size))

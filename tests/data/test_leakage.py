@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.data.leakage import implied_labels, same_text
-from repro.data.source import Part
 from repro.data.upstream import UpstreamData
+from repro.spec.tasks import Part
+from repro.studies.paper.tasks import task_of
 
 
 def pair(one: str, two: str, label: str = "") -> dict[str, str]:
@@ -85,8 +86,11 @@ def test_same_text_looks_at_words(one: str, two: str, same: bool) -> None:
 def test_authors_paws_leaks_as_audited(
     upstream: UpstreamData, size: int, rows: int, right: int, first: int, first_right: int
 ) -> None:
-    test = upstream.rows(Part("test", "paws")).to_list()
-    labels = implied_labels(test, upstream.rows(Part("train", "paws", size)).to_list())
+    test = upstream.rows(Part("test", "paws"), task_of(Part("test", "paws"))).to_list()
+    labels = implied_labels(
+        test,
+        upstream.rows(Part("train", "paws", size), task_of(Part("train", "paws", size))).to_list(),
+    )
     known = [label is not None for label in labels]
     correct = [row["output"] == label for row, label in zip(test, labels, strict=True)]
     assert [sum(known), sum(correct), sum(known[:250]), sum(correct[:250])] == [

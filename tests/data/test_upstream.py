@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.data.manifest import Entry, Manifest, authors_manifest, blob_id
-from repro.data.source import Part
+from repro.data.manifest import Entry, Manifest, blob_id
 from repro.data.upstream import VARIABLE, UpstreamData, check, locate, parse_rows
 from repro.errors import ReproError
-from repro.paper.tasks import TASKS
+from repro.spec.tasks import Part
+from repro.studies.paper.tasks import TASKS, task_of
 
 SUMMARY, QUESTION, NLI = TASKS["summary"], TASKS["question"], TASKS["nli"]
 TEST, TRAIN = Part("test", "xsum"), Part("train", "xsum", 4000)
@@ -103,7 +103,7 @@ def test_any_content_is_rows_or_a_message(content: bytes) -> None:
 def test_verified_files_are_read(folder: Path) -> None:
     source = UpstreamData(folder, manifest=manifest_of(CONTENT))
     for part in (TEST, TRAIN):
-        assert source.rows(part).to_list() == [
+        assert source.rows(part, task_of(part)).to_list() == [
             {"row": 0, "input": "A long text.", "output": "Short."},
             {"row": 1, "input": "", "output": "None."},
         ]
@@ -116,7 +116,7 @@ def test_changed_file_is_never_used(folder: Path, part: Part, name: str) -> None
     path.write_bytes(CONTENT.replace(b"Short", b"Shout"))  # valid rows of the same size
     source = UpstreamData(folder, manifest=manifest_of(CONTENT))
     with pytest.raises(ReproError) as caught:
-        source.rows(part)
+        source.rows(part, task_of(part))
     (problem,) = source.missing([TEST, TRAIN])
     for error in (caught.value, problem):
         assert error.exit_code == 3
@@ -141,16 +141,6 @@ def test_unreadable_file_is_a_message(folder: Path) -> None:
     assert "cannot be read" in str(problem)
 
 
-def test_digest_follows_content_alone(folder: Path, tmp_path: Path) -> None:
-    here = UpstreamData(folder, manifest=manifest_of(CONTENT))
-    elsewhere = UpstreamData(tmp_path / "not there", manifest=manifest_of(CONTENT))
-    other = UpstreamData(folder, manifest=manifest_of(CONTENT + b"\n"))
-    assert here.digest(TEST) == elsewhere.digest(TEST) != other.digest(TEST)
-    authors = UpstreamData(folder)
-    parts = [entry.part for entry in authors_manifest().entries]
-    assert len({authors.digest(part) for part in parts}) == len(parts)
-
-
 def test_location_is_option_then_variable_then_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +163,7 @@ def test_authors_files_are_those_of_the_manifest(upstream: UpstreamData) -> None
     for entry in known:
         content = (upstream.folder / entry.path).read_bytes()
         assert blob_id(content) == entry.blob  # the sha256 is what `missing` looked at
-        assert len(upstream.rows(entry.part)) == entry.rows
+        assert len(upstream.rows(entry.part, task_of(entry.part))) == entry.rows
 
 
 @pytest.mark.parametrize(
@@ -197,12 +187,15 @@ def test_authors_files_are_those_of_the_manifest(upstream: UpstreamData) -> None
 def test_authors_labels_are_counted_as_audited(
     upstream: UpstreamData, part: Part, counts: dict[str, int]
 ) -> None:
-    outputs = list(upstream.rows(part)["output"])
+    outputs = list(upstream.rows(part, task_of(part))["output"])
     assert {label: outputs.count(label) for label in sorted(set(outputs))} == counts
 
 
 @pytest.mark.parametrize("name", ["socialqa", "amazon", "mnli"])
 def test_authors_smaller_sets_begin_the_larger(upstream: UpstreamData, name: str) -> None:
-    sizes = [upstream.rows(Part("train", name, size)).to_list() for size in (2000, 4000, 6000)]
+    sizes = [
+        upstream.rows(Part("train", name, size), task_of(Part("train", name, size))).to_list()
+        for size in (2000, 4000, 6000)
+    ]
     assert sizes[0] == sizes[1][:2000]
     assert sizes[1] == sizes[2][:4000]

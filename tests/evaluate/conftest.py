@@ -14,12 +14,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from repro.data.source import Part
 from repro.data.upstream import UpstreamData
 from repro.evaluate import Job
-from repro.paper.cells import Cell
-from repro.paper.prompts import TEMPLATES
-from repro.paper.tasks import DATASETS
+from repro.spec.cells import Cell
+from repro.spec.tasks import Part
+from repro.studies.paper.prompts import TEMPLATES
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import DATASETS, task_of
 
 WORDS = ["the", "red", "blue", "cat", "dog", "bird", "sees", "finds", "a", "house", "tree", "near"]
 LABELS = ["positive", "negative", "yes", "no", "entailment", "neutral", "contradiction"]
@@ -109,7 +110,11 @@ def make_job() -> Callable[..., Job]:
 
     def make(name: str, count: int = 7) -> Job:
         cell = Cell.parse(name)
-        return Job(cell, make_rows(cell.dataset, count, 1), make_rows(cell.dataset, 8, 2))
+        return Job(
+            study().evaluation(cell),
+            make_rows(cell.dataset, count, 1),
+            make_rows(cell.dataset, 8, 2),
+        )
 
     return make
 
@@ -148,9 +153,13 @@ def real_job(upstream: UpstreamData) -> Callable[..., Job]:
     def make(name: str, count: int = 250) -> Job:
         cell = Cell.parse(name)
         return Job(
-            cell,
-            upstream.rows(Part("test", cell.dataset)).select(range(count)),
-            upstream.rows(Part("demonstrations", cell.dataset)),
+            study().evaluation(cell),
+            upstream.rows(Part("test", cell.dataset), task_of(Part("test", cell.dataset))).select(
+                range(count)
+            ),
+            upstream.rows(
+                Part("demonstrations", cell.dataset), task_of(Part("demonstrations", cell.dataset))
+            ),
         )
 
     return make

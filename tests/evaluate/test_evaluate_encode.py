@@ -7,7 +7,7 @@ import pytest
 from repro.errors import ReproError
 from repro.evaluate.encode import common_prefix, encode, first_tokens
 from repro.evaluate.prefix import segments
-from repro.paper.protocols import protocol
+from repro.studies.paper.protocols import protocol
 
 PUBLISHED = protocol("published-code")
 CORRECTED = protocol("corrected")
@@ -33,7 +33,7 @@ def test_published_prompts_begin_as_the_authors_code_makes_them(llama2, real_job
 @pytest.mark.parametrize("name", ["socialqa", "amazon"])
 def test_corrected_prompts_all_begin_as_in_training(llama2, real_job, name):
     training = llama2("### Input:")["input_ids"]
-    for shots in real_job(f"base.{name}.p1.0", 1).cell.task.shots:
+    for shots in real_job(f"base.{name}.p1.0", 1).asked.task.shots:
         for prompt in encode(real_job(f"base.{name}.p1.{shots}", 5), llama2, CORRECTED).prompts:
             assert prompt[: len(training)] == training
 
@@ -195,7 +195,7 @@ def test_labels_with_one_first_token_are_named(words):
 
 def test_too_few_demonstrations(words, make_job):
     job = make_job("base.amazon.p1.6")
-    short = type(job)(job.cell, job.rows, job.demonstrations.select(range(3)))
+    short = type(job)(job.asked, job.rows, job.demonstrations.select(range(3)))
     with pytest.raises(ReproError, match="needs 6 demonstrations, amazon has 3"):
         encode(short, words, PUBLISHED)
 
@@ -203,4 +203,4 @@ def test_too_few_demonstrations(words, make_job):
 def test_no_rows(words, make_job):
     job = make_job("base.amazon.p1.0")
     with pytest.raises(ReproError, match=r"base\.amazon\.p1\.0 has no rows"):
-        encode(type(job)(job.cell, job.rows.select([]), job.demonstrations), words, PUBLISHED)
+        encode(type(job)(job.asked, job.rows.select([]), job.demonstrations), words, PUBLISHED)

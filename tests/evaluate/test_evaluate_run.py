@@ -30,7 +30,7 @@ from repro.evaluate.batches import PADDING
 from repro.evaluate.encode import encode
 from repro.evaluate.prefix import supports_sharing
 from repro.metrics.rouge import rouge_l
-from repro.paper.protocols import protocol
+from repro.studies.paper.protocols import protocol
 
 PUBLISHED = protocol("published-code")
 CORRECTED = protocol("corrected")
@@ -92,7 +92,7 @@ def assert_plain(model, tokenizer, jobs, found, switches=PUBLISHED):
         for sample, prompt, gold in zip(samples, encoded.prompts, job.rows["output"], strict=True):
             assert sample["prompt_tokens"] == len(prompt)
             assert sample["gold"] == gold
-            if job.cell.task.labels:
+            if job.asked.task.labels:
                 expected = plain_logits(model, prompt, encoded.labels)
                 assert sample["logits"] == pytest.approx(expected, abs=BOUND, rel=0)
                 assert sample["prediction"] == max(expected, key=expected.get)
@@ -214,7 +214,7 @@ def test_a_cell_has_the_same_bits_whichever_cells_are_asked_for(words, llama, ma
         assert samples == together[cell]
 
 
-def test_cells_come_one_by_one_in_order(words, llama, make_job):
+def test_cells_come_one_by_one_grouped_by_prompt_and_then_by_shots(words, llama, make_job):
     jobs = [
         make_job(name)
         for name in ("base.paws.p2.0", "base.paws.p1.4", "base.xsum.p1.1", "base.paws.p1.0")
@@ -222,14 +222,14 @@ def test_cells_come_one_by_one_in_order(words, llama, make_job):
     with Progress(disable=True) as bar, TorchEngine(llama, words, settings()) as engine:
         cells = evaluate(engine, jobs, PUBLISHED, settings(), progress=bar)
         first, _ = next(cells)
-        assert first.name == "base.xsum.p1.1"
+        assert first.name == "base.paws.p2.0"
         assert bar.tasks[0].total == 28
         rest = []
         for cell, _ in cells:
             rest.append(cell.name)
             assert "left" in bar.tasks[0].description
         assert not bar.tasks  # finished bars do not pile up
-    assert rest == ["base.paws.p1.0", "base.paws.p1.4", "base.paws.p2.0"]
+    assert rest == ["base.paws.p1.0", "base.paws.p1.4", "base.xsum.p1.1"]
 
 
 def test_prompts_of_the_next_cell_are_made_while_the_model_computes(words, llama, make_job):
@@ -279,7 +279,7 @@ def test_no_gradient_mode_leaks_to_the_caller_between_cells(words, llama, make_j
 def test_gold_without_majority_is_wrong(words, llama, make_job):
     job = make_job("base.mnli1.p1.0")
     rows = job.rows.map(lambda row: {"output": "-"})
-    samples = run(llama, words, [type(job)(job.cell, rows, job.demonstrations)])[job.cell]
+    samples = run(llama, words, [type(job)(job.asked, rows, job.demonstrations)])[job.cell]
     assert {sample["score"] for sample in samples} == {0}
 
 
@@ -338,7 +338,7 @@ def test_rows_that_are_all_alike(words, llama, make_job):
     """Everything is common then, and still each row keeps a token to ask with."""
     for name in ("base.paws.p1.2", "base.socialqa.p1.0"):
         job = make_job(name)
-        alike = type(job)(job.cell, job.rows.select([3, 3, 3]), job.demonstrations)
+        alike = type(job)(job.asked, job.rows.select([3, 3, 3]), job.demonstrations)
         assert_plain(llama, words, [alike], run(llama, words, [alike]))
 
 
@@ -446,7 +446,7 @@ def test_a_score_does_not_depend_on_its_batch(words, llama, make_job, budget, ro
     for name in ("base.paws.p1.4", "base.socialqa.p1.1"):
         job = make_job(name, 9)
         whole = {s["row"]: s for s in run(llama, words, [job], token_budget=2000)[job.cell]}
-        some = type(job)(job.cell, job.rows.select(rows[:count]), job.demonstrations)
+        some = type(job)(job.asked, job.rows.select(rows[:count]), job.demonstrations)
         found = run(llama, words, [some], token_budget=budget)[job.cell]
         assert [sample["row"] for sample in found] == rows[:count]
         assert_alike({0: found}, {0: [whole[row] for row in rows[:count]]})

@@ -21,19 +21,22 @@ from repro import profiles
 from repro.cli import options
 from repro.cli.main import cli
 from repro.data.embedded import EmbeddedData
-from repro.data.source import Part
 from repro.errors import ReproError
 from repro.evaluate import Job, Settings, TorchEngine, evaluate
 from repro.evaluate.encode import encode
 from repro.evaluate.generate import stop_ids
 from repro.evaluate.vllm import VllmEngine
+from repro.machine import numerics as machine
 from repro.models import doctor, probes
 from repro.models.load import load
 from repro.models.spec import EMBEDDED, ModelSpec
-from repro.paper.cells import Cell
-from repro.paper.protocols import protocol
-from repro.pipeline import machine, preflight
-from repro.pipeline.store import Store
+from repro.plan import preflight
+from repro.plan.store import Store
+from repro.spec.cells import Cell
+from repro.spec.tasks import Part
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import task_of
 
 PUBLISHED, CORRECTED = protocol("published-code"), protocol("corrected")
 SETTINGS = Settings(token_budget=4000, max_new_tokens=7)
@@ -219,8 +222,19 @@ def test_records_on_the_embedded_world_are_those_of_the_own_engine(vllm):
     jobs = []
     for name in ("base.amazon.p1.4", "base.paws.p2.0", "base.socialqa.p1.1", "base.xsum.p1.0"):
         cell = Cell.parse(name)
-        rows = data.rows(Part("test", cell.dataset)).select(range(5))
-        jobs.append(Job(cell, rows, data.rows(Part("demonstrations", cell.dataset))))
+        rows = data.rows(Part("test", cell.dataset), task_of(Part("test", cell.dataset))).select(
+            range(5)
+        )
+        jobs.append(
+            Job(
+                study().evaluation(cell),
+                rows,
+                data.rows(
+                    Part("demonstrations", cell.dataset),
+                    task_of(Part("demonstrations", cell.dataset)),
+                ),
+            )
+        )
     assert_alike(by_vllm(EMBEDDED, jobs), by_torch(EMBEDDED, jobs))
 
 

@@ -105,7 +105,7 @@ def recipe():
     from dataclasses import replace
 
     from repro.finetune import recipe_from
-    from repro.paper.protocols import protocol
+    from repro.studies.paper.protocols import protocol
 
     def make(**changes):
         base = recipe_from(protocol("published-code"), seed=1, dtype="float32")

@@ -4,9 +4,10 @@ import pytest
 
 from repro.errors import ReproError
 from repro.finetune.encode import encode
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 
-QUESTION, SUMMARY = TASKS["question"], TASKS["summary"]
+QUESTION, SUMMARY = (training_template(TASKS[name]) for name in ("question", "summary"))
 
 
 def text(tokenizer, ids):
@@ -60,9 +61,11 @@ def test_cutting_the_source_keeps_cue_and_target(tokenizer, recipe):
 
 def test_cutting_the_source_takes_the_longest_field_first(tokenizer, recipe):
     row = {"input_1": "a" * 10, "input_2": "b" * 30, "output": "yes"}
-    whole = encode([row], [], TASKS["paraphrase"], tokenizer, recipe(max_length=0))[0]
+    whole = encode(
+        [row], [], training_template(TASKS["paraphrase"]), tokenizer, recipe(max_length=0)
+    )[0]
     settings = recipe(max_length=len(whole.ids) - 35, truncation_side="source")
-    (sample,) = encode([row], [], TASKS["paraphrase"], tokenizer, settings)
+    (sample,) = encode([row], [], training_template(TASKS["paraphrase"]), tokenizer, settings)
     shown = text(tokenizer, sample.ids)
     assert "aaaaa\n### Input_2:\n\n### Paraphrase Classification:yes</s>" in shown
     assert "aaaaaa" not in shown
@@ -136,6 +139,8 @@ def test_input_tokens_of_the_other_tasks(
 ):
     rows = upstream(f"{name}.json")
     demonstrations = upstream(f"{dataset}_few_shot.json")[:shots]
-    samples = encode(rows, demonstrations, TASKS[task], llama_tokenizer, recipe())
+    samples = encode(
+        rows, demonstrations, training_template(TASKS[task]), llama_tokenizer, recipe()
+    )
     assert sum(len(sample.ids) for sample in samples) == tokens
     assert not any(sample.cut for sample in samples)

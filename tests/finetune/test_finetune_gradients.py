@@ -4,6 +4,7 @@ The plain side tokenises and masks by itself, runs the model's own attention ove
 micro-batches of two, and adds up losses over a full tensor of logits.
 """
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -17,7 +18,8 @@ from repro.finetune.attention import Packing
 from repro.finetune.batches import passes, shared_tokens, weigh
 from repro.finetune.encode import Sample, encode
 from repro.finetune.objective import Packed, Padded, objective
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 
 # Task, its folder, training set and demonstrations.
 SETS = {
@@ -104,7 +106,13 @@ def test_gradients_on_real_rows(llama_tokenizer, upstream, make_model, recipe, t
         and any(masked < limit < len(ids) for ids, masked in whole)
     )
     plain = plain_samples(llama_tokenizer, prompt, rows, demonstrations, limit)
-    kit = encode(rows, demonstrations, TASKS[task], llama_tokenizer, recipe(max_length=limit))
+    kit = encode(
+        rows,
+        demonstrations,
+        training_template(TASKS[task]),
+        llama_tokenizer,
+        recipe(max_length=limit),
+    )
     assert [(list(sample.ids), sample.masked) for sample in kit] == plain
     assert 0 < sum(not sample.labels for sample in kit) < 8
     assert any(sample.cut and sample.labels for sample in kit)
@@ -262,7 +270,8 @@ def test_attention_never_mixes_samples(before, way, monkeypatch):
 def test_gradients_on_a_gpu(samples, way):
     model = of_type("llama", head_dim=16)
     expected = plain_gradients(model, [(list(s.ids), s.masked) for s in samples])
-    computed = objective(model.cuda(), pad=0, autocast=False, way=way)
+    # A copy: moving the model itself would move these gradients with it.
+    computed = objective(deepcopy(model).cuda(), pad=0, autocast=False, way=way)
     for budget in (10**6, 200, 120):
         found, _ = step_gradients(computed, samples, budget)
         assert_equal([gradient.cpu() for gradient in found], expected, 1e-5)

@@ -7,7 +7,8 @@ from repro.finetune import finetune
 from repro.finetune import loop as loops
 from repro.finetune.offload import OffloadedAdamW
 from repro.models.memory import SLOTS
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 
 SHAPES = [(33, 7), (1,), (64, 64), (5,), (129, 31), (2, 3, 11)]
 
@@ -53,9 +54,19 @@ def test_a_fine_tune_with_moments_in_main_memory(
 ):
     plain, model = make_model(100), make_model(100)
     settings = recipe(dtype=dtype, learning_rate=1e-3, clip_norm=0.5)
-    expected = finetune(plain, tokenizer, rows, rows[:1], TASKS["question"], settings)
+    expected = finetune(
+        plain, tokenizer, rows, rows[:1], training_template(TASKS["question"]), settings
+    )
     monkeypatch.setattr(loops, "OffloadedAdamW", small := Small())
-    facts = finetune(model, tokenizer, rows, rows[:1], TASKS["question"], settings, offloaded=True)
+    facts = finetune(
+        model,
+        tokenizer,
+        rows,
+        rows[:1],
+        training_template(TASKS["question"]),
+        settings,
+        offloaded=True,
+    )
     assert small.buckets > 3
     assert facts.losses == expected.losses
     assert facts.gradient_norms == expected.gradient_norms

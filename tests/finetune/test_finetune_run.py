@@ -18,10 +18,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from repro.errors import ReproError
 from repro.finetune import finetune, recipe_from, save
 from repro.finetune.artefact import require_saveable
-from repro.paper.protocols import protocol
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.protocols import protocol
+from repro.studies.paper.tasks import TASKS
 
-QUESTION = TASKS["question"]
+QUESTION = training_template(TASKS["question"])
 
 
 def test_recipes_follow_the_protocol():
@@ -248,7 +249,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from repro.errors import ReproError
 from repro.finetune import Recipe, finetune, save
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 from pathlib import Path
 
 torch.set_num_threads(1)
@@ -257,11 +259,12 @@ base, out = Path(sys.argv[1]), Path(sys.argv[2])
 rows = json.loads((base / "rows.json").read_text())
 recipe = json.loads((base / "recipe.json").read_text())
 model, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
-facts = finetune(model, tokenizer, rows, rows[:1], TASKS["question"], Recipe(**recipe))
+question = training_template(TASKS["question"])
+facts = finetune(model, tokenizer, rows, rows[:1], question, Recipe(**recipe))
 save(model, tokenizer, facts, out)
 try:
     uneven = Recipe(**(recipe | {"accumulation": 7}))
-    finetune(model, tokenizer, rows, [], TASKS["question"], uneven)
+    finetune(model, tokenizer, rows, [], training_template(TASKS["question"]), uneven)
 except ReproError as error:
     assert "7 micro-batches a step cannot be divided among 2 processes" in str(error)
 else:
@@ -269,7 +272,7 @@ else:
 if state.is_main_process:
     (out / "done").touch()
 state.wait_for_everyone()
-os._exit(0)  # as `repro.pipeline.tune` ends
+os._exit(0)  # as `repro.execute.training` ends
 """
 
 

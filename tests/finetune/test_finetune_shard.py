@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from repro.finetune import finetune, save
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 
-QUESTION = TASKS["question"]
+QUESTION = training_template(TASKS["question"])
 
 # Runs in both processes; its argument is a folder with what is to be done.
 SCRIPT = """
@@ -28,7 +29,8 @@ from repro.errors import ReproError
 from repro.finetune import Recipe, finetune, save
 from repro.finetune.objective import Packed
 from repro.finetune.shard import mesh, shard
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 
 torch.set_num_threads(1)
 base = Path(sys.argv[1])
@@ -60,7 +62,7 @@ if case["scarce"] == state.process_index:
 try:
     facts = finetune(
         model, tokenizer, case["rows"], case["demonstrations"],
-        TASKS["question"], Recipe(**case["recipe"]), order=case["order"],
+        training_template(TASKS["question"]), Recipe(**case["recipe"]), order=case["order"],
         token_budget=case["budget"], offloaded=case["offloaded"],
     )
 except ReproError as error:
@@ -69,7 +71,7 @@ except ReproError as error:
 save(model, tokenizer, facts, base / "sharded")
 (base / f"counts{state.process_index}.json").write_text(json.dumps(counts))
 state.wait_for_everyone()
-os._exit(0)  # as `repro.pipeline.tune` ends
+os._exit(0)  # as `repro.execute.training` ends
 """
 
 

@@ -12,9 +12,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from repro.finetune import finetune
-from repro.paper.tasks import TASKS
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 
-QUESTION = TASKS["question"]
+QUESTION = training_template(TASKS["question"])
 PROMPT = "### Input:\n{input}\n### Answer:\n{answer}\n### Question:"
 
 

@@ -1,5 +1,7 @@
 """What torch and the driver say of GPUs, and what is made of it, on described machines."""
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +10,14 @@ import pytest
 import torch
 
 from repro.machine import gpus
-from repro.machine.gpus import Cuda, check_compiler, check_gpus, parse_report, probe_cuda
+from repro.machine.gpus import (
+    Cuda,
+    check_compiler,
+    check_gpus,
+    driver_cuda,
+    parse_report,
+    probe_cuda,
+)
 
 H100 = Cuda("13.0", (13, 0), (85 * 10**9,), ("NVIDIA H100",), ((9, 0),), (84 * 10**9,), "580.65")
 OLD = "The NVIDIA driver on your system is too old (found version 12080).\nPlease update"
@@ -17,9 +26,9 @@ OLD = "The NVIDIA driver on your system is too old (found version 12080).\nPleas
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A CUDA build of torch whose driver counts two GPUs; `opens` says which torch can open."""
-    told = SimpleNamespace(number=13000, error=RuntimeError(OLD), opens=2)
+    told = SimpleNamespace(driver=(13, 0), error=RuntimeError(OLD), opens=2)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(torch._C, "_cuda_getDriverVersion", lambda: told.number, raising=False)
+    monkeypatch.setattr(gpus, "driver_cuda", lambda: told.driver)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(gpus, "driver_report", lambda: {"a0": (7 * 10**9, "580.65.06")})
 
@@ -35,13 +44,28 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def test_an_old_driver_is_named_though_torch_refuses_to_start(driver: SimpleNamespace) -> None:
-    driver.number, driver.opens = 12080, 0
+    driver.driver, driver.opens = (12, 8), 0
     found = probe_cuda()
     assert (found.driver, found.memory) == ((12, 8), ())
     assert found.trouble == OLD.partition("\n")[0]
     failing = [finding for finding in check_gpus(1, 0, probe=lambda: found) if finding.remedy]
     assert failing[0].what == "GPU driver"
     assert "580.65.06" in failing[0].remedy
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_the_drivers_library_tells_the_cuda_that_it_serves(tmp_path: Path) -> None:
+    def library(body: str) -> str:
+        source, made = tmp_path / "driver.c", tmp_path / f"{len(body)}.so"
+        source.write_text(body, encoding="utf-8")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", made, source], check=True)
+        return str(made)
+
+    serves = "int cuDriverGetVersion(int *number) { *number = 12080; return 0; }"
+    assert driver_cuda(library(serves)) == (12, 8)
+    assert driver_cuda(library(serves.replace("return 0", "return 100"))) is None
+    assert driver_cuda(library("int other(void) { return 0; }")) is None
+    assert driver_cuda(str(tmp_path / "none.so")) is None
 
 
 def test_of_slices_torch_opens_one(driver: SimpleNamespace) -> None:

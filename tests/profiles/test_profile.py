@@ -32,7 +32,7 @@ def test_profiles_of_the_kit_load_and_begin_with_their_command(name: str) -> Non
         ("summary", "seeds = [4294967296]\nsummary", "field 'seeds' holds 4294967296"),
         ("threads = 1", "threads = -2", r"\[compute\]: field 'threads' is -2"),
         ("threads = 1", "threads = true", r"\[compute\]: field 'threads' is True"),
-        ("train = [", "train = [1, ", "three numbers"),
+        ("2000 = 160", "2000 = 'many'", "field 'train' has 2000 = 'many'"),
         ('protocol = "published-code"', 'protocol = "as-is"', "field 'protocol' is 'as-is'"),
         ('kind = "embedded"', "", "field 'kind' is missing"),
         ("[model]", "[model", "not TOML"),

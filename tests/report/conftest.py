@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from repro.paper.figures import cells, points
 from repro.report import html
 from repro.report.model import Report, report
+from repro.studies.paper.figures import cells, points
 from repro.verify.reference import record
 
 TESTS = Path(__file__).parents[1]

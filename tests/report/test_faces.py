@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from repro.errors import ReproError
-from repro.paper.claims import claims
+from repro.printable import printable
 from repro.report import charts, export, html, terminal
 from repro.report.answer import head
 from repro.report.commands import finish, verify, write_report
@@ -27,15 +27,16 @@ from repro.report.folder import write_folder
 from repro.report.junit import junit
 from repro.report.markdown import markdown
 from repro.report.model import Report, report
-from repro.report.printable import printable
 from repro.report.rows import BESIDE, DIFFERS, FINDINGS, MISSING, NUMBERS, failed
 from repro.report.words import BRIEFLY
+from repro.studies.paper.claims import claims
+from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer
 from repro.verify.reference import record
 
 MAKERS = runpy.run_path(str(Path(__file__).parents[1] / "verify" / "conftest.py"))
 make: Callable[..., Path] = MAKERS["write_results"]
-CELLS = claims()["C12"].cells()
+CELLS = study().claim_cells(claims()["C12"])
 SECTIONS = (DIFFERS, MISSING, FINDINGS, NUMBERS, BESIDE)
 WORSE = MAKERS["SKILL"] | {CELLS[0]: 0.05}
 OUTCOMES = {words: verdict for verdict, words in BRIEFLY.items()}

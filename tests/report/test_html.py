@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from repro.paper.figures import PANELS, cells
 from repro.report import charts, html, views
 from repro.report.answer import first_line, head
 from repro.report.model import report
 from repro.report.rows import failed, missing
+from repro.studies.paper.figures import PANELS, cells
 from repro.verify.verdicts import Verdict
 
 MAKER = runpy.run_path(str(Path(__file__).parents[1] / "verify" / "conftest.py"))

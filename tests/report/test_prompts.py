@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
-from repro.paper.cells import Cell
 from repro.report.prompts import prompts
+from repro.spec.cells import Cell
 
 CELL = Cell.parse("base.xsum.p1.2")
 PLACE = {"dataset": "xsum", "prompt": "p1"}

@@ -13,11 +13,11 @@ import pytest
 
 from repro.cli.main import cli
 from repro.cli.options import Request, parse
-from repro.paper.cells import Cell
-from repro.paper.figures import cells
-from repro.pipeline.select import select
+from repro.plan.select import select
 from repro.report.model import report
 from repro.report.rows import missing
+from repro.spec.cells import Cell
+from repro.studies.paper.figures import cells
 from repro.verify.reading import read_results
 from repro.verify.reference import record
 from repro.verify.rerun import command_for
@@ -69,7 +69,7 @@ def test_exactly_the_missing_cells_are_selected(tmp_path: Path, name: str) -> No
     run = run_of(tmp_path, {})
     command = command_for(run, wanted)
     request, rest = parsed(command)
-    assert set(select(request.selection)) == set(wanted)
+    assert set(select(request.selection, request.study)) == set(wanted)
     assert request.profile.name == run.profile
     assert request.protocol_name == run.protocol
     assert request.rows == 3
@@ -110,7 +110,7 @@ def test_only_seeds_that_lack_something_are_run(tmp_path: Path) -> None:
     assert lack.cells == (tuned[0],)
     request, _ = parsed(lack.command)
     assert request.seeds == (2,)
-    assert select(request.selection) == (tuned[0],)
+    assert select(request.selection, request.study) == (tuned[0],)
 
 
 def test_imported_results_are_run_by_their_own_scripts(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from repro.paper.claims import claims
-from repro.paper.figures import cells
 from repro.report import terminal
 from repro.report.answer import Outcome, first_line, head
 from repro.report.model import Report, report
+from repro.studies.paper.claims import claims
+from repro.studies.paper.figures import cells
+from repro.studies.paper.study import study
 from repro.verify.reference import record
 from repro.verify.verdicts import Level
 
@@ -94,7 +95,7 @@ def test_one_seed_is_held_against_many_and_said(reports: dict[str, Report]) -> N
 
 
 def test_a_reference_of_few_seeds_says_so_at_the_top(tmp_path: Path) -> None:
-    some = claims()["C9"].cells()
+    some = study().claim_cells(claims()["C9"])
     two = record([make(tmp_path / "two", some, seeds=(1, 2), n=20)], tmp_path / "ref")
     other = make(tmp_path / "other", some, seeds=(3,), n=20, machine="B", noise="B")
     found = report(other, expected=two)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 import repro.models
-from repro.paper.tasks import DATASETS
+from repro.studies.paper.tasks import DATASETS
 from tools.embedded_model.__main__ import main
 from tools.embedded_model.incontext import scores
 from tools.embedded_model.pretrain import build, orthogonal

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.paper.cells import Cell, Variant
-from repro.paper.figures import cells, points
+from repro.spec.cells import Cell, Variant
+from repro.studies.paper.figures import cells, points
+from repro.studies.paper.study import study
+from repro.studies.paper.tasks import TRAIN_SETS
 from repro.verify.levels import hold_against
 from repro.verify.published import load_paper
 from repro.verify.reading import read_results
@@ -53,8 +55,8 @@ def samples(
     lines: list[dict[str, object]] = []
     for row in range(n):
         line: dict[str, object] = {"row": row, "prompt_sha256": "0" * 64, "prompt_tokens": 50}
-        if cell.task.labels:
-            labels = cell.task.labels
+        if study().task_of(cell).labels:
+            labels = study().task_of(cell).labels
             gold = labels[row % len(labels)]
             # Standard normal z falls below the quantile of the skill with that probability.
             share = 0.5 * (1 + math.erf(z[row] / math.sqrt(2)))
@@ -98,10 +100,12 @@ def facts(
         "seed": seed,
         "key": key,
         "dropped": {},
-        "rows_sha256": digest("rows", variant.task.name, size),
-        "demonstrations_sha256": digest("demonstrations", variant.task.name, shots),
+        "rows_sha256": digest("rows", TRAIN_SETS[variant.train].task.name, size),
+        "demonstrations_sha256": digest(
+            "demonstrations", TRAIN_SETS[variant.train].task.name, shots
+        ),
         "recipe": recipe,
-        "task": variant.task.name,
+        "task": TRAIN_SETS[variant.train].task.name,
         "demonstrations": shots,
         "order_sha256": digest("order", seed, samples),
         "samples": samples,
@@ -174,7 +178,7 @@ def write_results(
                     "prompt": cell.prompt,
                     "shots": cell.shots,
                     "seed": seed,
-                    "metric": "accuracy" if cell.task.labels else "rougeL",
+                    "metric": "accuracy" if study().task_of(cell).labels else "rougeL",
                     "value": math.fsum(scores) / n,
                     "n": n,
                     "stderr": float(np.std(scores, ddof=1) / math.sqrt(n)),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.paper.cells import Cell
+from repro.spec.cells import Cell
 from repro.verify.decide import adjusted
 from repro.verify.verdicts import NumberVerdict, Verdict
 

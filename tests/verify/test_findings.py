@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from repro.paper.claims import claims, unclaimed
-from repro.paper.figures import points
+from repro.studies.paper.claims import claims, unclaimed
+from repro.studies.paper.figures import points
+from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict, Effect
 from repro.verify.contrasts import Evidence
 from repro.verify.findings import combined, judge_claims, paper_verdicts, published_facts
@@ -167,9 +168,11 @@ def test_every_sentence_says_how_many_hold() -> None:
 def test_each_claim_needs_only_cells_of_the_figures() -> None:
     known = {cell for point in points() for cell in point.cells}
     for claim in claims().values():
-        assert claim.cells()
-        assert set(claim.cells()) <= known
-    shots_of_base = {c.shots for c in claims()["C12"].cells() if c.variant.method == "base"}
+        assert study().claim_cells(claim)
+        assert set(study().claim_cells(claim)) <= known
+    shots_of_base = {
+        c.shots for c in study().claim_cells(claims()["C12"]) if c.variant.method == "base"
+    }
     assert shots_of_base == {1, 2}, "not the four examples that Figure 4(b) leaves out"
 
 
@@ -179,7 +182,7 @@ def test_every_plotted_point_is_in_a_finding_or_has_a_reason_why_not() -> None:
         for claim in claims().values()
         for contrast in claim.contrasts
         if not contrast.beyond
-        for pair in contrast.pairs() + contrast.other_pairs()
+        for pair in study().pairs(contrast) + study().pairs(contrast, other=True)
         for term in (pair.left, pair.right)
         if term is not None
         for point in term.points
@@ -206,9 +209,9 @@ def test_the_same_words_have_the_same_quantifier() -> None:
 
 
 def test_c16_compares_models_of_the_same_training_set() -> None:
-    for pair in claims()["C16"].contrasts[0].pairs():
+    for pair in study().pairs(claims()["C16"].contrasts[0]):
         assert pair.left.train == pair.right.train
-    assert len(claims()["C16"].contrasts[0].pairs()) == 6
+    assert len(study().pairs(claims()["C16"].contrasts[0])) == 6
 
 
 HOLDS, AGREES, OPEN, PARTLY, FAILS, NONE = (
@@ -239,7 +242,9 @@ RANK = {FAILS: 0, PARTLY: 1, OPEN: 2, AGREES: 3, HOLDS: 4}
 
 def test_widening_the_margins_turns_no_claim_for_the_worse() -> None:
     paper = load_paper()
-    evidence = Evidence(published_source(paper), None, published_facts(paper), published=True)
+    evidence = Evidence(
+        study(), published_source(paper), None, published_facts(paper), published=True
+    )
 
     def judged(widen: float) -> tuple[ClaimVerdict, ...]:
         names = ["C4", "C6", "C8", "C9", "C10", "C11", "C13"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.paper.cells import Variant
-from repro.paper.figures import cells
+from repro.spec.cells import Variant
+from repro.studies.paper.figures import cells
 from repro.verify.fingerprint import FactCheck, check_facts, same_training, subjects
 from repro.verify.margins import margins
 from repro.verify.reading import read_results

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from repro.paper.cells import Cell
-from repro.paper.figures import cells
+from repro.spec.cells import Cell
+from repro.studies.paper.figures import cells
 from repro.verify.levels import hold_against
 from repro.verify.margins import Margins, margins
 from repro.verify.places import elsewhere

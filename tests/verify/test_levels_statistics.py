@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.paper.claims import claims
-from repro.paper.figures import cells
+from repro.studies.paper.claims import claims
+from repro.studies.paper.figures import cells
+from repro.studies.paper.study import study
 from repro.verify.levels import hold_against
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
@@ -81,7 +82,9 @@ def test_equal_scores_of_other_labels_are_other_rows(make: Make, tmp_path: Path,
 
 def test_means_without_rows_bear_the_sampling_of_their_rows(make: Make, tmp_path: Path) -> None:
     """By means only: seeds that agree by luck still leave the rows' error, sqrt(p (1 - p) / n)."""
-    wanted = [cell for cell in claims()["C7"].cells() if cell.variant.name != "base"][:12]
+    wanted = [cell for cell in study().claim_cells(claims()["C7"]) if cell.variant.name != "base"][
+        :12
+    ]
     kept = record([make(tmp_path / "a", wanted, seeds=range(1, 6), n=30)], tmp_path / "ref")
     (ours,) = read_results(make(tmp_path / "b", wanted, seeds=(9,), n=30, noise="B")).runs
 
@@ -107,7 +110,9 @@ def test_simulated_a_a_runs_raise_few_alarms(make: Make, tmp_path: Path) -> None
     at most sqrt(p (1 - p) / 150), .008 at the nominal 1 %; four of them are allowed on top. Of the
     95 % intervals, 5 % leave the difference out.
     """
-    wanted = [cell for cell in claims()["C7"].cells() if cell.variant.name != "base"][:24]
+    wanted = [cell for cell in study().claim_cells(claims()["C7"]) if cell.variant.name != "base"][
+        :24
+    ]
     kept = record([make(tmp_path / "a", wanted, seeds=range(1, 6), n=30)], tmp_path / "ref")
     reference = load_reference(kept).run
     (template,) = read_results(make(tmp_path / "b", wanted, seeds=(9,), n=30, noise="B")).runs

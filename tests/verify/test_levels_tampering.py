@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.paper.figures import cells
+from repro.studies.paper.figures import cells
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
 
 CELLS = cells(["4"])

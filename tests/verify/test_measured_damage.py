@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from repro.cli.main import cli
-from repro.paper.cells import BASE, Cell
-from repro.paper.figures import cells
+from repro.spec.cells import BASE, Cell
+from repro.studies.paper.figures import cells
 from repro.verify.reading import read_results
 from repro.verify.reference import Reference, load_reference, record
 from repro.verify.verdicts import Level, Verdict

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from repro.paper.cells import Cell
-from repro.paper.figures import points
+from repro.spec.cells import Cell
+from repro.studies.paper.figures import points
+from repro.studies.paper.study import study
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import load_paper
 from repro.verify.reading import read_results
@@ -43,7 +44,7 @@ def test_the_error_of_one_seed_by_hand(make: Make, tmp_path: Path) -> None:
     half = stats.t.ppf(0.975, df) * (rows + seeds) ** 0.5
     measured = (found.interval.high - found.interval.low) / 2
     assert measured == pytest.approx(half, rel=0.1)
-    assert found.reason == f"1 seed, spread over seeds from {registered_spread().source}"
+    assert found.reason == f"1 seed, spread over seeds from {registered_spread(study()).source}"
 
 
 def test_only_the_base_is_judged_without_a_spread_over_seeds(make: Make, tmp_path: Path) -> None:

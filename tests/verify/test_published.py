@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
-from repro.paper.figures import points
+from repro.studies.paper.figures import points
 from repro.verify.published import default_folder, load_paper, point_key
 
 FOLDER = default_folder() / "paper"

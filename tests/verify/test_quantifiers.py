@@ -7,7 +7,9 @@ from math import erf
 import numpy as np
 import pytest
 
-from repro.paper.claims import Contrast, claims
+from repro.spec.claims import Contrast
+from repro.studies.paper.claims import claims
+from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer, ContrastVerdict
 from repro.verify.contrasts import Evidence, judge
 from repro.verify.measured import Measured
@@ -29,20 +31,20 @@ def verdict(
 ) -> ContrastVerdict:
     """The contrast on measurements with these true effects, corrected for itself only."""
     drawn = {}
-    for index, (pair, effect) in enumerate(zip(contrast.pairs(), effects, strict=True)):
+    for index, (pair, effect) in enumerate(zip(study().pairs(contrast), effects, strict=True)):
         assert pair.right is not None
         left, right = pair.left.points[0], pair.right.points[0]
         error = SE * noise.standard_normal() if noise else 0.0
         value = 0.5 + effect + error
         drawn[left] = Measured((), np.array([value]), value + SE * Z[index][None, :], 250)
         drawn[right] = Measured((), np.array([0.5]), 0.5 + 0 * Z[:1], 250)
-    found = judge(contrast, Evidence(drawn.get), published=published)
+    found = judge(contrast, Evidence(study(), drawn.get), published=published)
     return answered(found, found.p_shown, found.p_otherwise)
 
 
 def on(dataset: str, effect: float, other: float) -> list[float]:
     """An effect on one test set, and another on the rest."""
-    return [effect if pair.left.dataset == dataset else other for pair in ALL.pairs()]
+    return [effect if pair.left.dataset == dataset else other for pair in study().pairs(ALL)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
-from repro.paper.figures import cells
+from repro.studies.paper.figures import cells
 from repro.verify.published import default_folder
 from repro.verify.reading import read_results
 from repro.verify.reference import CELLS as CELLS_FILE
@@ -153,7 +153,7 @@ def test_a_reference_keeps_neither_paths_nor_what_was_asked_for(make: Make, tmp_
     assert not {"options", "asked"} & set(json.loads(text)["recorded"][0])
 
 
-@pytest.mark.parametrize("name", ["embedded", "small"])
+@pytest.mark.parametrize("name", ["embedded", "small-cpu", "small/published-code"])
 def test_the_references_that_ship_name_no_path_of_a_machine(name: str) -> None:
     text = (default_folder() / name / "reference.json").read_text()
     assert not re.findall(r'"/[^"]*"', text)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
-from repro.paper.claims import claims
+from repro.studies.paper.claims import claims
+from repro.studies.paper.study import study
 from repro.verify.reading import read_results
 
-CELLS = claims()["C12"].cells()
+CELLS = study().claim_cells(claims()["C12"])
 Make = Callable[..., Path]
 Edit = Callable[..., None]
 
@@ -46,9 +47,10 @@ def field(index: int, **changes: object) -> Callable[[list[dict]], None]:
         (field(4, value=0.123), "line 5.*'value'.*mean"),
         (field(4, n=19), "line 5.*'n'"),
         (field(4, stderr=-1.0), "line 5.*'stderr'"),
-        (field(4, cell="xsum-ft-2000.xsum.p1.3"), "line 5.*unknown cell"),
+        (field(4, cell="xsum-ft-2000.xsum.p1.3"), "line 5.*but the cell is"),
+        (field(4, cell="xsum-ft-2000.xsums.p1.1"), "line 5.*unknown cell"),
         (field(4, cell="mistral.xsum.p1.1"), "line 5.*unknown cell"),
-        (field(4, shots=7), "line 5.*'shots'"),
+        (field(4, shots=7), "line 5.*but the cell is"),
         (field(4, samples_sha256="0" * 64), "hash.*line 5"),
         (field(4, samples="../elsewhere.jsonl"), "line 5.*'samples'"),
         (lambda lines: lines.append(lines[4]), "second time"),
@@ -113,7 +115,7 @@ def test_bad_samples_are_refused_even_when_hashes_were_made_to_agree(
 def test_classification_samples_must_agree_with_themselves(
     make: Make, edit: Edit, reseal: Edit, tmp_path: Path, change: object, message: str
 ) -> None:
-    cell = claims()["C2"].cells()[0]
+    cell = study().claim_cells(claims()["C2"])[0]
     folder = make(tmp_path / "run", [cell], seeds=(1,), n=10, skill={cell: 1.0})
     path = next((folder / "samples").iterdir())
     edit(path, change)
@@ -209,6 +211,7 @@ def test_fine_tunes_of_several_machines_are_named(folder: Path, edit: Edit) -> N
     edit(folder / "finetunes.jsonl", field(0, machine={"device": "cpu B"}))
     (warning,) = read_results(folder).warnings
     assert "2 kinds of machines" in warning
+    assert "device cpu B" in warning
 
 
 def test_texts_may_hold_any_character(folder: Path, edit: Edit, reseal: Edit) -> None:

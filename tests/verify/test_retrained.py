@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.paper.cells import BASE, Cell, Variant
-from repro.paper.figures import cells
+from repro.spec.cells import BASE, Cell, Variant
+from repro.studies.paper.figures import cells
+from repro.studies.paper.study import study
 from repro.verify.levels import Held, hold_against
 from repro.verify.outcomes import Outcomes
 from repro.verify.reading import read_results
@@ -124,7 +125,7 @@ def test_every_level_compares_the_means_of_its_cells(runs: tuple[Run, Run]) -> N
     }
     for (level, name), members in wanted.items():
         for metric in ("accuracy", "rougeL"):
-            own = [c for c in members if bool(c.task.labels) == (metric == "accuracy")]
+            own = [c for c in members if bool(study().task_of(c).labels) == (metric == "accuracy")]
             if not own:
                 assert (level, name, f"mean {metric}") not in groups
                 continue
@@ -196,7 +197,7 @@ def test_what_a_group_says_that_it_would_notice_is_noticed(
     ours = only(runs[1], 20)
     wanted = (level, name, "mean accuracy")
     (group,) = [g for g in held(ours, runs[0]).groups if (g.level, g.name, g.what) == wanted]
-    own = [cell for cell in members if cell.task.labels]
+    own = [cell for cell in members if study().task_of(cell).labels]
     lower = 1.5 * group.noticed + group.ours - group.theirs
     found = held(damaged(ours, dict.fromkeys(own, lower)), runs[0])
     assert wanted in alarms(found)
@@ -204,7 +205,7 @@ def test_what_a_group_says_that_it_would_notice_is_noticed(
 
 def test_rows_that_are_unlike_are_seen_although_the_mean_stays(runs: tuple[Run, Run]) -> None:
     ours = only(runs[1], 20)
-    values = {cell: ours.of(cell)[20].value for cell in TUNED if cell.task.labels}
+    values = {cell: ours.of(cell)[20].value for cell in TUNED if study().task_of(cell).labels}
     cell = min(values, key=lambda c: abs(values[c] - 0.6))
 
     def turned(result: CellResult) -> Outcomes | None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.paper.cells import Cell
-from repro.paper.claims import claims
-from repro.paper.figures import cells, points
+from repro.spec.cells import Cell
+from repro.studies.paper.claims import claims
+from repro.studies.paper.figures import cells, points
+from repro.studies.paper.study import study
 from repro.verify.reading import read_results
 from repro.verify.runscores import emits_label, run_source
 from repro.verify.seedspread import registered_spread, scale, spread_of
@@ -21,7 +22,7 @@ BASE = Cell.parse("base.amazon.p1.0")
 
 
 def test_the_base_has_no_luck_and_a_fine_tune_has_the_registered_one() -> None:
-    prior = registered_spread()
+    prior = registered_spread(study())
     assert not prior.luck(BASE, 0.8, 250).any()
     luck = prior.luck(TUNED, 0.8, 250)
     assert luck.shape == (DRAWS,)
@@ -30,7 +31,7 @@ def test_the_base_has_no_luck_and_a_fine_tune_has_the_registered_one() -> None:
 
 
 def test_luck_is_shared_within_a_fine_tune_and_test_set_and_nowhere_else() -> None:
-    prior = registered_spread()
+    prior = registered_spread(study())
     names = ["amazon-ft-2000.amazon.p1.2", "amazon-ft-4000.amazon.p1.0", "amazon-ft-2000.sst2.p1.0"]
     mine = prior.luck(TUNED, 0.8, 250)
     found = [np.corrcoef(mine, prior.luck(Cell.parse(name), 0.8, 250))[0, 1] for name in names]
@@ -47,7 +48,7 @@ def test_a_reference_of_enough_seeds_replaces_the_prior(make: Make, tmp_path: Pa
             tmp_path / str(len(seeds)), wanted, seeds=seeds, n=400, jitter=0.06, skill=skill
         )
         (run,) = read_results(folder).runs
-        spread = spread_of(run)
+        spread = spread_of(run, study())
         assert ("seeds of" in spread.source) == known
         if known:
             own = [c for c in wanted if c.variant.method == "ft"]
@@ -56,7 +57,7 @@ def test_a_reference_of_enough_seeds_replaces_the_prior(make: Make, tmp_path: Pa
             least = 0.06 / scale(0.7, 400)
             assert 0.8 * least < np.mean(relative) < 1.6 * least
             assert np.std(relative) < 0.5 * np.mean(relative)
-    assert spread_of(None) is registered_spread()
+    assert spread_of(None, study()) is registered_spread(study())
 
 
 def test_shrinking_towards_the_kind_by_hand(make: Make, tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_shrinking_towards_the_kind_by_hand(make: Make, tmp_path: Path) -> None:
         relative[cell] = np.var(values, ddof=1) / scale(float(np.mean(values)), 100) ** 2
     typical = np.mean(list(relative.values()))
     wanted_sd = ((4 * typical + 3 * relative[TUNED]) / 7) ** 0.5
-    assert spread_of(run).relative(TUNED) == pytest.approx(wanted_sd)
+    assert spread_of(run, study()).relative(TUNED) == pytest.approx(wanted_sd)
 
 
 def test_outputs_that_are_exactly_a_label_are_counted(
@@ -96,7 +97,7 @@ def test_outputs_that_are_exactly_a_label_are_counted(
 def test_a_model_that_gives_every_row_one_label_is_named(
     make: Make, tmp_path: Path, edit: Callable[..., None], reseal: Callable[..., None]
 ) -> None:
-    wanted = claims()["C18"].cells()
+    wanted = study().claim_cells(claims()["C18"])
     cell = next(c for c in wanted if c.variant.method == "fticl" and c.dataset == "amazon")
     folder = make(tmp_path / "run", wanted, n=60)
 

@@ -15,8 +15,9 @@ from rouge_score import rouge_scorer
 from repro.cli.main import cli
 from repro.errors import ReproError
 from repro.metrics.rouge import scorer
-from repro.paper.cells import BASE, Cell, all_cells
-from repro.paper.figures import cells
+from repro.spec.cells import BASE, Cell
+from repro.studies.paper.cells import all_cells
+from repro.studies.paper.figures import cells
 from repro.verify.levels import hold_against
 from repro.verify.reading import read_results
 from repro.verify.reference import record

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from repro.cli.progress import bars
+from repro.bars import bars
 from repro.errors import ReproError
 from repro.metrics import best_of
-from repro.paper.cells import Cell
-from repro.paper.claims import claims
-from repro.paper.figures import Point, cells, points
 from repro.report.commands import compare, follow, record_expected, show_expected, verify
+from repro.spec.cells import Cell
+from repro.spec.points import Point
+from repro.studies.paper.claims import claims
+from repro.studies.paper.figures import cells, points
+from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer, ContrastVerdict
 from repro.verify.contrasts import Evidence, judge
 from repro.verify.measured import Measured
@@ -30,7 +32,7 @@ from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import build
 
 Make = Callable[..., Path]
-CELLS = claims()["C12"].cells()
+CELLS = study().claim_cells(claims()["C12"])
 
 
 def console() -> Console:
@@ -148,7 +150,7 @@ def test_protocols_side_by_side_show_whether_claims_survive(
 
 
 def test_claims_hold_on_results_made_to_the_papers_effects(make: Make, tmp_path: Path) -> None:
-    wanted = [*claims()["C5"].cells(), *claims()["C9"].cells()]
+    wanted = [*study().claim_cells(claims()["C5"]), *study().claim_cells(claims()["C9"])]
     folder = make(tmp_path / "run", dict.fromkeys(wanted), seeds=(1, 2, 3), n=120, jitter=0.003)
     (verified,) = build(folder, expected=tmp_path, asked=["C5", "C9"]).runs
     assert verified.claims[0].verdict is Answer.HOLDS
@@ -163,7 +165,7 @@ def test_claims_hold_on_results_made_to_the_papers_effects(make: Make, tmp_path:
 def test_a_claim_run_in_part_is_not_reproduced_and_for_less_than_half_not_even_consistent(
     make: Make, tmp_path: Path
 ) -> None:
-    wanted = claims()["C5"].cells()
+    wanted = study().claim_cells(claims()["C5"])
     found = []
     for name, datasets in (("most", {"cnndm", "tweetqa", "sciqa"}), ("few", {"sciqa"})):
         some = [cell for cell in wanted if cell.dataset in datasets]
@@ -175,7 +177,7 @@ def test_a_claim_run_in_part_is_not_reproduced_and_for_less_than_half_not_even_c
 
 
 def test_a_claim_turned_round_is_not_reproduced(make: Make, tmp_path: Path) -> None:
-    wanted = claims()["C5"].cells()
+    wanted = study().claim_cells(claims()["C5"])
     turned = {c: 0.2 if c.variant.method == "base" else 0.4 for c in wanted}
     folder = make(tmp_path / "run", wanted, n=120, skill=turned, profile="llama2-7b")
     (verified,) = build(folder, expected=tmp_path, asked=["C5"]).runs
@@ -238,7 +240,7 @@ def test_bars_are_chosen_as_the_metrics_choose_them(make: Make, tmp_path: Path, 
     by_shots: dict[int, list[dict[str, float]]] = {}
     for cell in point.cells:
         path = folder / "samples" / f"{cell.name}.seed7.jsonl"
-        found = read_samples(path, cell)
+        found = read_samples(path, study().task_of(cell))
         by_shots[cell.shots] = [
             {"row": int(row), "score": float(score)}
             for row, score in zip(found.rows, found.scores, strict=True)
@@ -269,7 +271,7 @@ def test_false_alarms_and_power_of_a_contrast_by_simulation() -> None:
     )
     contrast = replace(contrast, same=("shots",), quantifier="most")
     wanted = dict.fromkeys(
-        p for pair in contrast.pairs() for t in (pair.left, pair.right) for p in t.points
+        p for pair in study().pairs(contrast) for t in (pair.left, pair.right) for p in t.points
     )
     noise = np.random.default_rng(0)
     z = noise.standard_normal(2000)
@@ -285,7 +287,7 @@ def test_false_alarms_and_power_of_a_contrast_by_simulation() -> None:
                 value = 0.3 if base else 0.3 + effect + error
                 draws = value + (0 if base else 0.03) * z
                 drawn[p] = Measured((), np.array([value]), draws[None, :], 250)
-            evidence = Evidence(drawn.get)
+            evidence = Evidence(study(), drawn.get)
             published = truth(effect) if effect else None
             found = judge(contrast, evidence, published=published)
             hits += found.p_shown < 0.05
@@ -298,7 +300,7 @@ def test_false_alarms_and_power_of_a_contrast_by_simulation() -> None:
         for p in wanted:
             value = 0.3 if p.variant.method == "base" else 0.3 + effect
             exact[p] = Measured((), np.array([value]), value + 1e-6 * z[None, :], 250)
-        return judge(contrast, Evidence(exact.get))
+        return judge(contrast, Evidence(study(), exact.get))
 
     rate, _ = shown_share(0.0)
     assert rate == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 150) ** 0.5)

@@ -12,9 +12,10 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from repro.data.embedded import EmbeddedData
-from repro.data.source import Part
-from repro.paper.prompts import SEPARATOR, context, fill, template
-from repro.paper.tasks import DATASETS
+from repro.spec.prompts import SEPARATOR, context, fill
+from repro.spec.tasks import Part
+from repro.studies.paper.prompts import template
+from repro.studies.paper.tasks import DATASETS
 
 BATCH = 50
 NEW_TOKENS = 20
@@ -39,9 +40,9 @@ def scores(
     text = template(task, prompt)
     source = EmbeddedData()
     before = context(
-        task, text, list(source.rows(Part("demonstrations", dataset)).select(range(shots)))
+        task, text, list(source.rows(Part("demonstrations", dataset), task).select(range(shots)))
     )
-    tests = list(source.rows(Part("test", dataset)).select(range(rows)))
+    tests = list(source.rows(Part("test", dataset), task).select(range(rows)))
     prompts = [tokenizer(before + fill(task, text, row)).input_ids for row in tests]
     blank = tokenizer.convert_tokens_to_ids(SEPARATOR)
     rouge = RougeScorer(["rougeL"])

@@ -11,15 +11,12 @@ from typing import Literal
 from repro.data.embedded import families, heldout
 from repro.data.embedded.families import Slots
 from repro.data.embedded.words import FOODS, THINGS
-from repro.data.source import Part
-from repro.paper.tasks import DATASETS, Kind, Task
+from repro.spec.tasks import Kind, Part, Task
 
 SEED = 20240315
 TEST_ROWS = 500
-DEMONSTRATIONS = {
-    name: 4 if name in ("xsum", "xlsum", "peerread", "cnndm", "tweetqa") else 8 for name in DATASETS
-}
-"""Demonstrations of each set, as many as the authors' files hold."""
+FOUR = ("xsum", "xlsum", "peerread", "cnndm", "tweetqa")
+"""Sets with four demonstrations; all others have eight, as many as the authors' files hold."""
 
 Side = Literal["pretraining", "train", "test", "demonstrations"]
 _SIDES: tuple[Side, ...] = ("pretraining",) * 3 + ("train",) * 3 + ("test", "demonstrations")
@@ -105,11 +102,12 @@ def make(dataset: str, task: Task, label: str, rng: Random) -> Slots:
     return {**words, "output": label or written(row["output"])}
 
 
-def rows_of(part: Part) -> Iterator[Slots]:
+def rows_of(part: Part, task: Task) -> Iterator[Slots]:
     """The rows of a part in file order; training sets of several sizes begin alike."""
-    task = part.task
-    dataset = task.train_dataset if part.split == "train" else part.name
-    wanted = {"train": part.size, "test": TEST_ROWS}.get(part.split, DEMONSTRATIONS[dataset])
+    # The training set of nli is called mnli, its test set mnli1.
+    dataset = "mnli1" if part.name == "mnli" else part.name
+    shown = 4 if dataset in FOUR else 8
+    wanted = {"train": part.size, "test": TEST_ROWS}.get(part.split, shown)
     labels = labels_of(dataset, task)
     seed = hashlib.sha256(f"{SEED} {part.split} {part.name}".encode()).digest()
     rng = Random(int.from_bytes(seed, "big"))

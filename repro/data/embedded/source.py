@@ -1,15 +1,14 @@
 """The embedded source: rows made on demand, no files."""
 
-import hashlib
-import json
 from collections.abc import Iterable
 from functools import cache
 
 import datasets
 
 from repro.data.embedded.rows import rows_of
-from repro.data.source import Part, features
+from repro.data.source import features
 from repro.errors import ReproError
+from repro.spec.tasks import Part, Task
 
 
 class EmbeddedData:
@@ -17,14 +16,10 @@ class EmbeddedData:
 
     name = "embedded"
 
-    def rows(self, part: Part) -> datasets.Dataset:
+    def rows(self, part: Part, task: Task) -> datasets.Dataset:
         """All rows of a part, made by the seeded generator."""
-        made = [{"row": position, **row} for position, row in enumerate(_rows(part))]
-        return datasets.Dataset.from_list(made, features=features(part.task))
-
-    def digest(self, part: Part) -> str:
-        """The sha256 of the rows themselves."""
-        return hashlib.sha256(json.dumps(_rows(part)).encode()).hexdigest()
+        made = [{"row": position, **row} for position, row in enumerate(_rows(part, task))]
+        return datasets.Dataset.from_list(made, features=features(task))
 
     def missing(self, parts: Iterable[Part]) -> list[ReproError]:
         """Nothing can be missing."""
@@ -32,5 +27,5 @@ class EmbeddedData:
 
 
 @cache
-def _rows(part: Part) -> list[dict[str, str]]:
-    return list(rows_of(part))
+def _rows(part: Part, task: Task) -> list[dict[str, str]]:
+    return list(rows_of(part, task))

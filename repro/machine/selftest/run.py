@@ -287,7 +287,7 @@ def _child(request: Any, *, processes: int = 1, code: int = 0) -> dict[str, dict
 
 
 def _main() -> None:
-    from repro.pipeline import machine
+    from repro.machine import numerics as machine
 
     table = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     request = Request(**(table | {"precisions": tuple(table["precisions"])}))

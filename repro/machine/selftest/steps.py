@@ -188,7 +188,7 @@ def write(request: Request, path: Path) -> None:
 
 
 def _main() -> None:
-    from repro.pipeline import machine
+    from repro.machine import numerics as machine
 
     table = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     request = Request(**(table | {"kinds": tuple(table["kinds"])}))
@@ -201,7 +201,7 @@ def _main() -> None:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()
-        os._exit(0)  # as `repro.pipeline.tune` ends
+        os._exit(0)  # as `repro.execute.training` ends
 
 
 if __name__ == "__main__":

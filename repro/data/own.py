@@ -1,0 +1,109 @@
+"""A study's own rows: JSONL files, and data sets of the hub at a pinned revision."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from repro.data.source import Source, checked_rows
+from repro.errors import EXIT_MISSING, ReproError
+from repro.spec.study import Study
+from repro.spec.tasks import FilePlace, HubPlace, Part, Place, Task
+
+
+class OwnData:
+    """Rows from where a study says, and of the profile's data where it says nothing.
+
+    Args:
+        otherwise: the profile's data.
+    """
+
+    def __init__(self, study: Study, otherwise: Source) -> None:
+        self.name = f"the study {study.name}"
+        self._study = study
+        self._otherwise = otherwise
+        self._read: dict[tuple[Place, Task], datasets.Dataset] = {}
+
+    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+        """All rows of a part; of a training set the first as many as its size says.
+
+        Raises:
+            ReproError: the rows are not there (3), malformed, or fewer than asked for (2).
+        """
+        place = self._study.place(part)
+        if place is None:
+            return self._otherwise.rows(part, task)
+        if (place, task) not in self._read:
+            found = _of_file(place) if isinstance(place, FilePlace) else _of_hub(place, task)
+            self._read[place, task] = checked_rows(found, task, where(place))
+        rows = self._read[place, task]
+        if part.size > len(rows):
+            raise ReproError(
+                f"{part}: {where(place)} has {len(rows)} rows, fewer than {part.size}",
+                hint="name a smaller size in the study's variants, or give more rows",
+            )
+        return rows.select(range(part.size)) if part.size else rows
+
+    def missing(self, parts: Iterable[Part]) -> list[ReproError]:
+        """Files that are not there, and whatever the profile's data lacks."""
+        found, others = [], []
+        for part in parts:
+            place = self._study.place(part)
+            if place is None:
+                others.append(part)
+            elif isinstance(place, FilePlace) and not Path(place.path).is_file():
+                found.append(
+                    ReproError(
+                        f"{part}: {place.path} is not there",
+                        hint="paths in a study file are relative to that file",
+                        exit_code=EXIT_MISSING,
+                    )
+                )
+        return found + self._otherwise.missing(others)
+
+
+def where(place: Place) -> str:
+    """A place in words."""
+    if isinstance(place, FilePlace):
+        return place.path
+    return f"{place.repo} {place.split} at {place.revision[:12]}"
+
+
+def _of_file(place: FilePlace) -> Iterator[Any]:
+    """The lines of a JSONL file as objects."""
+    try:
+        content = Path(place.path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReproError(f"{place.path} cannot be read: {error}", exit_code=EXIT_MISSING) from None
+    for number, line in enumerate(content.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ReproError(
+                f"{place.path}, line {number}: not JSON ({error})",
+                hint="one JSON object a line",
+            ) from None
+
+
+def _of_hub(place: HubPlace, task: Task) -> Iterator[Any]:
+    """The rows of a hub data set under the names of the task's fields."""
+    try:
+        found = datasets.load_dataset(
+            place.repo, place.config or None, revision=place.revision, split=place.split
+        )
+    except Exception as error:  # whatever the hub, the network or a wrong name may raise
+        raise ReproError(
+            f"{where(place)} cannot be loaded: {type(error).__name__}: {error}",
+            hint="check repo, revision, config and split in the study file, and the network",
+            exit_code=EXIT_MISSING,
+        ) from None
+    columns, labels = dict(place.columns), dict(place.labels)
+    names = {field: columns.get(field, field) for field in (*task.fields, "output")}
+    for row in found:
+        own = {field: row.get(column) for field, column in names.items()}
+        own["output"] = labels.get(str(own["output"]), own["output"])
+        yield own

@@ -1,0 +1,1 @@
+"""From steps to artefacts in the store: what a worker does, and in which order."""

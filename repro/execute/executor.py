@@ -1,0 +1,48 @@
+"""Who does the steps: the interface, and one process that does them one by one."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from repro.execute.worker import Done, LostError, Worker
+from repro.plan.steps import Step, ready
+
+
+class Executor(Protocol):
+    """Does steps, each once its inputs are there.
+
+    An executor may do several at a time, in other processes or on other machines that see the same
+    store; all but `Collect` can be done anywhere.
+    """
+
+    def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
+        """Do all steps.
+
+        Args:
+            steps: in an order in which they can be done.
+            done: called in this process behind every step.
+
+        Raises:
+            ReproError: what the first step that failed met; steps that were done stay done.
+        """
+        ...
+
+
+class OneProcess:
+    """This process, which does whatever is ready first."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
+        makers = {artefact: step for step in steps for artefact in step.outputs}
+        waiting = list(steps)
+        while waiting:
+            step = ready(waiting)[0]
+            try:
+                took = self._worker.do(step)
+            except LostError as lost:
+                # Another process dropped what it had made: it is made again.
+                waiting.insert(0, makers[lost.artefact])
+                continue
+            waiting.remove(step)
+            done(step, took)

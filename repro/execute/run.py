@@ -1,0 +1,131 @@
+"""A whole run: the results folder held, its record, the steps, and where the time went."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from repro import clock
+from repro.execute import prompts, results
+from repro.execute.executor import Executor, OneProcess
+from repro.execute.local import LocalWorkers, Place
+from repro.execute.progress import Whole
+from repro.execute.timing import spent
+from repro.execute.worker import Done, Say, Worker
+from repro.finetune.attention import Way
+from repro.lines import Line, append_line
+from repro.machine import numerics as machine
+from repro.machine.gpus import probe_cuda
+from repro.machine.selftest import record as selftest
+from repro.plan.estimate import by_characters, seconds_of
+from repro.plan.plan import Plan
+from repro.plan.steps import Collect, FineTune, Keep, Step, needed, steps_of, with_drops
+from repro.plan.store import Store, write_atomically
+
+
+def run(
+    plan: Plan,
+    store: Store,
+    out: Path,
+    *,
+    keep_models: Keep,
+    say: Say,
+    attention: Way | None = None,
+    progress: Progress | None = None,
+    options: Mapping[str, Any] | None = None,
+    workers: Sequence[Place] = (),
+) -> Line:
+    """Do the steps of a plan that the store does not hold yet, and write the results.
+
+    Args:
+        keep_models: which fine-tuned weights stay; with "none" the base weights go too, once
+            everything is done.
+        say: prints a line for the user.
+        attention: how packed samples attend in fine-tuning on a GPU; None for what the self-test
+            of the GPU says.
+        progress: a rich Progress that steps add their bars to, or None.
+        options: of the command, for run.json: what running missing cells later needs again.
+        workers: where worker processes compute; this process does all with fewer than two.
+
+    Returns:
+        Where the time went, see `repro.execute.timing`.
+    """
+    with results.claim_folder(out, plan), clock.measuring() as whole:
+
+        def write_record() -> None:
+            write_atomically(out / results.RUN, _record(plan, store, out, options or {}))
+
+        write_record()
+        with clock.part("prompts"):
+            prompts.write(out, plan)
+        steps = _steps(plan, store, out, attention, say)
+        working = {id(step.model) for step in steps if isinstance(step, Collect)}
+        bar = Whole(plan, store, [m for m in plan.models if id(m) in working], progress)
+
+        def done(step: Step, took: Done) -> None:
+            whole.absorb(took.measured)
+            for line in took.lines:
+                append_line(out / results.TIMINGS, line)
+            if isinstance(step, Collect):
+                bar.finished(step.model)
+
+        try:
+            with bar.shown():
+                own = Worker(store, say=say, progress=progress)
+                chosen: Executor = OneProcess(own)
+                if len(workers) > 1:
+                    seconds = seconds_of(plan, by_characters)
+                    chosen = LocalWorkers(own, workers, seconds, say)
+                chosen.run(with_drops(steps, keep_models), done)
+        finally:
+            with clock.part("results"):
+                results.write(out, plan, plan.models, store)
+                write_record()
+        line = spent(whole, plan.profile.compute, max(1, len(workers)))
+        append_line(out / results.TIMINGS, line)
+        if keep_models == "none":
+            store.drop("weights", plan.base_key)
+        return line
+
+
+def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say) -> list[Step]:
+    """The steps that are needed, as the self-test of the GPU allows them."""
+    steps = needed(steps_of(plan, out, way=attention), store.find)
+    compute = plan.profile.compute
+    if compute.device != "cuda" or not any(isinstance(step, FineTune) for step in steps):
+        return steps
+    from repro.machine.selftest.run import ensure
+
+    precision = "float32" if compute.dtype == "float32" else "bfloat16"
+    tested = ensure(store.root, probe_cuda(), [precision], say=say)
+    tested.write(out / selftest.FILE)
+    tested.require()
+    allowed = steps_of(
+        plan,
+        out,
+        memory_factor=tested.memory_factor,
+        way=attention or next(iter(tested.attention.values())),
+        share_prefix=tested.share_prefix,
+    )
+    return needed(allowed, store.find)
+
+
+def _record(plan: Plan, store: Store, out: Path, options: Mapping[str, Any]) -> str:
+    record = {
+        "format": results.FORMAT,
+        "study": results.study_record(plan.study),
+        "identity": plan.identity,
+        "asked": results.asked(out, plan),
+        "options": dict(options),
+        "model": dict(plan.profile.model),
+        "data": plan.profile.data,
+        "switches": vars(plan.protocol),
+        "source": machine.source_state(),
+        "lock_sha256": machine.lock_sha256(),
+        "versions": machine.versions(),
+        "machine": machine.describe(),
+        "budgets": results.budgets(plan, store),
+    }
+    return json.dumps(record, indent=1) + "\n"

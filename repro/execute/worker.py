@@ -1,0 +1,259 @@
+"""What a process that does steps has, and how each kind of step is done."""
+
+import json
+import shutil
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import singledispatchmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from repro import clock
+from repro.errors import EXIT_MISSING, ReproError
+from repro.evaluate import Engine, Job, TorchEngine, evaluate
+from repro.evaluate.encode import Encoded, encode
+from repro.execute import results
+from repro.execute.timing import count_training
+from repro.execute.training import Request, launch, tune
+from repro.finetune.artefact import FACTS
+from repro.lines import Line, to_line
+from repro.models.load import load
+from repro.models.memory import WHOLE
+from repro.models.sources import materialise
+from repro.models.spec import ModelSpec
+from repro.plan import placement
+from repro.plan.plan import TORCH, PlannedCell, weights_key
+from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FetchData, FineTune, Step, Weights
+from repro.plan.store import Store, write_atomically
+from repro.spec.protocol import Protocol
+
+Say = Callable[[str], None]
+
+
+class LostError(Exception):
+    """An input of a step is gone, such as weights that another process dropped."""
+
+    def __init__(self, artefact: Artefact) -> None:
+        super().__init__(str(artefact))
+        self.artefact = artefact
+
+
+@dataclass
+class Done:
+    """What a step took.
+
+    Attributes:
+        lines: for timings.jsonl.
+        measured: seconds and arithmetic by part.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    measured: clock.Clock = field(default_factory=clock.Clock)
+
+
+class Worker:
+    """A process that does steps, one at a time.
+
+    Attributes:
+        say: prints a line for the user.
+        progress: gets the bars of fine-tuning and evaluation, or None.
+        waits: whether it waits for another process that has a step in hand; BusyError otherwise.
+    """
+
+    def __init__(
+        self, store: Store, *, say: Say, progress: Progress | None = None, waits: bool = True
+    ) -> None:
+        self.store = store
+        self.waits = waits
+        self.say = say
+        self.progress = progress
+        self._lines: list[Line] = []
+        # Prompts of the models that this worker evaluated; another worker makes its own.
+        self._encoded: dict[tuple[str, str, int], Encoded] = {}
+
+    def do(self, step: Step) -> Done:
+        """Do a step, or find that it is done; safe beside other processes on the same store.
+
+        Raises:
+            ReproError: what the user can mend.
+            LostError: an input is not in the store.
+            BusyError: another process has it in hand, and this one does not wait.
+        """
+        with clock.measuring() as measured:
+            self._lines = []
+            self._do(step)
+            return Done(self._lines, measured)
+
+    @singledispatchmethod
+    def _do(self, step: Step) -> None:
+        raise TypeError(type(step))
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[dict[str, object]]:
+        facts: dict[str, object] = {"step": name}
+        start = time.monotonic()
+        yield facts
+        facts["seconds"] = round(time.monotonic() - start, 3)
+        self._lines.append(facts)
+
+    def _found(self, artefact: Artefact) -> Path:
+        folder = self.store.find(*artefact)
+        if folder is None:
+            raise LostError(artefact)
+        return folder
+
+    @contextmanager
+    def _holding(self, names: Iterable[tuple[str, str]], told: str) -> Iterator[None]:
+        """Locks by kind and key, always taken in the same order."""
+        with ExitStack() as stack:
+            for kind, key in sorted(set(names)):
+                waiting = (lambda: self.say(told)) if self.waits else None
+                stack.enter_context(self.store.lock(kind, key, waiting=waiting))
+            yield
+
+    @_do.register
+    def _fetch(self, step: FetchData) -> None:
+        from repro.data.fetch import fetch
+
+        fetch(step.folder, parts=step.parts, progress=self.progress)
+
+    @_do.register
+    def _weights(self, step: Weights) -> None:
+        with self._holding([("weights", step.key)], "waiting for the base weights"):
+            if self.store.find("weights", step.key):
+                return
+            self.say(f"base weights: {step.spec.describe()}")
+            with (
+                self._timed(step.name),
+                clock.part("load"),
+                self.store.create("weights", step.key) as folder,
+            ):
+                facts = materialise(step.spec, folder, progress=self.progress)
+                write_atomically(folder / "origin.json", json.dumps(facts, indent=1) + "\n")
+
+    @_do.register
+    def _finetune(self, step: FineTune) -> None:
+        with self._holding([("job", step.key)], f"{step.label}: waiting for another process"):
+            if self.store.find("model", step.key) and self.store.find("facts", step.key):
+                return
+            base = self._found(Artefact("weights", step.base))
+            choice = placement.here(step.spec, step.compute, factor=step.memory_factor)
+            if choice is None:  # preflight has looked, but knows no measured memory
+                raise ReproError(
+                    f"the self-test measured {step.memory_factor:.2f} times the planned memory, "
+                    "and nothing fits",
+                    hint="take a GPU with more memory, or fewer train_tokens in a profile of your "
+                    "own",
+                    exit_code=EXIT_MISSING,
+                )
+            how = "" if choice.placement == WHOLE else f", {choice}"
+            self.say(f"{step.label}: fine-tuning on {len(step.rows)} rows{how}")
+            with (
+                self._timed(step.name),
+                clock.part("train"),
+                self.store.create("facts", step.key) as facts,
+            ):
+                if not self.store.find("model", step.key):
+                    with self.store.create("model", step.key) as folder:
+                        self._train(step, base, folder, choice)
+                shutil.copy(self.store.path("model", step.key) / FACTS, facts / FACTS)
+
+    def _train(self, step: FineTune, base: Path, folder: Path, choice: placement.Choice) -> None:
+        request = Request(
+            base=str(base),
+            folder=str(folder),
+            task=step.template.task.name,
+            fields=list(step.template.task.fields),
+            text=step.template.text,
+            rows=step.rows.to_list(),
+            demonstrations=step.demonstrations.to_list(),
+            recipe=step.recipe.settings,
+            device=step.compute.device,
+            rotary=step.rotary,
+            token_budget=choice.tokens,
+            sharded=choice.placement.sharded,
+            offloaded=choice.placement.offloaded,
+            way=step.way,
+        )
+        torch.cuda.empty_cache()  # of models evaluated before, on the first GPU
+        if choice.gpus > 1:
+            launch(request, choice.gpus)
+        else:
+            tune(request, progress=self.progress)
+        count_training(json.loads((folder / FACTS).read_text(encoding="utf-8")))
+
+    @_do.register
+    def _evaluate(self, step: Evaluate) -> None:
+        # Cells by test set and prompt, since several processes may share a model's cells.
+        groups = [("cells", f"{step.key}-{c.cell.dataset}-{c.cell.prompt}") for c in step.cells]
+        with self._holding(groups, f"{step.label}: waiting for another process"):
+            pending = [cell for cell in step.cells if not self.store.find("cell", cell.key)]
+            if not pending:
+                return
+            own = step.weights
+            folder = own if isinstance(own, Path) else self._found(own)
+            self.say(f"{step.label}: evaluating {len(pending)} cells")
+            with self._timed(step.name) as facts:
+                self._answer(step, pending, folder)
+                facts["cells"] = len(pending)
+
+    def _answer(self, step: Evaluate, pending: list[PlannedCell], folder: Path) -> None:
+        by_cell = {cell.cell: cell for cell in pending}
+        with clock.part("load"):
+            engine = _engine(step, folder)
+        jobs = [Job(cell.asked, cell.rows, cell.demonstrations) for cell in pending]
+
+        def encoded(job: Job, tokenizer: Any, protocol: Protocol) -> Encoded:
+            """A cell's prompts, made once for all models of this worker."""
+            # A fine-tune's tokenizer may hold one token more, for padding.
+            place = (step.tokenizer, by_cell[job.cell].prompts, len(tokenizer))
+            if place not in self._encoded:
+                made = encode(job, tokenizer, protocol)
+                # As lists, the prompts of a whole grid would take half a gigabyte.
+                small = [array("i", prompt) for prompt in made.prompts]
+                self._encoded[place] = replace(made, prompts=small)
+            return self._encoded[place]
+
+        with engine:
+            for cell, samples in evaluate(
+                engine, jobs, step.protocol, step.settings, encoder=encoded, progress=self.progress
+            ):
+                key = by_cell[cell].key
+                with clock.part("results"), self.store.create("cell", key) as temporary:
+                    text = "".join(map(to_line, samples))
+                    (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
+                    results.note_budget(temporary, engine.reduced_budget)
+
+    @_do.register
+    def _collect(self, step: Collect) -> None:
+        with clock.part("results"):
+            results.write(step.out, step.plan, [step.model], self.store)
+
+    @_do.register
+    def _drop(self, step: Drop) -> None:
+        self.store.drop(*step.artefact)
+
+
+def base_weights(spec: ModelSpec, store: Store, say: Say, progress: Progress | None) -> Path:
+    """The folder of the base weights in the store, made if it is not there."""
+    step = Weights(key=weights_key(spec), spec=spec)
+    Worker(store, say=say, progress=progress).do(step)
+    return store.path(*step.outputs[0])
+
+
+def _engine(step: Evaluate, folder: Path) -> Engine:
+    """What answers a step's prompts."""
+    if step.engine != TORCH:
+        from repro.evaluate.vllm import VllmEngine  # only where it is asked for
+
+        return VllmEngine(folder, dtype=step.dtype)
+    model, tokenizer = load(
+        folder, dtype=step.dtype, device=step.device, rotary=step.protocol.rotary_precision
+    )
+    return TorchEngine(model, tokenizer, step.settings)

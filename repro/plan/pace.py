@@ -1,0 +1,103 @@
+"""How long a fine-tune takes by where its memory lies: computing, and moving weights and moments.
+
+Reasoned from bytes and links, not measured, unless the self-test of the GPU has measured it.
+"""
+
+import math
+from dataclasses import dataclass
+
+from repro.finetune.recipe import ACCUMULATION, MICRO_BATCH
+from repro.machine.selftest.record import Record
+from repro.models.memory import BYTES, MOMENTS_BYTES
+from repro.models.spec import Architecture
+from repro.plan.placement import Choice
+from repro.profiles.profile import Compute
+
+MAIN = 20e9
+"""Bytes a second each way between a GPU and main memory: PCIe 4.0 x16 at 80 % of its bandwidth."""
+
+LINK = 20e9
+"""Bytes a second between GPUs: the same without NVLink, which is 10 to 20 times as fast."""
+
+RECOMPUTED = 4 / 3
+"""Arithmetic of a step whose activations are computed twice."""
+
+SAMPLES = MICRO_BATCH * ACCUMULATION
+"""Samples of an optimiser step."""
+
+STEP_TOKENS = 4096
+"""Tokens of a step that placements are compared by: 16 samples of 256."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a fine-tune: `factor` times those that its tokens take, and `fixed` a step."""
+
+    factor: float = 1.0
+    fixed: float = 0.0
+
+    def seconds(self, tokens: float, rate: float, steps: float) -> float:
+        """Of so many tokens in so many steps, with a profile's rate in tokens a second."""
+        return self.factor * tokens / rate + self.fixed * steps
+
+
+def pace(
+    sizes: Architecture,
+    choice: Choice,
+    *,
+    bfloat16: bool,
+    step_tokens: float = 0.0,
+    record: Record | None = None,
+    link: float = LINK,
+) -> Pace:
+    """The pace of a placement.
+
+    Args:
+        step_tokens: of an optimiser step, from which the passes of a sharded model follow.
+        record: of the GPU's self-test; its measured seconds replace what is reasoned.
+        link: bytes a second between GPUs.
+    """
+    gpus, weights = choice.gpus, sizes.parameters
+    part = (gpus - 1) / gpus
+    sent = 0.0
+    if choice.placement.sharded:
+        passes = max(1, math.ceil(step_tokens / gpus / choice.tokens))
+        number = BYTES["bfloat16" if bfloat16 else "float32"]
+        # Gathered for the forward and the backward part, gradients summed in float32.
+        sent = passes * weights * part * (2 * number + BYTES["float32"])
+    else:
+        sent = 2 * weights * part * BYTES["float32"]
+    fixed = sent / link
+    if choice.placement.offloaded:
+        share = gpus if choice.placement.sharded else 1
+        fixed += _moved(weights / share, record)
+    factor = RECOMPUTED if choice.placement.sharded else 1.0
+    return Pace(factor / gpus, fixed)
+
+
+def training_seconds(
+    compute: Compute,
+    sizes: Architecture | None,
+    choice: Choice | None,
+    *,
+    tokens: float,
+    steps: float,
+) -> float:
+    """Seconds of so many tokens in so many steps, by a profile's rate and the pace of a placement.
+
+    Args:
+        sizes, choice: without either, of one device that holds everything.
+    """
+    if not tokens or not steps or sizes is None or choice is None:
+        return tokens / compute.train_rate
+    bfloat16 = compute.dtype != "float32"
+    found = pace(sizes, choice, bfloat16=bfloat16, step_tokens=tokens / steps)
+    return found.seconds(tokens, compute.train_rate, steps)
+
+
+def _moved(weights: float, record: Record | None) -> float:
+    """Seconds in which the moments of so many weights come and, at the same time, go."""
+    if record and {"whole", "offloaded"} <= set(record.seconds):
+        extra = max(0.0, record.seconds["offloaded"] - record.seconds["whole"])
+        return extra * weights / record.parameters
+    return MOMENTS_BYTES * weights / MAIN

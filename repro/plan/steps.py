@@ -1,0 +1,282 @@
+"""The steps of a run: values that say what is to be made of what.
+
+A step can be pickled and done in another process that sees the same store. It leaves its outputs
+in the store under their content keys, and doing it again changes nothing. A plan is a list of
+steps; `needed` leaves those whose outputs are asked for and not there, `ready` those that can
+start.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from datasets import Dataset
+
+from repro.evaluate import Settings
+from repro.finetune import Recipe
+from repro.models.spec import ModelSpec
+from repro.plan.plan import TORCH, Plan, PlannedCell, PlannedModel
+from repro.profiles.profile import Compute
+from repro.spec.prompts import Template
+from repro.spec.protocol import Protocol
+from repro.spec.tasks import Part
+
+Keep = Literal["none", "last", "all"]
+Way = Literal["flex", "grouped"]
+
+
+class Artefact(NamedTuple):
+    """Something in the store. Of kind "results" nothing is kept: the results folder has them."""
+
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchData:
+    """The authors' files of some parts, downloaded into a folder. Planning needs them."""
+
+    folder: Path
+    parts: tuple[Part, ...]
+    inputs = outputs = ()
+    name = "data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Base weights in the kit's own layout."""
+
+    key: str
+    spec: ModelSpec
+    inputs = ()
+    name = "weights"
+
+    @property
+    def outputs(self) -> tuple[Artefact, ...]:
+        return (Artefact("weights", self.key),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune:
+    """A fine-tuned model and the facts of its training.
+
+    Attributes:
+        label: what stands before its messages.
+        base: key of the base weights.
+        rotary: precision of the rotary frequencies.
+        memory_factor: measured over planned memory.
+        way: how packed samples attend; None for the device's own.
+    """
+
+    key: str
+    name: str
+    label: str
+    base: str
+    spec: ModelSpec
+    compute: Compute
+    rotary: str
+    recipe: Recipe
+    template: Template
+    rows: Dataset
+    demonstrations: Dataset
+    memory_factor: float = 1.0
+    way: Way | None = None
+
+    @property
+    def inputs(self) -> tuple[Artefact, ...]:
+        return (Artefact("weights", self.base),)
+
+    @property
+    def outputs(self) -> tuple[Artefact, ...]:
+        return Artefact("model", self.key), Artefact("facts", self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Cells of one model in one precision.
+
+    Attributes:
+        key: of the model.
+        label: what stands before its messages.
+        weights: where the model is in the store, or its own folder where it was given.
+        cells: ordered so that contexts can be extended.
+        tokenizer: models with the same one, and as many tokens, share encoded prompts.
+        engine: what evaluates, as a plan has it.
+    """
+
+    key: str
+    name: str
+    label: str
+    weights: Artefact | Path
+    cells: tuple[PlannedCell, ...]
+    dtype: str
+    device: str
+    tokenizer: str
+    protocol: Protocol
+    settings: Settings
+    engine: str = TORCH
+
+    @property
+    def inputs(self) -> tuple[Artefact, ...]:
+        return (self.weights,) if isinstance(self.weights, Artefact) else ()
+
+    @property
+    def outputs(self) -> tuple[Artefact, ...]:
+        return tuple(Artefact("cell", cell.key) for cell in self.cells)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect:
+    """The finished cells of a model as lines of the results folder."""
+
+    plan: Plan
+    model: PlannedModel
+    out: Path
+
+    @property
+    def name(self) -> str:
+        return f"collect {self.model.name}"
+
+    @property
+    def inputs(self) -> tuple[Artefact, ...]:
+        facts = [Artefact("facts", self.model.key)] if self.model.recipe else []
+        return (*facts, *(Artefact("cell", cell.key) for cell in self.model.cells))
+
+    @property
+    def outputs(self) -> tuple[Artefact, ...]:
+        return (Artefact("results", self.model.key),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """Weights of a fine-tune that are not kept, once its results, or another's, are collected."""
+
+    artefact: Artefact
+    after: Artefact
+    outputs = ()
+
+    @property
+    def name(self) -> str:
+        return f"drop {self.artefact.key}"
+
+    @property
+    def inputs(self) -> tuple[Artefact, ...]:
+        return (self.after,)
+
+
+Step = FetchData | Weights | FineTune | Evaluate | Collect | Drop
+
+
+def steps_of(
+    plan: Plan,
+    out: Path,
+    *,
+    memory_factor: float = 1.0,
+    way: Way | None = None,
+    share_prefix: bool = True,
+) -> list[Step]:
+    """All steps of a plan, each behind those that it needs.
+
+    Args:
+        out: the results folder.
+        memory_factor, way, share_prefix: as the self-test of the machine's GPU has them.
+    """
+    steps: list[Step] = [Weights(key=plan.base_key, spec=plan.spec)]
+    for number, model in enumerate(plan.models, 1):
+        steps += _of_model(
+            plan,
+            model,
+            f"[{number}/{len(plan.models)}] {model.name}",
+            {"memory_factor": memory_factor, "way": way},
+            plan.settings if share_prefix else plan.settings.without_sharing(),
+        )
+        steps.append(Collect(plan=plan, model=model, out=out))
+    return steps
+
+
+def _of_model(
+    plan: Plan, model: PlannedModel, label: str, tested: dict[str, Any], settings: Settings
+) -> Iterable[Step]:
+    weights: Artefact | Path = model.checkpoint or Artefact("weights", plan.base_key)
+    if model.recipe is not None:
+        assert model.template is not None
+        assert model.rows is not None
+        assert model.demonstrations is not None
+        weights = Artefact("model", model.key)
+        yield FineTune(
+            key=model.key,
+            name=f"finetune {model.name}",
+            label=label,
+            base=plan.base_key,
+            spec=plan.spec,
+            compute=plan.profile.compute,
+            rotary=plan.protocol.rotary_precision,
+            recipe=model.recipe,
+            template=model.template,
+            rows=model.rows,
+            demonstrations=model.demonstrations,
+            **tested,
+        )
+    ordered = sorted(model.cells, key=lambda c: plan.study.order(c.cell.dataset, c.cell.prompt))
+    for dtype in sorted({cell.dtype for cell in model.cells}):
+        yield Evaluate(
+            key=model.key,
+            name=f"evaluate {model.name} {dtype}",
+            label=label,
+            weights=weights,
+            cells=tuple(cell for cell in ordered if cell.dtype == dtype),
+            dtype=dtype,
+            device=plan.profile.compute.device,
+            tokenizer=model.key if model.checkpoint else plan.base_key,
+            protocol=plan.protocol,
+            settings=settings,
+            engine=plan.engine,
+        )
+
+
+def needed(steps: Sequence[Step], there: Callable[[str, str], object]) -> list[Step]:
+    """The steps that must be done so that everything can be collected, in their order.
+
+    A model is collected again only where a cell or the facts of its training are missing, and
+    trained again only where its weights are missing too.
+
+    Args:
+        there: whether the store holds an artefact of a kind and key.
+    """
+    makers = {artefact: step for step in steps for artefact in step.outputs}
+    wanted: set[int] = set()
+
+    def want(step: Step) -> None:
+        if id(step) not in wanted:
+            wanted.add(id(step))
+            for artefact in step.inputs:
+                if artefact in makers and not there(*artefact):
+                    want(makers[artefact])
+
+    for step in steps:
+        if isinstance(step, Collect) and not all(there(*artefact) for artefact in step.inputs):
+            want(step)
+    return [step for step in steps if id(step) in wanted]
+
+
+def with_drops(steps: Sequence[Step], keep: Keep) -> list[Step]:
+    """The steps with those that drop the weights of fine-tunes, as --keep-models asks."""
+    found: list[Step] = []
+    last: Artefact | None = None
+    for step in steps:
+        found.append(step)
+        if keep == "all" or not isinstance(step, Collect) or step.model.recipe is None:
+            continue
+        (after,), own = step.outputs, Artefact("model", step.model.key)
+        dropped = own if keep == "none" else last
+        if dropped is not None:
+            found.append(Drop(artefact=dropped, after=after))
+        last = own
+    return found
+
+
+def ready(waiting: Sequence[Step]) -> list[Step]:
+    """Of the steps that are still to be done those whose inputs are not still to be made."""
+    to_come = {artefact for step in waiting for artefact in step.outputs}
+    return [step for step in waiting if to_come.isdisjoint(step.inputs)]

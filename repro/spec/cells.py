@@ -1,0 +1,206 @@
+"""Model variants and cells: what is trained, and what one evaluation is.
+
+Their printed names carry what differs from the paper's defaults and nothing else, and parse back
+without any study: `xsum-ft-2000`, `socialqa-fticl2-2000`, `xsum-ft-2000-epochs=4-prompt=p2`,
+`base.xsum.p1.2`, `base.xsum.p1.2-random7-of=xlsum`.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from repro.spec.names import NAME, check_name
+
+Method = Literal["base", "ft", "fticl"]
+
+FIRST = "first"
+"""Demonstrations in the order of their file."""
+
+_CHOICE = re.compile(r"first|random\d{1,9}")
+_SHOWN = re.compile(rf"(?P<number>\d+)(-(?P<choice>random\d+))?(-of=(?P<source>{NAME.pattern}))?")
+_VARIANT = re.compile(
+    rf"(?P<train>{NAME.pattern})-(?P<method>ft|fticl(?P<shots>\d+))-(?P<size>\d+)"
+    r"(?P<rest>(-[a-z]+=[A-Za-z0-9_]+)*)"
+)
+
+
+@dataclass(frozen=True, order=True)
+class Demonstrations:
+    """In-context examples: how many, how chosen, from where.
+
+    Attributes:
+        choice: "first" of the file, or "random" and a seed: the first of a shuffled file.
+        source: the data set that they are taken from; the cell's or training set's own if empty.
+    """
+
+    number: int = 0
+    choice: str = FIRST
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.number < 0 or not _CHOICE.fullmatch(self.choice):
+            raise ValueError(f"{self.number} demonstrations, {self.choice}: not a choice")
+        if not self.number and (self.choice, self.source) != (FIRST, ""):
+            raise ValueError("no demonstrations cannot be chosen from anywhere")
+        if self.source:
+            check_name("data set", self.source)
+
+    @property
+    def seed(self) -> int | None:
+        """Of the shuffle; None for the order of the file."""
+        return None if self.choice == FIRST else int(self.choice.removeprefix("random"))
+
+    @property
+    def name(self) -> str:
+        choice = "" if self.choice == FIRST else f"-{self.choice}"
+        return f"{self.number}{choice}" + (f"-of={self.source}" if self.source else "")
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """The demonstrations of a printed name such as `2-random7`; raises ValueError."""
+        match = _SHOWN.fullmatch(name)
+        if not match or name != cls(*_shown(match)).name:
+            raise ValueError(f"'{name}' is not a number of demonstrations")
+        return cls(*_shown(match))
+
+
+def _shown(match: re.Match[str]) -> tuple[int, str, str]:
+    return int(match["number"]), match["choice"] or FIRST, match["source"] or ""
+
+
+NONE = Demonstrations()
+
+_EXTRAS = ("rows", "target", "prompt", "epochs", "checkpoint", "shown", "of")
+"""What a fine-tune's name appends where it differs from the paper's, in this order."""
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """A model: the base, or a fine-tune of it with its settings (paper, sections 3 and 5).
+
+    Attributes:
+        train: training set name, empty for the base.
+        size: training samples as the study counts them, 0 for the base.
+        demonstrations: put before every training sample; none is plain FT.
+        rows: the study's filter of training rows; empty for all rows.
+        target: the study's format of targets; empty for the output as it is.
+        prompt: the prompt format of training samples; empty for the study's first.
+        epochs: 0 for the paper's two.
+        checkpoint: optimiser steps after which the model is taken; 0 for the last.
+    """
+
+    train: str = ""
+    size: int = 0
+    demonstrations: Demonstrations = NONE
+    rows: str = ""
+    target: str = ""
+    prompt: str = ""
+    epochs: int = 0
+    checkpoint: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            settings = (self.size, self.demonstrations, self.rows, self.target, self.prompt)
+            if (*settings, self.epochs, self.checkpoint) != (0, NONE, "", "", "", 0, 0):
+                raise ValueError("the base model has no settings")
+            return
+        if self.size <= 0 or self.epochs < 0 or self.checkpoint < 0:
+            raise ValueError("a fine-tune needs a number of training samples")
+        check_name("training set", self.train)
+        for what in ("rows", "target", "prompt"):
+            if getattr(self, what):
+                check_name(what, getattr(self, what))
+
+    @property
+    def method(self) -> Method:
+        if not self.train:
+            return "base"
+        return "fticl" if self.train_shots else "ft"
+
+    @property
+    def train_shots(self) -> int:
+        """Demonstrations before every training sample."""
+        return self.demonstrations.number
+
+    @property
+    def name(self) -> str:
+        if not self.train:
+            return "base"
+        own = self.demonstrations
+        values = {
+            **{name: getattr(self, name) for name in _EXTRAS[:5]},
+            "shown": "" if own.choice == FIRST else own.choice,
+            "of": own.source,
+        }
+        method = f"fticl{own.number}" if own.number else "ft"
+        extras = "".join(f"-{name}={values[name]}" for name in _EXTRAS if values[name])
+        return f"{self.train}-{method}-{self.size}{extras}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """The variant of a printed name such as `xsum-ft-2000`; raises ValueError."""
+        if name == "base":
+            return cls()
+        match = _VARIANT.fullmatch(name)
+        if not match:
+            raise ValueError(f"'{name}' is not a model variant")
+        extras = dict(item.split("=") for item in match["rest"].split("-")[1:])
+        if unknown := set(extras) - set(_EXTRAS):
+            raise ValueError(f"'{name}' is not a model variant: no setting {unknown.pop()}")
+        try:
+            shown = Demonstrations(
+                int(match["shots"] or 0), extras.get("shown", FIRST), extras.get("of", "")
+            )
+            found = cls(
+                match["train"],
+                int(match["size"]),
+                shown,
+                extras.get("rows", ""),
+                extras.get("target", ""),
+                extras.get("prompt", ""),
+                int(extras.get("epochs", 0)),
+                int(extras.get("checkpoint", 0)),
+            )
+        except ValueError as error:
+            raise ValueError(f"'{name}' is not a model variant: {error}") from None
+        if found.name != name:  # one name each
+            raise ValueError(f"'{name}' is not a model variant: it is printed {found.name}")
+        return found
+
+
+BASE = Variant()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation: variant x data set x prompt format x demonstrations.
+
+    Names only: `Study.evaluation` has what they stand for. Printed `xsum-ft-2000.xlsum.p1.2`.
+    """
+
+    variant: Variant
+    dataset: str
+    prompt: str
+    demonstrations: Demonstrations = NONE
+
+    def __post_init__(self) -> None:
+        check_name("data set", self.dataset)
+        check_name("prompt format", self.prompt)
+
+    @property
+    def shots(self) -> int:
+        """Demonstrations before every row."""
+        return self.demonstrations.number
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant.name}.{self.dataset}.{self.prompt}.{self.demonstrations.name}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """The cell of a printed name; raises ValueError."""
+        parts = name.split(".")
+        if len(parts) != 4:
+            raise ValueError(f"'{name}' is not a cell: expected variant.dataset.prompt.shots")
+        variant, dataset, prompt, shots = parts
+        return cls(Variant.parse(variant), dataset, prompt, Demonstrations.parse(shots))

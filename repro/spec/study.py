@@ -1,0 +1,275 @@
+"""A study: what is asked, as data. The engine, verdicts and reports take one and know none."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from repro.spec.cells import BASE, Cell, Demonstrations, Variant
+from repro.spec.claims import Claim, Contrast, Pair, Side, pairs_of
+from repro.spec.points import Figure, Panel, Point
+from repro.spec.prompts import PromptFormat
+from repro.spec.protocol import Protocol
+from repro.spec.tasks import Dataset, Part, Place, Task, TrainingSet
+
+Grid = Literal["figures", "every-shot", "full"]
+
+Named = TypeVar("Named")
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """Which rows of a training set are taken.
+
+    Attributes:
+        field: the field that is looked at, an input field or "output".
+        values: it must be one of these; any where empty.
+        min_words, max_words: words that it must have, at least and at most; no limit for None.
+    """
+
+    field: str
+    values: tuple[str, ...] = ()
+    min_words: int | None = None
+    max_words: int | None = None
+
+    def keeps(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is taken."""
+        text, words = row[self.field], len(row[self.field].split())
+        return (
+            (not self.values or text in self.values)
+            and (self.min_words is None or words >= self.min_words)
+            and (self.max_words is None or words <= self.max_words)
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A cell with what its names stand for.
+
+    Attributes:
+        dataset: its test set; shown: the data set that its demonstrations are from.
+        first: the study's first prompt format of the task, see the switch `label_tokens`.
+    """
+
+    cell: Cell
+    dataset: Dataset
+    shown: Dataset
+    prompt: PromptFormat
+    first: PromptFormat
+
+    @property
+    def task(self) -> Task:
+        return self.dataset.task
+
+    @property
+    def unfixed(self) -> dict[str, Any]:
+        """What content keys must cover besides names: whatever is not fixed by the kit."""
+        found: dict[str, Any] = {}
+        for name, task in (("task", self.task), ("shown", self.shown.task)):
+            if not task.fixed:
+                found[name] = [task.fields, task.labels, task.shots]
+        for name, prompt in (("prompt", self.prompt), ("first", self.first)):
+            if not prompt.fixed:
+                found[name] = [prompt.texts.get(self.task.name), prompt.printed.get(self.task.name)]
+        if not self.task.fixed:
+            found["occurring"] = self.dataset.occurring
+        if self.shown.task != self.task:
+            found["shown in"] = self.prompt.texts[self.shown.task.name]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """A question, the cells it needs, the contrasts that answer it, the panels that show it.
+
+    Attributes:
+        training: training sets by name; prompts: formats by name, the first one trains.
+        filters, targets: of training rows, by name; a target has the output as `{output}`.
+        variants: those that it names, in the order of results.
+        grids: plotted points by grid.
+        protocols: by name; published: the study is the paper's, whose numbers are known.
+        table: what it was read from, for run.json; None for a study of the kit.
+    """
+
+    name: str
+    question: str
+    tasks: Mapping[str, Task]
+    datasets: Mapping[str, Dataset]
+    training: Mapping[str, TrainingSet]
+    prompts: Mapping[str, PromptFormat]
+    filters: Mapping[str, RowFilter] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
+    variants: tuple[Variant, ...]
+    figures: Mapping[str, Figure]
+    panels: tuple[Panel, ...]
+    grids: Mapping[Grid, tuple[Point, ...]]
+    everything: tuple[Cell, ...]
+    claims: Mapping[str, Claim]
+    protocols: Mapping[str, Protocol]
+    comparable: tuple[str, ...] | None = None
+    published: bool = False
+    table: Mapping[str, Any] | None = None
+
+    def points(
+        self, figures: Iterable[str] | None = None, *, every_shot: bool = False
+    ) -> tuple[Point, ...]:
+        """The plotted points of the named figures, panel by panel; of all without names.
+
+        Args:
+            every_shot: let best-of groups range over all shot counts (AUDIT A6).
+        """
+        points = self.grids["every-shot" if every_shot else "figures"]
+        if figures is None:
+            return points
+        wanted = set(figures)
+        return tuple(point for point in points if point.figure in wanted)
+
+    def cells(
+        self, figures: Iterable[str] | None = None, *, every_shot: bool = False
+    ) -> tuple[Cell, ...]:
+        """The distinct cells behind the named figures, in the order in which they need them."""
+        points = self.points(figures, every_shot=every_shot)
+        return tuple(dict.fromkeys(cell for point in points for cell in point.cells))
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[Contrast, bool, bool], tuple[Pair, ...]]:
+        return {}
+
+    def pairs(
+        self, contrast: Contrast, *, every_shot: bool = False, other: bool = False
+    ) -> tuple[Pair, ...]:
+        """All pairs that a contrast compares; none for facts of fine-tunes.
+
+        Args:
+            other: for a change or a gain, the pairs of the group that it is held against.
+        """
+        key = (contrast, every_shot, other)
+        if key not in self._pairs:
+            left, right = contrast.left, contrast.right
+            if other:
+                left, right = _others(contrast)
+            points = self.points(every_shot=every_shot)
+            self._pairs[key] = pairs_of(points, left, right, contrast.same)
+        return self._pairs[key]
+
+    def fact_pairs(self, contrast: Contrast) -> tuple[tuple[Variant, Variant], ...]:
+        """For facts of fine-tunes: each FTICL variant with its plain fine-tune."""
+        return tuple(
+            (variant, replace(variant, demonstrations=Demonstrations()))
+            for train in contrast.train
+            for variant in self.variants
+            if variant.train == train and variant.train_shots
+        )
+
+    def claim_cells(self, claim: Claim, *, every_shot: bool = False) -> tuple[Cell, ...]:
+        """The distinct cells that a claim's contrasts need.
+
+        Contrasts of facts need their fine-tunes only, through the claim's panels.
+        """
+        used: list[Point] = []
+        for contrast in claim.contrasts:
+            if not contrast.beyond:
+                pairs = self.pairs(contrast, every_shot=every_shot)
+                pairs += self.pairs(contrast, every_shot=every_shot, other=True)
+                terms = [t for pair in pairs for t in (pair.left, pair.right) if t is not None]
+                used += [point for term in terms for point in term.points]
+        if not used:
+            points = self.points(every_shot=every_shot)
+            used = [p for p in points if p.figure + p.panel in claim.panels]
+        return tuple(dict.fromkeys(cell for point in used for cell in point.cells))
+
+    def evaluation(self, cell: Cell) -> Evaluation:
+        """What the names of a cell stand for.
+
+        Raises:
+            ValueError: the study has no such data set, prompt format or training set.
+        """
+        self.check(cell.variant)
+        dataset = self._named("dataset", self.datasets, cell.dataset)
+        prompt = self._named("prompt format", self.prompts, cell.prompt)
+        source = cell.demonstrations.source or cell.dataset
+        shown = self._named("dataset", self.datasets, source)
+        for task in (dataset.task, shown.task):
+            prompt.text(task)
+        return Evaluation(cell, dataset, shown, prompt, self.first_prompt(dataset.task))
+
+    def check(self, variant: Variant) -> None:
+        """Raise ValueError unless the study has all that a variant names."""
+        if variant == BASE:
+            return
+        training = self._named("training set", self.training, variant.train)
+        if variant.rows:
+            self._named("row filter", self.filters, variant.rows)
+        if variant.target:
+            self._named("target format", self.targets, variant.target)
+        self.training_prompt(variant).text(training.task)
+        shown = self._named("dataset", self.datasets, self.shown_to(variant))
+        if variant.train_shots and shown.task != training.task:
+            raise ValueError(f"demonstrations of {shown.name} are of another task")
+
+    @staticmethod
+    def _named(what: str, table: Mapping[str, Named], name: str) -> Named:
+        if name not in table:
+            raise ValueError(f"the study has no {what} '{name}'; it has {', '.join(table)}")
+        return table[name]
+
+    def first_prompt(self, task: Task) -> PromptFormat:
+        """The format that models are trained with on a task unless a variant says otherwise.
+
+        Raises:
+            ValueError: there is none for this task.
+        """
+        for prompt in self.prompts.values():
+            if task.name in prompt.texts:
+                return prompt
+        raise ValueError(f"no prompt format has a text for the task {task.name}")
+
+    def training_prompt(self, variant: Variant) -> PromptFormat:
+        """The prompt format of a variant's training samples."""
+        if not variant.prompt:
+            return self.first_prompt(self.training[variant.train].task)
+        return self._named("prompt format", self.prompts, variant.prompt)
+
+    def shown_to(self, variant: Variant) -> str:
+        """The data set whose demonstrations stand before a variant's training samples."""
+        return variant.demonstrations.source or self.training[variant.train].dataset
+
+    def protocol(self, name: str, overrides: Mapping[str, object]) -> Protocol:
+        """The named protocol, with single switches overridden."""
+        return replace(self.protocols[name], **dict(overrides))  # type: ignore[arg-type]
+
+    def place(self, part: Part) -> Place | None:
+        """Where a part's rows are read from; None for the profile's data."""
+        if part.split == "train":
+            return self.training[part.name].place
+        return self.datasets[part.name].places.get(part.split)
+
+    def task_of(self, cell: Cell) -> Task:
+        """The task of a cell's test set."""
+        return self.datasets[cell.dataset].task
+
+    def metric(self, dataset: str) -> str:
+        """The metric of a test set: "accuracy" or "rougeL"."""
+        return self.datasets[dataset].task.metric
+
+    def rank(self, variant: Variant) -> tuple[int, str]:
+        """The place of a variant in results: the study's own first, then by name."""
+        return self._ranks.get(variant, len(self._ranks)), variant.name
+
+    @cached_property
+    def _ranks(self) -> dict[Variant, int]:
+        return {variant: place for place, variant in enumerate(self.variants)}
+
+    def order(self, dataset: str, prompt: str) -> tuple[int, int]:
+        """The place of a test set and prompt format: cells are computed in this order."""
+        return list(self.datasets).index(dataset), list(self.prompts).index(prompt)
+
+
+def _others(contrast: Contrast) -> tuple[Side | None, Side | None]:
+    """The sides of the group that a change or a gain is held against."""
+    if not contrast.than or contrast.left is None or contrast.right is None:
+        return None, None
+    groups: Sequence[tuple[str, ...]] = contrast.than
+    if len(groups) == 1:
+        groups = (*groups, *groups)
+    return replace(contrast.left, panels=groups[0]), replace(contrast.right, panels=groups[1])

@@ -1,0 +1,166 @@
+"""Tasks, data sets and training sets, and where a study's own rows are read from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from repro.spec.names import check_name
+
+Split = Literal["train", "test", "demonstrations"]
+
+
+class Kind(StrEnum):
+    """What a model must produce: free text, or one of a few labels."""
+
+    GENERATION = "generation"
+    CLASSIFICATION = "classification"
+
+
+class Role(StrEnum):
+    """Where a test set stands towards its task's training set (paper Table 1)."""
+
+    IN_DOMAIN = "in-domain"
+    OUT_OF_DOMAIN = "out-of-domain"
+
+
+NO_MAJORITY = "-"
+"""The gold label of rows on which the annotators did not agree (AUDIT A5)."""
+
+METRICS = {Kind.GENERATION: "rougeL", Kind.CLASSIFICATION: "accuracy"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of a model.
+
+    Attributes:
+        fields: the input fields of a row, in prompt order; every row also has "output".
+        labels: in the order in which ties are broken; empty for generation.
+        shots: numbers of demonstrations that contexts are extended over, zero first.
+        about: the fields that tell two rows apart; all of them where empty.
+        fixed: the kit ships it and tests its content, so that content keys name it only.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    shots: tuple[int, ...] = (0,)
+    about: tuple[str, ...] = ()
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        check_name("task", self.name)
+        if not self.fields or "output" in self.fields or "row" in self.fields:
+            raise ValueError(f"task {self.name} needs input fields, none called output or row")
+        if len(self.labels) == 1 or len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"task {self.name} needs two labels or more, each once, or none")
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.CLASSIFICATION if self.labels else Kind.GENERATION
+
+    @property
+    def metric(self) -> str:
+        """The metric of its cells: "accuracy" or "rougeL"."""
+        return METRICS[self.kind]
+
+
+@dataclass(frozen=True)
+class FilePlace:
+    """Rows in a JSONL file.
+
+    Attributes:
+        path: absolute, or relative to where the study is run from.
+    """
+
+    path: str
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """Rows of a data set of the Hugging Face hub, at a pinned revision.
+
+    Attributes:
+        columns: field of the task -> column of the data set, where they differ.
+        labels: value of the data set -> label of the task, where they differ.
+    """
+
+    repo: str
+    revision: str
+    split: str
+    config: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+Place = FilePlace | HubPlace
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A test set.
+
+    Attributes:
+        printed: its name in reports.
+        role: towards its task's training set; None where nothing is said of it.
+        occurring: the labels that its rows have; those of the task where empty.
+        leak: training set and size whose labels imply labels of this test set (AUDIT A4).
+        places: where rows of a split are read from; the profile's data where it has none.
+    """
+
+    name: str
+    printed: str
+    task: Task
+    role: Role | None = None
+    occurring: tuple[str, ...] = ()
+    leak: tuple[str, int] | None = None
+    places: Mapping[Split, Place] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        check_name("data set", self.name)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows to fine-tune on.
+
+    Attributes:
+        dataset: the test set from the same source, whose demonstrations FTICL uses.
+        place: where its rows are read from; the profile's data where it has none.
+    """
+
+    name: str
+    task: Task
+    dataset: str
+    place: Place | None = None
+
+    def __post_init__(self) -> None:
+        check_name("training set", self.name)
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """One set of rows. Printed `train/xsum/2000`, `test/xsum`, `demonstrations/xsum`.
+
+    Attributes:
+        split: what the rows are for.
+        name: the test set for "test" and "demonstrations", the training set for "train".
+        size: training rows as the study counts them, else 0.
+
+    Raises:
+        ValueError: a size where none belongs, or none where one does.
+    """
+
+    split: Split
+    name: str
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        if self.split not in ("train", "test", "demonstrations"):
+            raise ValueError(f"no such split: {self.split}")
+        if (self.size > 0) != (self.split == "train") or self.size < 0:
+            raise ValueError(f"{self.split} rows of {self.name} cannot have size {self.size}")
+
+    def __str__(self) -> str:
+        return f"{self.split}/{self.name}" + (f"/{self.size}" if self.size else "")

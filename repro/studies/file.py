@@ -1,0 +1,417 @@
+"""A study of a user's own: a TOML file, checked, as a `Study`. docs/add-a-study.md explains it."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.spec.cells import BASE, Cell, Demonstrations, Variant
+from repro.spec.claims import (
+    FACTS,
+    Claim,
+    Contrast,
+    ContrastKind,
+    Direction,
+    Quantifier,
+    Same,
+    Shots,
+    Side,
+    Take,
+)
+from repro.spec.points import Figure, Panel, Point
+from repro.spec.prompts import PromptFormat, check_template
+from repro.spec.study import RowFilter, Study
+from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
+from repro.studies.paper import study as paper
+
+_Names = Annotated[list[str], Field(min_length=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class TaskTable(_Table):
+    """[tasks.NAME]: what is asked of a model."""
+
+    fields: _Names
+    labels: list[str] = []
+    shots: list[int] = []
+
+
+class HubTable(_Table):
+    """Rows of a data set of the Hugging Face hub."""
+
+    repo: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    split: str
+    config: str = ""
+    columns: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class DatasetTable(_Table):
+    """[datasets.NAME]: where rows are; paths are relative to the study file."""
+
+    task: str
+    printed: str = ""
+    role: Literal["in-domain", "out-of-domain"] | None = None
+    test: str | HubTable
+    demonstrations: str | HubTable | None = None
+    train: str | HubTable | None = None
+
+
+class FilterTable(_Table):
+    """[filters.NAME]: which training rows are taken."""
+
+    field: str
+    values: list[str] = []
+    min_words: int | None = None
+    max_words: int | None = None
+
+
+class CellsTable(_Table):
+    """[[cells]]: every combination of these, shown as one figure."""
+
+    title: str = ""
+    variants: _Names
+    datasets: _Names
+    prompts: list[str] = []
+    shots: Annotated[list[int | str], Field(min_length=1)] = [0]
+
+
+class SideTable(_Table):
+    """One side of a contrast."""
+
+    models: _Names
+    shots: Shots = "any"
+    take: Take = "each"
+    datasets: list[str] = []
+    prompts: list[str] = []
+    panels: list[str] = []
+
+
+class ContrastTable(_Table):
+    """[[claims.NAME.contrasts]]: one comparison."""
+
+    name: str
+    direction: Direction
+    quantifier: Quantifier = "all"
+    kind: ContrastKind = "scores"
+    left: SideTable | None = None
+    right: SideTable | None = None
+    same: list[Same] | None = None
+    beyond: bool = False
+    than: list[list[str]] = []
+    train: list[str] = []
+    threshold: float = 0.0
+    note: str = ""
+
+
+class ClaimTable(_Table):
+    """[claims.NAME]: a sentence and what bears it out."""
+
+    finding: str
+    title: str = ""
+    source: str = ""
+    panels: list[str] = []
+    contrasts: Annotated[list[ContrastTable], Field(min_length=1)]
+
+
+class StudyTable(_Table):
+    """A study file."""
+
+    question: str
+    extends: Literal["paper"] | None = None
+    tasks: dict[str, TaskTable] = {}
+    prompts: dict[str, dict[str, str]] = {}
+    datasets: dict[str, DatasetTable] = {}
+    filters: dict[str, FilterTable] = {}
+    targets: dict[str, str] = {}
+    cells: Annotated[list[CellsTable], Field(min_length=1)]
+    claims: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ClaimTable] = {}
+
+
+def read(path: str) -> Study:
+    """The study of a file.
+
+    Raises:
+        ReproError: it cannot be read (3), or something in it is wrong, with file and field (2).
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReproError(
+            f"study file {path} cannot be read: {error}",
+            hint="see docs/add-a-study.md for an example",
+            exit_code=EXIT_MISSING,
+        ) from None
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _wrong(path, f"not TOML: {error}") from None
+    return parse(table, name=Path(path).stem, where=path, folder=Path(path).parent)
+
+
+def parse(table: Mapping[str, Any], *, name: str, where: str, folder: Path = Path()) -> Study:
+    """A study from a parsed TOML table.
+
+    Args:
+        name: of the study; where: its file, for messages; folder: that paths are relative to.
+
+    Raises:
+        ReproError: something in it is wrong, with file and field (2).
+    """
+    try:
+        told = StudyTable.model_validate(table)
+    except ValidationError as error:
+        # Where rows are is a path or a table: of their two errors the deeper one is meant.
+        first = max(error.errors(), key=lambda one: len(one["loc"]))
+        field = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}"
+            for part in first["loc"]
+            if part not in ("str", HubTable.__name__)
+        )
+        raise _wrong(where, f"{field.lstrip('.')}: {first['msg']}") from None
+    return _Builder(told, where, folder).study(name, table)
+
+
+def _wrong(where: str, what: str) -> ReproError:
+    return ReproError(f"{where}: {what}", hint="see docs/add-a-study.md")
+
+
+class _Builder:
+    """Turns the tables of a file into the values of a study, naming what is wrong."""
+
+    def __init__(self, told: StudyTable, where: str, folder: Path) -> None:
+        self._told, self._where, self._folder = told, where, folder
+        self._base = paper.study() if told.extends else None
+
+    @contextmanager
+    def _at(self, field: str) -> Iterator[None]:
+        """Errors of the block name a field."""
+        try:
+            yield
+        except ValueError as error:
+            raise _wrong(self._where, f"{field}: {error}") from None
+
+    def study(self, name: str, table: Mapping[str, Any]) -> Study:
+        """The whole study."""
+        told, base = self._told, self._base
+        for kind in ("tasks", "prompts", "datasets"):
+            for own in getattr(told, kind):
+                if base and own in getattr(base, kind):
+                    raise _wrong(self._where, f"{kind}.{own}: the {base.name} has it already")
+        tasks = {**(base.tasks if base else {}), **self._tasks()}
+        prompts = {**(base.prompts if base else {}), **self._prompts(tasks)}
+        datasets = {**(base.datasets if base else {}), **self._datasets(tasks)}
+        variants, points, panels = self._points(datasets, prompts)
+        training = {**(base.training if base else {}), **self._training(datasets)}
+        made = Study(
+            name=name,
+            question=told.question,
+            tasks=tasks,
+            datasets=datasets,
+            training=training,
+            prompts=prompts,
+            filters={key: _filter(one) for key, one in told.filters.items()},
+            targets=told.targets,
+            variants=variants,
+            figures={
+                str(number): Figure(str(number), cells.title or told.question, 4)
+                for number, cells in enumerate(told.cells, 1)
+            },
+            panels=panels,
+            grids={"figures": points, "every-shot": points},
+            everything=tuple(dict.fromkeys(cell for point in points for cell in point.cells)),
+            claims={key: _claim(key, one) for key, one in told.claims.items()},
+            protocols=paper.study().protocols,
+            table=dict(table),
+        )
+        self._check(made)
+        return made
+
+    def _tasks(self) -> dict[str, Task]:
+        found = {}
+        for name, told in self._told.tasks.items():
+            with self._at(f"tasks.{name}"):
+                shots = {0, *told.shots, *self._shots_of(name)}
+                found[name] = Task(
+                    name, tuple(told.fields), tuple(told.labels), tuple(sorted(shots))
+                )
+        return found
+
+    def _shots_of(self, task: str) -> Iterator[int]:
+        """The numbers of demonstrations that cells of a task have."""
+        own = {name for name, told in self._told.datasets.items() if told.task == task}
+        for index, cells in enumerate(self._told.cells):
+            if own.intersection(cells.datasets):
+                with self._at(f"cells[{index}].shots"):
+                    yield from (Demonstrations.parse(str(shots)).number for shots in cells.shots)
+
+    def _prompts(self, tasks: Mapping[str, Task]) -> dict[str, PromptFormat]:
+        found = {}
+        for name, texts in self._told.prompts.items():
+            for task, text in texts.items():
+                with self._at(f"prompts.{name}.{task}"):
+                    check_template(text, self._known("task", tasks, task).fields)
+            with self._at(f"prompts.{name}"):
+                found[name] = PromptFormat(name, texts)
+        return found
+
+    def _datasets(self, tasks: Mapping[str, Task]) -> dict[str, Dataset]:
+        found = {}
+        for name, told in self._told.datasets.items():
+            with self._at(f"datasets.{name}"):
+                places: dict[Split, Place] = {"test": self._place(told.test)}
+                if told.demonstrations is not None:
+                    places["demonstrations"] = self._place(told.demonstrations)
+                found[name] = Dataset(
+                    name,
+                    told.printed or name,
+                    self._known("task", tasks, told.task),
+                    Role(told.role) if told.role else None,
+                    places=places,
+                )
+        return found
+
+    def _training(self, datasets: Mapping[str, Dataset]) -> dict[str, TrainingSet]:
+        return {
+            name: TrainingSet(name, datasets[name].task, name, self._place(told.train))
+            for name, told in self._told.datasets.items()
+            if told.train is not None
+        }
+
+    def _place(self, told: str | HubTable) -> Place:
+        if isinstance(told, str):
+            return FilePlace(str(self._folder / told))
+        columns, labels = tuple(told.columns.items()), tuple(told.labels.items())
+        return HubPlace(told.repo, told.revision, told.split, told.config, columns, labels)
+
+    @staticmethod
+    def _known(what: str, table: Mapping[str, Any], name: str) -> Any:
+        if name not in table:
+            raise ValueError(f"there is no {what} '{name}', only {', '.join(table) or 'none'}")
+        return table[name]
+
+    def _points(
+        self, datasets: Mapping[str, Dataset], prompts: Mapping[str, PromptFormat]
+    ) -> tuple[tuple[Variant, ...], tuple[Point, ...], tuple[Panel, ...]]:
+        variants: dict[Variant, None] = {}
+        points: list[Point] = []
+        panels: list[Panel] = []
+        letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
+        for index, told in enumerate(self._told.cells):
+            figure, own = str(index + 1), []
+            for place, name in enumerate(told.variants):
+                with self._at(f"cells[{index}].variants[{place}]"):
+                    own.append(Variant.parse(name))
+            variants |= dict.fromkeys(own)
+            with self._at(f"cells[{index}].prompts"):
+                for name in told.prompts:
+                    self._known("prompt format", prompts, name)
+            with self._at(f"cells[{index}].datasets"):
+                pairs = [
+                    (self._known("dataset", datasets, dataset), prompt)
+                    for dataset in told.datasets
+                    for prompt in told.prompts or [next(iter(prompts), "")]
+                ]
+            shown = [Demonstrations.parse(str(shots)) for shots in told.shots]
+            for letter, (dataset, prompt) in zip(letters, pairs, strict=False):
+                several = f", {prompt}" if len(told.prompts) > 1 else ""
+                title, metric = dataset.printed + several, dataset.task.metric
+                panels.append(Panel(figure, letter, dataset.name, prompt, title, metric))
+                for variant, shots in product(own, shown):
+                    cell = Cell(variant, dataset.name, prompt, shots)
+                    series = variant.name + shots.name.removeprefix(str(shots.number))
+                    points.append(
+                        Point(
+                            figure, letter, series, variant, dataset.name, prompt,
+                            shots.number, (cell,),
+                        )
+                    )  # fmt: skip
+        ordered = sorted(variants, key=lambda variant: variant != BASE)
+        return tuple(ordered), tuple(points), tuple(panels)
+
+    def _check(self, study: Study) -> None:
+        """Every cell must mean something, and every contrast compare something."""
+        for name, one in study.filters.items():
+            if not any(one.field in (*task.fields, "output") for task in study.tasks.values()):
+                raise _wrong(self._where, f"filters.{name}: no task has a field '{one.field}'")
+        for name, text in study.targets.items():
+            with self._at(f"targets.{name}"):
+                check_template(text, ("output",))
+        for point in study.points():
+            with self._at(f"cells[{int(point.figure) - 1}]"):
+                for cell in point.cells:
+                    study.evaluation(cell)
+        models = {"base", "ft", "fticl", *(v.name for v in study.variants)}
+        models |= {point.series for point in study.points()}
+        for name, claim in study.claims.items():
+            for index, contrast in enumerate(claim.contrasts):
+                where = f"claims.{name}.contrasts[{index}]"
+                for side in (contrast.left, contrast.right):
+                    if side and (strange := set(side.models) - models):
+                        raise _wrong(
+                            self._where, f"{where}: no model '{strange.pop()}' is among the cells"
+                        )
+                found: Sequence[object] = study.pairs(contrast)
+                if contrast.kind in FACTS:
+                    found = study.fact_pairs(contrast)
+                if not found:
+                    raise _wrong(self._where, f"{where}: no two of the cells are compared by it")
+
+
+def _filter(told: FilterTable) -> RowFilter:
+    return RowFilter(told.field, tuple(told.values), told.min_words, told.max_words)
+
+
+def _claim(name: str, told: ClaimTable) -> Claim:
+    return Claim(
+        name,
+        told.finding,
+        told.source,
+        tuple(told.panels),
+        tuple(_contrast(one, told.panels) for one in told.contrasts),
+        told.title or told.finding,
+    )
+
+
+def _contrast(told: ContrastTable, panels: Sequence[str]) -> Contrast:
+    sides = [side for side in (told.left, told.right) if side is not None]
+    same = told.same
+    if same is None:  # other prompts are compared only where a side asks for it
+        same = [] if any(side.prompts for side in sides) else ["prompt"]
+    return Contrast(
+        told.name,
+        told.direction,
+        told.quantifier,
+        told.kind,
+        _side(told.left, panels),
+        _side(told.right, panels),
+        tuple(same),
+        told.beyond,
+        tuple(tuple(group) for group in told.than),
+        tuple(told.train),
+        told.threshold,
+        told.note,
+    )
+
+
+def _side(told: SideTable | None, panels: Sequence[str]) -> Side | None:
+    if told is None:
+        return None
+    return Side(
+        tuple(told.panels or panels),
+        tuple(told.models),
+        told.shots,
+        told.take,
+        tuple(told.datasets),
+        tuple(told.prompts),
+    )

@@ -1,0 +1,1 @@
+"""The paper's own grid: tasks, data sets, prompts, variants, figures, claims and protocols."""

@@ -1,0 +1,170 @@
+"""Do findings survive: the claims on one model's runs under several protocols, side by side.
+
+A switch that only leaves rows out, or chooses the shot count of a bar otherwise, needs no run of
+its own: the predictions of the published protocol are judged again without those rows. A row's
+prediction does not depend on the others, beyond rounding.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.metrics.summary import standard_error
+from repro.spec.study import Study
+from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict
+from repro.verify.findings import judge_claims, published_verdicts
+from repro.verify.reference import REFERENCE, load_reference
+from repro.verify.results import CellResult, Run
+from repro.verify.runscores import is_paired
+from repro.verify.seedspread import spread_of
+from repro.verify.verification import evidence
+
+PUBLISHED = "published-code"
+DROPPED = "dropped_rows.json"
+"""Which rows each switch drops, made by `tools/dropped_rows.py`."""
+
+DRAWS = 2000
+"""Of the bootstrap over rows: limits of intervals are then right to about .002."""
+
+Rows = Mapping[str, Mapping[str, Sequence[int]]]
+"""Positions of test rows by switch and test set."""
+
+DERIVED: Mapping[str, tuple[str, ...]] = {
+    "A4": ("leaked_rows",),
+    "A5": ("gold_dash",),
+    "A6": ("best_of",),
+    "A8": ("repeated_inputs", "empty_inputs"),
+    "A9": ("demonstrations_in_test",),
+}
+"""Switches that need no run of their own, by the section of the audit that measured the flaw."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The claims on one run.
+
+    Attributes:
+        name: the protocol, or the switches that differ from the published code.
+        audit: the section on what the switch mends; empty for a whole protocol.
+        derived: judged on the published protocol's predictions, without some of their rows.
+        claims: by id.
+    """
+
+    name: str
+    audit: str
+    derived: bool
+    run: Run
+    claims: Mapping[str, ClaimVerdict]
+
+
+def runs_of(root: Path, profile: str) -> tuple[Run, ...]:
+    """The stored runs of a profile, that of the published code first.
+
+    Raises:
+        ReproError: there is none under the published code (3).
+    """
+    found = []
+    for path in sorted(root.rglob(REFERENCE)):
+        head = json.loads(path.read_text(encoding="utf-8"))
+        if head.get("profile") == profile:
+            found.append(load_reference(path.parent).run)
+    found.sort(key=lambda run: (run.protocol != PUBLISHED, bool(run.overrides), run.name))
+    if not found or found[0].protocol != PUBLISHED or found[0].overrides:
+        raise ReproError(
+            f"{root} holds no run of profile {profile} under {PUBLISHED}",
+            hint=f"repro run --profile {profile}, then repro expected record",
+            exit_code=EXIT_MISSING,
+        )
+    return tuple(found)
+
+
+def read_rows(path: Path) -> Rows:
+    """Which rows each switch drops.
+
+    Raises:
+        ReproError: the file is missing or not JSON (3).
+    """
+    try:
+        found: Rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReproError(
+            f"{path}: {error}",
+            hint="restore it from the repository, or: python -m tools.dropped_rows",
+            exit_code=EXIT_MISSING,
+        ) from None
+    return found
+
+
+def conditions(runs: Sequence[Run], dropped: Rows, *, draws: int = DRAWS) -> tuple[Condition, ...]:
+    """The claims on each run, and on the first without the rows that single switches drop.
+
+    Args:
+        runs: as `runs_of` gives them.
+        dropped: as `read_rows` gives them.
+    """
+    found = []
+    for run in runs:
+        name = ", ".join(f"{k} = {v}" for k, v in run.overrides.items()) or run.protocol
+        audit = _sections(run.study, run.overrides) if run.overrides else ""
+        found.append(_judged(name, audit, run, draws, derived=False))
+    for section, names in DERIVED.items():
+        run, told = changed(runs[0], names, dropped)
+        found.append(_judged(told, section, run, draws, derived=True))
+    return tuple(found)
+
+
+def changed(run: Run, switches: Sequence[str], dropped: Rows) -> tuple[Run, str]:
+    """A run of the published code with switches as `corrected` has them, and what changed."""
+    values = {name: getattr(run.study.protocols["corrected"], name) for name in switches}
+    rows: dict[str, set[int]] = {}
+    for name in switches:
+        for dataset, positions in dropped.get(name, {}).items():
+            rows.setdefault(dataset, set()).update(positions)
+    cells = {
+        place: without_rows(result, rows.get(result.cell.dataset, set()))
+        for place, result in run.cells.items()
+    }
+    record = dict(run.record) | {"switches": run.record.get("switches", {}) | values}
+    told = ", ".join(f"{name} = {value}" for name, value in values.items())
+    return replace(run, cells=cells, record=record, overrides=values), told
+
+
+def without_rows(result: CellResult, dropped: set[int]) -> CellResult:
+    """A cell without some rows; its standard error is then that of the mean of the others."""
+    outcomes = result.outcomes
+    if outcomes is None or not dropped.intersection(outcomes.rows.tolist()):
+        return result
+    kept = np.array([row for row in outcomes.rows.tolist() if row not in dropped], dtype=np.int64)
+    left = outcomes.at(kept)
+    scores = left.scores.tolist()
+    value = float(left.scores.mean())
+    return replace(result, outcomes=left, value=value, n=len(scores), stderr=standard_error(scores))
+
+
+def _judged(name: str, audit: str, run: Run, draws: int, *, derived: bool) -> Condition:
+    study, spread = run.study, spread_of(run, run.study)
+    claims = judge_claims(
+        list(study.claims),
+        evidence(run, spread, draws),
+        published=published_verdicts() if study.published else None,
+        paired=is_paired(run),
+        power=False,
+    )
+    return Condition(name, audit, derived, run, {claim.claim.id: claim for claim in claims})
+
+
+def _sections(study: Study, overrides: Mapping[str, Any]) -> str:
+    from repro.studies.paper.protocols import switches
+
+    return ", ".join(dict.fromkeys(switches()[name].audit for name in overrides))
+
+
+def main_contrast(claim: ClaimVerdict) -> ContrastVerdict:
+    """The comparison that stands for a claim where one effect is shown: its first with numbers."""
+    own = [item for item in claim.contrasts if not item.contrast.beyond]
+    return next((item for item in own if item.mean), own[0])

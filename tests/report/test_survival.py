@@ -1,0 +1,139 @@
+"""The findings on a stored model: the document that ships, and what mending a flaw can change."""
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from repro.errors import ReproError
+from repro.report.survival import BEGIN, END, write
+from repro.spec.cells import Cell
+from repro.studies.paper.claims import claims
+from repro.studies.paper.study import study
+from repro.verify.published import default_folder
+from repro.verify.reading import read_results
+from repro.verify.reference import record
+from repro.verify.survival import (
+    DROPPED,
+    Condition,
+    changed,
+    conditions,
+    main_contrast,
+    read_rows,
+    runs_of,
+)
+
+ROOT = Path(__file__).parents[2]
+MAKERS = runpy.run_path(str(ROOT / "tests" / "verify" / "conftest.py"))
+make: Callable[..., Path] = MAKERS["write_results"]
+PAWS = [cell for cell in study().claim_cells(claims()["C1"]) if cell.dataset == "paws"]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> tuple[Condition, ...]:
+    root = default_folder()
+    return conditions(runs_of(root, "small"), read_rows(root / DROPPED))
+
+
+def test_the_document_is_what_the_stored_runs_give(
+    shipped: tuple[Condition, ...], tmp_path: Path
+) -> None:
+    """Otherwise: repro findings --into README.md."""
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    write(shipped, tmp_path / "findings.md", readme)
+    found = (tmp_path / "findings.md").read_text(encoding="utf-8")
+    assert found == (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    table = readme.read_text(encoding="utf-8")
+    assert table.startswith(f"before\n{BEGIN}\n| |")
+    assert table.endswith(f"{END}\nafter\n")
+    assert table.removeprefix("before\n").removesuffix("after\n") in (ROOT / "README.md").read_text(
+        encoding="utf-8"
+    )
+    drawn = {path.name for path in (tmp_path / "findings").iterdir()}
+    assert drawn == {path.name for path in (ROOT / "docs" / "findings").iterdir()}
+
+
+def test_every_finding_has_a_verdict_under_every_condition(
+    shipped: tuple[Condition, ...],
+) -> None:
+    for condition in shipped:
+        assert list(condition.claims) == list(claims())
+    assert {part for condition in shipped for part in condition.audit.split(", ")} >= {
+        "A4", "A5", "A6", "A8", "A9",
+    }  # fmt: skip
+
+
+def test_a_document_without_a_place_for_the_table_is_named(
+    shipped: tuple[Condition, ...], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.md"
+    other.write_text("text\n", encoding="utf-8")
+    with pytest.raises(ReproError, match=r"other\.md has no place"):
+        write(shipped, tmp_path / "findings.md", other)
+
+
+def test_scores_without_some_rows_are_those_of_the_others(tmp_path: Path) -> None:
+    cell = Cell.parse("base.paws.p1.2")
+    folder = make(tmp_path / "run", [cell], n=40)
+    (run,) = read_results(folder).runs
+    gone = [0, 3, 17]
+    less, told = changed(run, ["leaked_rows"], {"leaked_rows": {"paws": gone, "xsum": [1]}})
+    lines = (folder / "samples" / f"{cell.name}.jsonl").read_text().splitlines()
+    scores = [s["score"] for s in map(json.loads, lines) if s["row"] not in gone]
+    found = less.cells[cell, None]
+    assert (found.n, found.value) == (37, pytest.approx(sum(scores) / 37))
+    assert told == "leaked_rows = drop"
+
+
+def test_a_finding_that_rests_on_dropped_rows_does_not_survive(tmp_path: Path) -> None:
+    """Fine-tunes that are right on the leaked rows only, and a base that is right on half."""
+    skill = dict.fromkeys(PAWS, 0.5) | {c: 0.97 for c in PAWS if c.variant.name != "base"}
+    folder = make(tmp_path / "run", PAWS, n=200, skill=skill, profile="small")
+    leaked = list(range(150))
+    for path in (folder / "samples").glob("paws-*"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            if line["row"] not in leaked and line["row"] % 2:
+                other = next(label for label in line["logits"] if label != line["gold"])
+                line |= {"prediction": other, "score": 0}
+                line["logits"] = {other: 1.0, line["gold"]: 0.0}
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _reseal(folder)
+    record([folder], tmp_path / "expected" / "run")
+    found = conditions(runs_of(tmp_path / "expected", "small"), {"leaked_rows": {"paws": leaked}})
+    published, mended = (c.claims["C1"] for c in (found[0], found[1]))
+    assert found[1].audit == "A4"
+    before, after = main_contrast(published), main_contrast(mended)
+    assert before.mean is not None
+    assert after.mean is not None
+    assert before.mean.effect > 0.2
+    assert abs(after.mean.effect) < 0.15
+    assert all(pair.holds for pair in before.pairs)
+    assert not all(pair.holds for pair in after.pairs)
+    same = next(c for c in found if c.audit == "A5")
+    assert same.claims["C1"].verdict is published.verdict
+
+
+def test_without_a_published_run_the_next_command_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ReproError) as caught:
+        runs_of(tmp_path, "small")
+    assert "repro run --profile small" in caught.value.hint
+    with pytest.raises(ReproError, match=DROPPED):
+        read_rows(tmp_path / DROPPED)
+
+
+def _reseal(folder: Path) -> None:
+    """Values and hashes of results.jsonl as the samples now are."""
+    import hashlib
+
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    for line in lines:
+        raw = (folder / line["samples"]).read_bytes()
+        scores = [json.loads(sample)["score"] for sample in raw.splitlines()]
+        line["samples_sha256"] = hashlib.sha256(raw).hexdigest()
+        line["value"] = sum(scores) / len(scores)
+        line["stderr"] = (line["value"] * (1 - line["value"]) / len(scores)) ** 0.5
+    (folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
