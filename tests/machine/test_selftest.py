@@ -154,6 +154,14 @@ def test_a_step_that_takes_more_memory_makes_plans_careful() -> None:
     assert told["memory"] == pytest.approx(1.1)
 
 
+def test_measuring_a_step_holds_no_gradients_of_the_last() -> None:
+    # Few tokens beside the weights, so that a copy of all gradients would show.
+    wide = NARROW | {"hidden": 256, "intermediate": 688, "vocabulary": 600}
+    request = steps.Request(sizes=wide, device="cpu", precision="float32", kinds=("FT",), own=8)
+    outcome = steps.take(request)["FT"]
+    assert 0.8 * outcome["planned"] < outcome["peak"] < run.MEMORY * outcome["planned"]
+
+
 def checked(*wrong: str) -> list[Check]:
     names = [
         "attention grouped bfloat16",
