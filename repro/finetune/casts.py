@@ -71,7 +71,7 @@ class _Linear(torch.autograd.Function):
         return linear(states, casts.of(weight), bias)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """The products that autograd makes of a matrix product, in its order of factors."""
         (states,), weight = ctx.saved_tensors, ctx.weight
