@@ -13,10 +13,10 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
 from repro.report.model import STAGES, Report, report
+from repro.results.runs import Run
 from repro.verify.levels import hold_against
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
-from repro.verify.results import Run
 from repro.verify.verdicts import Level, Verdict
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
+from repro.results.runs import AUTHORS_SCRIPTS, Results, Run
 from repro.spec.cells import Cell
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.contrasts import Evidence
@@ -17,7 +18,6 @@ from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reading import read_results
 from repro.verify.reference import Reference, find_reference
-from repro.verify.results import AUTHORS_SCRIPTS, Results, Run
 from repro.verify.retrained import Models
 from repro.verify.runscores import emits_label, is_paired, run_facts, run_source
 from repro.verify.seedspread import SeedSpread, spread_of

@@ -17,7 +17,6 @@ from datasets import Dataset
 from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
-from repro.execute import results
 from repro.execute import run as whole_run
 from repro.execute import worker as running
 from repro.models.memory import Placement
@@ -97,11 +96,11 @@ def test_each_fine_tune_tells_the_digests_of_what_it_read(
 ) -> None:
     """By the documented rule: sha256 of the rows as JSON with sorted names."""
     plans: list[Plan] = []
-    real = results.asked
+    real = whole_run.steps_of
     monkeypatch.setattr(
-        results,
-        "asked",
-        lambda out, plan: real(out, plans.append(plan) or plan),  # type: ignore[func-returns-value]
+        whole_run,
+        "steps_of",
+        lambda plan, *args, **more: real(plans.append(plan) or plan, *args, **more),  # type: ignore[func-returns-value]
     )
     _run(finished)
     told = {line["variant"]: line for line in _lines(finished, "finetunes.jsonl")}

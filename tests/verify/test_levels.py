@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from repro.results.machines import elsewhere
 from repro.spec.cells import Cell
 from repro.studies.paper.figures import cells
 from repro.verify.levels import hold_against
 from repro.verify.margins import Margins, margins
-from repro.verify.places import elsewhere
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
 from repro.verify.verdicts import Level, NumberVerdict, Verdict

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from repro.results.runs import Run
 from repro.studies.paper.claims import claims
 from repro.studies.paper.figures import cells
 from repro.studies.paper.study import study
 from repro.verify.levels import hold_against
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
-from repro.verify.results import Run
 from repro.verify.retrained import SHARE
 from repro.verify.statistics import ALPHA
 from repro.verify.verdicts import Level, Verdict

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
+from repro.results.machines import record_of
 from repro.spec.cells import Cell
 from repro.verify.levels import hold_against
 from repro.verify.merge import merge
-from repro.verify.places import record_of
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
 from repro.verify.verdicts import Level, Verdict

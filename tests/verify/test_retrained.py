@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from repro.results.outcomes import Outcomes
+from repro.results.runs import CellResult, Run
 from repro.spec.cells import BASE, Cell, Variant
 from repro.studies.paper.figures import cells
 from repro.studies.paper.study import study
 from repro.verify.levels import Held, hold_against
-from repro.verify.outcomes import Outcomes
 from repro.verify.reading import read_results
-from repro.verify.results import CellResult, Run
 from repro.verify.retrained import Models, distance
 from repro.verify.verdicts import Level, Verdict
 

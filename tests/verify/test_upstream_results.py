@@ -15,13 +15,13 @@ from rouge_score import rouge_scorer
 from repro.cli.main import cli
 from repro.errors import ReproError
 from repro.metrics.rouge import scorer
+from repro.results.runs import Run
 from repro.spec.cells import BASE, Cell
 from repro.studies.paper.cells import all_cells
 from repro.studies.paper.figures import cells
 from repro.verify.levels import hold_against
 from repro.verify.reading import read_results
 from repro.verify.reference import record
-from repro.verify.results import Run
 from repro.verify.upstream_results import import_results, parse_name
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import build
