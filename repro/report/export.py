@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from repro import __version__
+from repro.files import file_sha256
 from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
 from repro.report.model import Plotted, Report, RunReport
