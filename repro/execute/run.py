@@ -12,7 +12,7 @@ from repro.execute.collect import budgets, collect
 from repro.execute.executor import Executor, OneProcess
 from repro.execute.progress import Whole
 from repro.execute.prompts import write_prompts
-from repro.execute.timing import spent
+from repro.execute.timing import time_line
 from repro.execute.worker import Done, Say, Worker
 from repro.files import write_atomically
 from repro.finetune.attention import Way
@@ -81,7 +81,7 @@ def run(
             with clock.part("results"):
                 collect(out, plan, plan.models, store)
                 write_record()
-        line = spent(whole, plan.profile.compute)
+        line = time_line(whole, plan.profile.compute)
         append_line(out / TIMINGS, line)
         if keep_models == "none":
             store.drop("weights", plan.base_key)

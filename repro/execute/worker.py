@@ -20,7 +20,7 @@ from repro.evaluate import Engine, Job, TorchEngine, evaluate
 from repro.evaluate.encode import Encoded, encode
 from repro.execute.collect import collect, note_budget
 from repro.execute.timing import count_training
-from repro.execute.training import Request, launch, tune
+from repro.execute.training import TrainingRequest, launch, train
 from repro.files import write_atomically
 from repro.finetune.artefact import FACTS
 from repro.lines import Line, to_line
@@ -160,7 +160,7 @@ class Worker:
                 shutil.copy(self.store.path("model", step.key) / FACTS, facts / FACTS)
 
     def _train(self, step: FineTune, base: Path, folder: Path, choice: placement.Choice) -> None:
-        request = Request(
+        request = TrainingRequest(
             base=str(base),
             folder=str(folder),
             task=step.template.task.name,
@@ -180,7 +180,7 @@ class Worker:
         if choice.gpus > 1:
             launch(request, choice.gpus)
         else:
-            tune(request, progress=self.progress)
+            train(request, progress=self.progress)
         count_training(json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
     @_do.register

@@ -62,7 +62,7 @@ def owners(reference: Run) -> _Owners:
     return _Owners(found)
 
 
-def hold_against(
+def compare_runs(
     ours: Run,
     reference: Run,
     *,

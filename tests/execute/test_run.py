@@ -149,7 +149,7 @@ def test_a_finished_run_does_nothing_again(finished: Path, monkeypatch: pytest.M
         raise AssertionError("a finished step ran again")
 
     monkeypatch.setattr(running, "load", refuse)
-    monkeypatch.setattr(running, "tune", refuse)
+    monkeypatch.setattr(running, "train", refuse)
     _run(finished)
     assert _bytes(finished) == before
 
@@ -322,7 +322,7 @@ def test_given_checkpoints_are_evaluated_and_not_trained(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained, or took the base")
 
-    monkeypatch.setattr(running, "tune", refuse)
+    monkeypatch.setattr(running, "train", refuse)
     monkeypatch.setattr(running, "materialise", refuse)
     words = [*PART, "--variants", "amazon-ft-2000", "--checkpoints", str(given)]
     _run(tmp_path, *words, "--keep-models", "none")
@@ -434,7 +434,7 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
         raise StoppedError
 
     monkeypatch.setattr(tests, "ensure", ensure)
-    monkeypatch.setattr(running, "tune", record)
+    monkeypatch.setattr(running, "train", record)
     monkeypatch.setattr(whole_run, "probe_cuda", lambda: Cuda("13.0", (13, 0), (10**11,), ("X",)))
     factors: list[float] = []
 
