@@ -89,7 +89,7 @@ def test_a_run_of_the_whole_grid_prints_the_lines_of_the_readme(
     monkeypatch.setattr(running, "materialise", lambda spec, folder, progress: {})
     monkeypatch.setattr(running, "load", lambda *args, **options: (None, None))
     monkeypatch.setattr(running, "TorchEngine", lambda *args: Engine())
-    monkeypatch.setattr(running, "tune", tune)
+    monkeypatch.setattr(running, "train", tune)
     monkeypatch.setattr(running, "evaluate", evaluate)
     monkeypatch.setattr(os, "fsync", lambda file: None)  # of hundreds of artefacts
     monkeypatch.chdir(tmp_path)

@@ -58,7 +58,7 @@ def tune(request: Request, **_: object) -> None:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as a checkout is, and a model of one's own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running, "tune", tune)
+    monkeypatch.setattr(running, "train", tune)
     # Few rows, and figures without drawing: the numbers are not what is tested here.
     monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
     (tmp_path / "expected_results").symlink_to(ROOT / "expected_results")

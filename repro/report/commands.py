@@ -13,10 +13,10 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
 from repro.report.model import STAGES, Report, report
-from repro.verify.levels import hold_against
+from repro.results.runs import Run
+from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
-from repro.verify.results import Run
 from repro.verify.verdicts import Level, Verdict
 
 
@@ -150,7 +150,7 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
         only = len({c for c, _ in one.cells} - {c for c, _ in other.cells})
         if only:
             console.print(f"{only} cells are in {name} only")
-    held = hold_against(second, first, wanted=cells)
+    held = compare_runs(second, first, wanted=cells)
     numbers = held.numbers
     console.print(tables.numbers_table(numbers, f"\n{b} against {a}"))
     if not numbers:

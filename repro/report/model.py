@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from repro.metrics.bestof import Rule, best_of
+from repro.results.runs import CellResult, Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.points import BEST, Panel, Point
 from repro.verify.claimverdicts import Answer, ClaimVerdict
@@ -15,7 +16,6 @@ from repro.verify.findings import paper_verdicts
 from repro.verify.measured import Measured
 from repro.verify.published import Published, load_paper
 from repro.verify.reading import read_results
-from repro.verify.results import CellResult, Run
 from repro.verify.runscores import run_source
 from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
 from repro.verify.verdicts import Level, NumberVerdict, Verdict, worst
