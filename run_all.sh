@@ -85,4 +85,4 @@ case "$*" in
 *small*) setup run,small ;;
 *) setup run ;;
 esac
-exec .venv/bin/repro run --verify "$@"
+exec .venv/bin/repro run --verify --workers auto "$@"

@@ -46,7 +46,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _build("sdist", copy, folder)
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as file:
-        file.extractall(folder / "sources", filter="data")
+        # Python 3.11.2, which Debian has, knows no filters; newer ones warn without.
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        file.extractall(folder / "sources", **safe)  # type: ignore[arg-type]
     (source,) = (folder / "sources").iterdir()
     _build("wheel", source, folder)
     (wheel,) = folder.glob("*.whl")

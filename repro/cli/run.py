@@ -24,6 +24,9 @@ from repro.errors import ReproError
 @click.option("--attention", type=click.Choice(["flex", "grouped"]),
               help="How packed samples attend in fine-tuning on a GPU. "
               "[default: what the self-test of the GPU says]")  # fmt: skip
+@click.option("--workers", default="1", show_default=True, metavar="N|auto",
+              help="Processes that do steps side by side; auto: one a GPU, or on a CPU one for "
+              "each of the profile's threads. Bytes do not depend on it.")  # fmt: skip
 @click.option(
     "--verify",
     is_flag=True,
@@ -35,6 +38,7 @@ def run(
     out: Path | None,
     keep_models: Literal["none", "last", "all"] | None,
     attention: Literal["flex", "grouped"] | None,
+    workers: str,
     verify: bool,
     full: bool,
     **options: Any,
@@ -53,12 +57,14 @@ def run(
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.bars import bars
+    from repro.execute.places import places
     from repro.execute.run import run as execute
     from repro.execute.timing import in_words
     from repro.plan.preflight import require
     from repro.plan.store import Store
     from repro.report.commands import finish
 
+    own = places(workers, request.profile, plan.spec)
     store = Store(request.store)
     folder = out or default_folder(request)
     for finding in require(plan, store, folder):
@@ -73,6 +79,7 @@ def run(
             attention=attention,
             progress=progress,
             options=request.options | ({"attention": attention} if attention else {}),
+            workers=own,
         )
     console.print(in_words(spent))
     cells = sum(len(model.cells) for model in plan.models)

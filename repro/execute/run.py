@@ -1,7 +1,7 @@
 """A whole run: the results folder held, its record, the steps, and where the time went."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.progress import Progress
 from repro import clock
 from repro.execute.collect import budgets, collect
 from repro.execute.executor import Executor, OneProcess
+from repro.execute.local import LocalWorkers, Place
 from repro.execute.progress import Whole
 from repro.execute.prompts import write_prompts
 from repro.execute.timing import time_line
@@ -20,6 +21,7 @@ from repro.lines import Line, append_line
 from repro.machine import numerics as machine
 from repro.machine.gpus import probe_cuda
 from repro.machine.selftest import record as selftest
+from repro.plan.estimate import by_characters, seconds_of
 from repro.plan.plan import Plan
 from repro.plan.steps import Collect, FineTune, Keep, Step, needed, steps_of, with_drops
 from repro.plan.store import Store
@@ -37,7 +39,7 @@ def run(
     attention: Way | None = None,
     progress: Progress | None = None,
     options: Mapping[str, Any] | None = None,
-    executor: Callable[[Worker], Executor] = OneProcess,
+    workers: Sequence[Place] = (),
 ) -> Line:
     """Do the steps of a plan that the store does not hold yet, and write the results.
 
@@ -49,7 +51,7 @@ def run(
             of the GPU says.
         progress: a rich Progress that steps add their bars to, or None.
         options: of the command, for run.json: what running missing cells later needs again.
-        executor: who does the steps.
+        workers: where worker processes compute; this process does all with fewer than two.
 
     Returns:
         Where the time went, see `repro.execute.timing`.
@@ -75,13 +77,17 @@ def run(
 
         try:
             with bar.shown():
-                chosen = executor(Worker(store, say=say, progress=progress))
+                own = Worker(store, say=say, progress=progress)
+                chosen: Executor = OneProcess(own)
+                if len(workers) > 1:
+                    seconds = seconds_of(plan, by_characters)
+                    chosen = LocalWorkers(own, workers, seconds, say)
                 chosen.run(with_drops(steps, keep_models), done)
         finally:
             with clock.part("results"):
                 collect(out, plan, plan.models, store)
                 write_record()
-        line = time_line(whole, plan.profile.compute)
+        line = time_line(whole, plan.profile.compute, max(1, len(workers)))
         append_line(out / TIMINGS, line)
         if keep_models == "none":
             store.drop("weights", plan.base_key)

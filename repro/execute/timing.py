@@ -36,24 +36,27 @@ def matmul_rate(compute: Compute) -> float:
     return best
 
 
-def time_line(clock: Clock, compute: Compute) -> Line:
+def time_line(clock: Clock, compute: Compute, workers: int = 1) -> Line:
     """The line of `timings.jsonl` about the whole run, as its clock has it.
 
     Its `seconds` are those of the run, `parts` those of its parts ("other" is what none of them
     holds), and `mfu` the model's FLOPs by second over `matmul_flops`, for each part with arithmetic
     and the whole run. In training, FLOPs are those of the plain computation, so that sharing
-    prefixes raises the fraction; elsewhere they are those of the tokens that were computed.
+    prefixes raises the fraction; elsewhere they are those of the tokens that were computed. With
+    several workers, parts are the seconds of all together.
     """
     total = clock.total
     parts = {name: round(clock.seconds[name], 3) for name in PARTS if clock.seconds[name]}
-    parts["other"] = round(total - sum(clock.seconds.values()), 3)
+    parts["other"] = round(total * workers - sum(clock.seconds.values()), 3)
     line: Line = {"step": "run", "seconds": round(total, 3), "parts": parts}
+    if workers > 1:
+        line["workers"] = workers
     flops = {name: clock.flops(name) for name in ARITHMETIC if clock.flops(name)}
     if not flops:
         return line
     rate = matmul_rate(compute) * max(1, compute.gpus)
     mfu = {name: done / (clock.seconds[name] * rate) for name, done in flops.items()}
-    mfu["run"] = sum(flops.values()) / (total * rate)
+    mfu["run"] = sum(flops.values()) / (total * workers * rate)
     return line | {
         "matmul_flops": float(f"{rate:.3g}"),
         "mfu": {name: round(value, 4) for name, value in mfu.items()},
@@ -62,12 +65,14 @@ def time_line(clock: Clock, compute: Compute) -> Line:
 
 def in_words(line: Line) -> str:
     """The same in a sentence or two, for the user."""
-    total = line["seconds"]
+    workers = line.get("workers", 1)
+    total = line["seconds"] * workers
     parts = sorted(line["parts"].items(), key=lambda part: -part[1])
     shares = ", ".join(
         f"{name} {seconds / total:.0%}" for name, seconds in parts if seconds >= 0.005 * total
     )
-    text = f"{total:.0f} s: {shares}"
+    each_of = f" of {workers} workers" if workers > 1 else ""
+    text = f"{line['seconds']:.0f} s{each_of}: {shares}"
     if "mfu" not in line:
         return text
     each = ", ".join(f"{name} {share:.0%}" for name, share in line["mfu"].items() if name != "run")

@@ -4,8 +4,8 @@ import json
 import shutil
 import time
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from pathlib import Path
@@ -64,10 +64,14 @@ class Worker:
     Attributes:
         say: prints a line for the user.
         progress: gets the bars of fine-tuning and evaluation, or None.
+        waits: whether it waits for another process that has a step in hand; BusyError otherwise.
     """
 
-    def __init__(self, store: Store, *, say: Say, progress: Progress | None = None) -> None:
+    def __init__(
+        self, store: Store, *, say: Say, progress: Progress | None = None, waits: bool = True
+    ) -> None:
         self.store = store
+        self.waits = waits
         self.say = say
         self.progress = progress
         self._lines: list[Line] = []
@@ -80,6 +84,7 @@ class Worker:
         Raises:
             ReproError: what the user can mend.
             LostError: an input is not in the store.
+            BusyError: another process has it in hand, and this one does not wait.
         """
         with clock.measuring() as measured:
             self._lines = []
@@ -105,10 +110,12 @@ class Worker:
         return folder
 
     @contextmanager
-    def _holding(self, step: FineTune | Evaluate) -> Iterator[None]:
-        """The lock of a step's model."""
-        told = f"{step.label}: waiting for another process"
-        with self.store.lock("job", step.key, waiting=lambda: self.say(told)):
+    def _holding(self, names: Iterable[tuple[str, str]], told: str) -> Iterator[None]:
+        """Locks by kind and key, always taken in the same order."""
+        with ExitStack() as stack:
+            for kind, key in sorted(set(names)):
+                waiting = (lambda: self.say(told)) if self.waits else None
+                stack.enter_context(self.store.lock(kind, key, waiting=waiting))
             yield
 
     @_do.register
@@ -119,8 +126,7 @@ class Worker:
 
     @_do.register
     def _weights(self, step: Weights) -> None:
-        told = "waiting for the base weights"
-        with self.store.lock("weights", step.key, waiting=lambda: self.say(told)):
+        with self._holding([("weights", step.key)], "waiting for the base weights"):
             if self.store.find("weights", step.key):
                 return
             self.say(f"base weights: {step.spec.describe()}")
@@ -134,7 +140,7 @@ class Worker:
 
     @_do.register
     def _finetune(self, step: FineTune) -> None:
-        with self._holding(step):
+        with self._holding([("job", step.key)], f"{step.label}: waiting for another process"):
             if self.store.find("model", step.key) and self.store.find("facts", step.key):
                 return
             base = self._found(Artefact("weights", step.base))
@@ -185,7 +191,9 @@ class Worker:
 
     @_do.register
     def _evaluate(self, step: Evaluate) -> None:
-        with self._holding(step):
+        # Cells by test set and prompt, since several processes may share a model's cells.
+        groups = [("cells", f"{step.key}-{c.cell.dataset}-{c.cell.prompt}") for c in step.cells]
+        with self._holding(groups, f"{step.label}: waiting for another process"):
             pending = [cell for cell in step.cells if not self.store.find("cell", cell.key)]
             if not pending:
                 return

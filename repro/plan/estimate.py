@@ -66,41 +66,77 @@ def costs(
             steps = recipe.epochs * len(model.rows) / samples
         return training_seconds(compute, sizes, choice, tokens=tokens, steps=steps)
 
-    queries: dict[tuple[str, str], int] = {}
-    for step in (step for model in plan.models for step in model.cells):
-        task, where = step.asked.task, (step.cell.dataset, step.cell.prompt)
-        if where not in queries:
-            text = step.asked.prompt.text(task)
-            queries[where] = sum(count([fill(task, text, row) for row in step.rows]))
-
-    def prompt_tokens(step: PlannedCell) -> int:
-        task = step.asked.shown.task
-        text = step.asked.prompt.text(task)
-        shown = step.demonstrations.to_list()[: step.cell.shots]
-        before = context(task, text, shown)
-        shared = sum(count([before])) if before else 0
-        return shared + queries[step.cell.dataset, step.cell.prompt]
-
-    def train_tokens(model: PlannedModel) -> int:
-        if model.rows is None or model.recipe is None or model.demonstrations is None:
-            return 0
-        assert model.template is not None
-        task, text = model.template.task, model.template.text
-        before = context(task, text, model.demonstrations.to_list())
-        shared = sum(count([before])) if before else 0
-        own = count([fill(task, text, row) + row["output"] for row in model.rows])
-        longest = model.recipe.max_length or max(own, default=0) + shared
-        return model.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)
+    tokens = _Tokens(plan, count)
 
     def cost(model: PlannedModel) -> Row:
         pending = [step for step in model.cells if not done("cell", step.key)]
-        train = train_tokens(model) if model.to_tune(done) else 0
-        prompt = sum(map(prompt_tokens, pending))
-        generated = [s for s in pending if s.asked.task.kind is Kind.GENERATION]
-        new = sum(len(step.rows) for step in generated) * plan.settings.max_new_tokens
+        train = tokens.train(model) if model.to_tune(done) else 0
+        prompt = sum(map(tokens.prompt, pending))
+        new = sum(map(tokens.new, pending))
         spent = Cost.at(
             compute, train=train, prompt=prompt, new=new, train_seconds=train_seconds(model, train)
         )
         return Row(model.name, len(model.cells), len(pending), spent)
 
     return [cost(model) for model in plan.models]
+
+
+def seconds_of(plan: Plan, count: Count) -> dict[str, float]:
+    """Expected seconds of each fine-tune and each cell by its content key, at the profile's rates.
+
+    Only how they compare matters: workers take the longest first.
+    """
+    compute, tokens = plan.profile.compute, _Tokens(plan, count)
+    found = {}
+    for model in plan.models:
+        if model.recipe is not None:
+            found[model.key] = tokens.train(model) / compute.train_rate
+        for cell in model.cells:
+            found[cell.key] = (
+                tokens.prompt(cell) / compute.evaluate_rate
+                + tokens.new(cell) / compute.generate_rate
+            )
+    return found
+
+
+class _Tokens:
+    """Tokens of a plan's fine-tunes and cells; generations count as long as allowed."""
+
+    def __init__(self, plan: Plan, count: Count) -> None:
+        self._plan = plan
+        self._count = count
+        self._contexts: dict[str, int] = {}
+        self._queries: dict[tuple[str, str], int] = {}
+
+    def _context(self, text: str) -> int:
+        if text not in self._contexts:
+            self._contexts[text] = sum(self._count([text])) if text else 0
+        return self._contexts[text]
+
+    def prompt(self, cell: PlannedCell) -> int:
+        """Of a cell's prompts, the context once."""
+        where = (cell.cell.dataset, cell.cell.prompt)
+        if where not in self._queries:
+            task, text = cell.asked.task, cell.asked.prompt.text(cell.asked.task)
+            queries = self._count([fill(task, text, row) for row in cell.rows])
+            self._queries[where] = sum(queries)
+        task = cell.asked.shown.task
+        shown = cell.demonstrations.to_list()[: cell.cell.shots]
+        before = context(task, cell.asked.prompt.text(task), shown)
+        return self._context(before) + self._queries[where]
+
+    def new(self, cell: PlannedCell) -> int:
+        """Of a cell's generations."""
+        generates = cell.asked.task.kind is Kind.GENERATION
+        return len(cell.rows) * self._plan.settings.max_new_tokens if generates else 0
+
+    def train(self, model: PlannedModel) -> int:
+        """Of all epochs of a fine-tune; 0 for what is not trained."""
+        if model.rows is None or model.recipe is None or model.demonstrations is None:
+            return 0
+        assert model.template is not None
+        task, text = model.template.task, model.template.text
+        shared = self._context(context(task, text, model.demonstrations.to_list()))
+        own = self._count([fill(task, text, row) + row["output"] for row in model.rows])
+        longest = model.recipe.max_length or max(own, default=0) + shared
+        return model.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)

@@ -76,20 +76,25 @@ class Store:
         return folder
 
     @contextmanager
-    def lock(self, kind: str, key: str, *, waiting: Callable[[], None]) -> Iterator[None]:
+    def lock(self, kind: str, key: str, *, waiting: Callable[[], None] | None) -> Iterator[None]:
         """Hold the key: another process that wants it waits until it is free.
 
         Args:
-            waiting: called once when another process holds it.
+            waiting: called once when another process holds it; None does not wait.
+
+        Raises:
+            BusyError: another process holds it, and `waiting` is None.
         """
+        path = self.root / "locks" / f"{kind}-{key}"
         with ExitStack() as stack:
             with ExitStack() as part:
 
                 def wait() -> None:
+                    assert waiting is not None
                     waiting()
                     part.enter_context(clock.part("wait"))
 
-                stack.enter_context(held(self.root / "locks" / f"{kind}-{key}", waiting=wait))
+                stack.enter_context(held(path, waiting=wait if waiting else None))
             yield
 
     @contextmanager

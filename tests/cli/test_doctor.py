@@ -21,6 +21,7 @@ def doctor(
     """Runs it where nothing is, without a network; its exit code, and what it printed."""
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)  # results go there, and a checkout may be another user's
     for name in ("repro.models.probes.Probes.weights", "repro.models.sources.require"):
         monkeypatch.setattr(name, lambda spec: "there", raising=False)
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from repro import studies
-from repro.cli.options import build_plan, parse
 from repro.execute.executor import OneProcess
 from repro.execute.worker import Done, LostError, Worker
 from repro.plan.plan import Plan
@@ -28,26 +26,6 @@ from repro.plan.steps import (
     with_drops,
 )
 from repro.plan.store import Store
-
-CELLS = "base.amazon.p1.0,base.socialqa.p1.1,amazon-ft-16.amazon.p1.0,amazon-ft-32.sst2.p1.0"
-
-
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    names = ["figures", "claims", "variants", "tests", "grid", "seeds", "data_dir"]
-    request = parse(
-        **dict.fromkeys([*names, "protocol_name", "checkpoints"]),
-        study=studies.DEFAULT,
-        profile="embedded",
-        overrides=(),
-        cells=CELLS,
-        rows=4,
-        store=tmp_path_factory.mktemp("store"),
-        skip_missing=False,
-        engine="torch",
-        model=(),
-    )
-    return build_plan(request, print)
 
 
 def steps_to(plan: Plan, folder: Path) -> list[Step]:

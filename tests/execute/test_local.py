@@ -1,0 +1,207 @@
+"""Several worker processes: the same bytes whatever their number, and whoever dies."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from repro import profiles
+from repro.errors import ReproError
+from repro.execute import local
+from repro.execute import places as where
+from repro.execute.local import LocalWorkers, Place, parts
+from repro.execute.run import run
+from repro.execute.worker import Done, Worker
+from repro.models.spec import ModelSpec
+from repro.plan.estimate import by_characters, seconds_of
+from repro.plan.plan import Plan
+from repro.plan.steps import Evaluate, FineTune, Step, steps_of
+from repro.plan.store import Store
+
+TWO = [Place(device="cpu", threads=1)] * 2
+
+
+def whole(plan: Plan, folder: Path, workers: Sequence[Place] = ()) -> dict[str, bytes]:
+    """The bytes of a run that do not tell of time and place."""
+    out = folder / "out"
+    said: list[str] = []
+    run(plan, Store(folder / "store"), out, keep_models="last", say=said.append, workers=workers)
+    names = ["results.jsonl", "finetunes.jsonl", "prompts.jsonl"]
+    files = [out / name for name in names] + sorted((out / "samples").iterdir())
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return whole(plan, tmp_path_factory.mktemp("alone"))
+
+
+def test_two_workers_write_the_bytes_of_one(
+    plan: Plan, alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert whole(plan, tmp_path, TWO) == alone
+
+
+def test_workers_killed_at_any_moment_change_nothing(
+    plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the first workers is killed a moment after it was given a step."""
+    moments = random.Random(0)
+    struck: list[int] = []
+    give = local._Process.give
+
+    def give_and_kill(process: local._Process, step: Step) -> None:
+        give(process, step)
+        pid = process._process.pid
+        if len(struck) < 4 and pid is not None:
+            struck.append(pid)
+            threading.Timer(moments.uniform(0, 8), os.kill, (pid, signal.SIGKILL)).start()
+
+    monkeypatch.setattr(local._Process, "give", give_and_kill)
+    monkeypatch.setattr(local, "DEATHS", 9)
+    assert whole(plan, tmp_path, TWO) == alone
+    assert len(struck) == 4
+
+
+DRIVER = """
+import pickle, sys
+from pathlib import Path
+from repro.execute.local import Place
+from repro.execute.run import run
+from repro.plan.store import Store
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    plan = pickle.loads((folder / "plan.pickle").read_bytes())
+    run(plan, Store(folder / "store"), folder / "out", keep_models="last",
+        say=lambda text: print(text, flush=True), workers=[Place(device="cpu", threads=1)] * 2)
+"""
+
+
+def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
+    plan: Plan, alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    import pickle
+
+    (tmp_path / "plan.pickle").write_bytes(pickle.dumps(plan))
+    (tmp_path / "driver.py").write_text(DRIVER)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "driver.py", tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as driver:
+        assert driver.stdout is not None
+        for line in driver.stdout:
+            if "fine-tuning" in line:
+                driver.kill()
+                break
+        driver.stdout.read()  # ends when the last worker, which has it too, is gone
+    assert whole(plan, tmp_path, TWO) == alone
+
+
+def test_a_step_that_fails_is_told_once_and_the_others_go_on(
+    plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights of a given model are not there; all other cells are."""
+    said: list[str] = []
+    out, store = tmp_path / "out", Store(tmp_path / "store")
+    (out / "samples").mkdir(parents=True)
+    steps = steps_of(plan, out)
+    broken = next(step for step in steps if isinstance(step, FineTune))
+    index = next(i for i, step in enumerate(steps) if step is broken)
+    from dataclasses import replace
+
+    steps[index] = replace(broken, recipe=replace(broken.recipe, learning_rate=1e9))
+    done: list[str] = []
+
+    def note(step: Step, took: Done) -> None:
+        done.append(step.name)
+
+    own = Worker(store, say=said.append)
+    workers = LocalWorkers(own, TWO, seconds_of(plan, by_characters), said.append)
+    with pytest.raises(ReproError, match="diverged") as caught:
+        workers.run(steps, note)
+    assert caught.value.exit_code == 1
+    assert sum("failed" in text for text in said) == 1
+    other = [s for s in steps if isinstance(s, FineTune) and s.key != broken.key]
+    assert {step.name for step in other} <= set(done)
+    assert not any(name.endswith(broken.name.removeprefix("finetune ")) for name in done)
+
+
+def test_a_worker_that_dies_again_and_again_ends_the_run_with_the_step(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give = local._Process.give
+
+    def give_and_kill(process: local._Process, step: Step) -> None:
+        assert process._process.pid is not None
+        os.kill(process._process.pid, signal.SIGKILL)
+        give(process, step)
+
+    monkeypatch.setattr(local._Process, "give", give_and_kill)
+    with pytest.raises(ReproError, match=r"3 workers ended with it \(SIGKILL\)") as caught:
+        whole(plan, tmp_path, TWO)
+    assert "workers" in caught.value.hint
+
+
+def test_parts_of_an_evaluation_hold_every_cell_once_and_keep_test_sets_whole(
+    plan: Plan, tmp_path: Path
+) -> None:
+    seconds = seconds_of(plan, by_characters)
+    for step in steps_of(plan, tmp_path):
+        if not isinstance(step, Evaluate):
+            continue
+        for most in (0.0, 1e-3, 1.0, 1e9):
+            shared = parts(step, lambda s: sum(seconds[c.key] for c in s.cells), most)  # type: ignore[union-attr]
+            assert [c.key for part in shared for c in part.cells] == [c.key for c in step.cells]
+            places = [{(c.cell.dataset, c.cell.prompt) for c in part.cells} for part in shared]
+            assert sum(map(len, places)) == len(set.union(*places))
+
+
+@pytest.mark.parametrize(
+    ("workers", "cores", "found"),
+    [("auto", 8, 8), ("3", 8, 3), ("auto", 1, 1), ("9", 8, "room for"), ("0", 8, "number"),
+     ("many", 8, "number"), ("-1", 8, "number")],
+)  # fmt: skip
+def test_workers_are_as_many_as_there_is_room_for(
+    workers: str, cores: int, found: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where.os, "sched_getaffinity", lambda _: set(range(cores)))
+    profile = profiles.load("embedded")
+    spec = ModelSpec.from_table(profile.model, profile.origin)
+    if isinstance(found, int):
+        assert where.places(workers, profile, spec) == [Place(device="cpu", threads=1)] * found
+        return
+    with pytest.raises(ReproError, match=found) as caught:
+        where.places(workers, profile, spec)
+    assert caught.value.exit_code == 2
+
+
+def test_workers_get_gpus_of_their_own_and_share_where_memory_goes_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from repro.machine.gpus import Cuda
+
+    cuda = Cuda("13.0", (13, 0), (85 * 10**9,) * 2, ("H100",) * 2, ((9, 0),) * 2)
+    monkeypatch.setattr(where, "probe_cuda", lambda: cuda)
+    monkeypatch.setattr(
+        where.placement, "here", lambda *_: SimpleNamespace(gpus=1, peak_bytes=10**10)
+    )
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    profile = profiles.load("small")
+    spec = ModelSpec.from_table(profile.model, profile.origin)
+    assert [p.gpus for p in where.places("auto", profile, spec)] == ["0", "1"]
+    assert [p.gpus for p in where.places("4", profile, spec)] == ["0", "1", "0", "1"]
+    with pytest.raises(ReproError, match="room for"):
+        where.places("99", profile, spec)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert [p.gpus for p in where.places("auto", profile, spec)] == ["5", "7"]
