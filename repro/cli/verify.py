@@ -76,7 +76,7 @@ def merge(results: tuple[Path, ...], out: Path) -> None:
     Every cell keeps its machine in run.json. Where two folders trained a model apart, all its cells
     come from the one that has more of them.
     """
-    from repro.verify.merge import merge as join
+    from repro.results.merge import merge as join
 
     found = join(results, out)
     console = new_console()

@@ -8,9 +8,9 @@ import pytest
 
 from repro.errors import ReproError
 from repro.results.machines import record_of
+from repro.results.merge import merge
 from repro.spec.cells import Cell
 from repro.verify.levels import compare_runs
-from repro.verify.merge import merge
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
 from repro.verify.verdicts import Level, Verdict
