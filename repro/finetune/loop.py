@@ -241,7 +241,8 @@ class Trainer:
                 part.grad = parameter.grad.to_local()
         if self._recipe.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self._own, self._recipe.clip_norm, norm)
-        value, size = loss.item(), norm.item()
+        # Together, since every transfer waits for the device.
+        value, size = torch.stack([loss, norm.to(loss.dtype)]).tolist()
         if not math.isfinite(value) or not math.isfinite(size):
             raise diverged(number + 1, self._steps, value, size, rate)
         for group in self._optimiser.param_groups:
