@@ -175,8 +175,11 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(
             gguf.parent, gguf_file=gguf.name, local_files_only=True
         )
-        if tokenizer.eos_token_id != fresh.config.eos_token_id:  # by some versions of transformers
-            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(fresh.config.eos_token_id)
+        end = fresh.config.eos_token_id
+        if (
+            isinstance(end, int) and tokenizer.eos_token_id != end
+        ):  # by some versions of transformers
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
         tokenizer.save_pretrained(folder)
 
 
