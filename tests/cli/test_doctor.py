@@ -75,7 +75,8 @@ def test_it_takes_the_options_of_a_run() -> None:
         name: {option for parameter in cli.commands[name].params for option in parameter.opts}
         for name in ("run", "plan", "doctor")
     }
-    assert taken["run"] - {"--keep-models", "--verify", "--full", "--attention"} <= taken["doctor"]
+    of_running = {"--keep-models", "--verify", "--full", "--attention", "--workers"}
+    assert taken["run"] - of_running <= taken["doctor"]
     assert taken["plan"] <= taken["doctor"]
 
 
