@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from repro.results.runs import Run
 from repro.spec.claims import Contrast
 from repro.spec.points import Point
 from repro.studies.paper.claims import claims
@@ -18,7 +19,6 @@ from repro.verify.effects import Compared, Side, compare, mean_of
 from repro.verify.measured import Source
 from repro.verify.published import default_folder
 from repro.verify.reference import load_reference
-from repro.verify.results import Run
 from repro.verify.runscores import run_source
 from repro.verify.seedspread import registered_spread, spread_of
 from repro.verify.statistics import ALPHA, t_quantile

@@ -14,7 +14,7 @@ import torch
 from benchmarks._lengths import Lengths, Prompts, context_set
 from benchmarks._small import Endless
 from repro import clock
-from repro.clock import Clock, Sizes
+from repro.clock import Clock, ModelSizes
 from repro.evaluate.batches import Budget, in_batches
 from repro.evaluate.generate import generate
 from repro.evaluate.prefix import sharing
@@ -40,7 +40,7 @@ class Work(NamedTuple):
     pairs: float
     rows: float
 
-    def flops(self, sizes: Sizes, part: str) -> float:
+    def flops(self, sizes: ModelSizes, part: str) -> float:
         """FLOPs of a model in a part of a run."""
         counted = Clock()
         counted.sizes = sizes

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from repro.results.outcomes import Outcomes
+from repro.results.runs import CellResult, Key, Run, Tuned
 from repro.spec.cells import BASE, Demonstrations, Variant
 from repro.studies.paper.figures import cells as figure_cells
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import TRAIN_SETS, fticl_shots
-from repro.verify.outcomes import Outcomes
-from repro.verify.results import CellResult, Key, Run, Tuned
 
 Random = np.random.Generator
 Inject = Callable[[Run, Random], Run | None]

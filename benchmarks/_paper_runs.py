@@ -19,15 +19,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special  # type: ignore[import-untyped]
 
+from repro.results.outcomes import Outcomes, text_digest
+from repro.results.runs import CellResult, Results, Run, Tuned
 from repro.spec.cells import BASE, Cell, Variant
 from repro.studies.paper.cells import VARIANTS
 from repro.studies.paper.figures import points
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import TRAIN_SETS
-from repro.verify.outcomes import Outcomes, text_digest
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reference import load_reference
-from repro.verify.results import CellResult, Results, Run, Tuned
 from repro.verify.seedspread import scale
 from repro.verify.statistics import Floats
 from repro.verify.verification import RunVerification, build

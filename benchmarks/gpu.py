@@ -43,7 +43,7 @@ from benchmarks._gpu import (
 )
 from benchmarks._lengths import Lengths, Prompts, audited, lengths, stored
 from repro import profiles
-from repro.clock import Sizes
+from repro.clock import ModelSizes
 from repro.errors import EXIT_MISSING, ReproError
 from repro.execute.timing import matmul_rate
 from repro.finetune.recipe import ACCUMULATION, EPOCHS, MICRO_BATCH, recipe_from
@@ -277,7 +277,7 @@ def finetuned(
     )
     _forget(device)
     model = untrained(sizes, torch.float32, device)
-    flops = Sizes.of(model)
+    flops = ModelSizes.of(model)
     trained, budget = train(
         model, made, recipe, token_budget=sizing.train_tokens, warm=sizing.warm, repeats=repeats
     )

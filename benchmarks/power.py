@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks import _claim_alarms, _paper_runs
 from benchmarks import _injections as damage
+from repro.results.runs import Run
 from repro.verify.margins import margins
 from repro.verify.published import default_folder
 from repro.verify.reference import Reference, load_reference
-from repro.verify.results import Run
 from repro.verify.retrained import Models
 from repro.verify.statistics import rng_for
 from repro.verify.verdicts import Verdict

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.lines import read_lines
-from repro.report.prompts import Lookup, prompts
+from repro.results.runs import Run
+from repro.results.texts import Lookup, prompts
 from repro.verify.reading import read_results
-from repro.verify.results import Run
 
 if TYPE_CHECKING:
     import pandas

@@ -14,7 +14,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ModelSizes:
     """What a model's FLOPs follow from: two for each weight that a token meets, and attention.
 
     Attributes:
@@ -28,7 +28,7 @@ class Sizes:
     head: int
 
     @classmethod
-    def of(cls, model: Any) -> "Sizes":
+    def of(cls, model: Any) -> "ModelSizes":
         """The sizes of a causal language model of transformers."""
         config = model.config
         ends = {id(w): w for w in (model.get_input_embeddings().weight, _head(model))}
@@ -56,7 +56,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self.sizes: Sizes | None = None
+        self.sizes: ModelSizes | None = None
         self._work: dict[str, tuple[float, float, float]] = {}
         self._open: list[str] = []
         self._begin = self._since = time.perf_counter()
@@ -141,4 +141,4 @@ def count(part: str, *, tokens: float, pairs: float, rows: float) -> None:
 def computes(model: Any) -> None:
     """Say which model the arithmetic to come is of."""
     if (clock := _current.get()) is not None:
-        clock.sizes = Sizes.of(model)
+        clock.sizes = ModelSizes.of(model)

@@ -21,8 +21,9 @@ ARROWS: dict[str, set[str]] = {
     "evaluate": {"models", "metrics"},
     "selftest": {"finetune", "evaluate"},
     "plan": {"finetune", "evaluate", "data", "profiles", "selftest"},
-    "execute": {"plan"},
-    "verify": {"studies", "metrics"},
+    "execute": {"plan", "results"},
+    "results": {"spec"},
+    "verify": {"results", "studies", "metrics"},
     "report": {"verify", "profiles"},
     "audit": {"finetune", "evaluate", "data", "studies", "report"},
     "container": set(),
@@ -30,8 +31,19 @@ ARROWS: dict[str, set[str]] = {
     "api": {"report"},
 }
 # Modules of no package, which import each other only.
-SMALL = {"bars", "clock", "console", "errors", "extras", "lines", "locks", "printable", "resources"}
-NO_TORCH = ("spec", "studies", "profiles", "metrics", "verify", "report")
+SMALL = {
+    "bars",
+    "clock",
+    "console",
+    "errors",
+    "extras",
+    "files",
+    "lines",
+    "locks",
+    "printable",
+    "resources",
+}
+NO_TORCH = ("spec", "results", "studies", "profiles", "metrics", "verify", "report")
 
 
 def package(module: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from repro.clock import Clock, Sizes
+from repro.clock import Clock, ModelSizes
 
 
 def test_parts_inside_others_are_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_flops_are_those_that_torch_counts(tied: bool) -> None:
         model(input_ids=torch.ones((rows, tokens), dtype=torch.long), use_cache=False)
     found = Clock()
     assert found.flops("prefill") == 0
-    found.sizes = Sizes.of(model)
+    found.sizes = ModelSizes.of(model)
     found.count("prefill", tokens=rows * tokens, pairs=rows * tokens**2, rows=rows * tokens)
     # Norms and biases are counted as weights here, and not by torch; they are few.
     assert found.flops("prefill") == pytest.approx(counter.get_total_flops(), rel=0.05)

@@ -13,7 +13,7 @@ import pytest
 from repro.cli.main import cli
 from repro.cli.options import parse
 from repro.execute import worker as running
-from repro.execute.training import Request
+from repro.execute.training import TrainingRequest
 from repro.finetune.artefact import FACTS
 from repro.models.files import copy_model
 from repro.models.spec import EMBEDDED
@@ -47,7 +47,7 @@ def test_every_recipe_is_tested() -> None:
     assert without == ["Results in Python"]
 
 
-def tune(request: Request, **_: object) -> None:
+def tune(request: TrainingRequest, **_: object) -> None:
     """A fine-tune of no step: training is tested elsewhere."""
     copy_model(Path(request.base), Path(request.folder))
     facts = {"dead_micro_batches": [0], "input_tokens": 1, "label_tokens": 1, "samples": 1}
@@ -58,7 +58,7 @@ def tune(request: Request, **_: object) -> None:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as a checkout is, and a model of one's own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running, "tune", tune)
+    monkeypatch.setattr(running, "train", tune)
     # Few rows, and figures without drawing: the numbers are not what is tested here.
     monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
     (tmp_path / "expected_results").symlink_to(ROOT / "expected_results")

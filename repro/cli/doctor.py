@@ -23,7 +23,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 @click.option("--out", type=FOLDER, default="results", show_default=True,
               help="Where results would go.")  # fmt: skip
 @click.option("--gpu", is_flag=True,
-              help="Then test the GPU itself, some 5 minutes: attention, determinism, memory, "
+              help="Then test the GPU itself, 4 to 8 minutes: attention, determinism, memory, "
               "evaluation and speed. `repro run` does so before its first fine-tune on a kind of "
               "GPU and driver that it has not seen.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and no table.")

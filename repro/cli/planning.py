@@ -9,15 +9,23 @@ from repro.cli.options import Request, build_plan
 from repro.errors import EXIT_MISSING, ReproError
 from repro.models.spec import ModelSpec
 from repro.plan import auto, placement
-from repro.plan.cost import Row
+from repro.plan.cost import Row, duration
+from repro.plan.makespan import makespan
 from repro.plan.needs import needs
 from repro.plan.outline import outline
 from repro.plan.table import plan_table
 from repro.spec.cells import BASE
 
 
-def planned(request: Request, console: Console) -> None:
-    """Print the plan of a request."""
+def planned(
+    request: Request, console: Console, workers: int | None = None, price: float | None = None
+) -> None:
+    """Print the plan of a request.
+
+    Args:
+        workers: how many there would be, here or elsewhere.
+        price: of a worker's hour.
+    """
     lacking = _lacking()
     spec = ModelSpec.from_table(request.profile.model, request.profile.origin)
     choice = _here(request, spec)
@@ -54,6 +62,20 @@ def planned(request: Request, console: Console) -> None:
     if lacking:
         notes.append(f"not looked up: what the store holds already ({lacking})")
     console.print(plan_table(rows, notes))
+    if workers is not None or price is not None:
+        console.print(_with_workers(rows, workers or 1, price))
+
+
+def _with_workers(rows: Sequence[Row], workers: int, price: float | None) -> str:
+    """Wall time, hours and cost with some workers."""
+    found = makespan(rows, workers)
+    hours = workers * found.seconds / 3600
+    told = (
+        f"with {workers} workers: {duration(found.seconds)} from start to end, {hours:.3g} worker "
+        f"hours of which they compute {found.busy / 3600:.3g}; no schedule takes less than "
+        f"{duration(found.least)}"
+    )
+    return told + (f"; {hours * price:,.2f} at {price:g} an hour" if price is not None else "")
 
 
 def _lacking() -> str:

@@ -98,7 +98,11 @@ def default_folder(request: Request) -> Path:
 
 @click.command(short_help="Print what `repro run` would do, and what it costs.")
 @with_options
-def plan(**options: Any) -> None:
+@click.option("--workers", type=click.IntRange(min=1),
+              help="Say how long as many workers take, wherever they are.")  # fmt: skip
+@click.option("--price", type=click.FloatRange(min=0), metavar="DOLLARS",
+              help="Of a worker's hour: say what it costs.")  # fmt: skip
+def plan(workers: int | None, price: float | None, **options: Any) -> None:
     """Print what `repro run` would do with the same options: models, cells, tokens, time.
 
     Needs neither data, weights nor torch: what is not there is counted by the kit's own numbers,
@@ -106,4 +110,4 @@ def plan(**options: Any) -> None:
     """
     from repro.cli.planning import planned
 
-    planned(parse(**options), new_console())
+    planned(parse(**options), new_console(), workers, price)

@@ -1,6 +1,5 @@
 """Lock files: every package of an image, with the hashes of its files."""
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from repro.errors import EXIT_MISSING, ReproError
+from repro.files import file_sha256
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = ("cuda", "cpu", "vllm")
@@ -56,7 +56,7 @@ def path(variant: str) -> Path:
 
 def sha256(variant: str) -> str:
     """The hash (hex) of a variant's lock file, which its image carries as a label."""
-    return hashlib.sha256(path(variant).read_bytes()).hexdigest()
+    return file_sha256(path(variant))
 
 
 def read(variant: str) -> list[Locked]:

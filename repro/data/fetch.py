@@ -21,7 +21,7 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.locks import held
 from repro.spec.tasks import Part
 
-__all__ = ["Report", "check", "fetch", "locate", "progress_bar"]
+__all__ = ["Fetched", "check", "fetch", "locate", "progress_bar"]
 
 ATTEMPTS = 5
 TIMEOUT = 30.0
@@ -36,7 +36,7 @@ Sleep = Callable[[float], object]
 
 
 @dataclass(frozen=True)
-class Report:
+class Fetched:
     """What a fetch did.
 
     Attributes:
@@ -82,7 +82,7 @@ def fetch(
     progress: Progress | None = None,
     manifest: Manifest | None = None,
     sleep: Sleep = time.sleep,
-) -> Report:
+) -> Fetched:
     """Puts the files of these parts (all for None) into a folder, those that match excepted.
 
     A file gets its name only once its hash is right; until then it is `<name>.part`, from which
@@ -119,7 +119,7 @@ def fetch(
             "\n".join(refused), hint=_by_hand("try again, or", folder), exit_code=EXIT_MISSING
         )
     kept = tuple(entry.path for entry in entries if entry not in wanted)
-    return Report(tuple(entry.path for entry in wanted), kept)
+    return Fetched(tuple(entry.path for entry in wanted), kept)
 
 
 class _Bar:

@@ -8,12 +8,14 @@ from typing import Any
 from rich.progress import Progress
 
 from repro import clock
-from repro.execute import prompts, results
+from repro.execute.collect import budgets, collect
 from repro.execute.executor import Executor, OneProcess
 from repro.execute.local import LocalWorkers, Place
 from repro.execute.progress import Whole
-from repro.execute.timing import spent
+from repro.execute.prompts import write_prompts
+from repro.execute.timing import time_line
 from repro.execute.worker import Done, Say, Worker
+from repro.files import write_atomically
 from repro.finetune.attention import Way
 from repro.lines import Line, append_line
 from repro.machine import numerics as machine
@@ -22,7 +24,9 @@ from repro.machine.selftest import record as selftest
 from repro.plan.estimate import by_characters, seconds_of
 from repro.plan.plan import Plan
 from repro.plan.steps import Collect, FineTune, Keep, Step, needed, steps_of, with_drops
-from repro.plan.store import Store, write_atomically
+from repro.plan.store import Store
+from repro.results.schema import FORMAT, RUN, TIMINGS
+from repro.results.writing import asked, claim_folder, study_record
 
 
 def run(
@@ -52,14 +56,14 @@ def run(
     Returns:
         Where the time went, see `repro.execute.timing`.
     """
-    with results.claim_folder(out, plan), clock.measuring() as whole:
+    with claim_folder(out, plan.identity, plan.study), clock.measuring() as whole:
 
         def write_record() -> None:
-            write_atomically(out / results.RUN, _record(plan, store, out, options or {}))
+            write_atomically(out / RUN, _record(plan, store, out, options or {}))
 
         write_record()
         with clock.part("prompts"):
-            prompts.write(out, plan)
+            write_prompts(out, plan)
         steps = _steps(plan, store, out, attention, say)
         working = {id(step.model) for step in steps if isinstance(step, Collect)}
         bar = Whole(plan, store, [m for m in plan.models if id(m) in working], progress)
@@ -67,7 +71,7 @@ def run(
         def done(step: Step, took: Done) -> None:
             whole.absorb(took.measured)
             for line in took.lines:
-                append_line(out / results.TIMINGS, line)
+                append_line(out / TIMINGS, line)
             if isinstance(step, Collect):
                 bar.finished(step.model)
 
@@ -81,10 +85,10 @@ def run(
                 chosen.run(with_drops(steps, keep_models), done)
         finally:
             with clock.part("results"):
-                results.write(out, plan, plan.models, store)
+                collect(out, plan, plan.models, store)
                 write_record()
-        line = spent(whole, plan.profile.compute, max(1, len(workers)))
-        append_line(out / results.TIMINGS, line)
+        line = time_line(whole, plan.profile.compute, max(1, len(workers)))
+        append_line(out / TIMINGS, line)
         if keep_models == "none":
             store.drop("weights", plan.base_key)
         return line
@@ -114,10 +118,14 @@ def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say)
 
 def _record(plan: Plan, store: Store, out: Path, options: Mapping[str, Any]) -> str:
     record = {
-        "format": results.FORMAT,
-        "study": results.study_record(plan.study),
+        "format": FORMAT,
+        "study": study_record(plan.study),
         "identity": plan.identity,
-        "asked": results.asked(out, plan),
+        "asked": asked(
+            out,
+            [cell.cell.name for model in plan.models for cell in model.cells],
+            [model.seed for model in plan.models if model.seed is not None],
+        ),
         "options": dict(options),
         "model": dict(plan.profile.model),
         "data": plan.profile.data,
@@ -126,6 +134,6 @@ def _record(plan: Plan, store: Store, out: Path, options: Mapping[str, Any]) -> 
         "lock_sha256": machine.lock_sha256(),
         "versions": machine.versions(),
         "machine": machine.describe(),
-        "budgets": results.budgets(plan, store),
+        "budgets": budgets(plan, store),
     }
     return json.dumps(record, indent=1) + "\n"

@@ -36,7 +36,7 @@ def matmul_rate(compute: Compute) -> float:
     return best
 
 
-def spent(clock: Clock, compute: Compute, workers: int = 1) -> Line:
+def time_line(clock: Clock, compute: Compute, workers: int = 1) -> Line:
     """The line of `timings.jsonl` about the whole run, as its clock has it.
 
     Its `seconds` are those of the run, `parts` those of its parts ("other" is what none of them

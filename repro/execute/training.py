@@ -27,7 +27,7 @@ _ERROR = "error.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TrainingRequest:
     """A fine-tune: everything that crosses to other processes.
 
     Attributes:
@@ -55,7 +55,7 @@ class Request:
     way: Way | None = None
 
 
-def tune(request: Request, *, progress: object = None) -> None:
+def train(request: TrainingRequest, *, progress: object = None) -> None:
     """Fine-tune and save. With several processes each works on its own GPU, the first saves."""
     # Joins the processes before anything asks for it.
     state = PartialState(cpu=request.device == "cpu")
@@ -92,7 +92,7 @@ def tune(request: Request, *, progress: object = None) -> None:
             save(model, tokenizer, facts, Path(request.folder))
 
 
-def launch(request: Request, processes: int) -> None:
+def launch(request: TrainingRequest, processes: int) -> None:
     """The same in several processes, one a GPU; the numbers do not depend on how many.
 
     Raises:
@@ -119,10 +119,10 @@ def _main() -> None:
     from repro.machine import numerics as machine
 
     text = Path(sys.argv[1]).read_text(encoding="utf-8")
-    request = Request(**json.loads(text))
+    request = TrainingRequest(**json.loads(text))
     machine.prepare(0, device=request.device)
     try:
-        tune(request)
+        train(request)
         PartialState().wait_for_everyone()
         sys.stdout.flush()
         os._exit(0)  # taking the interpreter down may abort it, by torch's threads for sharding

@@ -18,9 +18,10 @@ from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Engine, Job, TorchEngine, evaluate
 from repro.evaluate.encode import Encoded, encode
-from repro.execute import results
+from repro.execute.collect import collect, note_budget
 from repro.execute.timing import count_training
-from repro.execute.training import Request, launch, tune
+from repro.execute.training import TrainingRequest, launch, train
+from repro.files import write_atomically
 from repro.finetune.artefact import FACTS
 from repro.lines import Line, to_line
 from repro.models.load import load
@@ -30,7 +31,7 @@ from repro.models.spec import ModelSpec
 from repro.plan import placement
 from repro.plan.plan import TORCH, PlannedCell, weights_key
 from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FetchData, FineTune, Step, Weights
-from repro.plan.store import Store, write_atomically
+from repro.plan.store import Store
 from repro.spec.protocol import Protocol
 
 Say = Callable[[str], None]
@@ -165,7 +166,7 @@ class Worker:
                 shutil.copy(self.store.path("model", step.key) / FACTS, facts / FACTS)
 
     def _train(self, step: FineTune, base: Path, folder: Path, choice: placement.Choice) -> None:
-        request = Request(
+        request = TrainingRequest(
             base=str(base),
             folder=str(folder),
             task=step.template.task.name,
@@ -185,7 +186,7 @@ class Worker:
         if choice.gpus > 1:
             launch(request, choice.gpus)
         else:
-            tune(request, progress=self.progress)
+            train(request, progress=self.progress)
         count_training(json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
     @_do.register
@@ -228,12 +229,12 @@ class Worker:
                 with clock.part("results"), self.store.create("cell", key) as temporary:
                     text = "".join(map(to_line, samples))
                     (temporary / "samples.jsonl").write_text(text, encoding="utf-8")
-                    results.note_budget(temporary, engine.reduced_budget)
+                    note_budget(temporary, engine.reduced_budget)
 
     @_do.register
     def _collect(self, step: Collect) -> None:
         with clock.part("results"):
-            results.write(step.out, step.plan, [step.model], self.store)
+            collect(step.out, step.plan, [step.model], self.store)
 
     @_do.register
     def _drop(self, step: Drop) -> None:

@@ -34,7 +34,7 @@ class Facts:
         losses: of each step, the objective whose gradient was taken (under "micro-batch" dead
             micro-batches count as 0); null where the step had no label.
         gradient_norms: of each step, before clipping.
-        weight_change: mean |fine-tuned - base| over all weights as saved, see `change`.
+        weight_change: mean |fine-tuned - base| over all weights as saved, see `weight_change`.
         versions: of the packages; machine: device, threads, processes, token budget at the end
             (and the planned one, where memory ran out), and where the memory lay.
         timing: seconds and tokens a second; the only part that differs between equal runs.

@@ -16,13 +16,13 @@ from repro.finetune import flex, schedule
 from repro.finetune.artefact import Facts, machine, versions
 from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
-from repro.finetune.change import mean_absolute_change, snapshot
 from repro.finetune.encode import Row, Sample, encode
 from repro.finetune.objective import Packed, objective
 from repro.finetune.offload import OffloadedAdamW
 from repro.finetune.progress import Bar
 from repro.finetune.recipe import Recipe
 from repro.finetune.shard import gather, is_sharded, own, total_norm
+from repro.finetune.weight_change import mean_absolute_change, snapshot
 from repro.machine.exhausted import out_of_memory
 from repro.spec.prompts import Template
 
@@ -241,7 +241,8 @@ class Trainer:
                 part.grad = parameter.grad.to_local()
         if self._recipe.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self._own, self._recipe.clip_norm, norm)
-        value, size = loss.item(), norm.item()
+        # Together, since every transfer waits for the device.
+        value, size = torch.stack([loss, norm.to(loss.dtype)]).tolist()
         if not math.isfinite(value) or not math.isfinite(size):
             raise diverged(number + 1, self._steps, value, size, rate)
         for group in self._optimiser.param_groups:

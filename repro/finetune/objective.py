@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from repro.finetune import attention
 from repro.finetune.attention import KeysValues, Packing, Way, default_way
 from repro.finetune.batches import Weighted, passes, shared_tokens
+from repro.finetune.casts import Casts
 from repro.finetune.shard import is_sharded
 
 PACKED = ("llama", "mistral", "qwen2")
@@ -33,7 +34,9 @@ LOGITS = 2**25
 """Logits that are held at once, at most."""
 
 
-def objective(model: Any, *, pad: int, autocast: bool, way: Way | None = None) -> "Packed | Padded":
+def objective(
+    model: Any, *, pad: int, autocast: bool, way: Way | None = None, kept_casts: bool = True
+) -> "Packed | Padded":
     """The way to compute with a model: packed where attention is full and without dropout.
 
     Args:
@@ -41,6 +44,8 @@ def objective(model: Any, *, pad: int, autocast: bool, way: Way | None = None) -
         pad: an id to fill up with; masked, so any will do.
         autocast: whether matrix products are computed in bfloat16.
         way: how packed samples attend; None for what suits the device.
+        kept_casts: whether weights in bfloat16 are kept for a whole step, see `casts`. Changes no
+            bit.
     """
     config = model.config
     if (
@@ -48,7 +53,7 @@ def objective(model: Any, *, pad: int, autocast: bool, way: Way | None = None) -
         and getattr(config, "sliding_window", None) is None
         and not config.attention_dropout
     ):
-        return Packed(model, autocast=autocast, way=way)
+        return Packed(model, autocast=autocast, way=way, kept_casts=kept_casts)
     return Padded(model, pad=pad, autocast=autocast)
 
 
@@ -59,20 +64,24 @@ class Packed:
         way: how samples attend.
     """
 
-    def __init__(self, model: Any, *, autocast: bool, way: Way | None = None) -> None:
+    def __init__(
+        self, model: Any, *, autocast: bool, way: Way | None = None, kept_casts: bool = True
+    ) -> None:
         self._model = model
         self.way = way or default_way(model.device, autocast=autocast)
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self._device = model.device
         self._sharded = is_sharded(model)
-        # Weights of a sharded model are not to be kept in bfloat16 either, from layer to layer.
+        # A sharded model's weights come in bfloat16.
+        self._casts = Casts(model, kept=kept_casts) if autocast and not self._sharded else None
+        # Autocast itself is to keep no weights in bfloat16.
         self._mixed = partial(
             torch.autocast,
             self._device.type,
             torch.bfloat16,
             enabled=autocast,
-            cache_enabled=not self._sharded,
+            cache_enabled=False,
         )
         # Inside the context above: backward passes choose no dtype of their own.
         self._as_forward = partial(torch.autocast, self._device.type, enabled=False)
@@ -80,8 +89,10 @@ class Packed:
         model.set_attn_implementation(attention.NAME)
 
     def close(self) -> None:
-        """Give the model its own attention back."""
+        """Give the model its own attention and its own linear layers back."""
         self._model.set_attn_implementation(self._before)
+        if self._casts:
+            self._casts.close()
 
     def backward(
         self,
@@ -92,17 +103,19 @@ class Packed:
     ) -> torch.Tensor:
         """Add the gradients of the sum of weight x token loss over label tokens; that sum.
 
-        All passes are inside one autocast context, whose cache holds each weight in bfloat16 once.
-        With a context of its own, every pass would make copies beside those that the backward pass
-        of the shared tokens still needs.
+        Weights in bfloat16 are kept for all passes, if at all.
 
         Args:
             budget: largest number of tokens in a pass.
             together: for a sharded model, what every process computes at the same time: layers are
                 put together in passes of all, so that all take equally many.
         """
-        with self._mixed():
-            return self._passes(weighted, budget, together)
+        try:
+            with self._mixed():
+                return self._passes(weighted, budget, together)
+        finally:
+            if self._casts:
+                self._casts.forget()
 
     def _passes(
         self,

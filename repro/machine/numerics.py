@@ -1,6 +1,5 @@
 """Determinism settings, and what a run records about machine, versions and source."""
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -8,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from repro import __version__
+from repro.files import file_sha256
 
 _ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "rouge-score", "numpy")
@@ -114,7 +114,7 @@ def _gpus() -> list[str]:
 def lock_sha256() -> str | None:
     """The hash of the checkout's pins of all packages; None without a checkout."""
     pins = _ROOT / "constraints.txt"
-    return hashlib.sha256(pins.read_bytes()).hexdigest() if pins.is_file() else None
+    return file_sha256(pins) if pins.is_file() else None
 
 
 def source_state() -> dict[str, object]:

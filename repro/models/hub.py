@@ -200,7 +200,6 @@ def _explained(spec: ModelSpec) -> Iterator[None]:
 
     Only the status goes into messages: the hub's own text can be long and is not ours to vet.
     """
-    import httpx2  # the client that huggingface_hub uses
     from huggingface_hub import errors
 
     try:
@@ -227,7 +226,8 @@ def _explained(spec: ModelSpec) -> Iterator[None]:
             hint="run the same command again later: finished downloads are kept",
             exit_code=EXIT_MISSING,
         ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, httpx2.HTTPError):
+    # HTTPError is that of its HTTP client, httpx or httpx2 by version.
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HTTPError):
         raise _offline(spec, "and no complete copy is in its cache") from None
     except (ImportError, ValueError, RuntimeError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk

@@ -39,10 +39,13 @@ class Placement:
         sharded: every GPU holds a part of each decoder layer, and embeddings, head and last norm
             whole; layers are put together one by one, and their activations computed twice.
         offloaded: AdamW's moments lie in main memory.
+        recast: under bfloat16 autocast, no copy of the weights is kept: each is rounded for each
+            use. A sharded model's weights never are kept.
     """
 
     sharded: bool = False
     offloaded: bool = False
+    recast: bool = False
 
 
 WHOLE = Placement()
@@ -63,9 +66,10 @@ def finetune_peak_bytes(
     That is when a pass goes over into its backward part, gradients of the passes before in place.
     What the backward part reads of a layer was counted in `repro.finetune`: per token 9 states of
     the width, two of keys and values and 4 of the MLP's, all float32; under bfloat16 autocast the
-    two norms keep 4 in float32, all others are halved, and weights are held a second time in 2
-    bytes. On top comes what the last MLP's backward part makes. Counted on a CPU; kernels of a GPU
-    may hold a little more or less.
+    two norms keep 4 in float32, all others are halved, and weights of linear layers are held a
+    second time in 2 bytes. On top comes what the last MLP's backward part makes, or the gradient of
+    a matrix of the MLP or of the head, in bfloat16 and float32, before it is added up. Counted on a
+    CPU, and on a GPU (docs/first-gpu-run.md).
 
     Sharded, a layer's input is kept instead, and everything else for one layer at a time. Of whole
     layers there are up to 7: weights in use, those that come next and the buffer they arrive in,
@@ -95,13 +99,19 @@ def finetune_peak_bytes(
     number = BYTES["bfloat16" if bfloat16 else "float32"]
     prefix = shared * pair * number * (2 + copies)
     weight = FINETUNE_BYTES - (MOMENTS_BYTES if placement.offloaded else 0)
-    copy = BYTES["bfloat16"] if bfloat16 else 0
+    copied = sizes.parameters - (0 if sizes.tied else sizes.vocabulary * width)
+    copy = BYTES["bfloat16"] if bfloat16 and not placement.recast else 0
+    gradient = BYTES["float32"] + (BYTES["bfloat16"] if bfloat16 else 0)
     slots = SLOTS * MOMENTS_BYTES * min(BUCKET, sizes.parameters) if placement.offloaded else 0
     if not placement.sharded:
-        state = sizes.parameters * (weight + copy)
-        return state + slots + tokens * (sizes.layers * kept + made) + sizes.layers * prefix
+        state = sizes.parameters * weight + copied * copy
+        head = gradient * sizes.vocabulary * width
+        mlp = gradient * inner * width + tokens * number * (width + inner)
+        passed = tokens * sizes.layers * kept + max(tokens * made, head, mlp)
+        return state + slots + passed + sizes.layers * prefix
     layer, rest = _layer_and_rest(sizes)
-    state = weight * (rest + -(-sizes.layers * layer // gpus)) + copy * rest
+    state = weight * (rest + -(-sizes.layers * layer // gpus))
+    state += BYTES["bfloat16"] * rest if bfloat16 else 0
     working = layer * (4 * number + 3 * BYTES["float32"])
     passed = tokens * (sizes.layers * 4 * width + kept + made) + sizes.layers * prefix
     return state + slots + working + passed

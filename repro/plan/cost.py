@@ -15,12 +15,14 @@ class Cost:
         prompt_tokens: with each context computed once a cell.
         new_tokens: if every generation runs to its limit.
         seconds: by the profile's rates, and where the memory of fine-tunes lies.
+        train_seconds: of these, those of training, which evaluation waits for.
     """
 
     train_tokens: int
     prompt_tokens: int
     new_tokens: int
     seconds: float
+    train_seconds: float = 0.0
 
     @classmethod
     def at(
@@ -32,7 +34,7 @@ class Cost:
             train_seconds: of the tokens to train on, as `repro.plan.pace` has them.
         """
         seconds = train_seconds + prompt / compute.evaluate_rate
-        return cls(train, prompt, new, seconds + new / compute.generate_rate)
+        return cls(train, prompt, new, seconds + new / compute.generate_rate, train_seconds)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def total(rows: Sequence[Row]) -> Row:
             sum(cost.prompt_tokens for cost in costs),
             sum(cost.new_tokens for cost in costs),
             sum(cost.seconds for cost in costs),
+            sum(cost.train_seconds for cost in costs),
         ),
     )
 

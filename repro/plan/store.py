@@ -15,6 +15,7 @@ from pathlib import Path
 
 from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
+from repro.files import file_sha256, sync, write_atomically
 from repro.locks import held
 
 MANIFEST = "manifest.json"
@@ -24,34 +25,6 @@ def content_key(parts: Mapping[str, object]) -> str:
     """24 hex digits of the sha256 over the parts' canonical JSON (sorted keys, no NaN)."""
     text = json.dumps(parts, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Flush a file's or folder's content to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that readers, and a kill at any moment, see the old or the new content."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class Store:

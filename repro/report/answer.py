@@ -20,10 +20,10 @@ from repro.report.words import (
     seeds_text,
     size_text,
 )
+from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer
 from repro.verify.fingerprint import subjects
 from repro.verify.margins import margins
-from repro.verify.results import Run
 from repro.verify.spread import LEAST
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import RunVerification, Verification

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from repro import __version__
+from repro.files import file_sha256
 from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
 from repro.report.model import Plotted, Report, RunReport
-from repro.report.prompts import TEXTS
 from repro.report.rows import LevelRow, failed, level_rows, missing
 from repro.report.words import decided_by, noticed_effect, noticed_of
+from repro.results.texts import TEXTS
 from repro.spec.points import Point
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict, Effect
-from repro.verify.outcomes import sha256
 from repro.verify.statistics import Interval
 from repro.verify.verdicts import GroupVerdict, NumberVerdict
 
@@ -36,9 +36,9 @@ _KIT = Path(__file__).parents[1]
 def kit_digest(kit: Path = _KIT) -> str:
     """A hash over the kit's files that word and draw a report."""
     digest = hashlib.sha256()
-    for path in sorted(path for name in ("paper", "report") for path in (kit / name).rglob("*")):
+    for path in sorted(path for name in ("studies", "report") for path in (kit / name).rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
-            digest.update(f"{path.relative_to(kit).as_posix()} {sha256(path)}\n".encode())
+            digest.update(f"{path.relative_to(kit).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -85,7 +85,9 @@ def _run(run: RunReport) -> Row:
         "overrides": own.overrides,
         "seeds": own.seeds,
         "record": own.record,
-        "prompts_sha256": sha256(own.folder / TEXTS) if (own.folder / TEXTS).is_file() else None,
+        "prompts_sha256": file_sha256(own.folder / TEXTS)
+        if (own.folder / TEXTS).is_file()
+        else None,
         "reference": None
         if stored is None
         else {

@@ -20,8 +20,8 @@ from repro.report.answer import Outcome, first_line, head
 from repro.report.inline import inline_svg
 from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.packing import LONGEST, pack
-from repro.report.prompts import prompts
 from repro.report.words import BRIEFLY
+from repro.results.texts import prompts
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Level, Verdict
 

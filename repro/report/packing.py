@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from repro.report.model import RunReport
-from repro.report.prompts import Lookup
+from repro.results.reading import json_lines
+from repro.results.runs import CellResult
+from repro.results.texts import Lookup
 from repro.spec.cells import Cell
-from repro.verify.reading import json_lines
-from repro.verify.results import CellResult
 
 LONGEST = 20_000
 

@@ -22,10 +22,10 @@ from repro.report.words import (
     outcome,
     size_text,
 )
+from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.fingerprint import FactCheck
 from repro.verify.rerun import Lack, asked_seeds, command_for
-from repro.verify.results import Run
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict, worst
 from repro.verify.verification import RunVerification, without_samples
 

@@ -12,10 +12,10 @@ from repro.printable import printable
 from repro.report.figures import STYLE
 from repro.report.model import FOLLOWS
 from repro.report.words import counted, number_text, outcome, seeds_text
+from repro.results.runs import Run
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import load_paper
 from repro.verify.reference import Reference
-from repro.verify.results import Run
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
 
 _SHOWN = 12

@@ -6,136 +6,19 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
-from repro.spec.claims import (
-    FACTS,
-    Claim,
-    Contrast,
-    ContrastKind,
-    Direction,
-    Quantifier,
-    Same,
-    Shots,
-    Side,
-    Take,
-)
+from repro.spec.claims import FACTS
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat, check_template
 from repro.spec.study import RowFilter, Study
 from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
-
-_Names = Annotated[list[str], Field(min_length=1)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class TaskTable(_Table):
-    """[tasks.NAME]: what is asked of a model."""
-
-    fields: _Names
-    labels: list[str] = []
-    shots: list[int] = []
-
-
-class HubTable(_Table):
-    """Rows of a data set of the Hugging Face hub."""
-
-    repo: str
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-    split: str
-    config: str = ""
-    columns: dict[str, str] = {}
-    labels: dict[str, str] = {}
-
-
-class DatasetTable(_Table):
-    """[datasets.NAME]: where rows are; paths are relative to the study file."""
-
-    task: str
-    printed: str = ""
-    role: Literal["in-domain", "out-of-domain"] | None = None
-    test: str | HubTable
-    demonstrations: str | HubTable | None = None
-    train: str | HubTable | None = None
-
-
-class FilterTable(_Table):
-    """[filters.NAME]: which training rows are taken."""
-
-    field: str
-    values: list[str] = []
-    min_words: int | None = None
-    max_words: int | None = None
-
-
-class CellsTable(_Table):
-    """[[cells]]: every combination of these, shown as one figure."""
-
-    title: str = ""
-    variants: _Names
-    datasets: _Names
-    prompts: list[str] = []
-    shots: Annotated[list[int | str], Field(min_length=1)] = [0]
-
-
-class SideTable(_Table):
-    """One side of a contrast."""
-
-    models: _Names
-    shots: Shots = "any"
-    take: Take = "each"
-    datasets: list[str] = []
-    prompts: list[str] = []
-    panels: list[str] = []
-
-
-class ContrastTable(_Table):
-    """[[claims.NAME.contrasts]]: one comparison."""
-
-    name: str
-    direction: Direction
-    quantifier: Quantifier = "all"
-    kind: ContrastKind = "scores"
-    left: SideTable | None = None
-    right: SideTable | None = None
-    same: list[Same] | None = None
-    beyond: bool = False
-    than: list[list[str]] = []
-    train: list[str] = []
-    threshold: float = 0.0
-    note: str = ""
-
-
-class ClaimTable(_Table):
-    """[claims.NAME]: a sentence and what bears it out."""
-
-    finding: str
-    title: str = ""
-    source: str = ""
-    panels: list[str] = []
-    contrasts: Annotated[list[ContrastTable], Field(min_length=1)]
-
-
-class StudyTable(_Table):
-    """A study file."""
-
-    question: str
-    extends: Literal["paper"] | None = None
-    tasks: dict[str, TaskTable] = {}
-    prompts: dict[str, dict[str, str]] = {}
-    datasets: dict[str, DatasetTable] = {}
-    filters: dict[str, FilterTable] = {}
-    targets: dict[str, str] = {}
-    cells: Annotated[list[CellsTable], Field(min_length=1)]
-    claims: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ClaimTable] = {}
+from repro.studies.schema import FilterTable, HubTable, StudyTable, claim_of
 
 
 def read(path: str) -> Study:
@@ -230,7 +113,7 @@ class _Builder:
             panels=panels,
             grids={"figures": points, "every-shot": points},
             everything=tuple(dict.fromkeys(cell for point in points for cell in point.cells)),
-            claims={key: _claim(key, one) for key, one in told.claims.items()},
+            claims={key: claim_of(key, one) for key, one in told.claims.items()},
             protocols=paper.study().protocols,
             table=dict(table),
         )
@@ -370,48 +253,3 @@ class _Builder:
 
 def _filter(told: FilterTable) -> RowFilter:
     return RowFilter(told.field, tuple(told.values), told.min_words, told.max_words)
-
-
-def _claim(name: str, told: ClaimTable) -> Claim:
-    return Claim(
-        name,
-        told.finding,
-        told.source,
-        tuple(told.panels),
-        tuple(_contrast(one, told.panels) for one in told.contrasts),
-        told.title or told.finding,
-    )
-
-
-def _contrast(told: ContrastTable, panels: Sequence[str]) -> Contrast:
-    sides = [side for side in (told.left, told.right) if side is not None]
-    same = told.same
-    if same is None:  # other prompts are compared only where a side asks for it
-        same = [] if any(side.prompts for side in sides) else ["prompt"]
-    return Contrast(
-        told.name,
-        told.direction,
-        told.quantifier,
-        told.kind,
-        _side(told.left, panels),
-        _side(told.right, panels),
-        tuple(same),
-        told.beyond,
-        tuple(tuple(group) for group in told.than),
-        tuple(told.train),
-        told.threshold,
-        told.note,
-    )
-
-
-def _side(told: SideTable | None, panels: Sequence[str]) -> Side | None:
-    if told is None:
-        return None
-    return Side(
-        tuple(told.panels or panels),
-        tuple(told.models),
-        told.shots,
-        told.take,
-        tuple(told.datasets),
-        tuple(told.prompts),
-    )

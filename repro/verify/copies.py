@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
+from repro.results.runs import CellResult, Key, Run
 from repro.spec.cells import Cell, Demonstrations, Variant
-from repro.verify.results import CellResult, Key, Run
 
 WRONG = 50
 """Texts below the full score that two models must have in common, over all of their cells."""

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from repro.results.runs import Run, Tuned
+from repro.results.schema import FINETUNES, RUN
 from repro.spec.cells import BASE
 from repro.verify.margins import Margins, margins
-from repro.verify.results import FINETUNES, RUN, Run, Tuned
 from repro.verify.verdicts import Verdict
 
 _SEEDLESS = (

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from repro.results.machines import elsewhere, parts_of, record_of
+from repro.results.outcomes import Outcomes, changed_inputs, common_rows, differing_rows
+from repro.results.runs import CellResult, Key, Run
 from repro.spec.cells import BASE, Cell
 from repro.verify.copies import copies
 from repro.verify.fingerprint import same_training
 from repro.verify.margins import Margins, margins
-from repro.verify.outcomes import Outcomes, changed_inputs, common_rows, differing_rows
-from repro.verify.places import elsewhere, parts_of, record_of
-from repro.verify.results import CellResult, Key, Run
 from repro.verify.retrained import Models, Pair, against_seeds
 from repro.verify.spread import LEAST
 from repro.verify.statistics import (
@@ -62,7 +62,7 @@ def owners(reference: Run) -> _Owners:
     return _Owners(found)
 
 
-def hold_against(
+def compare_runs(
     ours: Run,
     reference: Run,
     *,

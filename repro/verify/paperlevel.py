@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from repro.results.runs import Run
 from repro.spec.cells import BASE
 from repro.spec.points import Point
-from repro.verify.decide import adjusted, decided
+from repro.verify.equivalence import adjusted, decided
 from repro.verify.margins import Margins, margins
 from repro.verify.measured import Source, row_variance
 from repro.verify.published import Published
-from repro.verify.results import Run
 from repro.verify.seedspread import SeedSpread, registered_spread
 from repro.verify.statistics import (
     ALPHA,

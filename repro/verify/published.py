@@ -1,6 +1,5 @@
 """The published numbers: read from `expected_results/paper`, checked, and matched to points."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.files import file_sha256
 from repro.resources import expected_results
 from repro.spec.points import Point
 from repro.studies.paper.figures import FIGURES, points
@@ -163,7 +163,7 @@ def check_sums(folder: Path, wanted: set[str]) -> None:
             raise ReproError(
                 f"{path}: missing", hint="fetch the folder again", exit_code=EXIT_MISSING
             )
-        if hashlib.sha256(path.read_bytes()).hexdigest() != listed[name]:
+        if file_sha256(path) != listed[name]:
             raise _fail(path, f"its hash is not the one in {SUMS}: it was changed")
 
 

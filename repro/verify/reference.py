@@ -18,7 +18,6 @@ next to no room in the packed file.
 """
 
 import gzip
-import hashlib
 import io
 import json
 import re
@@ -31,13 +30,16 @@ import numpy as np
 
 from repro import studies
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.files import file_sha256
+from repro.results.outcomes import DIGITS, Outcomes
+from repro.results.reading import check_fields, json_lines, read_tuned
+from repro.results.runs import CellResult, Run, Tuned
+from repro.results.schema import FINETUNES, RESULTS
 from repro.spec.cells import Cell, Variant
 from repro.spec.study import Study
 from repro.spec.tasks import Kind, Task
-from repro.verify.outcomes import DIGITS, Outcomes
 from repro.verify.published import SUMS, check_sums
-from repro.verify.reading import check_fields, json_lines, read_results, read_tuned
-from repro.verify.results import FINETUNES, RESULTS, CellResult, Run, Tuned
+from repro.verify.reading import read_results
 
 FORMAT = 3
 REFERENCE, OUTCOMES = "reference.json", "outcomes.jsonl.gz"
@@ -137,10 +139,7 @@ def record(
     # Equal inputs stand together, so that they pack well.
     packed = sorted(ranked, key=lambda x: (x.cell.dataset, x.cell.prompt, x.cell.shots))
     _write_packed(out / OUTCOMES, (_outcome_line(study, item) for item in packed))
-    sums = (
-        f"{hashlib.sha256((out / name).read_bytes()).hexdigest()}  {name}\n"
-        for name in sorted(FILES)
-    )
+    sums = (f"{file_sha256(out / name)}  {name}\n" for name in sorted(FILES))
     (out / SUMS).write_text("".join(sums), encoding="utf-8")
     return out
 

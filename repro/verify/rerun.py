@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from repro import studies
+from repro.results.runs import AUTHORS_SCRIPTS, Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.study import Study
-from repro.verify.results import AUTHORS_SCRIPTS, Run
 
 FEW = 8
 """Cells that are named one by one, whatever shorter options would select them."""

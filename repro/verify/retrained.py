@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from repro.results.outcomes import common_rows
+from repro.results.runs import CellResult, Run, Tuned
 from repro.spec.cells import Cell, Variant
 from repro.verify.margins import Margins
-from repro.verify.outcomes import common_rows
-from repro.verify.results import CellResult, Run, Tuned
 from repro.verify.spread import Family, family
 from repro.verify.statistics import (
     ALPHA,

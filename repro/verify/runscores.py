@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from repro.results.outcomes import Outcomes, common_rows, text_digest
+from repro.results.runs import CellResult, Run
 from repro.spec.cells import BASE, Cell, Variant
 from repro.spec.points import Point
 from repro.spec.study import Study
 from repro.verify.facts import Facts
 from repro.verify.measured import Measured, Source
-from repro.verify.outcomes import Outcomes, common_rows, text_digest
-from repro.verify.results import CellResult, Run
 from repro.verify.seedspread import SeedSpread, registered_spread
 from repro.verify.statistics import DRAWS, Floats, resampling_weights, rng_for
 

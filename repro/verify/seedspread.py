@@ -17,10 +17,10 @@ from functools import cache
 
 import numpy as np
 
+from repro.results.runs import Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.study import Study
 from repro.verify.margins import margins
-from repro.verify.results import Run
 from repro.verify.statistics import DRAWS, Floats, rng_for
 
 LEAST_SEEDS = 3

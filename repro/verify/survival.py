@@ -15,11 +15,11 @@ import numpy as np
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.metrics.summary import standard_error
+from repro.results.runs import CellResult, Run
 from repro.spec.study import Study
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict
 from repro.verify.findings import judge_claims, published_verdicts
 from repro.verify.reference import REFERENCE, load_reference
-from repro.verify.results import CellResult, Run
 from repro.verify.runscores import is_paired
 from repro.verify.seedspread import spread_of
 from repro.verify.verification import evidence

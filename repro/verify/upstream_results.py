@@ -26,13 +26,14 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.lines import Line, to_line
 from repro.metrics import summarise
 from repro.metrics.rouge import rouge_l
+from repro.results.runs import AUTHORS_SCRIPTS
+from repro.results.schema import FORMAT, RESULTS, RUN
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.tasks import NO_MAJORITY, Kind, Task
 from repro.studies.paper.cells import VARIANTS
 from repro.studies.paper.prompts import PROMPTS
 from repro.studies.paper.protocols import protocol
 from repro.studies.paper.tasks import DATASETS, SIZES
-from repro.verify.results import AUTHORS_SCRIPTS, FORMAT, RESULTS, RUN
 
 PROTOCOL = "published-code"
 BASE_MODEL = "llama-2-7b"

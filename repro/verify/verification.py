@@ -5,19 +5,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
+from repro.results.runs import AUTHORS_SCRIPTS, Results, Run
 from repro.spec.cells import Cell
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.contrasts import Evidence
 from repro.verify.findings import judge_claims, published_verdicts
 from repro.verify.fingerprint import FactCheck, check_facts
-from repro.verify.levels import Held, hold_against
+from repro.verify.levels import Held, compare_runs
 from repro.verify.margins import margins
 from repro.verify.paperfigures import FigureVerdict, figures_against_paper
 from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reading import read_results
 from repro.verify.reference import Reference, find_reference
-from repro.verify.results import AUTHORS_SCRIPTS, Results, Run
 from repro.verify.retrained import Models
 from repro.verify.runscores import emits_label, is_paired, run_facts, run_source
 from repro.verify.seedspread import SeedSpread, spread_of
@@ -164,9 +164,9 @@ def verify_numbers(
     """A run held against a reference: facts and numbers, without claims.
 
     Args:
-        level: of `hold_against`.
+        level: of `compare_runs`.
         wanted: the cells asked for; by default those that the run has, or says it was asked for.
-        models: of `hold_against`.
+        models: of `compare_runs`.
     """
     asked = run.asked if wanted is None else frozenset(wanted)
     held = Held((), ())
@@ -175,7 +175,7 @@ def verify_numbers(
     short: dict[Cell, tuple[int, int]] = {}
     if reference is not None:
         cells = [cell for cell in reference.run.by_cell if asked is None or cell in asked]
-        held = hold_against(
+        held = compare_runs(
             run,
             reference.run,
             wanted=cells,
@@ -246,7 +246,7 @@ def _verify_run(
             published=published_verdicts() if study.published else None,
             paired=is_paired(run),
         ),
-        claims_count=comparable or not study.published,
+        claims_count=comparable,
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
     )
 

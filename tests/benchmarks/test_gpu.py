@@ -11,7 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from repro.clock import Sizes
+from repro.clock import ModelSizes
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune.encode import Sample
 from repro.finetune.objective import objective
@@ -127,7 +127,7 @@ def test_training_work_is_what_torch_counts(load: Any, shared: int) -> None:
     products = sum(weight.numel() for module in idle for weight in module.parameters())
     nowhere = 4 * shared * products + 8 * shared**2 * sizes.hidden
     assert work.tokens == shared + count * own
-    assert whole.flops(Sizes.of(model), "train") - nowhere == pytest.approx(
+    assert whole.flops(ModelSizes.of(model), "train") - nowhere == pytest.approx(
         counter.get_total_flops(), rel=0.01
     )
 
@@ -147,7 +147,7 @@ def test_prefill_work_is_what_torch_counts(load: Any) -> None:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         found = measure.evaluate(model, sizes, prompts, new=0, budget=10_000, repeats=repeats)
     triangles = common * (common - 1) / 2 + rows * own * (own - 1) / 2
-    more = measure.Work(0, triangles, 0).flops(Sizes.of(model), "prefill")
+    more = measure.Work(0, triangles, 0).flops(ModelSizes.of(model), "prefill")
     assert found.tokens == common + rows * own
     assert (found.decode, found.new, found.floor) == (0, 0, 0)
     assert found.flops + more == pytest.approx(counter.get_total_flops() / (repeats + 1), rel=0.02)

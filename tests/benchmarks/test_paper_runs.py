@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from repro.results.runs import Run
 from repro.spec.cells import BASE
 from repro.studies.paper.figures import points
 from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer
-from repro.verify.results import Run
 from repro.verify.runscores import run_source
 from repro.verify.verdicts import Verdict
 

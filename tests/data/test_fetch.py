@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from repro.data import fetch as fetching
-from repro.data.fetch import Report, fetch, progress_bar
+from repro.data.fetch import Fetched, fetch, progress_bar
 from repro.data.manifest import Entry, Manifest, authors_manifest, blob_id
 from repro.errors import ReproError
 from repro.spec.tasks import Part
@@ -150,7 +150,7 @@ class Trial:
         self.waits: list[float] = []
         self.one, self.part = folder / "one.json", folder / "one.json.part"
 
-    def __call__(self, *parts: Part, progress: Progress | None = None) -> Report:
+    def __call__(self, *parts: Part, progress: Progress | None = None) -> Fetched:
         return fetch(
             self.folder,
             parts=parts or None,
@@ -175,10 +175,10 @@ def trial(tmp_path: Path, server: Server) -> Trial:
 
 
 def test_files_are_fetched_once(trial: Trial) -> None:
-    assert trial() == Report(("one.json", "sub/two.json"), ())
+    assert trial() == Fetched(("one.json", "sub/two.json"), ())
     assert trial.one.read_bytes() == BODY
     assert (trial.folder / "sub/two.json").read_bytes() == OTHER
-    assert trial() == Report((), ("one.json", "sub/two.json"))
+    assert trial() == Fetched((), ("one.json", "sub/two.json"))
     assert len(trial.server.asked) == 2
     assert not list(trial.folder.rglob("*.part"))
     assert trial.waits == []

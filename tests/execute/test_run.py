@@ -17,7 +17,6 @@ from datasets import Dataset
 from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
-from repro.execute import results
 from repro.execute import run as whole_run
 from repro.execute import worker as running
 from repro.models.memory import Placement
@@ -97,11 +96,11 @@ def test_each_fine_tune_tells_the_digests_of_what_it_read(
 ) -> None:
     """By the documented rule: sha256 of the rows as JSON with sorted names."""
     plans: list[Plan] = []
-    real = results.asked
+    real = whole_run.steps_of
     monkeypatch.setattr(
-        results,
-        "asked",
-        lambda out, plan: real(out, plans.append(plan) or plan),  # type: ignore[func-returns-value]
+        whole_run,
+        "steps_of",
+        lambda plan, *args, **more: real(plans.append(plan) or plan, *args, **more),  # type: ignore[func-returns-value]
     )
     _run(finished)
     told = {line["variant"]: line for line in _lines(finished, "finetunes.jsonl")}
@@ -150,7 +149,7 @@ def test_a_finished_run_does_nothing_again(finished: Path, monkeypatch: pytest.M
         raise AssertionError("a finished step ran again")
 
     monkeypatch.setattr(running, "load", refuse)
-    monkeypatch.setattr(running, "tune", refuse)
+    monkeypatch.setattr(running, "train", refuse)
     _run(finished)
     assert _bytes(finished) == before
 
@@ -323,7 +322,7 @@ def test_given_checkpoints_are_evaluated_and_not_trained(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained, or took the base")
 
-    monkeypatch.setattr(running, "tune", refuse)
+    monkeypatch.setattr(running, "train", refuse)
     monkeypatch.setattr(running, "materialise", refuse)
     words = [*PART, "--variants", "amazon-ft-2000", "--checkpoints", str(given)]
     _run(tmp_path, *words, "--keep-models", "none")
@@ -435,7 +434,7 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
         raise StoppedError
 
     monkeypatch.setattr(tests, "ensure", ensure)
-    monkeypatch.setattr(running, "tune", record)
+    monkeypatch.setattr(running, "train", record)
     monkeypatch.setattr(whole_run, "probe_cuda", lambda: Cuda("13.0", (13, 0), (10**11,), ("X",)))
     factors: list[float] = []
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from repro.data.embedded import EmbeddedData
 from repro.errors import ReproError
-from repro.execute.training import Request, launch, tune
+from repro.execute.training import TrainingRequest, launch, train
 from repro.finetune import recipe_from
 from repro.models.spec import EMBEDDED
 from repro.spec.tasks import Part
@@ -18,7 +18,7 @@ from repro.studies.paper.protocols import protocol
 from repro.studies.paper.tasks import TASKS, task_of
 
 
-def _request(folder: Path, **changes: object) -> Request:
+def _request(folder: Path, **changes: object) -> TrainingRequest:
     folder.mkdir()
     factors = {"learning_rate_factor": 25.0, "length_factor": 1.0}
     recipe = recipe_from(protocol("published-code"), seed=1, dtype="float32", **factors)
@@ -28,7 +28,7 @@ def _request(folder: Path, **changes: object) -> Request:
         .select(range(20))
         .to_list()
     )
-    return Request(
+    return TrainingRequest(
         base=str(EMBEDDED),
         folder=str(folder),
         task="sentiment",
@@ -46,7 +46,7 @@ def _request(folder: Path, **changes: object) -> Request:
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
 def test_two_processes_end_in_the_same_weights(tmp_path: Path, sharded: bool) -> None:
     one, two = _request(tmp_path / "one"), replace(_request(tmp_path / "two"), sharded=sharded)
-    tune(one)
+    train(one)
     launch(two, 2)
     machine = json.loads((tmp_path / "two/facts.json").read_text())["machine"]
     assert (machine["processes"], machine["sharded"]) == (2, sharded)
@@ -65,8 +65,8 @@ def test_two_processes_end_in_the_same_weights(tmp_path: Path, sharded: bool) ->
 
 def test_moments_in_main_memory_change_no_bit(tmp_path: Path) -> None:
     here, away = _request(tmp_path / "here"), replace(_request(tmp_path / "away"), offloaded=True)
-    tune(here)
-    tune(away)
+    train(here)
+    train(away)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("here", "away"))
     assert all((one[name] == two[name]).all() for name in one)
     told = [json.loads((tmp_path / n / "facts.json").read_text()) for n in ("here", "away")]

@@ -266,6 +266,7 @@ def test_attention_never_mixes_samples(before, way, monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
 @pytest.mark.parametrize("way", ["grouped", "flex"])
 def test_gradients_on_a_gpu(samples, way):
     model = of_type("llama", head_dim=16)

@@ -121,7 +121,7 @@ def test_what_could_not_be_saved_is_known_before_the_first_step(tokenizer, make_
     require_saveable(model, tokenizer, tmp_path)
     model.save_pretrained(tmp_path)
     assert model.generation_config.bos_token_id == 1
-    model.config.architectures = {1, 2}
+    model.config.strange = {1, 2}
     with pytest.raises(ReproError, match="cannot be saved") as caught:
         require_saveable(model, tokenizer, tmp_path)
     assert caught.value.exit_code == 3

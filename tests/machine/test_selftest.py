@@ -1,5 +1,6 @@
 """The self-test on a CPU, and whether it notices what it is there to notice."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from repro.finetune import attention, flex
 from repro.finetune.loop import Trainer
 from repro.machine.gpus import Cuda
 from repro.machine.selftest import checks, run, steps
-from repro.machine.selftest.record import Check, Record, decide, place, read
+from repro.machine.selftest.record import Check, Record, decide, place, read, unfinished
 
 CPU = torch.device("cpu")
 NARROW = steps.WIDE | {"hidden": 64, "intermediate": 172, "heads": 4, "kv_heads": 2}
@@ -126,6 +127,29 @@ def test_records_are_read_for_their_own_kind_only(whole: Record, tmp_path: Path)
     assert place(tmp_path, {"gpu": "another"}) != path
 
 
+def test_an_interruption_leaves_the_checks_so_far_and_no_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object) -> Any:
+        yield Check("one", True, "1", "1")
+        yield Check("two", False, "1", "2")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_checks", interrupted)
+    path = tmp_path / "record.json"
+    key = {"gpu": "X"}
+    request = run.Request(
+        key=key, out=str(path), device="cpu", gpus=1, precisions=("float32",), sizes=NARROW
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run.test(request, lambda _: None)
+    assert read(path, key) is None
+    left = unfinished(path)
+    assert [check["what"] for check in json.loads(left.read_text())["checks"]] == ["one", "two"]
+    left.rename(path)
+    assert read(path, key) is None
+
+
 def test_steps_that_differ_from_run_to_run_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = iter(range(100))
     outcome = {"peak": 1, "planned": 1, "seconds": 1.0, "tokens": 9}
@@ -152,6 +176,14 @@ def test_a_step_that_takes_more_memory_makes_plans_careful() -> None:
     right = [check.right for check in run._memory("determinism flex", outcome, "whole", told)]
     assert right == [False, True]
     assert told["memory"] == pytest.approx(1.1)
+
+
+def test_measuring_a_step_holds_no_gradients_of_the_last() -> None:
+    # Few tokens beside the weights, so that a copy of all gradients would show.
+    wide = NARROW | {"hidden": 256, "intermediate": 688, "vocabulary": 600}
+    request = steps.Request(sizes=wide, device="cpu", precision="float32", kinds=("FT",), own=8)
+    outcome = steps.take(request)["FT"]
+    assert 0.8 * outcome["planned"] < outcome["peak"] < run.MEMORY * outcome["planned"]
 
 
 def checked(*wrong: str) -> list[Check]:

@@ -60,7 +60,7 @@ def test_its_time_by_placement_is_that_of_the_plan(both: tuple) -> None:
     asked = request("--seeds", "42,43")
     seven = load("llama2-7b")
     spec = ModelSpec.from_table(seven.model, seven.origin)
-    some = replace(plan, spec=spec, jobs=plan.models[1:4])
+    some = replace(plan, spec=spec, models=plan.models[1:4])
     count = count_with(load_tokenizer(EMBEDDED))
     moved = costs(some, count, lambda kind, key: False, MOVED)
     found = outline(

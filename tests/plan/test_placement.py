@@ -90,7 +90,7 @@ def test_the_doctor_says_how_fine_tuning_fits(tmp_path: Path) -> None:
     assert findings["fine-tuning"].found == told
     # What each check asks of the GPU is what the chosen placement takes of it.
     assert findings["GPU"].needed == "1 with 78 GB"
-    assert findings["fine-tuning"].needed == "77.2 GB (passes of 1,024 tokens)"
+    assert findings["fine-tuning"].needed == "77.6 GB (passes of 1,024 tokens)"
     assert findings["memory"].needed == "102 GB"
     assert not failed(findings.values())
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.errors import ReproError
-from repro.plan.store import Store, content_key, write_atomically
+from repro.files import write_atomically
+from repro.plan.store import Store, content_key
 
 
 def _make(store: Store, key: str, text: str = "content") -> None:

@@ -16,12 +16,12 @@ from repro.cli.options import Request, parse
 from repro.plan.select import select
 from repro.report.model import report
 from repro.report.rows import missing
+from repro.results.runs import Run
 from repro.spec.cells import Cell
 from repro.studies.paper.figures import cells
 from repro.verify.reading import read_results
 from repro.verify.reference import record
 from repro.verify.rerun import command_for
-from repro.verify.results import Run
 
 make: Callable[..., Path] = runpy.run_path(
     str(Path(__file__).parents[1] / "verify" / "conftest.py")
@@ -35,7 +35,10 @@ def parsed(command: str) -> tuple[Request, dict[str, Any]]:
     assert (program, name) == ("repro", "run")
     context = click.Context(cli.commands[name])
     options = cli.commands[name].make_context(name, words, parent=context).params
-    rest = {key: options.pop(key) for key in ("out", "keep_models", "verify", "full", "attention")}
+    rest = {
+        key: options.pop(key)
+        for key in ("out", "keep_models", "verify", "full", "attention", "workers")
+    }
     return parse(**options), rest
 
 

@@ -14,7 +14,7 @@ from repro.spec.cells import Cell, Variant
 from repro.studies.paper.figures import cells, points
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import TRAIN_SETS
-from repro.verify.levels import hold_against
+from repro.verify.levels import compare_runs
 from repro.verify.published import load_paper
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
@@ -276,7 +276,7 @@ def same(tmp_path: Path) -> Path:
 def judge(folder: Path, stored: Path, **options: object) -> dict[str, NumberVerdict]:
     """The verdicts on a results folder against a reference, by the cell's name."""
     (run,) = read_results(folder).runs
-    held = hold_against(run, load_reference(stored).run, **options)  # type: ignore[arg-type]
+    held = compare_runs(run, load_reference(stored).run, **options)  # type: ignore[arg-type]
     return {number.cell.name: number for number in held.numbers}
 
 

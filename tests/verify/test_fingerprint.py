@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repro.results.runs import Run, Tuned
 from repro.spec.cells import Variant
 from repro.studies.paper.figures import cells
 from repro.verify.fingerprint import FactCheck, check_facts, same_training, subjects
 from repro.verify.margins import margins
 from repro.verify.reading import read_results
-from repro.verify.results import Run, Tuned
 from repro.verify.verdicts import Verdict
 
 CELLS = [cell for cell in cells(["4"]) if cell.shots == 1]

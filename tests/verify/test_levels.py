@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from repro.results.machines import elsewhere
 from repro.spec.cells import Cell
 from repro.studies.paper.figures import cells
-from repro.verify.levels import hold_against
+from repro.verify.levels import compare_runs
 from repro.verify.margins import Margins, margins
-from repro.verify.places import elsewhere
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
@@ -78,7 +78,7 @@ def test_equal_bits_of_another_lock_or_machine_kind_are_l0_and_say_so(
 ) -> None:
     """Equal bits are equal wherever they were made; where, the reason says."""
     (run,) = read_results(same).runs
-    found = hold_against(
+    found = compare_runs(
         replace(run, record=located(*own)),
         load_reference(stored).run,
         recorded=[located(*one) for one in recorded],

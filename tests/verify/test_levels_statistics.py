@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from repro.results.runs import Run
 from repro.studies.paper.claims import claims
 from repro.studies.paper.figures import cells
 from repro.studies.paper.study import study
-from repro.verify.levels import hold_against
+from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
-from repro.verify.results import Run
 from repro.verify.retrained import SHARE
 from repro.verify.statistics import ALPHA
 from repro.verify.verdicts import Level, Verdict
@@ -34,7 +34,7 @@ def test_few_stored_seeds_are_never_green_and_never_red(
     seeds = range(1, 1 + stored)
     kept = record([make(tmp_path / "a", wanted, seeds=seeds, n=30)], tmp_path / "ref")
     (ours,) = read_results(make(tmp_path / "b", wanted, seeds=(9,), n=30, noise="B")).runs
-    held = hold_against(ours, load_reference(kept).run)
+    held = compare_runs(ours, load_reference(kept).run)
     tuned = [number for number in held.numbers if number.seeds]
     assert {number.verdict for number in tuned} <= {Verdict.CONSISTENT, Verdict.INCONCLUSIVE}
     assert all("the spread over seeds is unknown" in number.reason for number in tuned)
@@ -73,10 +73,10 @@ def test_equal_scores_of_other_labels_are_other_rows(make: Make, tmp_path: Path,
         (n, Verdict.NOT_REPRODUCED),
     ):
         other = flat(run, ("neutral",) * (n - changed) + ("entailment",) * changed)
-        (number,) = hold_against(other, reference).numbers
+        (number,) = compare_runs(other, reference).numbers
         assert (number.level, number.verdict) == (Level.L1, verdict)
         tied = flat(other, ("neutral",) * (n - changed) + ("entailment",) * changed, gap=1e-4)
-        (number,) = hold_against(tied, flat(run, ("neutral",) * n, gap=1e-4)).numbers
+        (number,) = compare_runs(tied, flat(run, ("neutral",) * n, gap=1e-4)).numbers
         assert number.verdict is Verdict.REPRODUCED, "ties on both sides"
 
 
@@ -94,7 +94,7 @@ def test_means_without_rows_bear_the_sampling_of_their_rows(make: Make, tmp_path
             found[place] = replace(result, value=0.5, outcomes=None, n=100)
         return replace(run, cells=found)
 
-    held = hold_against(alike(ours), alike(load_reference(kept).run))
+    held = compare_runs(alike(ours), alike(load_reference(kept).run))
     for number in held.numbers:
         assert number.interval is not None
         half = (number.interval.high - number.interval.low) / 2
@@ -128,7 +128,7 @@ def test_simulated_a_a_runs_raise_few_alarms(make: Make, tmp_path: Path) -> None
 
     draws, outside, alarms = 150, 0, 0
     for _ in range(draws):
-        numbers = hold_against(lucky(template), lucky(reference)).numbers
+        numbers = compare_runs(lucky(template), lucky(reference)).numbers
         for number in numbers:
             assert number.interval is not None
             outside += not number.interval.low <= 0 <= number.interval.high

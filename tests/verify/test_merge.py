@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
+from repro.results.machines import record_of
+from repro.results.merge import merge
 from repro.spec.cells import Cell
-from repro.verify.levels import hold_against
-from repro.verify.merge import merge
-from repro.verify.places import record_of
+from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
 from repro.verify.verdicts import Level, Verdict
@@ -37,7 +37,7 @@ def test_joined_results_are_those_of_one_machine(make: Make, tmp_path: Path) -> 
         assert (tmp_path / "c" / "samples" / path.name).read_bytes() == path.read_bytes()
     (run,) = read_results(tmp_path / "c").runs
     stored = load_reference(record([whole], tmp_path / "expected"))
-    verdicts = hold_against(run, stored.run, recorded=stored.recorded).numbers
+    verdicts = compare_runs(run, stored.run, recorded=stored.recorded).numbers
     assert {v.verdict for v in verdicts} == {Verdict.REPRODUCED}
     assert {v.level for v in verdicts} == {Level.L0}
     assert not any("another machine" in v.reason for v in verdicts)
@@ -59,13 +59,13 @@ def test_every_cell_keeps_its_machine(make: Make, tmp_path: Path) -> None:
     stored = load_reference(record([one], tmp_path / "expected"))
     told = {
         v.cell: v.reason
-        for v in hold_against(run, stored.run, recorded=stored.recorded).numbers
+        for v in compare_runs(run, stored.run, recorded=stored.recorded).numbers
         if v.cell
     }
     assert not any("machine kind" in told[cell] for cell in (*BASE, *AMAZON))
     again = make(tmp_path / "d", PAWS, machine="cpu A")
     stored = load_reference(record([again], tmp_path / "elsewhere"))
-    (first, *_) = hold_against(run, stored.run, recorded=stored.recorded).numbers
+    (first, *_) = compare_runs(run, stored.run, recorded=stored.recorded).numbers
     assert first.level is not Level.L0
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.verify.outcomes import (
+from repro.results.outcomes import (
     SCORE_TIE,
     Outcomes,
     changed_inputs,

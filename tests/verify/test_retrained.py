@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from repro.results.outcomes import Outcomes
+from repro.results.runs import CellResult, Run
 from repro.spec.cells import BASE, Cell, Variant
 from repro.studies.paper.figures import cells
 from repro.studies.paper.study import study
-from repro.verify.levels import Held, hold_against
-from repro.verify.outcomes import Outcomes
+from repro.verify.levels import Held, compare_runs
 from repro.verify.reading import read_results
-from repro.verify.results import CellResult, Run
 from repro.verify.retrained import Models, distance
 from repro.verify.verdicts import Level, Verdict
 
@@ -57,7 +57,7 @@ def only(run: Run, *seeds: int) -> Run:
 
 
 def held(ours: Run, stored: Run, **options: object) -> Held:
-    return hold_against(ours, stored, groups=GROUPS, **options)  # type: ignore[arg-type]
+    return compare_runs(ours, stored, groups=GROUPS, **options)  # type: ignore[arg-type]
 
 
 def verdicts(found: Held) -> dict[object, Verdict]:

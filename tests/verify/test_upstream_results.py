@@ -15,13 +15,13 @@ from rouge_score import rouge_scorer
 from repro.cli.main import cli
 from repro.errors import ReproError
 from repro.metrics.rouge import scorer
+from repro.results.runs import Run
 from repro.spec.cells import BASE, Cell
 from repro.studies.paper.cells import all_cells
 from repro.studies.paper.figures import cells
-from repro.verify.levels import hold_against
+from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
 from repro.verify.reference import record
-from repro.verify.results import Run
 from repro.verify.upstream_results import import_results, parse_name
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import build
@@ -372,7 +372,7 @@ def test_what_is_unknown_never_counts_as_equal_bits_or_as_a_reference(
     grid: Path, tmp_path: Path
 ) -> None:
     run, copy = (imported(grid, tmp_path / name) for name in ("a", "b"))
-    found = hold_against(copy, run).numbers
+    found = compare_runs(copy, run).numbers
     assert Level.L0 not in {number.level for number in found}
     assert not [n.reason for n in found if n.verdict is Verdict.NOT_REPRODUCED]
     with pytest.raises(ReproError, match="are unknown"):

@@ -16,6 +16,7 @@ from repro.bars import bars
 from repro.errors import ReproError
 from repro.metrics import best_of
 from repro.report.commands import compare, follow, record_expected, show_expected, verify
+from repro.results.outcomes import read_samples
 from repro.spec.cells import Cell
 from repro.spec.points import Point
 from repro.studies.paper.claims import claims
@@ -24,7 +25,6 @@ from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer, ContrastVerdict
 from repro.verify.contrasts import Evidence, judge
 from repro.verify.measured import Measured
-from repro.verify.outcomes import read_samples
 from repro.verify.reading import read_results
 from repro.verify.reference import record
 from repro.verify.runscores import run_source

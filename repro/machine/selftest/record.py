@@ -75,6 +75,17 @@ class Record:
             )
 
 
+def write_unfinished(path: Path, key: Mapping[str, str], checks: Sequence[Check]) -> None:
+    """The checks so far, for people, beside the place of a record; no record is read from it."""
+    table = {"format": "unfinished", "key": key, "checks": [asdict(check) for check in checks]}
+    unfinished(path).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def unfinished(path: Path) -> Path:
+    """Where the checks of a self-test lie that has not come to its end."""
+    return path.with_suffix(".unfinished.json")
+
+
 def read(path: Path, key: Mapping[str, str]) -> Record | None:
     """The record in a file, if it is there and holds for this key."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from repro.spec.claims import Claim
 from repro.spec.points import Point
 from repro.studies.paper.figures import points
-from repro.studies.tables import claim_of
+from repro.studies.schema import ClaimTable, claim_of
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -19,7 +19,10 @@ def _read(name: str) -> dict[str, Any]:
 @cache
 def claims() -> dict[str, Claim]:
     """All claims by id, in the paper's order."""
-    return {name: claim_of(name, table) for name, table in _read("claims.toml").items()}
+    return {
+        name: claim_of(name, ClaimTable.model_validate(table))
+        for name, table in _read("claims.toml").items()
+    }
 
 
 @cache

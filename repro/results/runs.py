@@ -6,12 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from repro.results.outcomes import Outcomes
 from repro.spec.cells import Cell, Variant
 from repro.spec.study import Study
-from repro.verify.outcomes import Outcomes
 
-FORMAT = 1
-RESULTS, FINETUNES, RUN = "results.jsonl", "finetunes.jsonl", "run.json"
 AUTHORS_SCRIPTS = "the authors' scripts"
 """The origin in run.json of imported results, whose seeds, logits and prompts are unknown."""
 

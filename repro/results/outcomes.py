@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from repro.errors import EXIT_FAILED, ReproError
 from repro.spec.tasks import Kind, Task
-from repro.verify.statistics import Floats
+
+Floats = NDArray[np.float64]
 
 DIGITS = 8
 """Hex digits of a digest. One changed text goes unnoticed with a probability of 16^-8 = 2e-10."""
@@ -50,11 +51,6 @@ class Outcomes:
             None if self.gaps is None else self.gaps[index],
             None if self.inputs is None else self.inputs[index],
         )
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def text_digest(text: str) -> str:

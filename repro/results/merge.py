@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.files import file_sha256
 from repro.lines import Line, read_lines, to_line
-from repro.verify.outcomes import sha256
-from repro.verify.places import PARTS, parts_of
-from repro.verify.results import FINETUNES, RESULTS, RUN
+from repro.results.machines import PARTS, parts_of
+from repro.results.schema import FINETUNES, RESULTS, RUN
 
 SAMPLES, BESIDE = "samples", ("prompts.jsonl", "timings.jsonl")
 
@@ -155,7 +155,7 @@ def _write(
 ) -> None:
     for line, found in lines.values():  # all, before anything is written
         source = found.path / line["samples"]
-        if not source.is_file() or sha256(source) != line["samples_sha256"]:
+        if not source.is_file() or file_sha256(source) != line["samples_sha256"]:
             raise ReproError(
                 f"{source} is missing or not what {RESULTS} says",
                 hint=f"collect it again: the command of {found.path}, or leave the folder out",

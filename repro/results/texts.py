@@ -1,17 +1,45 @@
-"""The texts behind samples, from the prompts.jsonl of a results folder."""
+"""prompts.jsonl, written and read: the texts behind the hashes in the samples.
+
+A line is a row's own text (`dataset`, `prompt`, `row`, `text`), or what stands before every row at
+a shot count (`dataset`, `prompt`, `shots`, `text`): the demonstrations, or at 0 shots a stray blank
+or nothing. The latter + the former is the text whose sha256 the samples hold as `prompt_sha256`.
+Each stands here once, for neither depends on the model.
+"""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, ReproError
-from repro.spec.cells import Cell
-from repro.verify.reading import json_lines
-
-TEXTS = "prompts.jsonl"
+from repro.files import write_atomically
+from repro.lines import Line, read_lines, to_line
+from repro.results.reading import json_lines
+from repro.results.schema import TEXTS
+from repro.spec.cells import Cell, Demonstrations
 
 Lookup = Callable[[Cell, int, str], str | None]
 """The prompt of a cell's row whose sha256 its sample gives; None where texts were not kept."""
+
+
+def write_texts(folder: Path, new: Iterable[Line], datasets: Sequence[str]) -> None:
+    """Write lines of texts; other lines in the folder are kept.
+
+    Args:
+        datasets: the names of the study's, in whose order the lines stand.
+    """
+
+    def key(line: Line) -> tuple[int, str, bool, Demonstrations]:
+        kind = "row" if "row" in line else "shots"
+        shots = Demonstrations.parse(str(line[kind]))
+        # Contexts stand before rows.
+        return datasets.index(line["dataset"]), line["prompt"], kind == "row", shots
+
+    path = folder / TEXTS
+    lines = {key(line): line for line in read_lines(path)}
+    known = dict(lines)
+    lines |= {key(line): line for line in new}
+    if lines != known:
+        write_atomically(path, "".join(to_line(lines[key]) for key in sorted(lines)))
 
 
 def prompts(folder: Path) -> Lookup:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import ReproError
-from repro.report.prompts import prompts
+from repro.results.texts import prompts
 from repro.spec.cells import Cell
 
 CELL = Cell.parse("base.xsum.p1.2")

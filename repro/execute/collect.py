@@ -1,0 +1,121 @@
+"""From the store to the results folder: finished cells and the facts of fine-tunes as lines."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro.files import file_sha256, write_atomically
+from repro.finetune.artefact import FACTS
+from repro.lines import Line, read_lines, to_line
+from repro.metrics import summarise
+from repro.plan.plan import Plan, PlannedCell, PlannedModel
+from repro.plan.store import Store
+from repro.results.schema import samples_name
+from repro.results.writing import known_lines, write_lines
+
+BUDGET = "budget.json"
+
+
+def result_line(
+    plan: Plan, model: PlannedModel, step: PlannedCell, samples: list[Line], digest: str
+) -> Line:
+    """The line of a cell: its score with all that a reader needs to know about it."""
+    cell = step.cell
+    return {
+        "cell": cell.name,
+        "variant": cell.variant.name,
+        "dataset": cell.dataset,
+        "prompt": cell.prompt,
+        "shots": cell.shots,
+        "seed": model.seed,
+        **summarise(step.asked.task, samples),
+        "dropped": step.dropped,
+        "prompt_tokens": sum(sample["prompt_tokens"] for sample in samples),
+        "profile": plan.profile.name,
+        "protocol": plan.protocol_name,
+        "overrides": plan.overrides,
+        "key": step.key,
+        "model_key": model.key,
+        "samples": samples_name(cell, model.seed),
+        "samples_sha256": digest,
+    }
+
+
+def _facts(folder: Path) -> Line:
+    """What is known of a fine-tune, without times; nothing of one that is not the kit's."""
+    path = folder / FACTS
+    if not path.is_file():
+        return {}
+    loaded: Line = json.loads(path.read_text(encoding="utf-8"))
+    loaded.pop("timing", None)
+    return loaded
+
+
+def note_budget(folder: Path, tokens: int | None) -> None:
+    """Put beside a cell's samples with how many tokens a batch it ended, where they were reduced.
+
+    Rows are then in other batches, which changes logits by rounding.
+    """
+    if tokens is not None:
+        (folder / BUDGET).write_text(to_line({"evaluate_tokens": tokens}), encoding="utf-8")
+
+
+def budgets(plan: Plan, store: Store) -> Line:
+    """Tokens of a training pass and of a batch as planned, and what memory did not allow.
+
+    `reduced` has the cells whose batches shrank, and the fine-tunes whose passes did: between two
+    runs that differ there, numbers agree up to rounding instead of bit for bit.
+    """
+    compute = plan.profile.compute
+    planned: Line = {
+        "train_tokens": compute.train_tokens,
+        "evaluate_tokens": compute.evaluate_tokens,
+    }
+    reduced: Line = {}
+    for model in plan.models:
+        told = _facts(store.path("facts", model.key)).get("machine", {})
+        if "planned_token_budget" in told:
+            name = model.variant.name + ("" if model.seed is None else f" seed {model.seed}")
+            reduced[name] = {"train_tokens": told["token_budget"]}
+        for step in model.cells:
+            path = store.path("cell", step.key) / BUDGET
+            if path.is_file():
+                name = Path(samples_name(step.cell, model.seed)).name.removesuffix(".jsonl")
+                reduced[name] = json.loads(path.read_text(encoding="utf-8"))
+    return planned | {"reduced": reduced}
+
+
+def collect(out: Path, plan: Plan, models: Sequence[PlannedModel], store: Store) -> int:
+    """Write the finished cells of these models of the plan; all other lines in the folder are kept.
+
+    Returns:
+        The number of their cells that are not finished.
+    """
+    lines, tuned = known_lines(out)
+    missing = 0
+    for model in models:
+        own = {"variant": model.variant.name, "seed": model.seed, "key": model.key}
+        if model.checkpoint:
+            tuned[model.variant.name, model.seed] = own | {"given": True} | _facts(model.checkpoint)
+        elif model.recipe is not None and (facts := store.find("facts", model.key)):
+            tuned[model.variant.name, model.seed] = (
+                own | {"dropped": model.dropped, **model.digests} | _facts(facts)
+            )
+        for step in model.cells:
+            folder = store.find("cell", step.key)
+            if folder is None:
+                missing += 1
+                continue
+            known = lines.get((step.cell.name, model.seed))
+            target = out / samples_name(step.cell, model.seed)
+            source = folder / "samples.jsonl"
+            digest = file_sha256(source)
+            if not target.is_file() or file_sha256(target) != digest:
+                write_atomically(target, source.read_bytes())
+            elif known and known["key"] == step.key and known["samples_sha256"] == digest:
+                continue
+            lines[step.cell.name, model.seed] = result_line(
+                plan, model, step, read_lines(target), digest
+            )
+    write_lines(out, lines, tuned, plan.study.rank)
+    return missing

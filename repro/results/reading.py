@@ -1,0 +1,322 @@
+"""A results folder, read and checked: what `repro run` wrote, or an import of other results.
+
+Every line is checked against its samples and its fine-tune, so that an altered number, a swapped
+variant or a dropped row is seen before any statistics. Lines of different profiles, protocols or
+machines become runs of their own and are never pooled.
+"""
+
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.files import file_sha256
+from repro.results.machines import devices
+from repro.results.outcomes import read_samples
+from repro.results.runs import CellResult, Key, Results, Run, Tuned, is_imported
+from repro.results.schema import FIELDS, FINETUNES, FORMAT, RESULTS, RUN, samples_name
+from repro.spec.cells import BASE, Cell, Variant
+from repro.spec.study import Study
+
+StudyOf = Callable[[Mapping[str, Any]], Study]
+"""The study that a run.json tells of."""
+
+
+def _bad(where: str, what: str) -> NoReturn:
+    raise ReproError(
+        f"{where}: {what}",
+        hint="results are verified as they were written; if nobody changed them, run again into "
+        "a new folder",
+        exit_code=EXIT_FAILED,
+    )
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Lines of a JSONL file, packed or not, as ("file, line 3", object).
+
+    Raises:
+        ReproError: a line is no JSON object, or holds NaN or Infinity (1).
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        _bad(str(path), f"cannot be read: {error.strerror}")
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            _bad(str(path), f"not a gzip file: {error}")
+    # As bytes, since texts may hold characters that end a line for str but not in a file.
+    for number, text in enumerate(content.splitlines(), 1):
+        where = f"{path}, line {number}"
+        try:
+            value = json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            _bad(where, f"not JSON: {error}")
+        if not isinstance(value, dict):
+            _bad(where, "not a JSON object")
+        yield where, value
+
+
+def check_fields(where: str, line: Mapping[str, Any]) -> None:
+    """Raise ReproError (1) where a line of results lacks a field, or it is of a wrong kind."""
+    for name, kind in FIELDS.items():
+        if name not in line:
+            _bad(where, f"field '{name}' is missing")
+        if not isinstance(line[name], kind) or isinstance(line[name], bool):
+            _bad(where, f"field '{name}' is {line[name]!r}")
+    if not math.isfinite(line["value"]) or not 0 <= line["value"] <= 1:
+        _bad(where, f"field 'value' is {line['value']}, not between 0 and 1")
+    if not math.isfinite(line["stderr"]) or line["stderr"] < 0:
+        _bad(where, f"field 'stderr' is {line['stderr']}")
+    if line["n"] < 1:
+        _bad(where, f"field 'n' is {line['n']}")
+
+
+def _cell_of(study: Study, where: str, line: Mapping[str, Any], imported: bool) -> Cell:
+    try:
+        cell = Cell.parse(line["cell"])
+        metric = study.evaluation(cell).task.metric
+    except ValueError as error:
+        _bad(where, f"unknown cell: {error}")
+    facts = {
+        "variant": cell.variant.name,
+        "dataset": cell.dataset,
+        "prompt": cell.prompt,
+        "shots": cell.shots,
+        "metric": metric,
+    }
+    for name, value in facts.items():
+        if name in line and line[name] != value:
+            _bad(where, f"field '{name}' is {line[name]!r}, but the cell is {cell.name}")
+    seed = line.get("seed")
+    seedless = cell.variant == BASE or imported
+    if (seed is None) != seedless or not isinstance(seed, int | None):
+        _bad(where, f"field 'seed' is {seed!r} for {cell.variant.name}")
+    return cell
+
+
+def _read_line(
+    study: Study, folder: Path, where: str, line: Mapping[str, Any], imported: bool
+) -> CellResult:
+    check_fields(where, line)
+    cell, seed = _cell_of(study, where, line, imported), line.get("seed")
+    wanted = samples_name(cell, seed)
+    if line["samples"] != wanted:
+        _bad(where, f"field 'samples' is {line['samples']!r}, not {wanted!r}")
+    path, outcomes = folder / wanted, None
+    if path.is_file():
+        if file_sha256(path) != line["samples_sha256"]:
+            _bad(str(path), f"its hash is not the one that {where} gives: one of them was changed")
+        outcomes = read_samples(path, study.task_of(cell), imported=imported)
+        if len(outcomes.rows) != line["n"]:
+            _bad(where, f"field 'n' is {line['n']}, but {path} holds {len(outcomes.rows)} rows")
+        mean = float(outcomes.scores.mean())
+        if abs(mean - line["value"]) > 1e-9:
+            _bad(where, f"field 'value' is {line['value']}, but the mean of {path} is {mean:.6g}")
+    return CellResult(
+        cell,
+        seed,
+        line["metric"],
+        float(line["value"]),
+        float(line["stderr"]),
+        line["n"],
+        line["key"],
+        line["model_key"],
+        line["samples_sha256"],
+        outcomes,
+        dict(line),
+    )
+
+
+def read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
+    """The fine-tunes of a file, packed or not; none if it is missing."""
+    found: dict[tuple[Variant, int], Tuned] = {}
+    if not path.is_file():
+        return found
+    for where, line in json_lines(path):
+        try:
+            variant, seed, key = Variant.parse(line["variant"]), line["seed"], line["key"]
+        except (KeyError, ValueError, TypeError) as error:
+            _bad(where, f"not a fine-tune: {error}")
+        if type(seed) is not int:
+            _bad(where, f"field 'seed' is {seed!r}")
+        if (variant, seed) in found:
+            _bad(where, f"{variant.name} seed {seed} stands here a second time")
+        losses = line.get("losses") or []
+        change = line.get("weight_change") or {}
+        if not isinstance(losses, list) or not isinstance(change, dict):
+            _bad(where, "fields 'losses' and 'weight_change' must be a list and an object")
+        moved = change.get("all")
+        numbers = [loss for loss in losses if loss is not None] + ([moved] if moved else [])
+        if not all(isinstance(x, int | float) and 0 <= x < math.inf for x in numbers):
+            _bad(where, "field 'losses' or 'weight_change' holds something else than numbers >= 0")
+        found[variant, seed] = Tuned(variant, seed, key, tuple(losses), moved, line)
+    return found
+
+
+def _read_record(path: Path, warnings: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        warnings.append(f"{path} is missing: machine and versions of these results are unknown")
+        return {}
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        _bad(str(path), f"not JSON: {error}")
+    except OSError as error:
+        _bad(str(path), f"cannot be read: {error.strerror}")
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        _bad(str(path), f"field 'format' must be {FORMAT}")
+    if not isinstance(record.get("identity"), dict):
+        _bad(str(path), "field 'identity' is missing")
+    _check_asked(path, record.get("asked", {}))
+    return record
+
+
+def _check_asked(path: Path, asked: object) -> None:
+    """What a run was asked for: names of cells and seeds."""
+    cells = asked.get("cells", []) if isinstance(asked, dict) else None
+    seeds = asked.get("seeds", []) if isinstance(asked, dict) else None
+    if not isinstance(cells, list) or not isinstance(seeds, list):
+        _bad(str(path), "field 'asked' is not {cells: [names], seeds: [numbers]}")
+    for name in cells:
+        try:
+            Cell.parse(name)
+        except (ValueError, TypeError, AttributeError) as error:
+            _bad(str(path), f"field 'asked' names an unknown cell: {error}")
+    if not all(type(seed) is int for seed in seeds):
+        _bad(str(path), "field 'asked' holds a seed that is no whole number")
+
+
+def _check_model(
+    result: CellResult, where: str, tuned: Mapping[tuple[Variant, int], Tuned], base: object
+) -> None:
+    """Weights behind a cell must be those of its variant and seed."""
+    if result.seed is None:
+        base = base if result.cell.variant == BASE else None
+        if base is not None and result.model_key != base:
+            _bad(where, f"field 'model_key' is not the base model's that {RUN} names")
+        return
+    facts = tuned.get((result.cell.variant, result.seed))
+    if facts is None or facts.key == result.model_key:
+        return
+    owner = next((t for t in tuned.values() if t.key == result.model_key), None)
+    named = f"of {owner.variant.name} seed {owner.seed}" if owner else "of no fine-tune listed"
+    own = f"{result.cell.variant.name} seed {result.seed}"
+    _bad(where, f"field 'model_key' is that {named} in {FINETUNES}, not of {own}")
+
+
+def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[Run]:
+    record = _read_record(folder / RUN, warnings)
+    identity = record.get("identity", {})
+    study = study_of(record)
+    tuned = read_tuned(folder / FINETUNES)
+    groups: dict[tuple[str, str, str], dict[Key, CellResult]] = {}
+    without_samples: list[str] = []
+    for where, line in json_lines(folder / RESULTS):
+        result = _read_line(study, folder, where, line, is_imported(record))
+        _check_model(result, where, tuned, identity.get("model"))
+        group = (line["profile"], line["protocol"], json.dumps(line["overrides"], sort_keys=True))
+        own = groups.setdefault(group, {})
+        if (result.cell, result.seed) in own:
+            seed = "" if result.seed is None else f" seed {result.seed}"
+            _bad(where, f"{result.cell.name}{seed} stands here a second time")
+        own[result.cell, result.seed] = result
+        if result.outcomes is None:
+            without_samples.append(result.cell.name)
+    given = [item for item in tuned.values() if item.raw.get("given")]
+    if given:
+        warnings.append(
+            f"{folder}: {len(given)} fine-tunes were given as checkpoints and not trained by the "
+            f"run, such as {given[0].variant.name}"
+        )
+    if without_samples:
+        warnings.append(
+            f"{folder}: {len(without_samples)} cells have no samples file, such as "
+            f"{without_samples[0]}: they are compared by their means only"
+        )
+    runs = []
+    for (profile, protocol, overrides), cells in groups.items():
+        known = {"profile": profile, "protocol": protocol, "overrides": json.loads(overrides)}
+        differing = [name for name in known if identity and identity.get(name) != known[name]]
+        run = Run(
+            folder,
+            profile,
+            protocol,
+            known["overrides"],
+            {} if differing else record,
+            cells,
+            tuned,
+            study,
+        )
+        if differing:
+            warnings.append(
+                f"{folder}: {len(cells)} cells are of {run.name}, unlike {RUN}; kept apart"
+            )
+        warnings += _uneven_rows(run)
+        if len(made := devices(record)) > 1:
+            warnings.append(f"{folder}: cells of {len(made)} kinds of machines: {'; '.join(made)}")
+        kinds = {_kind(item) for item in tuned.values()}
+        if len(kinds) > 1:
+            told = "; ".join(sorted(kinds))
+            warnings.append(f"{folder}: fine-tunes of {len(kinds)} kinds of machines: {told}")
+        runs.append(run)
+    return runs
+
+
+def _kind(tuned: Tuned) -> str:
+    """The kind of machine that a fine-tune was made on, as far as its bits depend on it."""
+    told = tuned.raw.get("machine")
+    if not isinstance(told, dict):
+        return "not told"
+    names = ("device", "instructions", "threads", "processes", "attention")
+    return ", ".join(f"{name} {told[name]}" for name in names if name in told)
+
+
+def _uneven_rows(run: Run) -> list[str]:
+    """Test sets whose cells do not all have the same rows."""
+    seen: dict[str, set[tuple[int, ...]]] = {}
+    for result in run.cells.values():
+        if result.outcomes is not None:
+            rows = tuple(int(row) for row in result.outcomes.rows)
+            seen.setdefault(result.cell.dataset, set()).add(rows)
+    return [
+        f"{run.folder}: cells of {name} have {min(map(len, sets))} to {max(map(len, sets))} rows; "
+        "those in common are compared"
+        for name, sets in seen.items()
+        if len(sets) > 1
+    ]
+
+
+def read_results(folder: Path, study_of: StudyOf) -> Results:
+    """All runs of a results folder, or of the results folders right inside a folder.
+
+    Args:
+        study_of: gives the study of a run.json.
+
+    Raises:
+        ReproError: there are no results (3); or a line is malformed, stands twice, names an
+            unknown cell, or contradicts its samples or its fine-tune (1), with file and line.
+    """
+    folders = [folder] if (folder / RESULTS).is_file() else []
+    if not folders and folder.is_dir():
+        folders = sorted(path.parent for path in folder.glob(f"*/{RESULTS}"))
+    if not folders:
+        raise ReproError(
+            f"{folder} has no {RESULTS}",
+            hint="make one with: repro run --profile embedded",
+            exit_code=EXIT_MISSING,
+        )
+    warnings: list[str] = []
+    runs = [run for one in folders for run in _read_folder(one, study_of, warnings)]
+    if not runs:
+        raise ReproError(f"{folder}: {RESULTS} is empty", hint="run again", exit_code=EXIT_MISSING)
+    return Results(tuple(runs), tuple(warnings))

@@ -1,0 +1,174 @@
+"""The tables of study files and of claims: types, allowed words, no unknown fields."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from repro.spec.claims import (
+    Claim,
+    Contrast,
+    ContrastKind,
+    Direction,
+    Quantifier,
+    Same,
+    Shots,
+    Side,
+    Take,
+)
+
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class TaskTable(Table):
+    """[tasks.NAME]: what is asked of a model."""
+
+    fields: Names
+    labels: list[str] = []
+    shots: list[int] = []
+
+
+class HubTable(Table):
+    """Rows of a data set of the Hugging Face hub."""
+
+    repo: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    split: str
+    config: str = ""
+    columns: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class DatasetTable(Table):
+    """[datasets.NAME]: where rows are; paths are relative to the study file."""
+
+    task: str
+    printed: str = ""
+    role: Literal["in-domain", "out-of-domain"] | None = None
+    test: str | HubTable
+    demonstrations: str | HubTable | None = None
+    train: str | HubTable | None = None
+
+
+class FilterTable(Table):
+    """[filters.NAME]: which training rows are taken."""
+
+    field: str
+    values: list[str] = []
+    min_words: int | None = None
+    max_words: int | None = None
+
+
+class CellsTable(Table):
+    """[[cells]]: every combination of these, shown as one figure."""
+
+    title: str = ""
+    variants: Names
+    datasets: Names
+    prompts: list[str] = []
+    shots: Annotated[list[int | str], Field(min_length=1)] = [0]
+
+
+class SideTable(Table):
+    """One side of a contrast."""
+
+    models: Names
+    shots: Shots = "any"
+    take: Take = "each"
+    datasets: list[str] = []
+    prompts: list[str] = []
+    panels: list[str] = []
+
+
+class ContrastTable(Table):
+    """[[claims.NAME.contrasts]]: one comparison."""
+
+    name: str
+    direction: Direction
+    quantifier: Quantifier = "all"
+    kind: ContrastKind = "scores"
+    left: SideTable | None = None
+    right: SideTable | None = None
+    same: list[Same] | None = None
+    panels: list[str] = []
+    beyond: bool = False
+    than: list[list[str]] = []
+    train: list[str] = []
+    threshold: float = 0.0
+    note: str = ""
+
+
+class ClaimTable(Table):
+    """[claims.NAME]: a sentence and what bears it out."""
+
+    finding: str
+    title: str = ""
+    source: str = ""
+    panels: list[str] = []
+    contrasts: Annotated[list[ContrastTable], Field(min_length=1)]
+
+
+class StudyTable(Table):
+    """A study file."""
+
+    question: str
+    extends: Literal["paper"] | None = None
+    tasks: dict[str, TaskTable] = {}
+    prompts: dict[str, dict[str, str]] = {}
+    datasets: dict[str, DatasetTable] = {}
+    filters: dict[str, FilterTable] = {}
+    targets: dict[str, str] = {}
+    cells: Annotated[list[CellsTable], Field(min_length=1)]
+    claims: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ClaimTable] = {}
+
+
+def claim_of(name: str, told: ClaimTable) -> Claim:
+    """The claim that a table tells."""
+    return Claim(
+        name,
+        told.finding,
+        told.source,
+        tuple(told.panels),
+        tuple(_contrast(one, told.panels) for one in told.contrasts),
+        told.title or told.finding,
+    )
+
+
+def _contrast(told: ContrastTable, panels: Sequence[str]) -> Contrast:
+    panels = told.panels or panels
+    sides = [side for side in (told.left, told.right) if side is not None]
+    same = told.same
+    if same is None:  # other prompts are compared only where the sides say so
+        narrowed = panels or any(side.prompts or side.panels for side in sides)
+        same = [] if narrowed else ["prompt"]
+    return Contrast(
+        told.name,
+        told.direction,
+        told.quantifier,
+        told.kind,
+        _side(told.left, panels),
+        _side(told.right, panels),
+        tuple(same),
+        told.beyond,
+        tuple(tuple(group) for group in told.than),
+        tuple(told.train),
+        told.threshold,
+        told.note,
+    )
+
+
+def _side(told: SideTable | None, panels: Sequence[str]) -> Side | None:
+    if told is None:
+        return None
+    return Side(
+        tuple(told.panels or panels),
+        tuple(told.models),
+        told.shots,
+        told.take,
+        tuple(told.datasets),
+        tuple(told.prompts),
+    )
