@@ -42,6 +42,7 @@ def finetune(
     order: Sequence[Sequence[int]] | None = None,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     offloaded: bool = False,
+    recast: bool = False,
     way: Way | None = None,
     progress: Any = None,
 ) -> Facts:
@@ -68,6 +69,8 @@ def finetune(
         token_budget: largest number of tokens in one forward pass; halved when memory runs
             out. Changes nothing but rounding.
         offloaded: whether AdamW's moments lie in main memory. Changes no bit.
+        recast: whether weights in bfloat16 are made for each use instead of kept, see `casts`.
+            Changes no bit.
         way: how packed samples attend; None for what suits the device. Changes rounding only.
         progress: a rich `Progress` to add a bar to.
 
@@ -109,7 +112,16 @@ def finetune(
     with (
         Bar(progress if state.is_main_process else None, len(steps)) as bar,
         closing(
-            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget, offloaded, way)
+            Trainer(
+                model,
+                tokenizer.pad_token_id,
+                recipe,
+                len(steps),
+                token_budget,
+                offloaded=offloaded,
+                recast=recast,
+                way=way,
+            )
         ) as trainer,
     ):
         for number, step in enumerate(steps):
@@ -137,6 +149,7 @@ def finetune(
             "sharded": is_sharded(model),
             "offloaded": offloaded,
         }
+        | ({"recast": True} if recast else {})
         | trainer.departures(token_budget)
         | trainer.kernels(),
         timing={
@@ -160,7 +173,9 @@ class Trainer:
         recipe: Recipe,
         steps: int,
         budget: int,
+        *,
         offloaded: bool = False,
+        recast: bool = False,
         way: Way | None = None,
     ) -> None:
         self._parameters = list(model.parameters())
@@ -172,7 +187,9 @@ class Trainer:
         )
         self._model = model
         self._sharded = is_sharded(model)
-        self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16", way=way)
+        self._objective = objective(
+            model, pad=pad, autocast=recipe.dtype == "bfloat16", way=way, kept_casts=not recast
+        )
         self._graphs = flex.graphs()
         self._recipe = recipe
         self._steps = steps

@@ -199,9 +199,9 @@ class Runner:
     def _choice(self) -> placement.Choice:
         """Where the memory of fine-tunes lies."""
         compute = self.plan.profile.compute
-        factor = self._tested.memory_factor if self._tested else 1.0
-        found = placement.here(self.plan.spec, compute, factor=factor)
-        if found is None:  # preflight has looked, but knows no measured memory
+        found = placement.here(self.plan.spec, compute, record=self._tested)
+        if found is None:  # preflight may have looked before anything was measured
+            factor = self._tested.memory_factor if self._tested else 1.0
             raise ReproError(
                 f"the self-test measured {factor:.2f} times the planned memory, and nothing fits",
                 hint="take a GPU with more memory, or fewer train_tokens in a profile of your own",
@@ -245,6 +245,7 @@ class Runner:
                         token_budget=choice.tokens,
                         sharded=choice.placement.sharded,
                         offloaded=choice.placement.offloaded,
+                        recast=choice.placement.recast,
                         way=self._way,
                     )
                     torch.cuda.empty_cache()  # of models evaluated before, on the first GPU

@@ -33,7 +33,7 @@ class Request:
         base: folder of the base weights.
         folder: existing folder that gets the fine-tuned model.
         rows, demonstrations: as plain dicts.
-        sharded, offloaded: where the memory lies, see `repro.models.memory.Placement`.
+        sharded, offloaded, recast: where the memory lies, see `repro.models.memory.Placement`.
         way: how packed samples attend, see `repro.finetune.attention`; None for the device's own.
     """
 
@@ -48,6 +48,7 @@ class Request:
     token_budget: int
     sharded: bool = False
     offloaded: bool = False
+    recast: bool = False
     way: Way | None = None
 
 
@@ -80,6 +81,7 @@ def tune(request: Request, *, progress: object = None) -> None:
         Recipe(**request.recipe),
         token_budget=request.token_budget,
         offloaded=request.offloaded,
+        recast=request.recast,
         way=request.way,
         progress=progress,
     )

@@ -1,13 +1,18 @@
 """The tables of cards and of memory in the documentation, and times by placement."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from repro.machine.selftest.record import Record
+from repro import profiles
+from repro.machine.gpus import Cuda
+from repro.machine.selftest.record import Record, place
+from repro.machine.selftest.run import kind
 from repro.models.memory import Placement
+from repro.models.probes import Probes
 from repro.models.spec import Architecture, pins
-from repro.pipeline import cards
+from repro.pipeline import cards, placement
 from repro.pipeline.pace import LINK, MAIN, pace
 from repro.pipeline.placement import Choice
 
@@ -57,5 +62,25 @@ def test_what_the_self_test_measured_replaces_what_is_reasoned() -> None:
         seconds={"whole": 0.2, "offloaded": 0.5},
         parameters=SEVEN.parameters // 10,
     )
-    found = pace(SEVEN, choice(1, offloaded=True), bfloat16=True, record=record)
-    assert found.fixed == pytest.approx(3)
+    where = replace(choice(1, offloaded=True), record=record)
+    assert pace(SEVEN, where, bfloat16=True).fixed == pytest.approx(3)
+    where = replace(choice(1, recast=True), record=replace(record, rates={"copy_bytes": 3e12}))
+    found = pace(SEVEN, where, bfloat16=True, step_tokens=6000)
+    assert found.fixed == pytest.approx(3 * 12 * SEVEN.parameters / 3e12)  # three passes
+
+
+def test_plans_take_the_record_of_this_machine_and_no_other(tmp_path: Path) -> None:
+    cuda = Cuda("13.0", (13, 0), (85 * 10**9,), ("GPU",))
+    compute = profiles.load("llama2-7b").compute
+    probes = Probes(cuda=lambda: cuda)
+    assert placement.measured(tmp_path, compute, probes) is None
+    key = kind(cuda) | {"precisions": "bfloat16"}
+    record = Record(
+        key=key, checks=[], attention={}, share_prefix=True, memory_factor=1.1, parameters=1
+    )
+    path = place(tmp_path, key)
+    path.parent.mkdir()
+    record.write(path)
+    assert placement.measured(tmp_path, compute, probes) == record
+    other = Probes(cuda=lambda: replace(cuda, names=("another",)))
+    assert placement.measured(tmp_path, compute, other) is None
