@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from accelerate.utils import reduce  # type: ignore[import-untyped]
 from torch.distributed.tensor import DTensor
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.finetune import flex, schedule
+from repro.finetune import flex, lora, schedule
 from repro.finetune.artefact import Facts, machine, versions
 from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
@@ -46,7 +45,7 @@ def finetune(
     way: Way | None = None,
     progress: Any = None,
 ) -> Facts:
-    """Fine-tune all weights of a model, in place, where the model is (CPU or a GPU).
+    """Fine-tune a model, all weights or LoRA's changes of them, in place, on its own device.
 
     The optimiser steps are those of the authors' trainer (see `schedule` and `batches`): AdamW
     (betas .9 and .999, eps 1e-8, no weight decay), linear decay. A dead step, without any label,
@@ -107,6 +106,12 @@ def finetune(
     for parameter in model.parameters():
         parameter.data = parameter.data.to(_DTYPES[recipe.dtype])
         parameter.requires_grad_(True)
+    if recipe.lora_rank:
+        if is_sharded(model):
+            raise ReproError(
+                "LoRA trains on whole models only", hint="use one GPU, or train all weights"
+            )
+        lora.attach(model, recipe.lora_rank, recipe.seed)
     torch.manual_seed(recipe.seed)  # only dropout draws from it
     model.train()
     with (
@@ -128,13 +133,15 @@ def finetune(
             tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
             trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
             bar.advance(trainer.losses[-1], tokens)
+    if recipe.lora_rank:
+        lora.merge(model)
     model.eval()
     _require_finite(model, trainer, recipe)
     if recipe.dtype == "bfloat16":
         _round(model)
     seconds = time.monotonic() - start
     facts = Facts(
-        recipe=asdict(recipe),
+        recipe=recipe.table(),
         task=task.name,
         demonstrations=len(demonstrations),
         order_sha256=schedule.digest(order),
@@ -178,7 +185,7 @@ class Trainer:
         recast: bool = False,
         way: Way | None = None,
     ) -> None:
-        self._parameters = list(model.parameters())
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._own = [own(parameter) for parameter in self._parameters]
         self._optimiser = (
             OffloadedAdamW(self._own, lr=recipe.learning_rate)

@@ -1,7 +1,7 @@
 """What, besides base weights and rows, decides the weights that come out. Needs no torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from repro.errors import ReproError
 from repro.paper.protocols import Protocol
@@ -29,6 +29,8 @@ class Recipe:
         label_boundary: "joint" tokenises prompt and target together; "separate" keeps a target
             from fusing with the prompt's last character.
         seed: of the sample order, and of dropout where a model has any.
+        lora_rank: of the changes that alone are trained, see `lora`; 0 trains all weights, as the
+            paper does.
         dtype: "float32"; "bfloat16" for bfloat16 compute on float32 master weights, saved in
             bfloat16; "float64" for proofs.
     """
@@ -44,6 +46,7 @@ class Recipe:
     label_boundary: Literal["joint", "separate"]
     seed: int
     dtype: str
+    lora_rank: int = 0
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -51,6 +54,13 @@ class Recipe:
         for name in ("epochs", "micro_batch", "accumulation"):
             if getattr(self, name) < 1:
                 raise ReproError(f"{name} of a fine-tune must be at least 1")
+
+    def table(self) -> dict[str, Any]:
+        """The settings by name; `lora_rank` only where it is used, as keys follow from them."""
+        settings = asdict(self)
+        if not self.lora_rank:
+            del settings["lora_rank"]
+        return settings
 
 
 def recipe_from(
@@ -60,12 +70,14 @@ def recipe_from(
     dtype: str,
     learning_rate_factor: float = 1.0,
     length_factor: float = 1.0,
+    lora_rank: int = 0,
 ) -> Recipe:
     """The recipe that a protocol means, scaled for a profile's model.
 
     Args:
         learning_rate_factor: the protocol's rate is one for Llama-2; a small model needs more.
         length_factor: for tokenizers or texts that are shorter or longer than the paper's.
+        lora_rank: of the changes that alone are trained; 0 for all weights.
     """
     return Recipe(
         learning_rate=protocol.learning_rate * learning_rate_factor,
@@ -77,4 +89,5 @@ def recipe_from(
         label_boundary=protocol.label_boundary,
         seed=seed,
         dtype=dtype,
+        lora_rank=lora_rank,
     )

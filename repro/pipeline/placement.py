@@ -90,6 +90,8 @@ def choose(
     for placement, number in _candidates(count):
         if number > len(gpus) or (placement.recast and compute.dtype == "float32"):
             continue
+        if placement.sharded and compute.lora_rank:
+            continue
         room = ROOM * min(gpus[:number]) / factor
         for tokens in _passes(compute.train_tokens, placement):
             found = _choice(sizes, compute, placement, number, tokens)
@@ -131,6 +133,9 @@ def ways(sizes: Architecture, compute: Compute) -> str:
         main = compute.memory_gb + found.more_bytes / 1e9
         return _gb(found.peak_bytes / 1e9), _gb(main)
 
+    if compute.lora_rank:
+        rounded = taken(RECAST if compute.dtype != "float32" else WHOLE, 1)[0]
+        return f"{taken(WHOLE, 1)[0]} GB on one GPU, {rounded} GB with weights rounded for each use"
     counts = [*reversed(COUNTS)]
     among = "/".join(map(str, counts))
     sharded, both = ([taken(way, n) for n in counts] for way in (SHARDED, BOTH))
@@ -177,6 +182,7 @@ def _choice(
         placement=placement,
         gpus=gpus,
         shared=min(tokens, SHARED),
+        lora_rank=compute.lora_rank,
     )
     more = finetune_main_bytes(sizes, placement, gpus)
     return Choice(placement=placement, gpus=gpus, tokens=tokens, peak_bytes=peak, more_bytes=more)

@@ -246,6 +246,7 @@ def make_plan(
             dtype="float32" if profile.compute.dtype == "float32" else "bfloat16",
             learning_rate_factor=profile.scale.learning_rate,
             length_factor=profile.scale.length,
+            lora_rank=profile.compute.lora_rank,
         )
         selected, digest = trained(variant)
         examples = shown(variant.task.train_dataset).select(range(variant.train_shots))
@@ -256,7 +257,7 @@ def make_plan(
             "task": variant.task.name,
             "rows": digest,
             "demonstrations": shown_first,
-            "recipe": asdict(recipe),
+            "recipe": recipe.table(),
             "numerics": numerics,
         }
         key = content_key(parts)
@@ -282,6 +283,8 @@ def make_plan(
         "numerics": numerics,
         **evaluated_by,
     }
+    if rank := profile.compute.lora_rank:
+        identity["trained"] = f"LoRA of rank {rank}, not all weights as in the paper"
     return Plan(
         profile,
         protocol_name,

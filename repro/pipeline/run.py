@@ -6,7 +6,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -225,6 +225,8 @@ class Runner:
         base = self._base()
         choice = self._choice
         how = "" if choice.placement == WHOLE else f", {choice}"
+        if job.recipe.lora_rank:
+            how += f", LoRA of rank {job.recipe.lora_rank} instead of all weights"
         self.say(f"{label} {job.name}: fine-tuning on {len(job.rows)} rows{how}")
         with (
             self._timed(f"finetune {job.name}"),
@@ -239,7 +241,7 @@ class Runner:
                         task=job.variant.task.name,
                         rows=job.rows.to_list(),
                         demonstrations=job.demonstrations.to_list(),
-                        recipe=asdict(job.recipe),
+                        recipe=job.recipe.table(),
                         device=self.plan.profile.compute.device,
                         rotary=self.plan.protocol.rotary_precision,
                         token_budget=choice.tokens,

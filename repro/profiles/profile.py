@@ -58,6 +58,8 @@ class Compute:
         device: "cpu" or "cuda".
         dtype: "float32" everywhere, or "protocol" for the protocol's own precision.
         threads: CPU threads, fixed, since sums depend on it; 0 leaves torch's default.
+        lora_rank: of LoRA's changes, a departure from the paper, which trains all weights; 0 for
+            none.
         train_tokens: largest number of tokens in a training pass; no effect on the step.
         evaluate_tokens: largest number of padded tokens in an evaluation pass.
         train_rate: training tokens a second, for estimates only; see `measured`.
@@ -73,6 +75,7 @@ class Compute:
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "protocol"]
     threads: int = 0
+    lora_rank: int = field(default=0, repr=False)
     train_tokens: int = 8192
     evaluate_tokens: int = 16384
     train_rate: float
@@ -128,6 +131,8 @@ class Profile:
         """12 hex digits that change with any setting but its name and origin."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
         del settings["name"], settings["origin"], settings["summary"]
+        if self.compute.lora_rank:  # no part of the text of `compute`, so that others keep theirs
+            settings["lora_rank"] = self.compute.lora_rank
         return hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:12]
 
 

@@ -127,6 +127,8 @@ def facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "paper", "arXiv 2403.09162, NAACL 2024"
     yield "profile", run.profile
     yield "protocol", run.protocol + (f" ({changed})" if changed else "")
+    if "trained" in run.identity:
+        yield "trained", str(run.identity["trained"])
     yield "seeds", seeds_text(run.seeds)
     machine, versions = run.record.get("machine"), run.record.get("versions")
     if isinstance(machine, dict):

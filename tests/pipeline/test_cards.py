@@ -29,6 +29,12 @@ def test_the_documentation_has_the_table_of_memory() -> None:
     assert cards.memory_table() in (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
 
 
+def test_the_documentation_has_the_memory_of_low_rank_changes() -> None:
+    compute = profiles.load("llama2-7b-lora").compute
+    text = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+    assert placement.ways(SEVEN, compute) in text
+
+
 def choice(gpus: int, **where: bool) -> Choice:
     return Choice(placement=Placement(**where), gpus=gpus, tokens=2048)
 
