@@ -166,7 +166,7 @@ def test_on_a_gpu_a_plan_says_where_a_fine_tune_will_lie(
 ) -> None:
     monkeypatch.setattr("repro.cli.planning._lacking", lambda: "datasets is not installed")
     monkeypatch.setattr("repro.plan.auto.has_gpu", lambda: True)
-    monkeypatch.setattr("repro.plan.placement.here", lambda spec, compute: MOVED)
+    monkeypatch.setattr("repro.plan.placement.here", lambda *_, **__: MOVED)
     words = ["--profile", "llama2-7b", "--store", str(tmp_path / "store"), "--variants", variants]
     cli.main(["plan", *words], standalone_mode=False)
     told = " ".join(capsys.readouterr().out.split())
