@@ -134,7 +134,16 @@ def model_and_data(run: Run) -> tuple[str, str]:
             known = None
         model, data = (known.model, known.data) if known else ({}, "")
     shown = {"embedded": "made by the kit", "upstream": "the authors'"}
-    return _model(model), shown.get(data, data or "unknown")
+    own = {cell.dataset for cell, _ in run.cells if run.study.datasets[cell.dataset].places}
+    told = shown.get(data, data or "unknown")
+    if own:
+        told = "of the study's own files" + ("" if len(own) == _sets(run) else f", and {told}")
+    return _model(model), told
+
+
+def _sets(run: Run) -> int:
+    """How many data sets a run has cells of."""
+    return len({cell.dataset for cell, _ in run.cells})
 
 
 def _model(table: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ from copy import deepcopy
 
 import pytest
 import torch
-from repro.paper.tasks import TASKS
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from repro.finetune import finetune
@@ -15,11 +14,13 @@ from repro.finetune.objective import objective
 from repro.machine.peak import peak_bytes
 from repro.models.memory import Placement, finetune_peak_bytes
 from repro.models.spec import Architecture
+from repro.studies.paper.prompts import training_template
+from repro.studies.paper.tasks import TASKS
 
 WIDE = Architecture(
     layers=3, hidden=256, intermediate=688, heads=4, kv_heads=4, vocabulary=600, context=512
 )
-QUESTION = TASKS["question"]
+QUESTION = training_template(TASKS["question"])
 
 
 def test_gradients_are_those_of_the_matrix_projected() -> None:
@@ -77,8 +78,8 @@ def test_a_fine_tune_moves_the_decoder_s_matrices_by_low_rank_alone(
 
 
 def test_the_rank_is_named_where_it_is_used_alone(recipe) -> None:
-    assert "lora_rank" not in recipe().table()
-    assert recipe(lora_rank=4).table()["lora_rank"] == 4
+    assert "lora_rank" not in recipe().settings
+    assert recipe(lora_rank=4).settings["lora_rank"] == 4
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "again for each use"])

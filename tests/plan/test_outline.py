@@ -28,9 +28,12 @@ from repro.studies.paper.study import study
 from repro.studies.paper.tasks import DATASETS
 from tools.counts import measure
 
+OF_PLANS = ("workers", "price")
+
 
 def request(*words: str) -> object:
-    return parse(**cli.commands["plan"].make_context("plan", list(words)).params)
+    told = cli.commands["plan"].make_context("plan", list(words)).params
+    return parse(**{name: value for name, value in told.items() if name not in OF_PLANS})
 
 
 @pytest.fixture(scope="module")
