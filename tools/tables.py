@@ -138,7 +138,9 @@ def _memory_rows(sizes: Architecture, name: str) -> Iterator[str]:
     compute = profiles.load(name).compute
     for way, words, counts in (
         (Placement(), "whole", (1,)),
+        (placement.RECAST, "whole, weights rounded for each use", (1,)),
         (placement.OFFLOADED, "moments in main memory", (1,)),
+        (placement.OFFLOADED_RECAST, "moments in main memory, weights rounded for each use", (1,)),
         (placement.SHARDED, "sharded", (2, 4, 8)),
         (placement.BOTH, "sharded, moments in main memory", (2, 4, 8)),
     ):

@@ -19,3 +19,10 @@ class Folder(click.Path):
 
 
 FOLDER = Folder()
+
+STUDY = click.option(
+    "--study",
+    metavar="NAME|FILE",
+    help="Take claims, labels and panels from this study. [default: that of the results]",
+)
+"""The option of commands that read results."""

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from repro.cli.options import Request, build_plan
 from repro.errors import EXIT_MISSING, ReproError
+from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
 from repro.plan import auto, placement
 from repro.plan.cost import Row, duration
@@ -95,7 +96,9 @@ def _here(request: Request, spec: ModelSpec) -> placement.Choice | None:
     compute = request.profile.compute
     if compute.device != "cuda" or not auto.has_gpu() or find_spec("torch") is None:
         return None
-    return placement.here(spec, compute)
+    probes = Probes()
+    record = placement.measured(request.store, compute, probes)
+    return placement.here(spec, compute, probes, record=record)
 
 
 def _full(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from repro.cli.folders import FOLDER
+from repro.cli.folders import FOLDER, STUDY
 from repro.console import new_console
 
 
@@ -14,7 +14,8 @@ from repro.console import new_console
               "there is replaced.")  # fmt: skip
 @click.option("--expected", type=FOLDER, help="A reference folder, or one with several. "
               "[default: expected_results]")  # fmt: skip
-def report(results: Path, out: Path, expected: Path | None) -> None:
+@STUDY
+def report(results: Path, out: Path, expected: Path | None, study: str | None) -> None:
     """Write what `repro verify` finds as HTML, Markdown, JUnit XML, JSON, CSV and figures.
 
     Exit code 0 once all is written, whatever the verdicts: for these ask `repro verify`.
@@ -23,4 +24,4 @@ def report(results: Path, out: Path, expected: Path | None) -> None:
     from repro.report.commands import gather, write_report
 
     console = new_console()
-    write_report(gather(results, bars(console), expected=expected), out, console)
+    write_report(gather(results, bars(console), expected=expected, study=study), out, console)

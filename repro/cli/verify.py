@@ -6,7 +6,7 @@ import click
 
 from repro.cli import completion
 from repro.cli.completion import listed
-from repro.cli.folders import FOLDER
+from repro.cli.folders import FOLDER, STUDY
 from repro.console import new_console
 from repro.plan.select import claim_names
 
@@ -31,8 +31,14 @@ def _end(code: int) -> None:
 @click.option("--claims", metavar="C9,C12", shell_complete=listed(completion.claims),
               help="Only these claims and the cells they rest on.")  # fmt: skip
 @click.option("--full", is_flag=True, help="Print everything: all cells, comparisons and points.")
+@STUDY
 def verify(
-    results: Path, expected: Path | None, level: str | None, claims: str | None, full: bool
+    results: Path,
+    expected: Path | None,
+    level: str | None,
+    claims: str | None,
+    full: bool,
+    study: str | None,
 ) -> None:
     """Verdicts on a results folder: do its numbers reproduce, and do the paper's claims hold.
 
@@ -48,7 +54,7 @@ def verify(
 
     console = new_console()
     asked = claim_names(claims) or None
-    _end(command(results, expected, level, asked, console, bars(console), full=full))
+    _end(command(results, expected, level, asked, console, bars(console), full=full, study=study))
 
 
 @click.command(short_help="Hold results B against results A.")

@@ -117,7 +117,7 @@ def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say)
     allowed = steps_of(
         plan,
         out,
-        memory_factor=tested.memory_factor,
+        tested=tested,
         way=attention or next(iter(tested.attention.values())),
         share_prefix=tested.share_prefix,
     )

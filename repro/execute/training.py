@@ -35,7 +35,7 @@ class TrainingRequest:
         folder: existing folder that gets the fine-tuned model.
         task, fields, text: how rows are shown, see `repro.spec.prompts.Template`.
         rows, demonstrations: as plain dicts.
-        sharded, offloaded: where the memory lies, see `repro.models.memory.Placement`.
+        sharded, offloaded, recast: where the memory lies, see `repro.models.memory.Placement`.
         way: how packed samples attend, see `repro.finetune.attention`; None for the device's own.
     """
 
@@ -52,6 +52,7 @@ class TrainingRequest:
     token_budget: int
     sharded: bool = False
     offloaded: bool = False
+    recast: bool = False
     way: Way | None = None
 
 
@@ -84,6 +85,7 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
         Recipe(**request.recipe),
         token_budget=request.token_budget,
         offloaded=request.offloaded,
+        recast=request.recast,
         way=request.way,
         progress=progress,
     )

@@ -156,16 +156,19 @@ class Worker:
             if self.store.find("model", step.key) and self.store.find("facts", step.key):
                 return
             base = self._found(Artefact("weights", step.base))
-            choice = placement.here(step.spec, step.compute, factor=step.memory_factor)
-            if choice is None:  # preflight has looked, but knows no measured memory
+            choice = placement.here(step.spec, step.compute, record=step.tested)
+            if choice is None:  # preflight may have looked before anything was measured
+                factor = step.tested.memory_factor if step.tested else 1.0
                 raise ReproError(
-                    f"the self-test measured {step.memory_factor:.2f} times the planned memory, "
+                    f"the self-test measured {factor:.2f} times the planned memory, "
                     "and nothing fits",
                     hint="take a GPU with more memory, or fewer train_tokens in a profile of your "
                     "own",
                     exit_code=EXIT_MISSING,
                 )
             how = "" if choice.placement == WHOLE else f", {choice}"
+            if step.recipe.lora_rank:
+                how += f", LoRA of rank {step.recipe.lora_rank} instead of all weights"
             self.say(f"{step.label}: fine-tuning on {len(step.rows)} rows{how}")
             with (
                 self._timed(step.name),
@@ -192,6 +195,7 @@ class Worker:
             token_budget=choice.tokens,
             sharded=choice.placement.sharded,
             offloaded=choice.placement.offloaded,
+            recast=choice.placement.recast,
             way=step.way,
         )
         torch.cuda.empty_cache()  # of models evaluated before, on the first GPU

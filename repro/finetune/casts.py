@@ -65,7 +65,7 @@ class _Linear(torch.autograd.Function):
         bias: torch.Tensor | None,
         casts: Casts,
     ) -> torch.Tensor:
-        ctx.save_for_backward(states)
+        ctx.save_for_backward(states if weight.requires_grad else None)
         # Itself, since activation checkpointing would hand back another tensor of its values.
         ctx.weight, ctx.casts = weight, casts
         return linear(states, casts.of(weight), bias)
@@ -78,7 +78,7 @@ class _Linear(torch.autograd.Function):
         rows = gradient.flatten(0, -2)
         to_states = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
-            to_states = (rows @ ctx.casts.of(weight)).view_as(states)
+            to_states = (rows @ ctx.casts.of(weight)).unflatten(0, gradient.shape[:-1])
         if ctx.needs_input_grad[1]:
             to_weight = (rows.t() @ states.flatten(0, -2)).to(weight.dtype)
         if ctx.needs_input_grad[2]:

@@ -62,12 +62,14 @@ def block_mask(lengths: Sequence[int], before: int, device: torch.device) -> Blo
     begin = first[bottom].where(first[bottom] > before, 0)
     whole = (right < before) | (left >= begin[:, None]) & (right <= last[top, None])
     partial = some & ~whole
-    shared = torch.full((queries,), before)
-    limits = torch.stack([shared, first, last]).to(device, torch.int32)
+    limits = (torch.full((queries,), before), first, last)
+    # One tensor each: a number as an index would become a tensor on the device, inside the compiled
+    # graph, and torch keeps no such graph on disk for the next process.
+    end, own_first, own_last = (limit.to(device, torch.int32) for limit in limits)
 
     def visible(_row: Any, _head: Any, query: Any, key: Any) -> Any:
-        own = (key >= limits[1][query]) & (key <= limits[2][query])
-        return own | (key < limits[0][query])
+        own = (key >= own_first[query]) & (key <= own_last[query])
+        return own | (key < end[query])
 
     made: BlockMask = BlockMask.from_kv_blocks(
         *_ordered(partial),

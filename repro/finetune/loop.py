@@ -12,7 +12,7 @@ from accelerate.utils import reduce  # type: ignore[import-untyped]
 from torch.distributed.tensor import DTensor
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
-from repro.finetune import flex, schedule
+from repro.finetune import flex, lora, schedule
 from repro.finetune.artefact import Facts, machine, versions
 from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
@@ -41,10 +41,11 @@ def finetune(
     order: Sequence[Sequence[int]] | None = None,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     offloaded: bool = False,
+    recast: bool = False,
     way: Way | None = None,
     progress: Any = None,
 ) -> Facts:
-    """Fine-tune all weights of a model, in place, where the model is (CPU or a GPU).
+    """Fine-tune a model, all weights or LoRA's changes of them, in place, on its own device.
 
     The optimiser steps are those of the authors' trainer (see `schedule` and `batches`): AdamW
     (betas .9 and .999, eps 1e-8, no weight decay), linear decay. A dead step, without any label,
@@ -68,6 +69,8 @@ def finetune(
         token_budget: largest number of tokens in one forward pass; halved when memory runs
             out. Changes nothing but rounding.
         offloaded: whether AdamW's moments lie in main memory. Changes no bit.
+        recast: whether weights in bfloat16 are made for each use instead of kept, see `casts`.
+            Changes no bit.
         way: how packed samples attend; None for what suits the device. Changes rounding only.
         progress: a rich `Progress` to add a bar to.
 
@@ -106,18 +109,35 @@ def finetune(
     for parameter in model.parameters():
         parameter.data = parameter.data.to(_DTYPES[recipe.dtype])
         parameter.requires_grad_(True)
+    if recipe.lora_rank:
+        if is_sharded(model):
+            raise ReproError(
+                "LoRA trains on whole models only", hint="use one GPU, or train all weights"
+            )
+        lora.attach(model, recipe.lora_rank, recipe.seed)
     torch.manual_seed(recipe.seed)  # only dropout draws from it
     model.train()
     with (
         Bar(progress if state.is_main_process else None, len(taken)) as bar,
         closing(
-            Trainer(model, tokenizer.pad_token_id, recipe, len(steps), token_budget, offloaded, way)
+            Trainer(
+                model,
+                tokenizer.pad_token_id,
+                recipe,
+                len(steps),
+                token_budget,
+                offloaded=offloaded,
+                recast=recast,
+                way=way,
+            )
         ) as trainer,
     ):
         for number, step in enumerate(taken):
             tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
             trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
             bar.advance(trainer.losses[-1], tokens)
+    if recipe.lora_rank:
+        lora.merge(model)
     model.eval()
     _require_finite(model, trainer, recipe)
     if recipe.dtype == "bfloat16":
@@ -139,6 +159,7 @@ def finetune(
             "sharded": is_sharded(model),
             "offloaded": offloaded,
         }
+        | ({"recast": True} if recast else {})
         | trainer.departures(token_budget)
         | trainer.kernels(),
         timing={
@@ -162,10 +183,12 @@ class Trainer:
         recipe: Recipe,
         steps: int,
         budget: int,
+        *,
         offloaded: bool = False,
+        recast: bool = False,
         way: Way | None = None,
     ) -> None:
-        self._parameters = list(model.parameters())
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._own = [own(parameter) for parameter in self._parameters]
         self._optimiser = (
             OffloadedAdamW(self._own, lr=recipe.learning_rate)
@@ -174,7 +197,9 @@ class Trainer:
         )
         self._model = model
         self._sharded = is_sharded(model)
-        self._objective = objective(model, pad=pad, autocast=recipe.dtype == "bfloat16", way=way)
+        self._objective = objective(
+            model, pad=pad, autocast=recipe.dtype == "bfloat16", way=way, kept_casts=not recast
+        )
         self._graphs = flex.graphs()
         self._recipe = recipe
         self._steps = steps
@@ -241,7 +266,8 @@ class Trainer:
                 part.grad = parameter.grad.to_local()
         if self._recipe.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self._own, self._recipe.clip_norm, norm)
-        value, size = loss.item(), norm.item()
+        # Together, since every transfer waits for the device.
+        value, size = torch.stack([loss, norm.to(loss.dtype)]).tolist()
         if not math.isfinite(value) or not math.isfinite(size):
             raise diverged(number + 1, self._steps, value, size, rate)
         for group in self._optimiser.param_groups:

@@ -29,6 +29,8 @@ class Recipe:
         label_boundary: "joint" tokenises prompt and target together; "separate" keeps a target
             from fusing with the prompt's last character.
         seed: of the sample order, and of dropout where a model has any.
+        lora_rank: of the changes that alone are trained, see `lora`; 0 trains all weights, as the
+            paper does.
         dtype: "float32"; "bfloat16" for bfloat16 compute on float32 master weights, saved in
             bfloat16; "float64" for proofs.
         checkpoint: optimiser steps after which training ends, on the schedule of all steps; 0 for
@@ -47,6 +49,7 @@ class Recipe:
     seed: int
     dtype: str
     checkpoint: int = 0
+    lora_rank: int = 0
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -57,10 +60,11 @@ class Recipe:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings, for content keys and records; without a checkpoint where there is none."""
+        """All settings, for content keys and records; without those that are not used."""
         found = asdict(self)
-        if not self.checkpoint:
-            del found["checkpoint"]
+        for name in ("checkpoint", "lora_rank"):
+            if not found[name]:
+                del found[name]
         return found
 
 
@@ -73,6 +77,7 @@ def recipe_from(
     length_factor: float = 1.0,
     epochs: int = 0,
     checkpoint: int = 0,
+    lora_rank: int = 0,
 ) -> Recipe:
     """The recipe that a protocol means, scaled for a profile's model.
 
@@ -80,6 +85,7 @@ def recipe_from(
         learning_rate_factor: the protocol's rate is one for Llama-2; a small model needs more.
         length_factor: for tokenizers or texts that are shorter or longer than the paper's.
         epochs, checkpoint: of the variant; 0 for the paper's two epochs, and for the last step.
+        lora_rank: of the changes that alone are trained; 0 for all weights.
     """
     return Recipe(
         learning_rate=protocol.learning_rate * learning_rate_factor,
@@ -93,4 +99,5 @@ def recipe_from(
         seed=seed,
         dtype=dtype,
         checkpoint=checkpoint,
+        lora_rank=lora_rank,
     )

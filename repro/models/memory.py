@@ -60,8 +60,9 @@ def finetune_peak_bytes(
     gpus: int = 1,
     shared: int = 0,
     copies: int = 1,
+    lora_rank: int = 0,
 ) -> int:
-    """Most bytes held at once on a GPU in full fine-tuning, where a step takes several passes.
+    """Most bytes held at once on a GPU in fine-tuning, where a step takes several passes.
 
     That is when a pass goes over into its backward part, gradients of the passes before in place.
     What the backward part reads of a layer was counted in `repro.finetune`: per token 9 states of
@@ -89,6 +90,8 @@ def finetune_peak_bytes(
         shared: tokens of the shared prefix.
         copies: of the prefix's keys and values in a pass: one with FlexAttention, one a sample
             with grouped attention.
+        lora_rank: of LoRA's changes; weights are then held in float32 alone, and what is trained
+            are the changes. Not of sharded models.
     """
     width, inner = sizes.hidden, sizes.intermediate
     pair = 2 * width * sizes.kv_heads // sizes.heads
@@ -105,6 +108,9 @@ def finetune_peak_bytes(
     slots = SLOTS * MOMENTS_BYTES * min(BUCKET, sizes.parameters) if placement.offloaded else 0
     if not placement.sharded:
         state = sizes.parameters * weight + copied * copy
+        if lora_rank:
+            changed = lora_rank * sizes.layers * (8 * width + pair + 3 * (width + inner))
+            state = sizes.parameters * BYTES["float32"] + copied * copy + changed * weight
         head = gradient * sizes.vocabulary * width
         mlp = gradient * inner * width + tokens * number * (width + inner)
         passed = tokens * sizes.layers * kept + max(tokens * made, head, mlp)

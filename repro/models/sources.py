@@ -175,6 +175,10 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(
             gguf.parent, gguf_file=gguf.name, local_files_only=True
         )
+        end = fresh.config.eos_token_id
+        # Some versions of transformers take another token for the tokenizer's.
+        if isinstance(end, int) and tokenizer.eos_token_id != end:
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
         tokenizer.save_pretrained(folder)
 
 

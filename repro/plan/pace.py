@@ -19,6 +19,9 @@ MAIN = 20e9
 LINK = 20e9
 """Bytes a second between GPUs: the same without NVLink, which is 10 to 20 times as fast."""
 
+MEMORY = 1.5e12
+"""Bytes a second in a GPU's own memory: an A100 of 40 GB at its rated bandwidth."""
+
 RECOMPUTED = 4 / 3
 """Arithmetic of a step whose activations are computed twice."""
 
@@ -47,14 +50,12 @@ def pace(
     *,
     bfloat16: bool,
     step_tokens: float = 0.0,
-    record: Record | None = None,
     link: float = LINK,
 ) -> Pace:
-    """The pace of a placement.
+    """The pace of a placement; what the GPU's self-test has measured replaces what is reasoned.
 
     Args:
         step_tokens: of an optimiser step, from which the passes of a sharded model follow.
-        record: of the GPU's self-test; its measured seconds replace what is reasoned.
         link: bytes a second between GPUs.
     """
     gpus, weights = choice.gpus, sizes.parameters
@@ -70,7 +71,12 @@ def pace(
     fixed = sent / link
     if choice.placement.offloaded:
         share = gpus if choice.placement.sharded else 1
-        fixed += _moved(weights / share, record)
+        fixed += _moved(weights / share, choice.record)
+    if choice.placement.recast:
+        passes = max(1, math.ceil(step_tokens / gpus / choice.tokens))
+        rate = choice.record.rates.get("copy_bytes", MEMORY) if choice.record else MEMORY
+        # Read and rounded in the forward and in the backward part.
+        fixed += passes * 2 * weights * (BYTES["float32"] + BYTES["bfloat16"]) / rate
     factor = RECOMPUTED if choice.placement.sharded else 1.0
     return Pace(factor / gpus, fixed)
 

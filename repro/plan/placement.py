@@ -4,8 +4,11 @@ Nothing but rounding depends on it, so it is no setting: of what fits, the faste
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from repro.machine.selftest.record import Record
+from repro.machine.selftest.run import known
 from repro.models.memory import WHOLE, Placement, finetune_main_bytes, finetune_peak_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
@@ -32,6 +35,7 @@ COUNTS = (8, 4, 2)
 
 SHARDED, OFFLOADED = Placement(sharded=True), Placement(offloaded=True)
 BOTH = Placement(sharded=True, offloaded=True)
+RECAST, OFFLOADED_RECAST = Placement(recast=True), Placement(offloaded=True, recast=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,7 @@ class Choice:
         tokens: most tokens of a pass.
         peak_bytes: most bytes held at once on each GPU; 0 where the model's sizes are not known.
         more_bytes: of main memory, beside what the profile asks for.
+        record: of the GPU's self-test, if it was measured.
     """
 
     placement: Placement
@@ -49,13 +54,15 @@ class Choice:
     tokens: int
     peak_bytes: int = 0
     more_bytes: int = 0
+    record: Record | None = None
 
     def __str__(self) -> str:
         many = f"{self.gpus} GPUs" if self.gpus > 1 else "1 GPU"
-        if self.placement == WHOLE:
-            return f"whole on {many}"
-        parts = [f"sharded over {many}"] if self.placement.sharded else []
-        parts += ["AdamW's moments in main memory"] if self.placement.offloaded else []
+        where = self.placement
+        parts = [f"sharded over {many}"] if where.sharded else []
+        parts += ["AdamW's moments in main memory"] if where.offloaded else []
+        parts = parts or [f"whole on {many}"]
+        parts += ["weights rounded for each use"] if where.recast else []
         return ", ".join(parts)
 
 
@@ -68,6 +75,9 @@ def choose(
 ) -> Choice | None:
     """The first that fits: whole, sharded, with moments in main memory, both; None if none does.
 
+    Whole and with moments in main memory, all passes are tried with weights kept in bfloat16, then
+    with weights rounded for each use.
+
     Args:
         sizes: of the model; without them it is taken to fit, as it is on a CPU.
         gpus: bytes of each GPU, in torch's order.
@@ -78,7 +88,9 @@ def choose(
     if sizes is None or compute.device == "cpu":
         return Choice(placement=WHOLE, gpus=count, tokens=compute.train_tokens)
     for placement, number in _candidates(count):
-        if number > len(gpus):
+        if number > len(gpus) or (placement.recast and compute.dtype == "float32"):
+            continue
+        if placement.sharded and compute.lora_rank:
             continue
         room = ROOM * min(gpus[:number]) / factor
         for tokens in _passes(compute.train_tokens, placement):
@@ -91,13 +103,25 @@ def choose(
 
 
 def here(
-    spec: ModelSpec, compute: Compute, probes: Probes | None = None, *, factor: float = 1.0
+    spec: ModelSpec,
+    compute: Compute,
+    probes: Probes | None = None,
+    *,
+    record: Record | None = None,
 ) -> Choice | None:
-    """`choose` for this machine."""
+    """`choose` for this machine, by what its self-test has measured where there is a record."""
     probes = probes or Probes()
     if compute.device == "cpu":
         return choose(spec.architecture, compute, (), 0)
-    return choose(spec.architecture, compute, probes.cuda().memory, probes.memory(), factor)
+    factor = record.memory_factor if record else 1.0
+    found = choose(spec.architecture, compute, probes.cuda().memory, probes.memory(), factor)
+    return found and replace(found, record=record)
+
+
+def measured(store: Path, compute: Compute, probes: Probes) -> Record | None:
+    """What the self-test of this machine's GPUs has measured, if a store has its record."""
+    precision = "float32" if compute.dtype == "float32" else "bfloat16"
+    return known(store, probes.cuda(), [precision])
 
 
 def ways(sizes: Architecture, compute: Compute) -> str:
@@ -109,10 +133,13 @@ def ways(sizes: Architecture, compute: Compute) -> str:
         main = compute.memory_gb + found.more_bytes / 1e9
         return _gb(found.peak_bytes / 1e9), _gb(main)
 
+    if compute.lora_rank:
+        rounded = taken(RECAST if compute.dtype != "float32" else WHOLE, 1)[0]
+        return f"{taken(WHOLE, 1)[0]} GB on one GPU, {rounded} GB with weights rounded for each use"
     counts = [*reversed(COUNTS)]
     among = "/".join(map(str, counts))
     sharded, both = ([taken(way, n) for n in counts] for way in (SHARDED, BOTH))
-    one, main = taken(OFFLOADED, 1)
+    one, main = taken(OFFLOADED_RECAST if compute.dtype != "float32" else OFFLOADED, 1)
     return (
         f"{taken(WHOLE, 1)[0]} GB on one GPU; sharded {'/'.join(gb for gb, _ in sharded)} GB on "
         f"each of {among}; with AdamW's moments in main memory {one} GB on one ({main} GB there), "
@@ -127,9 +154,11 @@ def _gb(number: float) -> str:
 def _candidates(count: int) -> Iterator[tuple[Placement, int]]:
     """Placements and numbers of GPUs, the fastest first."""
     yield WHOLE, count
+    yield RECAST, count
     for number in COUNTS:
         yield SHARDED, number
     yield OFFLOADED, 1
+    yield OFFLOADED_RECAST, 1
     for number in COUNTS:
         yield BOTH, number
 
@@ -153,6 +182,7 @@ def _choice(
         placement=placement,
         gpus=gpus,
         shared=min(tokens, SHARED),
+        lora_rank=compute.lora_rank,
     )
     more = finetune_main_bytes(sizes, placement, gpus)
     return Choice(placement=placement, gpus=gpus, tokens=tokens, peak_bytes=peak, more_bytes=more)

@@ -287,6 +287,7 @@ def make_plan(
             length_factor=profile.scale.length,
             epochs=variant.epochs,
             checkpoint=variant.checkpoint,
+            lora_rank=profile.compute.lora_rank,
         )
         selected, digest = trained(variant)
         task, prompt = study.training[variant.train].task, study.training_prompt(variant)
@@ -343,6 +344,8 @@ def make_plan(
         "numerics": numerics,
         **evaluated_by,
     }
+    if rank := profile.compute.lora_rank:
+        identity["trained"] = f"LoRA of rank {rank}, not all weights as in the paper"
     return Plan(
         study,
         profile,

@@ -49,7 +49,8 @@ def machine_findings(
         gpus, gpu_memory_gb = 1, math.ceil(alone / 1e9)
         probes = probes or Probes()
         if tuned:
-            choice = placement.here(spec, compute, probes)
+            record = placement.measured(store.root, compute, probes)
+            choice = placement.here(spec, compute, probes, record=record)
             tuning = [_tuning_finding(choice, sizes, compute, probes)]
             if choice is not None:
                 gpu_memory_gb = max(gpu_memory_gb, math.ceil(choice.peak_bytes / 1e9))

@@ -15,6 +15,7 @@ from datasets import Dataset
 
 from repro.evaluate import Settings
 from repro.finetune import Recipe
+from repro.machine.selftest.record import Record
 from repro.models.spec import ModelSpec
 from repro.plan.plan import TORCH, Plan, PlannedCell, PlannedModel
 from repro.profiles.profile import Compute
@@ -65,7 +66,7 @@ class FineTune:
         label: what stands before its messages.
         base: key of the base weights.
         rotary: precision of the rotary frequencies.
-        memory_factor: measured over planned memory.
+        tested: what the self-test of the machine's GPU has measured, if there is a record.
         way: how packed samples attend; None for the device's own.
     """
 
@@ -80,7 +81,7 @@ class FineTune:
     template: Template
     rows: Dataset
     demonstrations: Dataset
-    memory_factor: float = 1.0
+    tested: Record | None = None
     way: Way | None = None
 
     @property
@@ -172,7 +173,7 @@ def steps_of(
     plan: Plan,
     out: Path,
     *,
-    memory_factor: float = 1.0,
+    tested: Record | None = None,
     way: Way | None = None,
     share_prefix: bool = True,
 ) -> list[Step]:
@@ -180,7 +181,7 @@ def steps_of(
 
     Args:
         out: the results folder.
-        memory_factor, way, share_prefix: as the self-test of the machine's GPU has them.
+        tested: of the machine's GPU; way, share_prefix: as it has them.
     """
     steps: list[Step] = [Weights(key=plan.base_key, spec=plan.spec)]
     for number, model in enumerate(plan.models, 1):
@@ -188,7 +189,7 @@ def steps_of(
             plan,
             model,
             f"[{number}/{len(plan.models)}] {model.name}",
-            {"memory_factor": memory_factor, "way": way},
+            {"tested": tested, "way": way},
             plan.settings if share_prefix else plan.settings.without_sharing(),
         )
         steps.append(Collect(plan=plan, model=model, out=out))
@@ -196,7 +197,7 @@ def steps_of(
 
 
 def _of_model(
-    plan: Plan, model: PlannedModel, label: str, tested: dict[str, Any], settings: Settings
+    plan: Plan, model: PlannedModel, label: str, measured: dict[str, Any], settings: Settings
 ) -> Iterable[Step]:
     weights: Artefact | Path = model.checkpoint or Artefact("weights", plan.base_key)
     if model.recipe is not None:
@@ -216,7 +217,7 @@ def _of_model(
             template=model.template,
             rows=model.rows,
             demonstrations=model.demonstrations,
-            **tested,
+            **measured,
         )
     ordered = sorted(model.cells, key=lambda c: plan.study.order(c.cell.dataset, c.cell.prompt))
     for dtype in sorted({cell.dtype for cell in model.cells}):

@@ -58,6 +58,8 @@ class Compute:
         device: "cpu" or "cuda".
         dtype: "float32" everywhere, or "protocol" for the protocol's own precision.
         threads: CPU threads, fixed, since sums depend on it; 0 leaves torch's default.
+        lora_rank: of LoRA's changes, a departure from the paper, which trains all weights; 0 for
+            none.
         train_tokens: largest number of tokens in a training pass; no effect on the step.
         evaluate_tokens: largest number of padded tokens in an evaluation pass.
         train_rate: training tokens a second, for estimates only; see `measured`.
@@ -73,6 +75,8 @@ class Compute:
     device: Literal["cpu", "cuda"] = enters("model", "cell")
     dtype: Literal["float32", "protocol"] = enters("model", "cell")
     threads: int = enters("model", "cell", default=0)
+    # Older digests of profiles stay: `identity` names it where it is used.
+    lora_rank: int = enters("model", default=0, repr=False)
     train_tokens: int = enters(default=8192)
     evaluate_tokens: int = enters("cell", default=16384)
     train_rate: float = enters()
@@ -128,6 +132,8 @@ class Profile:
         """12 hex digits that change with any setting but its name and origin."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
         del settings["name"], settings["origin"], settings["summary"]
+        if self.compute.lora_rank:  # no part of the text of `compute`, so that others keep theirs
+            settings["lora_rank"] = self.compute.lora_rank
         return hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:12]
 
 

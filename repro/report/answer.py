@@ -150,7 +150,9 @@ def _model(table: Mapping[str, Any]) -> str:
 def _protocol(run: Run) -> str:
     changed = ", ".join(f"{name}={value}" for name, value in run.overrides.items())
     text = f"profile {run.profile}, protocol {run.protocol}"
-    return printable(text + (f" with {changed}" if changed else ""))
+    text += f" with {changed}" if changed else ""
+    trained = run.identity.get("trained")
+    return printable(text + (f"; {trained}" if trained else ""))
 
 
 def _seeds(verified: RunVerification) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from repro import studies
 from repro.console import new_console
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.report import tables, terminal
@@ -39,14 +40,23 @@ def gather(
     expected: Path | None = None,
     level: Level | None = None,
     asked: Sequence[str] | None = None,
+    study: str | None = None,
 ) -> Report:
     """The report on a results folder, with a bar that vanishes when it is there.
 
     Args:
         results, expected, level, asked: as of `repro.report.model.report`.
+        study: the name or file of a study instead of the one that the folder tells of.
     """
     with _stages(progress, len(STAGES)) as stage:
-        return report(results, expected=expected, level=level, asked=asked, stage=stage)
+        return report(
+            results,
+            expected=expected,
+            level=level,
+            asked=asked,
+            study=None if study is None else studies.load(study),
+            stage=stage,
+        )
 
 
 def verify(
@@ -58,6 +68,7 @@ def verify(
     progress: Progress | None = None,
     *,
     full: bool = False,
+    study: str | None = None,
 ) -> int:
     """Verify a results folder and print the verdicts.
 
@@ -67,6 +78,7 @@ def verify(
         claims: claims asked for; the numbers are narrowed to their cells.
         progress: gets a bar while results are read and verified.
         full: print everything; else at most `terminal.LINES` lines a run.
+        study: as of `gather`.
 
     Returns:
         0 if nothing differs and nothing is missing, 1 if something differs, 3 if something is
@@ -78,7 +90,7 @@ def verify(
     """
     console = console or new_console()
     chosen = None if level is None else Level(level)
-    found = gather(results, progress, expected=expected, level=chosen, asked=claims)
+    found = gather(results, progress, expected=expected, level=chosen, asked=claims, study=study)
     terminal.show(console, found, claims, full=full)
     return found.verification.exit_code
 

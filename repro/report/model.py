@@ -11,6 +11,7 @@ from repro.metrics.bestof import Rule, best_of
 from repro.results.runs import CellResult, Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.points import BEST, Panel, Point
+from repro.spec.study import Study
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.findings import paper_verdicts
 from repro.verify.measured import Measured
@@ -175,12 +176,14 @@ def report(
     expected: Path | None = None,
     level: Level | None = None,
     asked: Sequence[str] | None = None,
+    study: Study | None = None,
     stage: Callable[[str], None] = lambda name: None,
 ) -> Report:
     """Verify a results folder and gather all that reports show.
 
     Args:
         results, expected, level, asked: as of `repro.verify.verification.build`.
+        study: instead of the one that the folder tells of.
         stage: called with the name of each of the `STAGES` as it begins.
 
     Raises:
@@ -188,7 +191,7 @@ def report(
     """
     reading, verifying, gathering = STAGES
     stage(reading)
-    found = read_results(results)
+    found = read_results(results, study)
     stage(verifying)
     verification = build(found, expected=expected, level=level, asked=asked)
     stage(gathering)

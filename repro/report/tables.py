@@ -129,6 +129,8 @@ def facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "study", f"{run.study.name}: {run.study.question}"
     yield "profile", run.profile
     yield "protocol", run.protocol + (f" ({changed})" if changed else "")
+    if "trained" in run.identity:
+        yield "trained", str(run.identity["trained"])
     yield "seeds", seeds_text(run.seeds)
     machine, versions = run.record.get("machine"), run.record.get("versions")
     if isinstance(machine, dict):

@@ -114,6 +114,8 @@ def identity(run: RunReport) -> Iterator[tuple[str, str]]:
     yield "Test rows", f"{rows[0]} to {rows[-1]} a cell" if len(rows) > 1 else f"{rows[0]} a cell"
     yield "Machine", _listed(record.get("machine"))
     yield "Numerics", _listed(own.identity.get("numerics"))
+    if "trained" in own.identity:
+        yield "Trained", printable(own.identity["trained"])
     if "engine" in own.identity:
         yield "Evaluated by", printable(own.identity["engine"])
     yield "Versions", _listed(record.get("versions"))

@@ -15,11 +15,13 @@ content of the rows that it leaves, through "cell precision" by the dtype of the
 _NAME = "enters"
 
 
-def enters(*keys: Enters, default: Any = MISSING, default_factory: Any = MISSING) -> Any:
+def enters(
+    *keys: Enters, default: Any = MISSING, default_factory: Any = MISSING, repr: bool = True
+) -> Any:
     """A dataclass field whose value enters these keys; none for what changes no artefact."""
     if default_factory is not MISSING:
         return field(default_factory=default_factory, metadata={_NAME: keys})
-    return field(default=default, metadata={_NAME: keys})
+    return field(default=default, repr=repr, metadata={_NAME: keys})
 
 
 def entering(kind: type, key: Enters) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Studies: what is asked. Each gives cells, claims and panels; a user's own is a TOML file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from repro.errors import unknown
@@ -8,8 +9,10 @@ from repro.spec.study import Study
 from repro.studies.paper import study as paper
 
 DEFAULT = paper.NAME
-_STUDIES: Mapping[str, Callable[[], Study]] = {paper.NAME: paper.study}
-NAMES = tuple(_STUDIES)
+FILES = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
+"""Studies of the kit that are files, like a user's."""
+
+NAMES = (paper.NAME, *FILES)
 
 
 def load(name: str) -> Study:
@@ -18,12 +21,12 @@ def load(name: str) -> Study:
     Raises:
         ReproError: unknown name (2), unreadable file (3), wrong or missing field (2).
     """
-    if name in _STUDIES:
-        return _STUDIES[name]()
-    if name.endswith(".toml"):
+    if name == paper.NAME:
+        return paper.study()
+    if name in FILES or name.endswith(".toml"):
         from repro.studies.file import read  # pydantic takes a while
 
-        return read(name)
+        return read(str(FILES.get(name, name)))
     raise unknown("study", name, NAMES)
 
 

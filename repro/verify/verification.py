@@ -246,7 +246,7 @@ def _verify_run(
             published=published_verdicts() if study.published else None,
             paired=is_paired(run),
         ),
-        claims_count=comparable or not study.published,
+        claims_count=comparable,
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
     )
 

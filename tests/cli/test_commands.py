@@ -15,6 +15,7 @@ from click.shell_completion import ShellComplete
 
 from repro import __version__, profiles
 from repro.cli.main import cli
+from repro.report import charts
 
 Ends = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).parents[2]
@@ -209,17 +210,22 @@ def test_two_results_are_compared(
     assert "has no results.jsonl" in told
 
 
-def test_a_report_is_written_whole_and_replaced(ends: Ends, results: Path, tmp_path: Path) -> None:
-    out = tmp_path / "report"
+def test_a_report_is_written_whole_and_replaced(
+    ends: Ends, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Drawing takes most of the time, and is tested with the charts.
+    monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
+    out, stored = tmp_path / "report", tmp_path / "stored"
+    assert ends("expected", "record", results, "--out", stored)[0] == 0
     for _ in range(2):
-        code, told = ends("report", results, "-o", out)
+        code, told = ends("report", results, "-o", out, "--expected", stored)
         assert code == 0
         for name in ("report.html", "report.md", "report.json", "junit.xml", "numbers.csv"):
             assert name in told
             assert (out / name).stat().st_size > 100
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious.txt").write_text("x")
-    code, told = ends("report", results, "-o", tmp_path / "mine")
+    code, told = ends("report", results, "-o", tmp_path / "mine", "--expected", stored)
     assert code == 2
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious.txt"]
 

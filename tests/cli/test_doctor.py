@@ -75,8 +75,9 @@ def test_it_takes_the_options_of_a_run() -> None:
         name: {option for parameter in cli.commands[name].params for option in parameter.opts}
         for name in ("run", "plan", "doctor")
     }
-    assert taken["run"] - {"--keep-models", "--verify", "--full", "--attention"} <= taken["doctor"]
-    assert taken["plan"] <= taken["doctor"]
+    of_running = {"--keep-models", "--verify", "--full", "--attention", "--workers"}
+    assert taken["run"] - of_running <= taken["doctor"]
+    assert taken["plan"] - {"--workers", "--price"} <= taken["doctor"]
 
 
 def test_packages_go_into_one_command_and_failures_come_first() -> None:

@@ -1,5 +1,6 @@
 """The code for GPUs on a stand-in for one; skipped where no C++ compiler can make it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -32,14 +33,44 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def run(script: str, *words: object) -> str:
+    """What a script prints on the stand-in."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / script), *map(str, words)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize("recomputed", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("way", ["flex", "grouped"])
 def test_steps_mix_no_devices_and_compile_few_graphs(
     library: Path, way: str, recomputed: bool
 ) -> None:
-    words = [sys.executable, str(HERE / "steps.py"), str(library), way, str(int(recomputed))]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    graphs = int(done.stdout.split()[-1])
+    graphs = int(run("steps.py", library, way, int(recomputed)))
     assert (1 <= graphs <= 4) if way == "flex" else graphs == 0
+
+
+def test_a_step_mixes_no_devices_and_waits_for_the_device_once(library: Path) -> None:
+    """And computes what the CPU computes; FT and FTICL, in both precisions."""
+    told = json.loads(run("waits.py", library, "train"))
+    assert told["mixed"] == {}
+    assert len(told["outcome"]) == 4
+    for name, found in told["outcome"].items():
+        assert found["waits"] == 1, (name, found["where"])
+        assert found["there"] == pytest.approx(found["here"], abs=1e-5 if "32" in name else 3e-3)
+
+
+def test_evaluation_mixes_no_devices_and_waits_once_a_token(library: Path) -> None:
+    """Without a shared prefix twice: transformers asks whether anything is masked."""
+    told = json.loads(run("waits.py", library, "evaluate"))
+    assert told["mixed"] == {}
+    for name, most in (("shared", 1), ("plain", 2)):
+        found = told["outcome"][name]
+        a_token = (found["waits"]["12"] - found["waits"]["2"]) / 10
+        assert 1 <= a_token <= most, (name, found["where"])
+        assert found["waits"]["2"] <= 2 * most + 2, (name, found["where"])
+        (here, texts), (there, others) = found["here"], found["there"]
+        assert texts == others
+        for one, other in zip(here, there, strict=True):
+            assert other == pytest.approx(one, abs=1e-4)

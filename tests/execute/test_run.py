@@ -438,8 +438,8 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
     monkeypatch.setattr(whole_run, "probe_cuda", lambda: Cuda("13.0", (13, 0), (10**11,), ("X",)))
     factors: list[float] = []
 
-    def here(*_: object, factor: float) -> Choice:
-        factors.append(factor)
+    def here(*_: object, record: Record) -> Choice:
+        factors.append(record.memory_factor)
         return Choice(placement=Placement(), gpus=1, tokens=64)
 
     monkeypatch.setattr(placement, "here", here)

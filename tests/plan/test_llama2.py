@@ -37,7 +37,7 @@ vocabulary = 32000
 context = 4096
 
 [sizes]
-train = [16, 16, 16]
+train = {{ 2000 = 16, 4000 = 16, 6000 = 16 }}
 test = 3
 
 [compute]

@@ -60,7 +60,7 @@ def test_its_time_by_placement_is_that_of_the_plan(both: tuple) -> None:
     asked = request("--seeds", "42,43")
     seven = load("llama2-7b")
     spec = ModelSpec.from_table(seven.model, seven.origin)
-    some = replace(plan, spec=spec, jobs=plan.models[1:4])
+    some = replace(plan, spec=spec, models=plan.models[1:4])
     count = count_with(load_tokenizer(EMBEDDED))
     moved = costs(some, count, lambda kind, key: False, MOVED)
     found = outline(
@@ -166,7 +166,7 @@ def test_on_a_gpu_a_plan_says_where_a_fine_tune_will_lie(
 ) -> None:
     monkeypatch.setattr("repro.cli.planning._lacking", lambda: "datasets is not installed")
     monkeypatch.setattr("repro.plan.auto.has_gpu", lambda: True)
-    monkeypatch.setattr("repro.plan.placement.here", lambda spec, compute: MOVED)
+    monkeypatch.setattr("repro.plan.placement.here", lambda *_, **__: MOVED)
     words = ["--profile", "llama2-7b", "--store", str(tmp_path / "store"), "--variants", variants]
     cli.main(["plan", *words], standalone_mode=False)
     told = " ".join(capsys.readouterr().out.split())

@@ -10,7 +10,7 @@ from repro.machine.finding import Finding, failed
 from repro.machine.gpus import Cuda
 from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
-from repro.plan import placement
+from repro.plan import auto, placement
 from repro.plan.preflight import machine_findings
 from repro.plan.store import Store
 
@@ -27,6 +27,8 @@ SPEC = ModelSpec.from_table(LLAMA2_7B.model, LLAMA2_7B.origin)
         ([150, 150], 64, "whole on 1 GPU"),
         ([85], 128, "AdamW's moments in main memory"),
         ([85], 64, None),
+        ([128], 64, "whole on 1 GPU, weights rounded for each use"),
+        ([72], 128, "AdamW's moments in main memory, weights rounded for each use"),
         ([85, 85], 64, "sharded over 2 GPUs"),
         ([85, 85, 85], 64, "sharded over 2 GPUs"),
         ([48, 48], 128, "sharded over 2 GPUs, AdamW's moments in main memory"),
@@ -44,10 +46,29 @@ def test_of_what_fits_the_fastest(gpus: list[int], main: int, told: str | None) 
     assert (found and str(found)) == told
 
 
+def test_low_rank_changes_fit_smaller_cards_and_are_never_sharded() -> None:
+    profile = profiles.load("llama2-7b-lora")
+    for sizes, told in (
+        ([85], "whole on 1 GPU"),
+        ([48], "whole on 1 GPU, weights rounded for each use"),
+        ([42], "whole on 1 GPU, weights rounded for each use"),
+        ([24, 24], None),
+    ):
+        gpus = [size * GB for size in sizes]
+        found = placement.choose(SPEC.architecture, profile.compute, gpus, 128 * GB)
+        assert (found and str(found)) == told
+    assert "with weights rounded" in placement.ways(SPEC.architecture, profile.compute)
+
+
+def test_no_profile_with_low_rank_changes_is_chosen_silently() -> None:
+    for name in auto.LARGEST_FIRST:
+        assert not profiles.load(name).compute.lora_rank
+
+
 def test_passes_shrink_before_a_slower_way_is_taken() -> None:
     sizes, compute = SPEC.architecture, LLAMA2_7B.compute
     tokens = []
-    for size in (150, 140, 130):
+    for size in (150, 140, 120):
         found = placement.choose(sizes, compute, [size * GB], 128 * GB)
         assert found is not None
         tokens.append((found.placement.offloaded, found.tokens))

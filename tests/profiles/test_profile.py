@@ -1,5 +1,7 @@
 """Profiles: those of the kit load; a wrong file is refused with file and field."""
 
+import json
+import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -56,6 +58,18 @@ def test_a_setting_changes_the_digest_and_a_comment_does_not(tmp_path: Path) -> 
     assert profiles.load(str(path)).digest == profiles.load("embedded").digest
     path.write_text(EMBEDDED.replace("test = 100", "test = 99"), encoding="utf-8")
     assert profiles.load(str(path)).digest != profiles.load("embedded").digest
+
+
+def test_low_rank_changes_alter_the_digest_and_their_absence_does_not(tmp_path: Path) -> None:
+    """The digest of the stored reference, made before there was the setting."""
+    folder = Path(__file__).parents[2] / "expected_results" / "embedded"
+    stored = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
+    known = re.search(r"'profile_digest': '(\w+)'", str(stored))
+    assert known is not None
+    assert profiles.load("embedded").digest == known[1]
+    path = tmp_path / "embedded.toml"
+    path.write_text(EMBEDDED.replace("threads = 1", "threads = 1\nlora_rank = 4"), encoding="utf-8")
+    assert profiles.load(str(path)).digest != known[1]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_profile(tmp_path: Path) -> None:

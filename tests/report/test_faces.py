@@ -399,7 +399,7 @@ def test_a_report_of_another_kit_is_written_again(
     [
         ("report/web/report.css", True),
         ("report/views.py", True),
-        ("paper/claims.toml", True),
+        ("studies/paper/claims.toml", True),
         ("report/__pycache__/views.cpython-311.pyc", False),
         ("models/pins.toml", False),
     ],

@@ -35,7 +35,10 @@ def parsed(command: str) -> tuple[Request, dict[str, Any]]:
     assert (program, name) == ("repro", "run")
     context = click.Context(cli.commands[name])
     options = cli.commands[name].make_context(name, words, parent=context).params
-    rest = {key: options.pop(key) for key in ("out", "keep_models", "verify", "full", "attention")}
+    rest = {
+        key: options.pop(key)
+        for key in ("out", "keep_models", "verify", "full", "attention", "workers")
+    }
     return parse(**options), rest
 
 

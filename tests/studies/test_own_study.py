@@ -106,6 +106,19 @@ def test_it_is_reported_in_every_form(finished: Path, tmp_path: Path) -> None:
     assert [panel.title for panel in one.panels] == ["(a) short", "(b) long"]
 
 
+def test_claims_can_be_written_after_the_run(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = BLOCKS[STUDY].replace('direction = "greater"', 'direction = "less"')
+    text = text.replace("are above the base", "are below the base")
+    path = tmp_path / "later.toml"
+    path.write_text(text, encoding="utf-8")
+    words = ["verify", str(finished), "--expected", str(tmp_path)]
+    for more, said in ([], "above the base"), (["--study", str(path)], "below the base"):
+        cli.main([*words, "--full", *more], standalone_mode=False)
+        assert said in " ".join(capsys.readouterr().out.split())
+
+
 def test_another_prompt_is_computed_again_and_the_rest_is_kept(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

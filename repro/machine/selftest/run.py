@@ -21,7 +21,7 @@ from repro.machine.selftest.record import Check, Record, Way
 
 Say = Callable[[str], None]
 
-VERSION = "1"
+VERSION = "2"
 """Grows when the checks change, so that every GPU is tested again."""
 
 MEMORY = 1.05
@@ -69,6 +69,12 @@ def kind(cuda: Cuda) -> dict[str, str]:
     return known
 
 
+def known(store: Path, cuda: Cuda, precisions: Sequence[str]) -> Record | None:
+    """The record for these GPUs that the store has, if any."""
+    key = kind(cuda) | {"precisions": ",".join(precisions)}
+    return records.read(records.place(store, key), key)
+
+
 def ensure(
     store: Path,
     cuda: Cuda,
@@ -87,7 +93,7 @@ def ensure(
     # Each precision is a test of its own: a run asks for the one that it trains in.
     key = kind(cuda) | {"precisions": ",".join(precisions)}
     path = records.place(store, key)
-    found = None if again else records.read(path, key)
+    found = None if again else known(store, cuda, precisions)
     if found is not None:
         return found
     say(f"self-test of {key['gpu']}, {MINUTES} minutes; kept for this kind and driver")
@@ -240,6 +246,11 @@ def _determinism(
         told["seconds"]["offloaded"] = offloaded["FT"]["seconds"]
         yield from _memory(name, offloaded, "moments in main memory", told)
         yield equal("moments in main memory", one, offloaded)
+        if precision == "bfloat16":
+            recast = _child(replace(base, recast=True))
+            told["seconds"]["recast"] = recast["FT"]["seconds"]
+            yield from _memory(name, recast, "weights rounded for each use", told)
+            yield equal("weights rounded for each use", one, recast)
         if request.gpus > 1:
             sharded = replace(base, sharded=True)
             runs = [_child(sharded, processes=2) for _ in range(2)]

@@ -65,6 +65,7 @@ class Request:
     kinds: tuple[str, ...] = tuple(KINDS)
     own: int = 120
     offloaded: bool = False
+    recast: bool = False
     sharded: bool = False
     stop_after: int = 0
 
@@ -106,7 +107,16 @@ def _steps(request: Request, kind: str) -> dict[str, Any]:
     budget = KINDS[kind] + sum(len(s.ids) - KINDS[kind] for s in samples) // _PASSES
     seconds: list[float] = []
     with closing(
-        Trainer(model, 0, recipe, STEPS, budget, request.offloaded, request.way)
+        Trainer(
+            model,
+            0,
+            recipe,
+            STEPS,
+            budget,
+            offloaded=request.offloaded,
+            recast=request.recast,
+            way=request.way,
+        )
     ) as trainer:
         for number in range(STEPS):
             begin = time.perf_counter()
@@ -122,7 +132,9 @@ def _steps(request: Request, kind: str) -> dict[str, Any]:
             sizes,
             bfloat16=request.precision == "bfloat16",
             tokens=budget,
-            placement=Placement(sharded=request.sharded, offloaded=request.offloaded),
+            placement=Placement(
+                sharded=request.sharded, offloaded=request.offloaded, recast=request.recast
+            ),
             gpus=int(os.environ.get("WORLD_SIZE", "1")),
             shared=KINDS[kind],
             copies=1 if way == "flex" else -(-len(samples) // _PASSES),
