@@ -1,6 +1,7 @@
 """`repro run` and `repro plan`."""
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +25,22 @@ from repro.errors import ReproError
 @click.option("--attention", type=click.Choice(["flex", "grouped"]),
               help="How packed samples attend in fine-tuning on a GPU. "
               "[default: what the self-test of the GPU says]")  # fmt: skip
-@click.option("--workers", default="1", show_default=True, metavar="N|auto",
+@click.option("--workers", metavar="N|auto",
               help="Processes that do steps side by side; auto: one a GPU, or on a CPU one for "
-              "each of the profile's threads. Bytes do not depend on it.")  # fmt: skip
+              "each of the profile's threads. Bytes do not depend on it. [default: 1, or auto on "
+              "Ray]")  # fmt: skip
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where workers are: on this machine, or on a Ray cluster.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT|auto",
+    help="Of the Ray cluster's head. [default: a cluster of this machine alone]",
+)
 @click.option(
     "--verify",
     is_flag=True,
@@ -38,7 +52,9 @@ def run(
     out: Path | None,
     keep_models: Literal["none", "last", "all"] | None,
     attention: Literal["flex", "grouped"] | None,
-    workers: str,
+    workers: str | None,
+    executor: Literal["local", "ray"],
+    address: str | None,
     verify: bool,
     full: bool,
     **options: Any,
@@ -53,10 +69,15 @@ def run(
             f"--attention flex needs a GPU, and the profile {request.profile.name} has none",
             hint="leave --attention out",
         )
+    if address is not None and executor != "ray":
+        raise ReproError(
+            "--address is of a Ray cluster", hint=f"--executor ray --address {address}"
+        )
     console = new_console()
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.bars import bars
+    from repro.execute import on_ray
     from repro.execute.places import places
     from repro.execute.run import run as execute
     from repro.execute.timing import in_words
@@ -64,23 +85,28 @@ def run(
     from repro.plan.store import Store
     from repro.report.commands import finish
 
-    own = places(workers, request.profile, plan.spec)
-    store = Store(request.store)
-    folder = out or default_folder(request)
-    for finding in require(plan, store, folder):
-        console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
-    with bars(console) as progress:
-        spent = execute(
-            plan,
-            store,
-            folder,
-            keep_models=keep_models or request.profile.keep_models,
-            say=progress.console.print,
-            attention=attention,
-            progress=progress,
-            options=request.options | ({"attention": attention} if attention else {}),
-            workers=own,
-        )
+    ray = executor == "ray"
+    with on_ray.connected(address) if ray else nullcontext():
+        (like, *_) = own = places("1" if ray else workers or "1", request.profile, plan.spec)
+        if ray:
+            own = on_ray.places(workers or "auto", like)
+        store = Store(request.store)
+        folder = out or default_folder(request)
+        for finding in require(plan, store, folder):
+            console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
+        with bars(console) as progress:
+            spent = execute(
+                plan,
+                store,
+                folder,
+                keep_models=keep_models or request.profile.keep_models,
+                say=progress.console.print,
+                attention=attention,
+                progress=progress,
+                options=request.options | ({"attention": attention} if attention else {}),
+                workers=own,
+                on_ray=ray,
+            )
     console.print(in_words(spent))
     cells = sum(len(model.cells) for model in plan.models)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")

@@ -24,8 +24,6 @@ def places(workers: str, profile: Profile, spec: ModelSpec) -> list[Place]:
     Raises:
         ReproError: it is no such number, or more than this machine has room for (2).
     """
-    if workers != AUTO and not (workers.isascii() and workers.isdigit() and int(workers)):
-        raise ReproError(f"--workers is a number or '{AUTO}', not '{workers}'")
     if profile.compute.device == "cuda":
         return _on_gpus(workers, profile, spec)
     return _on_cpu(workers, profile)
@@ -37,7 +35,7 @@ def _on_cpu(workers: str, profile: Profile) -> list[Place]:
     room = max(1, cores // threads) if threads else 1
     each = f"{threads} threads" if threads else "all cores"
     told = f"{cores} cores, of which a worker of profile {profile.name} takes {each}"
-    return [Place(device="cpu", threads=threads)] * _number(workers, room, room, told)
+    return [Place(device="cpu", threads=threads)] * number_of(workers, room, room, told)
 
 
 def _on_gpus(workers: str, profile: Profile, spec: ModelSpec) -> list[Place]:
@@ -56,18 +54,25 @@ def _on_gpus(workers: str, profile: Profile, spec: ModelSpec) -> list[Place]:
         need = max(choice.peak_bytes, evaluation_bytes(spec.architecture, dtype, tokens=tokens))
         together = max(1, int(placement.ROOM * min(found.memory) / need)) if need else 1
     told = f"{len(names)} GPUs, each with memory for {together} at a time"
-    number = _number(workers, len(groups), len(groups) * together, told)
+    number = number_of(workers, len(groups), len(groups) * together, told)
     return [
         Place(device="cuda", threads=profile.compute.threads, gpus=groups[i % len(groups)])
         for i in range(number)
     ]
 
 
-def _number(workers: str, auto: int, most: int, told: str) -> int:
+def number_of(workers: str, auto: int, most: int, told: str, where: str = "this machine") -> int:
+    """A number of workers, `auto` of them where none is named, and `most` at most.
+
+    Raises:
+        ReproError: it is no such number, or more than there is room for (2).
+    """
+    if workers != AUTO and not (workers.isascii() and workers.isdigit() and int(workers)):
+        raise ReproError(f"--workers is a number or '{AUTO}', not '{workers}'")
     number = auto if workers == AUTO else int(workers)
     if number > most:
         raise ReproError(
-            f"{number} workers are more than this machine has room for: {told}",
+            f"{number} workers are more than {where} has room for: {told}",
             hint=f"--workers {most}, or {AUTO}",
         )
     return number

@@ -40,6 +40,7 @@ def run(
     progress: Progress | None = None,
     options: Mapping[str, Any] | None = None,
     workers: Sequence[Place] = (),
+    on_ray: bool = False,
 ) -> Line:
     """Do the steps of a plan that the store does not hold yet, and write the results.
 
@@ -52,6 +53,7 @@ def run(
         progress: a rich Progress that steps add their bars to, or None.
         options: of the command, for run.json: what running missing cells later needs again.
         workers: where worker processes compute; this process does all with fewer than two.
+        on_ray: workers are actors on the cluster that this process is connected to.
 
     Returns:
         Where the time went, see `repro.execute.timing`.
@@ -79,8 +81,14 @@ def run(
             with bar.shown():
                 own = Worker(store, say=say, progress=progress)
                 chosen: Executor = OneProcess(own)
-                if len(workers) > 1:
-                    seconds = seconds_of(plan, by_characters)
+                seconds = seconds_of(plan, by_characters) if workers else {}
+                if on_ray:
+                    from repro.execute.on_ray import RayWorkers  # only where it is asked for
+
+                    numerics = plan.identity["numerics"]
+                    assert isinstance(numerics, Mapping)
+                    chosen = RayWorkers(own, workers, seconds, say, numerics)
+                elif len(workers) > 1:
                     chosen = LocalWorkers(own, workers, seconds, say)
                 chosen.run(with_drops(steps, keep_models), done)
         finally:

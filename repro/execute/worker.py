@@ -45,6 +45,18 @@ class LostError(Exception):
         self.artefact = artefact
 
 
+def locks(step: Step) -> list[tuple[str, str]]:
+    """By kind and key what a process holds that does a step."""
+    if isinstance(step, Weights):
+        return [("weights", step.key)]
+    if isinstance(step, FineTune):
+        return [("job", step.key)]
+    if isinstance(step, Evaluate):
+        # Cells by test set and prompt, since several processes may share a model's cells.
+        return [("cells", f"{step.key}-{c.cell.dataset}-{c.cell.prompt}") for c in step.cells]
+    return []
+
+
 @dataclass
 class Done:
     """What a step took.
@@ -110,7 +122,7 @@ class Worker:
         return folder
 
     @contextmanager
-    def _holding(self, names: Iterable[tuple[str, str]], told: str) -> Iterator[None]:
+    def holding(self, names: Iterable[tuple[str, str]], told: str) -> Iterator[None]:
         """Locks by kind and key, always taken in the same order."""
         with ExitStack() as stack:
             for kind, key in sorted(set(names)):
@@ -126,7 +138,7 @@ class Worker:
 
     @_do.register
     def _weights(self, step: Weights) -> None:
-        with self._holding([("weights", step.key)], "waiting for the base weights"):
+        with self.holding(locks(step), "waiting for the base weights"):
             if self.store.find("weights", step.key):
                 return
             self.say(f"base weights: {step.spec.describe()}")
@@ -140,7 +152,7 @@ class Worker:
 
     @_do.register
     def _finetune(self, step: FineTune) -> None:
-        with self._holding([("job", step.key)], f"{step.label}: waiting for another process"):
+        with self.holding(locks(step), f"{step.label}: waiting for another process"):
             if self.store.find("model", step.key) and self.store.find("facts", step.key):
                 return
             base = self._found(Artefact("weights", step.base))
@@ -195,9 +207,7 @@ class Worker:
 
     @_do.register
     def _evaluate(self, step: Evaluate) -> None:
-        # Cells by test set and prompt, since several processes may share a model's cells.
-        groups = [("cells", f"{step.key}-{c.cell.dataset}-{c.cell.prompt}") for c in step.cells]
-        with self._holding(groups, f"{step.label}: waiting for another process"):
+        with self.holding(locks(step), f"{step.label}: waiting for another process"):
             pending = [cell for cell in step.cells if not self.store.find("cell", cell.key)]
             if not pending:
                 return

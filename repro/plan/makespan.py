@@ -1,4 +1,4 @@
-"""How long a plan takes with several workers, scheduled as `repro.execute.local` does."""
+"""How long a plan takes with several workers, scheduled as `repro.execute.schedule` does."""
 
 import heapq
 from collections.abc import Sequence

@@ -14,10 +14,11 @@ import pytest
 
 from repro import profiles
 from repro.errors import ReproError
-from repro.execute import local
+from repro.execute import local, schedule
 from repro.execute import places as where
-from repro.execute.local import LocalWorkers, Place, parts
+from repro.execute.local import LocalWorkers, Place
 from repro.execute.run import run
+from repro.execute.schedule import parts
 from repro.execute.worker import Done, Worker
 from repro.models.spec import ModelSpec
 from repro.plan.estimate import by_characters, seconds_of
@@ -65,7 +66,7 @@ def test_workers_killed_at_any_moment_change_nothing(
             threading.Timer(moments.uniform(0, 8), os.kill, (pid, signal.SIGKILL)).start()
 
     monkeypatch.setattr(local._Process, "give", give_and_kill)
-    monkeypatch.setattr(local, "DEATHS", 9)
+    monkeypatch.setattr(schedule, "DEATHS", 9)
     assert whole(plan, tmp_path, TWO) == alone
     assert len(struck) == 4
 
@@ -75,6 +76,7 @@ import pickle, sys
 from pathlib import Path
 from repro.execute.local import Place
 from repro.execute.run import run
+from repro.execute.schedule import parts
 from repro.plan.store import Store
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

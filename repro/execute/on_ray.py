@@ -1,0 +1,395 @@
+"""The steps on a Ray cluster, an actor a device.
+
+Nodes need no common file system: finished cells and facts come back to the driver's store, weights
+stay where they were made, and whoever needs them gets them by their content key. Where a node sees
+the driver's store, all is found there. A node with other code, torch or processors is refused,
+since it would give other bytes.
+"""
+
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from repro.errors import EXIT_MISSING, ReproError
+from repro.execute.local import Place
+from repro.execute.places import AUTO, number_of
+from repro.execute.remote import RemoteWorker, kit, put
+from repro.execute.schedule import Ended, finish
+from repro.execute.worker import Done, Say, Worker, locks
+from repro.extras import install_command
+from repro.plan.steps import Artefact, Step
+
+START = 600
+"""Seconds that actors may take to start, imports included."""
+
+_GROUPS = {"said": 1, "files": 2}
+_WEIGHTS = ("weights", "model")
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """With a cluster: that of an address, or one on this machine alone.
+
+    Raises:
+        ReproError: Ray is not installed, or the address does not answer (3).
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ReproError(
+            "--executor ray needs Ray, which is not installed",
+            hint=install_command("ray"),
+            exit_code=EXIT_MISSING,
+        ) from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's workers would else yield to whatever runs beside them.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
+        _require_answer(address)
+        quiet["address"] = address
+    else:
+        quiet |= {"include_dashboard": False, "object_store_memory": 256 * 2**20}
+    try:
+        ray.init(**quiet)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        where = address or "a cluster of this machine alone"
+        raise ReproError(
+            f"Ray does not start on {where}: {str(error).splitlines()[0]}",
+            hint="ray status says what the cluster is; nodes need the same Ray and Python",
+            exit_code=EXIT_MISSING,
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself waits for minutes where nothing answers."""
+    if address == AUTO:
+        return
+    host, colon, port = address.rpartition(":")
+    if "/" in address or not colon or not port.isdigit():
+        raise ReproError(
+            f"--address is HOST:PORT of the cluster's head, or {AUTO}; not '{address}'",
+            hint="ray start --head --port 6379 prints it; run this command on one of the nodes",
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ReproError(
+            f"no Ray answers at {address}: {error}",
+            hint="ray start --head --port 6379 starts one, and prints its address",
+            exit_code=EXIT_MISSING,
+        ) from None
+
+
+def places(workers: str, like: Place) -> list[Place]:
+    """A place for each actor that the cluster has room for, or as many as asked.
+
+    Args:
+        like: what each of them takes.
+
+    Raises:
+        ReproError: there is no room for so many (2), or for none (3).
+    """
+    room = _room(like)
+    gpus = _gpus(like)
+    each = f"{gpus} GPUs" if gpus else f"{_cpus(like)} CPUs"
+    if not room:
+        raise ReproError(
+            f"no node of the cluster has {each} for a worker",
+            hint="ray status says what nodes have; ray start --num-cpus or --num-gpus sets it",
+            exit_code=EXIT_MISSING,
+        )
+    told = f"{room} times {each}"
+    return [like] * number_of(workers, room, room, told, "this cluster")
+
+
+def _gpus(place: Place) -> int:
+    return len(place.gpus.split(",")) if place.device == "cuda" else 0
+
+
+def _cpus(place: Place) -> int:
+    return 1 if place.device == "cuda" else max(1, place.threads)
+
+
+def _room(like: Place) -> int:
+    import ray
+
+    found = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            own = int(has.get("CPU", 0) / _cpus(like))
+            found += min(own, int(has.get("GPU", 0) / _gpus(like))) if _gpus(like) else own
+    return found
+
+
+class RayWorkers:
+    """Actors on the cluster that this process is connected to.
+
+    Args:
+        own: this process's worker, which collects results and drops weights.
+        places: one an actor.
+        seconds: expected of each fine-tune and cell, by content key.
+        numerics: what numbers depend on beside code and data, as the plan has it.
+    """
+
+    def __init__(
+        self,
+        own: Worker,
+        places: Sequence[Place],
+        seconds: Mapping[str, float],
+        say: Say,
+        numerics: Mapping[str, object],
+    ) -> None:
+        self._own, self._places, self._seconds, self._say = own, places, seconds, say
+        self._numerics = numerics
+
+    def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
+        """Do all steps, see `Executor`.
+
+        Raises:
+            ReproError: what the first step that failed met, once all others are done; a node has
+                another kit, torch or kind of machine (3).
+        """
+        with _Actors(self._own.store, self._places, self._say, self._numerics) as pool:
+            finish(steps, pool, self._own, done, self._seconds, self._say)
+
+
+class _Actor:
+    """An actor, the step that it has in hand, and what is known of its store."""
+
+    def __init__(self, handle: Any, facts: Mapping[str, Any]) -> None:
+        self.handle = handle
+        self.host: str = facts["host"]
+        self.shares: bool = facts["shares"]
+        self.holds = {Artefact(*artefact) for artefact in facts["holds"]}
+        self.step: Step | None = None
+        self.answer: Any = None
+        self.said = self.listen()
+
+    def listen(self) -> Any:
+        return self.handle.said.options(concurrency_group="said").remote()
+
+
+class _Actors:
+    """The actors."""
+
+    def __init__(
+        self, store: Any, places: Sequence[Place], say: Say, numerics: Mapping[str, object]
+    ) -> None:
+        self._store, self._places, self._say, self._numerics = store, places, say, numerics
+        self._token = f"shared-{uuid.uuid4().hex}"
+        self._actors: list[_Actor] = []
+        self._starting: dict[Any, Any] = {}  # handles by what they will tell of themselves
+        self._files: Any = None
+
+    def __enter__(self) -> "_Actors":
+        (self._store.root / "tmp" / self._token).touch()
+        self._grow()
+        self._admit()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        (self._store.root / "tmp" / self._token).unlink(missing_ok=True)
+        handles = [*(actor.handle for actor in self._actors), *self._starting.values()]
+        for handle in [*handles, *filter(None, [self._files])]:
+            ray.kill(handle)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def busy(self) -> list[Step]:
+        """The steps in hand."""
+        return [actor.step for actor in self._actors if actor.step is not None]
+
+    def give(self, step: Step) -> bool:
+        """Give a step to an idle actor, one that has the weights if there is one."""
+        self._grow()
+        if not self._actors:
+            self._admit()
+        idle = [actor for actor in self._actors if actor.step is None]
+        if not idle:
+            return False
+        actor = min(idle, key=lambda actor: len(self._missing(actor, step)))
+        sources = {tuple(a): self._source(a) for a in self._missing(actor, step)}
+        actor.step = step
+        known = {artefact: source for artefact, source in sources.items() if source is not None}
+        actor.answer = actor.handle.do.remote(step, known)
+        return True
+
+    def _missing(self, actor: _Actor, step: Step) -> list[Artefact]:
+        """Weights that a step needs, or would make, and that the actor's store lacks."""
+        wanted = [a for a in (*step.inputs, *step.outputs) if a.kind in _WEIGHTS]
+        there = self._store.has if actor.shares else lambda *_: False
+        return [a for a in wanted if a not in actor.holds and not there(*a)]
+
+    def _source(self, artefact: Artefact) -> Any:
+        """An actor that has an artefact; None if nobody has."""
+        if self._store.has(*artefact):
+            if self._files is None:
+                self._files = self._beside_driver()
+            return self._files
+        holders = (actor.handle for actor in self._actors if artefact in actor.holds)
+        return next(holders, None)
+
+    def _beside_driver(self) -> Any:
+        """An actor on this machine that hands out files of the driver's store."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        handle = (
+            ray.remote(concurrency_groups=_GROUPS)(RemoteWorker)
+            .options(num_cpus=0, scheduling_strategy=here)
+            .remote()
+        )
+        root = str(self._store.root.resolve())
+        ray.get(handle.start.remote(root, self._token, 1, "cpu", apart=False))
+        return handle
+
+    def answers(self) -> list[tuple[Step, Any]]:
+        """What actors have done meanwhile; waits for the first, or for an actor that starts."""
+        import ray
+
+        found: list[tuple[Step, Any]] = []
+        while not found:
+            waited: dict[Any, _Actor] = {actor.said: actor for actor in self._actors}
+            waited |= {actor.answer: actor for actor in self._actors if actor.step is not None}
+            ready, _ = ray.wait([*waited, *self._starting])
+            if started := [ref for ref in ready if ref in self._starting]:
+                self._admit(started)
+                return found
+            for actor in {id(waited[ref]): waited[ref] for ref in ready}.values():
+                if actor.step is not None and actor.answer in ready:
+                    found.append((actor.step, self._take(actor)))
+                elif actor.said in ready:
+                    self._hear(actor)
+        return found
+
+    def _hear(self, actor: _Actor) -> None:
+        import ray
+
+        try:
+            self._say(ray.get(actor.said))
+            actor.said = actor.listen()
+        except ray.exceptions.RayError:
+            if actor.step is None:  # else its answer tells
+                self._actors.remove(actor)
+            else:
+                actor.said = actor.answer
+
+    def _take(self, actor: _Actor) -> Any:
+        """The answer of an actor, whose records go into the driver's store."""
+        import ray
+
+        step, actor.step = actor.step, None
+        assert step is not None
+        try:
+            came, records = ray.get(actor.answer)
+        except ray.exceptions.RayTaskError as error:
+            return str(error)
+        except ray.exceptions.RayError as error:
+            self._actors.remove(actor)
+            ray.kill(actor.handle)
+            return Ended(f"{type(error).__name__} on {actor.host}")
+        with self._holding(step):
+            for (kind, key), files in records:
+                put(self._store, kind, key, {name: [text] for name, text in files.items()})
+        if isinstance(came, Done):
+            actor.holds |= {a for a in (*step.inputs, *step.outputs) if a.kind in _WEIGHTS}
+        return came
+
+    @contextmanager
+    def _holding(self, step: Step) -> Iterator[None]:
+        with Worker(self._store, say=self._say).holding(locks(step), f"{step.name}: waiting"):
+            yield
+
+    def forget(self, artefact: Artefact) -> None:
+        """Drop weights from the stores of nodes."""
+        for actor in self._actors:
+            if not actor.shares:
+                actor.holds.discard(artefact)
+                actor.handle.drop.options(concurrency_group="files").remote(*artefact)
+
+    def _grow(self) -> None:
+        """Have the actors started that are lacking and that there is room for."""
+        lacking = min(len(self._places), _room(self._places[0]))
+        for place in self._places[: max(0, lacking - len(self._actors) - len(self._starting))]:
+            handle, facts = self._started(place)
+            self._starting[facts] = handle
+
+    def _admit(self, facts: Sequence[Any] = ()) -> None:
+        """Take in actors that have started; all that are to start, where none is named.
+
+        Raises:
+            ReproError: a node does not suit, or nothing is left of the cluster (3).
+        """
+        import ray
+
+        until = time.monotonic() + START
+        for ref in facts or list(self._starting):
+            handle = self._starting.pop(ref)
+            try:
+                found = ray.get(ref, timeout=max(1, until - time.monotonic()))
+            except ray.exceptions.RayError as error:
+                ray.kill(handle)
+                told = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
+                self._say(f"a worker did not start: {told}")
+                continue
+            try:
+                _require_same(found, self._numerics)
+            except ReproError:
+                ray.kill(handle)
+                raise
+            self._actors.append(_Actor(handle, found))
+        if not self._actors and not facts:
+            raise ReproError(
+                "no node of the cluster does any work",
+                hint="ray status says what is left of it; the same command goes on from here",
+                exit_code=EXIT_MISSING,
+            )
+
+    def _started(self, place: Place) -> tuple[Any, Any]:
+        import ray
+
+        handle = (
+            ray.remote(concurrency_groups=_GROUPS)(RemoteWorker)
+            .options(
+                num_cpus=_cpus(place),
+                num_gpus=_gpus(place),
+                scheduling_strategy="SPREAD",
+            )
+            .remote()
+        )
+        root = str(self._store.root.resolve())
+        return handle, handle.start.remote(root, self._token, place.threads, place.device)
+
+
+def _require_same(node: Mapping[str, Any], numerics: Mapping[str, object]) -> None:
+    """Refuse a node whose bytes would differ.
+
+    Raises:
+        ReproError: with what the node has and what this machine has (3).
+    """
+    ours, theirs = {"kit": kit(), **numerics}, {"kit": node["kit"], **node["numerics"]}
+    other = [name for name in ours if ours[name] != theirs.get(name)]
+    if other:
+        told = "; ".join(f"{name} {theirs.get(name)}, here {ours[name]}" for name in other)
+        raise ReproError(
+            f"the node {node['host']} would give other bytes: {told}",
+            hint="the same code and lock on all nodes; kinds of machines that differ run for "
+            "themselves, and repro merge joins their results",
+            exit_code=EXIT_MISSING,
+        )

@@ -1,0 +1,196 @@
+"""The steps on a real Ray of two nodes: the same bytes, with and without a common store."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from repro.cli.main import cli
+from repro.errors import ReproError
+from repro.execute import on_ray
+from repro.execute.local import Place
+from repro.execute.remote import put
+from repro.execute.run import run
+from repro.plan.plan import Plan
+from repro.plan.store import Store
+
+# Two nodes of one CPU with stores of their own. First a plain run; then one into an empty store of
+# the driver's, whose first fine-tuning worker is killed and whose nodes see that store.
+DRIVER = """
+import os, pickle, signal, sys
+from pathlib import Path
+
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+import ray
+from ray.cluster_utils import Cluster
+from repro.execute import on_ray
+from repro.execute.local import Place
+from repro.execute.remote import RemoteWorker
+from repro.execute.run import run
+from repro.plan.store import Store
+
+class Telling(RemoteWorker):
+    def start(self, *args, **more):
+        return super().start(*args, **more) | {"pid": os.getpid()}
+
+on_ray.RemoteWorker = Telling
+Actor, pids = on_ray._Actor, {}
+
+class Known(Actor):
+    def __init__(self, handle, facts):
+        pids[handle] = facts["pid"]
+        super().__init__(handle, facts)
+
+on_ray._Actor = Known
+actors = []
+enter = on_ray._Actors.__enter__
+on_ray._Actors.__enter__ = lambda self: actors.append(self) or enter(self)
+
+folder = Path(sys.argv[1])
+plan = pickle.loads((folder / "plan.pickle").read_bytes())
+like = Place(device="cpu", threads=1)
+
+def whole(name, stores, say):
+    cluster = Cluster()
+    for store in stores:
+        own = {"REPRO_STORE": str(store)} if store else {}
+        cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20, env_vars=own,
+                         include_dashboard=False)
+    with on_ray.connected(cluster.address):
+        run(plan, Store(folder / name / "store"), folder / name / "out", keep_models="last",
+            say=say, workers=on_ray.places("auto", like), on_ray=True)
+    cluster.shutdown()
+
+def kill(text):
+    print(text, flush=True)
+    if "fine-tuning" in text and len(actors) == 2:
+        busy = next(a for a in actors[1]._actors if a.step and a.step.name.startswith("finetune"))
+        actors.append(None)
+        os.kill(pids[busy.handle], signal.SIGKILL)
+
+whole("apart", [folder / "one", folder / "two"], lambda text: print(text, flush=True))
+whole("common", [None, None], kill)
+print("killed", len(actors) == 3, flush=True)
+"""
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """The bytes of a run that do not tell of time and place."""
+    names = ["results.jsonl", "finetunes.jsonl", "prompts.jsonl"]
+    files = [out / name for name in names] + sorted((out / "samples").iterdir())
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(plan: Plan, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: the extra dev has it")
+    run(plan, Store(tmp_path / "store"), tmp_path / "out", keep_models="last", say=print)
+    alone = contents(tmp_path / "out")
+    (tmp_path / "plan.pickle").write_bytes(pickle.dumps(plan))
+    (tmp_path / "driver.py").write_text(DRIVER)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("REPRO_STORE", None)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "driver.py", tmp_path],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("apart", "common"):
+        assert contents(tmp_path / name / "out") == alone
+    # Records came to the driver; weights stayed where they were made.
+    driver = tmp_path / "apart" / "store"
+    assert not list(driver.glob("model/*"))
+    assert not list(driver.glob("weights/*"))
+    assert len([*tmp_path.glob("one/model/*"), *tmp_path.glob("two/model/*")]) >= 1
+    # Made once a run, though both nodes of the first needed it.
+    assert done.stdout.count("base weights:") == 2
+    assert list(tmp_path.glob("one/weights/*"))
+    assert list(tmp_path.glob("two/weights/*"))
+    assert "killed True" in done.stdout
+    assert "another one takes over" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("127.0.0.1:1", 3, "no Ray answers at 127.0.0.1:1"),
+        ("ray://127.0.0.1:10001", 2, "--address is HOST:PORT"),
+        ("head", 2, "--address is HOST:PORT"),
+        ("head:99999999", 3, "no Ray answers at head:99999999"),
+    ],
+)
+def test_an_address_without_ray_is_told_in_one_message(
+    address: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", object())
+    with pytest.raises(ReproError, match=said) as caught, on_ray.connected(address):
+        pass
+    assert caught.value.exit_code == code
+    assert caught.value.hint
+
+
+def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ReproError, match="not installed") as caught, on_ray.connected(None):
+        pass
+    assert caught.value.exit_code == 3
+    assert "[ray]" in caught.value.hint
+
+
+def test_an_address_is_of_ray_alone() -> None:
+    result = CliRunner().invoke(cli, ["run", "--address", "head:6379"])
+    assert isinstance(result.exception, ReproError)
+    assert result.exception.hint == "--executor ray --address head:6379"
+
+
+NUMERICS = {"device": "cpu AVX512", "threads": 1, "torch": "2.13.0", "transformers": "5.19.0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("torch", "2.12.0"), ("device", "cpu AVX2"), ("transformers", "not installed")],
+)
+def test_nodes_that_would_give_other_bytes_are_refused_with_both_versions(
+    name: str, value: str
+) -> None:
+    node = {"host": "other", "kit": on_ray.kit(), "numerics": NUMERICS}
+    on_ray._require_same(node, NUMERICS)
+    for changed in (node | {"numerics": NUMERICS | {name: value}}, node | {"kit": "0.0.9 (abc)"}):
+        with pytest.raises(ReproError, match="node other would give other bytes") as caught:
+            on_ray._require_same(changed, NUMERICS)
+        assert caught.value.exit_code == 3
+        told = (value, NUMERICS[name]) if changed["kit"] == node["kit"] else ("0.0.9", on_ray.kit())
+        assert all(str(part) in str(caught.value) for part in told)
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "found"),
+    [("auto", [1, 1], 2), ("auto", [5, 3], 3), ("2", [4], 2), ("3", [1, 1], "more than this clus"),
+     ("x", [1], "number"), ("auto", [], "no node of the cluster has 1 CPUs")],
+)  # fmt: skip
+def test_actors_are_as_many_as_nodes_have_room_for(
+    asked: str, nodes: Sequence[int], found: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    like = Place(device="cpu", threads=2 if 5 in nodes else 1)
+    monkeypatch.setattr(on_ray, "_room", lambda _: sum(n // like.threads for n in nodes))
+    if isinstance(found, int):
+        assert on_ray.places(asked, like) == [like] * found
+        return
+    with pytest.raises(ReproError, match=found):
+        on_ray.places(asked, like)
+
+
+def test_what_another_machine_made_is_put_once_and_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, "cell", "k", {"samples.jsonl": [b"a", b"b"], "more/x": [b""]})
+    put(store, "cell", "k", {"samples.jsonl": [b"other"]})
+    assert (store.path("cell", "k") / "samples.jsonl").read_bytes() == b"ab"
+    assert Store(tmp_path).find("cell", "k")
