@@ -120,7 +120,8 @@ class _Pool:
                         found.append((process.step, process.ended()))
                     continue
                 if kind == "say":
-                    self._say(content)
+                    number = self._processes.index(process) + 1
+                    self._say(f"worker {number}: {content}")
                     continue
                 step, process.step = process.step, None
                 assert step is not None

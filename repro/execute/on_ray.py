@@ -282,7 +282,7 @@ class _Actors:
         import ray
 
         try:
-            self._say(ray.get(actor.said))
+            self._say(f"{actor.host}: {ray.get(actor.said)}")
             actor.said = actor.listen()
         except ray.exceptions.RayError:
             if actor.step is None:  # else its answer tells

@@ -1,7 +1,7 @@
-"""The bar over a whole run: models done, and about how long the rest takes."""
+"""Over a whole run: models done, and about how long the rest takes; a bar, or lines."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.progress import Progress, TaskID
@@ -17,12 +17,19 @@ class Whole:
 
     Args:
         todo: the models, in their order.
+        progress: gets the bar; without one, and without a terminal, `say` gets lines.
     """
 
     def __init__(
-        self, plan: Plan, store: Store, todo: Sequence[PlannedModel], progress: Progress | None
+        self,
+        plan: Plan,
+        store: Store,
+        todo: Sequence[PlannedModel],
+        progress: Progress | None,
+        say: Callable[[str], None],
     ) -> None:
-        self._progress = progress
+        self._progress = None if progress is None or progress.disable else progress
+        self._say = say
         rows = costs(plan, by_characters, store.has)
         known = {id(model): row.cost.seconds for model, row in zip(plan.models, rows, strict=True)}
         self._weights = {id(model): max(known[id(model)], 1e-9) for model in todo}
@@ -32,11 +39,11 @@ class Whole:
     def shown(self) -> Iterator[None]:
         """With a bar while the block runs."""
         self._task: TaskID | None = None
+        self._total, self._start = len(self._weights), time.monotonic()
         if self._progress is None or not self._weights:
             yield
             return
-        self._task = self._progress.add_task("models", total=len(self._weights))
-        self._start = time.monotonic()
+        self._task = self._progress.add_task("models", total=self._total)
         try:
             yield
         finally:
@@ -45,10 +52,13 @@ class Whole:
     def finished(self, model: PlannedModel) -> None:
         """Count a model, and say how long the others take at its pace."""
         weight = self._weights.pop(id(model), None)
-        if weight is None or self._progress is None or self._task is None:
+        if weight is None:
             return
         self._done += weight
         left = sum(self._weights.values()) * (time.monotonic() - self._start) / self._done
-        self._progress.update(
-            self._task, advance=1, description=f"models, about {duration(left)} left"
-        )
+        if self._progress is not None and self._task is not None:
+            told = f"models, about {duration(left)} left"
+            self._progress.update(self._task, advance=1, description=told)
+        elif self._weights:
+            done = self._total - len(self._weights)
+            self._say(f"{done} of {self._total} models done, about {duration(left)} left")

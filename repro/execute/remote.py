@@ -96,6 +96,9 @@ class RemoteWorker:
             came: Any = answer(self._worker, step)
         except ReproError as error:
             came = error
+        if isinstance(came, ReproError):
+            told = f"on {socket.gethostname()}: {came}"
+            came = ReproError(told, hint=came.hint, exit_code=came.exit_code)
         return came, [] if self.shares else list(self._records(step))
 
     def _records(self, step: Any) -> Iterator[tuple[Any, Files]]:
@@ -168,7 +171,7 @@ def _require_given(step: Any) -> None:
     weights = getattr(step, "weights", None)
     if isinstance(weights, Path) and not weights.is_dir():
         raise ReproError(
-            f"the node {socket.gethostname()} has no {weights}",
+            f"{weights} is not there",
             hint="put --checkpoints on a file system that all nodes see, under the same path",
             exit_code=EXIT_MISSING,
         )

@@ -67,8 +67,10 @@ def run(
         with clock.part("prompts"):
             write_prompts(out, plan)
         steps = _steps(plan, store, out, attention, say)
+        if not steps:
+            say("all cells were there already")
         working = {id(step.model) for step in steps if isinstance(step, Collect)}
-        bar = Whole(plan, store, [m for m in plan.models if id(m) in working], progress)
+        bar = Whole(plan, store, [m for m in plan.models if id(m) in working], progress, say)
 
         def done(step: Step, took: Done) -> None:
             whole.absorb(took.measured)

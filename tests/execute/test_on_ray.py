@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,11 @@ from repro.cli.main import cli
 from repro.errors import ReproError
 from repro.execute import on_ray
 from repro.execute.local import Place
-from repro.execute.remote import put
+from repro.execute.remote import RemoteWorker, put
 from repro.execute.run import run
+from repro.models.spec import ModelSpec
 from repro.plan.plan import Plan
+from repro.plan.steps import Evaluate, Weights, steps_of
 from repro.plan.store import Store
 
 # Two nodes of one CPU with stores of their own. First a plain run; then one into an empty store of
@@ -186,6 +190,22 @@ def test_actors_are_as_many_as_nodes_have_room_for(
         return
     with pytest.raises(ReproError, match=found):
         on_ray.places(asked, like)
+
+
+def test_a_node_that_lacks_weights_says_so_with_its_name(plan: Plan, tmp_path: Path) -> None:
+    """Models that the user gave, and base weights that cannot be had."""
+    worker = RemoteWorker()
+    worker.start(str(tmp_path), "token", 1, "cpu")
+    steps = steps_of(plan, tmp_path)
+    given = next(step for step in steps if isinstance(step, Evaluate))
+    spec = ModelSpec.from_table({"kind": "folder", "path": str(tmp_path / "nowhere")}, "a test")
+    for step in (replace(given, weights=tmp_path / "nowhere"), Weights(key="k", spec=spec)):
+        came, records = worker.do(step, {})
+        assert isinstance(came, ReproError)
+        assert str(came).startswith(f"on {socket.gethostname()}: ")
+        assert "nowhere" in str(came)
+        assert came.exit_code == 3
+        assert records == []
 
 
 def test_what_another_machine_made_is_put_once_and_whole(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_second_fresh_run_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     _run(tmp_path)
     assert len(_bytes(finished)) == 3 + PART_CELLS
+    assert _bytes(tmp_path) == _bytes(finished)
+
+
+def test_a_run_that_finds_everything_says_so(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    _run(tmp_path)
+    assert "all cells were there already" in capsys.readouterr().out
     assert _bytes(tmp_path) == _bytes(finished)
 
 
