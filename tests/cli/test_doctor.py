@@ -75,7 +75,8 @@ def test_it_takes_the_options_of_a_run() -> None:
         name: {option for parameter in cli.commands[name].params for option in parameter.opts}
         for name in ("run", "plan", "doctor")
     }
-    of_running = {"--keep-models", "--verify", "--full", "--attention", "--workers"}
+    of_running = {"--keep-models", "--verify", "--full", "--attention"}
+    of_running |= {"--workers", "--executor", "--address"}
     assert taken["run"] - of_running <= taken["doctor"]
     assert taken["plan"] - {"--workers", "--price"} <= taken["doctor"]
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,6 +56,11 @@ def test_workers_killed_at_any_moment_change_nothing(
 ) -> None:
     """Each of the first workers is killed a moment after it was given a step."""
     moments = random.Random(0)
+
+    def kill(pid: int) -> None:
+        with suppress(ProcessLookupError):  # the run was over before
+            os.kill(pid, signal.SIGKILL)
+
     struck: list[int] = []
     give = local._Process.give
 
@@ -63,7 +69,7 @@ def test_workers_killed_at_any_moment_change_nothing(
         pid = process._process.pid
         if len(struck) < 4 and pid is not None:
             struck.append(pid)
-            threading.Timer(moments.uniform(0, 8), os.kill, (pid, signal.SIGKILL)).start()
+            threading.Timer(moments.uniform(0, 8), kill, (pid,)).start()
 
     monkeypatch.setattr(local._Process, "give", give_and_kill)
     monkeypatch.setattr(schedule, "DEATHS", 9)

@@ -35,10 +35,9 @@ def parsed(command: str) -> tuple[Request, dict[str, Any]]:
     assert (program, name) == ("repro", "run")
     context = click.Context(cli.commands[name])
     options = cli.commands[name].make_context(name, words, parent=context).params
-    rest = {
-        key: options.pop(key)
-        for key in ("out", "keep_models", "verify", "full", "attention", "workers")
-    }
+    of_running = ("out", "keep_models", "verify", "full", "attention")
+    names = (*of_running, "workers", "executor", "address")
+    rest = {name: options.pop(name) for name in names}
     return parse(**options), rest
 
 
