@@ -91,11 +91,15 @@ class _Pool:
         return [p.step for p in self._processes if p is not None and p.step is not None]
 
     def give(self, step: Step) -> bool:
-        """Give a step to an idle worker; whether there was one. Workers start when needed."""
-        for number, process in enumerate(self._processes):
-            if process is None:
-                process = self._processes[number] = _Process(self._store, self._places[number])
-            if process.step is None:
+        """Give a step to an idle worker; whether there was one.
+
+        All workers start with the first step, side by side, since each takes seconds to load torch.
+        """
+        for number, place in enumerate(self._places):
+            if self._processes[number] is None:
+                self._processes[number] = _Process(self._store, place)
+        for process in self._processes:
+            if process is not None and process.step is None:
                 process.give(step)
                 return True
         return False
