@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from accelerate import PartialState  # type: ignore[import-untyped]
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Recipe, finetune, save
-from repro.finetune.artefact import require_saveable
+from repro.finetune.artefact import Facts, require_saveable
 from repro.finetune.attention import Way
 from repro.finetune.shard import mesh, shard
 from repro.models.load import load, quiet
@@ -33,6 +34,7 @@ class TrainingRequest:
     Attributes:
         base: folder of the base weights.
         folder: existing folder that gets the fine-tuned model.
+        passing: number of steps -> existing folder that gets the model as it is after so many.
         task, fields, text: how rows are shown, see `repro.spec.prompts.Template`.
         rows, demonstrations: as plain dicts.
         sharded, offloaded, recast: where the memory lies, see `repro.models.memory.Placement`.
@@ -54,6 +56,7 @@ class TrainingRequest:
     offloaded: bool = False
     recast: bool = False
     way: Way | None = None
+    passing: list[tuple[int, str]] = field(default_factory=list)
 
 
 def train(request: TrainingRequest, *, progress: object = None) -> None:
@@ -76,6 +79,11 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
     if rank == 0:
         with quiet():
             require_saveable(model, tokenizer, Path(request.folder))
+
+    def keep(folder: str, facts: Facts) -> None:
+        with quiet():
+            save(model, tokenizer, facts, Path(folder))
+
     facts = finetune(
         model,
         tokenizer,
@@ -88,10 +96,10 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
         recast=request.recast,
         way=request.way,
         progress=progress,
+        passing={steps: partial(keep, folder) for steps, folder in request.passing},
     )
     if rank == 0:
-        with quiet():
-            save(model, tokenizer, facts, Path(request.folder))
+        keep(request.folder, facts)
 
 
 def launch(request: TrainingRequest, processes: int) -> None:

@@ -7,7 +7,7 @@ model with its cells. Keys cover all that can change an artefact, and nothing th
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -92,6 +92,11 @@ class PlannedModel:
     demonstrations: Dataset | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Path | None = None
+
+    @property
+    def training(self) -> tuple[Variant, int | None]:
+        """The training that it comes of: models that differ in their checkpoint share it."""
+        return replace(self.variant, checkpoint=""), self.seed
 
     @property
     def name(self) -> str:
@@ -286,10 +291,10 @@ def make_plan(
             learning_rate_factor=profile.scale.learning_rate,
             length_factor=profile.scale.length,
             epochs=variant.epochs,
-            checkpoint=variant.checkpoint,
             lora_rank=profile.compute.lora_rank,
         )
         selected, digest = trained(variant)
+        recipe = recipe.until(variant.checkpoint, len(selected.rows), variant.name)
         task, prompt = study.training[variant.train].task, study.training_prompt(variant)
         examples = in_format(
             first(study.shown_to(variant), variant.demonstrations),

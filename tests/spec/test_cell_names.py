@@ -23,7 +23,7 @@ VARIANTS = st.just(BASE) | st.builds(
     OPTIONAL,
     OPTIONAL,
     st.integers(0, 99),
-    st.integers(0, 10**6),
+    st.just("") | st.from_regex(r"(epoch)?[1-9][0-9]{0,8}", fullmatch=True),
 )
 CELLS = st.builds(Cell, VARIANTS, NAMES, NAMES, SHOWN)
 
