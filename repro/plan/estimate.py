@@ -68,17 +68,17 @@ def costs(
 
     tokens = _Tokens(plan, count)
 
-    def cost(model: PlannedModel) -> Row:
+    def row(model: PlannedModel) -> Row:
         pending = [step for step in model.cells if not done("cell", step.key)]
         train = tokens.train(model) if model.to_tune(done) else 0
         prompt = sum(map(tokens.prompt, pending))
         new = sum(map(tokens.new, pending))
-        spent = Cost.at(
+        cost = Cost.at(
             compute, train=train, prompt=prompt, new=new, train_seconds=train_seconds(model, train)
         )
-        return Row(model.name, len(model.cells), len(pending), spent)
+        return Row(model.name, len(model.cells), len(pending), cost)
 
-    return [cost(model) for model in plan.models]
+    return [row(model) for model in plan.models]
 
 
 def seconds_of(plan: Plan, count: Count) -> dict[str, float]:
