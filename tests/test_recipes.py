@@ -1,4 +1,4 @@
-"""The commands of docs/recipes.md and docs/add-a-model.md do what they say, and the notebook runs."""
+"""The commands of docs/recipes.md and docs/add-a-model.md do what they say; the notebook runs."""
 
 import json
 import os
