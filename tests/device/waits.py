@@ -61,7 +61,12 @@ FINE_TUNES: dict[str, dict[str, Any]] = {
     "FT bfloat16": {"dtype": "bfloat16", "way": "flex"},
     "FTICL bfloat16": {"dtype": "bfloat16", "way": "flex", "shown": 2},
     "FTICL bfloat16 grouped": {"dtype": "bfloat16", "way": "grouped", "shown": 2},
-    "FTICL moments in main memory": {"dtype": "float32", "way": "grouped", "shown": 2, "away": True},
+    "FTICL moments in main memory": {
+        "dtype": "float32",
+        "way": "grouped",
+        "shown": 2,
+        "away": True,
+    },
 }
 ROWS = 32
 """Four optimiser steps."""
