@@ -17,11 +17,11 @@ from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.execute.local import Place
-from repro.execute.places import AUTO, number_of
 from repro.execute.remote import RemoteWorker, kit, put
 from repro.execute.schedule import Ended, finish
 from repro.execute.worker import Done, Say, Worker, locks
 from repro.extras import install_command
+from repro.plan.layout import AUTO, number_of
 from repro.plan.steps import Artefact, Step
 
 START = 600
