@@ -78,7 +78,7 @@ def run(
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.bars import bars
-    from repro.execute import on_ray
+    from repro.execute import cluster
     from repro.execute.places import places
     from repro.execute.run import run as execute
     from repro.execute.timing import in_words
@@ -87,12 +87,12 @@ def run(
     from repro.report.commands import finish
 
     ray = executor == "ray"
-    with on_ray.connected(address) if ray else nullcontext():
+    with cluster.connected(address) if ray else nullcontext():
         tuned = any(model.recipe for model in plan.models)
         here = "1" if ray else workers or "1"
         (like, *_) = own = places(here, request.profile, plan.spec, tuned=tuned)
         if ray:
-            own = on_ray.places(workers or "auto", like)
+            own = cluster.places(workers or "auto", like)
         store = Store(request.store)
         folder = out or default_folder(request)
         for finding in require(plan, store, folder):
