@@ -104,6 +104,7 @@ class Evaluate:
         cells: ordered so that contexts can be extended.
         tokenizer: models with the same one, and as many tokens, share encoded prompts.
         engine: what evaluates, as a plan has it.
+        replayed: whether decoding replays a graph, see `repro.evaluate.replay`.
     """
 
     key: str
@@ -117,6 +118,7 @@ class Evaluate:
     protocol: Protocol
     settings: Settings
     engine: str = TORCH
+    replayed: bool = False
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
@@ -176,12 +178,13 @@ def steps_of(
     tested: Record | None = None,
     way: Way | None = None,
     share_prefix: bool = True,
+    replayed: bool = False,
 ) -> list[Step]:
     """All steps of a plan, each behind those that it needs.
 
     Args:
         out: the results folder.
-        tested: of the machine's GPU; way, share_prefix: as it has them.
+        tested: of the machine's GPU; way, share_prefix, replayed: as it has them.
     """
     steps: list[Step] = [Weights(key=plan.base_key, spec=plan.spec)]
     for number, model in enumerate(plan.models, 1):
@@ -191,13 +194,19 @@ def steps_of(
             f"[{number}/{len(plan.models)}] {model.name}",
             {"tested": tested, "way": way},
             plan.settings if share_prefix else plan.settings.without_sharing(),
+            replayed,
         )
         steps.append(Collect(plan=plan, model=model, out=out))
     return steps
 
 
 def _of_model(
-    plan: Plan, model: PlannedModel, label: str, measured: dict[str, Any], settings: Settings
+    plan: Plan,
+    model: PlannedModel,
+    label: str,
+    measured: dict[str, Any],
+    settings: Settings,
+    replayed: bool,
 ) -> Iterable[Step]:
     weights: Artefact | Path = model.checkpoint or Artefact("weights", plan.base_key)
     if model.recipe is not None:
@@ -232,6 +241,7 @@ def _of_model(
             tokenizer=model.key if model.checkpoint else plan.base_key,
             protocol=plan.protocol,
             settings=settings,
+            replayed=replayed,
             engine=plan.engine,
         )
 

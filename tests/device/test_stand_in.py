@@ -36,9 +36,9 @@ def test_an_evaluation_mixes_no_devices_and_waits_once_a_token(run: Run) -> None
     """Without a shared prefix twice: transformers asks whether anything is masked."""
     told = json.loads(run("waits.py", "evaluate"))
     assert told["mixed"] == {}
-    assert len(told["outcome"]) == 4
+    assert len(told["outcome"]) == 6
     for name, found in told["outcome"].items():
-        shared = "shared" in name
+        shared = "plain" not in name
         if "generation" in name:
             assert set(found["a_token"]) == {1 if shared else 2}, found["where"]
         else:  # a batch a cell
