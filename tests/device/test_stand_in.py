@@ -64,7 +64,7 @@ def test_kernels_fit_and_have_no_atomics(run: Run, capability: str) -> None:
 
     Both would let bits differ from run to run.
     """
-    told: list[dict[str, Any]] = json.loads(run("kernels.py", capability))
+    told: list[dict[str, Any]] = json.loads(run("lowered.py", capability))
     shapes = {kernel["shape"] for kernel in told}
     assert len(shapes) == 3
     for shape in shapes:
