@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from repro import clock
 from repro.errors import EXIT_FAILED, ReproError
-from repro.evaluate.prefix import RoomyLayer, SharedPrefix, cache_of, takes_positions
+from repro.evaluate.prefix import PreallocatedLayer, SharedPrefix, cache_of, takes_positions
 from repro.machine.transfer import to_device
 
 
@@ -135,7 +135,7 @@ def join(batches: Sequence[Batch], room: int) -> Batch:
     layers = []
     caches = [batch.cache.layers for batch in batches]
     while caches[0]:  # so that only one layer is there twice
-        layers.append(RoomyLayer.joined([cache.pop(0) for cache in caches], longest + room))
+        layers.append(PreallocatedLayer.joined([cache.pop(0) for cache in caches], longest + room))
     return Batch(
         torch.cat([batch.logits for batch in batches]),
         cache_of(layers),

@@ -159,7 +159,7 @@ class Packed:
         return total
 
     def _idle(self) -> None:
-        """A pass that adds nothing, beside one that another process has more."""
+        """A dummy pass with zero gradients: keeps ranks in step when another has one pass more."""
         hidden = self._hidden([0], [0], self._packing([1], {}))
         with self._as_forward():
             (hidden.sum() * 0).backward()

@@ -36,7 +36,7 @@ def record_of(record: Mapping[str, Any], stem: str) -> Mapping[str, Any]:
 
 
 def elsewhere(ours: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) -> str:
-    """What L0 asks for beside equal bits, where it is not so: same lock, machine kind, engine."""
+    """Why bit equality (L0) cannot be asked for: another lock, machine kind or engine; else ""."""
 
     def facts(record: Mapping[str, Any]) -> dict[str, Any]:
         identity = record.get("identity")
