@@ -14,7 +14,7 @@ from repro.finetune import attention, flex
 from repro.finetune.loop import Trainer
 from repro.machine.gpus import Cuda
 from repro.machine.selftest import checks, run, steps
-from repro.machine.selftest.record import Check, Record, decide, place, read, unfinished
+from repro.machine.selftest.record import Check, Record, conclusions, place, read, unfinished
 
 CPU = torch.device("cpu")
 NARROW = steps.WIDE | {"hidden": 64, "intermediate": 172, "heads": 4, "kv_heads": 2}
@@ -167,7 +167,7 @@ def test_steps_that_differ_from_run_to_run_are_noticed(monkeypatch: pytest.Monke
     assert len(wrong) == 3
     assert (
         "determinism grouped float32, two processes: FT, FTICL differ"
-        in decide(found, ["float32"])["stop"]
+        in conclusions(found, ["float32"])["stop"]
     )
 
 
@@ -222,7 +222,7 @@ def checked(*wrong: str) -> list[Check]:
     ],
 )
 def test_what_follows(wrong: list[str], way: str, share: bool, stop: str) -> None:
-    made = decide(checked(*wrong), ["bfloat16"])
+    made = conclusions(checked(*wrong), ["bfloat16"])
     assert made == {
         "attention": {"bfloat16": way},
         "share_prefix": share,
@@ -250,7 +250,7 @@ REPLAYS = ("generation, bfloat16, with shared prefix, replayed", "decoding, repl
 )
 def test_a_graph_is_replayed_where_it_is_right_and_faster(wrong: list[str], replayed: bool) -> None:
     found = [Check(name, name not in wrong, "found", "needed") for name in REPLAYS]
-    made = decide([*checked(*wrong), *found], ["bfloat16"])
+    made = conclusions([*checked(*wrong), *found], ["bfloat16"])
     assert made["replayed"] == replayed
     assert made["share_prefix"] == ("with shared prefix" not in " ".join(wrong)[-18:])
     assert made["stop"] == ""
@@ -281,7 +281,7 @@ def test_steps_that_read_another_place_are_noticed(monkeypatch: pytest.MonkeyPat
 
 
 def test_flex_is_not_taken_for_float32() -> None:
-    assert decide([], ["float32"])["attention"] == {"float32": "grouped"}
+    assert conclusions([], ["float32"])["attention"] == {"float32": "grouped"}
 
 
 def test_a_kind_is_gpu_driver_and_packages() -> None:
