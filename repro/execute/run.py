@@ -108,12 +108,17 @@ def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say)
     """The steps that are needed, as the self-test of the GPU allows them."""
     steps = needed(steps_of(plan, out, way=attention), store.find)
     compute = plan.profile.compute
-    if compute.device != "cuda" or not any(isinstance(step, FineTune) for step in steps):
+    if compute.device != "cuda":
         return steps
-    from repro.machine.selftest.run import ensure
+    from repro.machine.selftest.run import ensure, known
 
-    precision = "float32" if compute.dtype == "float32" else "bfloat16"
-    tested = ensure(store.root, probe_cuda(), [precision], say=say)
+    precisions = ["float32" if compute.dtype == "float32" else "bfloat16"]
+    if any(isinstance(step, FineTune) for step in steps):
+        tested = ensure(store.root, probe_cuda(), precisions, say=say)
+    elif (found := known(store.root, probe_cuda(), precisions)) is None:
+        return steps
+    else:  # a run that goes on evaluates as it began
+        tested = found
     tested.write(out / selftest.FILE)
     tested.require()
     allowed = steps_of(
@@ -122,6 +127,7 @@ def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say)
         tested=tested,
         way=attention or next(iter(tested.attention.values())),
         share_prefix=tested.share_prefix,
+        replayed=tested.replayed,
     )
     return needed(allowed, store.find)
 

@@ -291,4 +291,4 @@ def _engine(step: Evaluate, folder: Path) -> Engine:
     model, tokenizer = load(
         folder, dtype=step.dtype, device=step.device, rotary=step.protocol.rotary_precision
     )
-    return TorchEngine(model, tokenizer, step.settings)
+    return TorchEngine(model, tokenizer, step.settings, replayed=step.replayed)
