@@ -10,6 +10,7 @@ from rich.text import Text
 
 from repro.console import new_console
 from repro.printable import printable
+from repro.report import departures
 from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figurerows import figure_rows
 from repro.report.figures import STYLE, figure_lines, legend
@@ -31,7 +32,7 @@ from repro.report.rows import (
     turns,
 )
 from repro.report.summaries import READ, SummaryReport, summary_lines
-from repro.report.tables import facts, pairs, table
+from repro.report.tables import departures_table, facts, pairs, table
 from repro.report.words import contrast_text, counted, number_text, signed, unpaired
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.rerun import Lack
@@ -161,6 +162,9 @@ def _everything(
     for verdict in run.verified.claims:
         yield from _whole_claim(verdict, evidence)
     yield from _summaries(run.summaries)
+    if run.summaries:
+        yield _heading(departures.HEADING)
+        yield departures_table(run.verified.run)
     yield from _numbers(run)
     for number in run.verified.judged:
         if not number.verdict.passes and number.verdict is not Verdict.NOT_REPRODUCED:
