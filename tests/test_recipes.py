@@ -91,6 +91,7 @@ def test_commands_for_other_machines_are_understood(
         shutil.copytree(EMBEDDED, place / "models" / "xsum-ft-2000")
         shared = {parameter.name for parameter in cli.commands["plan"].params} - {
             "workers",
+            "gpus",
             "price",
         }
         assert parse(**{k: v for k, v in context.params.items() if k in shared}).seeds

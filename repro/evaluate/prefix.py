@@ -21,6 +21,7 @@ from transformers.cache_utils import DynamicLayer
 from repro import clock
 from repro.evaluate.attention import NAME
 from repro.evaluate.encode import Encoded, common_prefix
+from repro.machine.transfer import to_device
 
 Segments = tuple[tuple[int, ...], ...]
 
@@ -190,7 +191,7 @@ class SharedPrefix:
         clock.count("prefill", tokens=tokens, pairs=pairs, rows=1)
         own = [PreallocatedLayer(tokens) for _ in range(self._count)]
         self._model(
-            input_ids=torch.tensor([segment], device=device),
+            input_ids=to_device(torch.tensor([segment]), device),
             attention_mask=torch.ones((1, 1, tokens, tokens), device=device).tril().bool(),
             position_ids=torch.arange(start, start + tokens, device=device)[None],
             past_key_values=cache_of(own),

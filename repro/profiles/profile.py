@@ -73,6 +73,7 @@ class Compute:
         evaluate_rate: prompt tokens a second, likewise.
         generate_rate: generated tokens a second, likewise.
         measured: on what the rates were measured, or how they were derived.
+        rated: the kind of GPU that they are of, one of `repro/machine/kinds.toml`.
         memory_gb: main memory needed (GB).
         disk_gb: disk needed (GB), with one fine-tune kept.
         gpus: GPUs needed.
@@ -84,6 +85,8 @@ class Compute:
     device: Literal["cpu", "cuda"] = enters("model", "cell")
     dtype: Literal["float32", "protocol"] = enters("model", "cell")
     threads: NonNegativeInt = enters("model", "cell", default=0)
+    # For plans alone, and in no digest either.
+    rated: str = enters(default="", repr=False)
     # Older digests of profiles stay: `identity` names it where it is used.
     lora_rank: NonNegativeInt = enters("model", default=0, repr=False)
     train_tokens: NonNegativeInt = enters(default=8192)

@@ -78,7 +78,7 @@ def test_it_takes_the_options_of_a_run() -> None:
     of_running = {"--keep-models", "--verify", "--full", "--attention"}
     of_running |= {"--workers", "--executor", "--address"}
     assert taken["run"] - of_running <= taken["doctor"]
-    assert taken["plan"] - {"--workers", "--price"} <= taken["doctor"]
+    assert taken["plan"] - {"--workers", "--gpus", "--price"} <= taken["doctor"]
 
 
 def test_packages_go_into_one_command_and_failures_come_first() -> None:
