@@ -143,7 +143,7 @@ def _figure(run: RunReport, prefix: str, figure: str) -> dict[str, Any]:
             text=views.spoken(panel),
         )
         panels.append(view | {"svg": Markup(drawing)})
-    looks = (*charts.styles(run.of_figure(figure)), charts.PAPER_LOOK, charts.OURS_LOOK)
+    looks = (*charts.styles(run.of_figure(figure)), *charts.run_looks(run))
     legend = [
         (
             Markup(
