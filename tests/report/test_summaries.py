@@ -116,6 +116,18 @@ def test_a_curve_averages_test_sets_and_seeds_of_the_kind_asked_for(found: Repor
     assert value.interval == pytest.approx((grid.mean() - half, grid.mean() + half))
 
 
+def test_a_place_of_which_some_cells_were_not_run_is_empty(
+    found: Report, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    asked, home = study(), tmp_path_factory.mktemp("fewer")
+    cells = [cell for cell in asked.cells() if cell.name != "xsum-ft-4000.sst2.p1.0"]
+    skill = dict.fromkeys(cells, 0.5)
+    folder = make(home / "run", cells, seeds=SEEDS, n=30, skill=skill)
+    (run,) = report(folder, expected=tmp_path_factory.mktemp("none"), study=asked).runs
+    assert set(run.summaries[0].values) == {("2000", "FT")}
+    assert set(run.summaries[1].values) == set(found.runs[0].summaries[1].values)
+
+
 def test_all_faces_show_each_place(found: Report) -> None:
     console = Console(file=io.StringIO(), width=80, highlight=False)
     terminal.show(console, found, None, full=False)
