@@ -13,6 +13,9 @@ from repro.verify.effects import compare, mean_of
 from repro.verify.measured import Measured, Source
 from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
 
+_FEWEST = 3
+"""Test sets whose spread is taken for that of others."""
+
 
 @dataclass(frozen=True)
 class Averaged:
@@ -42,8 +45,8 @@ def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:
     A mean over some of them would not be comparable with those at its side.
 
     The interval adds the variance of the mean over test sets and that over seeds, so that it
-    speaks of other test sets of the kind too; the former holds what sampling rows adds. Of a
-    single test set it speaks of its rows and of seeds.
+    speaks of other test sets of the kind too; the former holds what sampling rows adds. Of one or
+    two test sets, which show no spread, it speaks of their rows and of seeds.
     """
     known: dict[Point, Measured] = {}
     for term in (term for pair in pairs for term in (pair.left, pair.right) if term):
@@ -59,8 +62,8 @@ def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:
     means = [mean_of(name, [i for i in compared if i.dataset == name]) for name in datasets]
     values = np.stack([item.effect.values for item in means])  # test sets by seeds
     sets, count = values.shape
-    if sets == 1:
-        se, df = means[0].spread()
+    if sets < _FEWEST:
+        se, df = mean_of("all", means).spread()
     else:
         parts = [(float(np.var(values.mean(axis=1), ddof=1)) / sets, sets - 1.0)]
         if count > 1:
