@@ -18,7 +18,14 @@ from repro.spec.prompts import PromptFormat, check_template
 from repro.spec.study import RowFilter, Study
 from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
-from repro.studies.schema import FilterTable, HubTable, StudyTable, claim_of
+from repro.studies.schema import (
+    FilterTable,
+    HubTable,
+    StudyTable,
+    claim_of,
+    sets_of,
+    spelt_out,
+)
 
 
 def read(path: str) -> Study:
@@ -94,7 +101,12 @@ class _Builder:
         tasks = {**(base.tasks if base else {}), **self._tasks()}
         prompts = {**(base.prompts if base else {}), **self._prompts(tasks)}
         datasets = {**(base.datasets if base else {}), **self._datasets(tasks)}
-        variants, points, panels = self._points(datasets, prompts)
+        by_task = {
+            task: [one.name for one in datasets.values() if one.task.name == task]
+            for task in tasks
+            if task not in datasets
+        }
+        variants, points, panels = self._points(datasets, prompts, by_task)
         training = {**(base.training if base else {}), **self._training(datasets)}
         made = Study(
             name=name,
@@ -113,7 +125,7 @@ class _Builder:
             panels=panels,
             grids={"figures": points, "every-shot": points},
             everything=tuple(dict.fromkeys(cell for point in points for cell in point.cells)),
-            claims={key: claim_of(key, one) for key, one in told.claims.items()},
+            claims={key: claim_of(key, one, by_task) for key, one in told.claims.items()},
             protocols=paper.study().protocols,
             table=dict(table),
         )
@@ -132,7 +144,7 @@ class _Builder:
 
     def _shots_of(self, task: str) -> Iterator[int]:
         """The numbers of demonstrations that cells of a task have."""
-        own = {name for name, told in self._told.datasets.items() if told.task == task}
+        own = {task, *(name for name, told in self._told.datasets.items() if told.task == task)}
         for index, cells in enumerate(self._told.cells):
             if own.intersection(cells.datasets):
                 with self._at(f"cells[{index}].shots"):
@@ -184,7 +196,10 @@ class _Builder:
         return table[name]
 
     def _points(
-        self, datasets: Mapping[str, Dataset], prompts: Mapping[str, PromptFormat]
+        self,
+        datasets: Mapping[str, Dataset],
+        prompts: Mapping[str, PromptFormat],
+        by_task: Mapping[str, Sequence[str]],
     ) -> tuple[tuple[Variant, ...], tuple[Point, ...], tuple[Panel, ...]]:
         variants: dict[Variant, None] = {}
         points: list[Point] = []
@@ -192,9 +207,9 @@ class _Builder:
         letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
         for index, told in enumerate(self._told.cells):
             figure, own = str(index + 1), []
-            for place, name in enumerate(told.variants):
+            for place, names in enumerate(told.variants):
                 with self._at(f"cells[{index}].variants[{place}]"):
-                    own.append(Variant.parse(name))
+                    own += map(Variant.parse, spelt_out([names]))
             variants |= dict.fromkeys(own)
             with self._at(f"cells[{index}].prompts"):
                 for name in told.prompts:
@@ -202,7 +217,7 @@ class _Builder:
             with self._at(f"cells[{index}].datasets"):
                 pairs = [
                     (self._known("dataset", datasets, dataset), prompt)
-                    for dataset in told.datasets
+                    for dataset in sets_of(told.datasets, by_task)
                     for prompt in told.prompts or [next(iter(prompts), "")]
                 ]
             shown = [Demonstrations.parse(str(shots)) for shots in told.shots]
