@@ -206,7 +206,7 @@ class _Builder:
         panels: list[Panel] = []
         letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
         for index, told in enumerate(self._told.cells):
-            figure, own = str(index + 1), []
+            figure, own = str(index + 1), list[Variant]()
             for place, names in enumerate(told.variants):
                 with self._at(f"cells[{index}].variants[{place}]"):
                     own += map(Variant.parse, spelt_out([names]))
