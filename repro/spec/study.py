@@ -10,6 +10,7 @@ from repro.spec.claims import Claim, Contrast, Pair, Side, pairs_of
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat
 from repro.spec.protocol import Protocol
+from repro.spec.summaries import Summary
 from repro.spec.tasks import Dataset, Part, Place, Task, TrainingSet
 
 Grid = Literal["figures", "every-shot", "full"]
@@ -87,6 +88,7 @@ class Study:
         filters, targets: of training rows, by name; a target has the output as `{output}`.
         variants: those that it names, in the order of results.
         grids: plotted points by grid.
+        summaries: curves and matrices that answer it at a glance.
         protocols: by name; published: the study is the paper's, whose numbers are known.
         table: what it was read from, for run.json; None for a study of the kit.
     """
@@ -105,6 +107,7 @@ class Study:
     grids: Mapping[Grid, tuple[Point, ...]]
     everything: tuple[Cell, ...]
     claims: Mapping[str, Claim]
+    summaries: tuple[Summary, ...] = ()
     protocols: Mapping[str, Protocol]
     comparable: tuple[str, ...] | None = None
     published: bool = False

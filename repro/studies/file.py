@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
@@ -16,6 +17,7 @@ from repro.spec.claims import FACTS
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat, check_template
 from repro.spec.study import RowFilter, Study
+from repro.spec.summaries import Summary
 from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
 from repro.studies.schema import (
@@ -26,6 +28,7 @@ from repro.studies.schema import (
     sets_of,
     spelt_out,
 )
+from repro.studies.summaries import curves, matrices
 
 
 def read(path: str) -> Study:
@@ -130,7 +133,15 @@ class _Builder:
             table=dict(table),
         )
         self._check(made)
-        return made
+        return replace(made, summaries=tuple(self._summaries(made)))
+
+    def _summaries(self, study: Study) -> Iterator[Summary]:
+        for index, curve in enumerate(self._told.curves):
+            with self._at(f"curves[{index}]"):
+                yield from curves(study, curve)
+        for index, matrix in enumerate(self._told.matrices):
+            with self._at(f"matrices[{index}]"):
+                yield from matrices(study, matrix)
 
     def _tasks(self) -> dict[str, Task]:
         found = {}

@@ -320,7 +320,7 @@ def find_reference(root: Path, run: Run) -> Reference | None:
         wanted = {"profile": run.profile, "protocol": run.protocol, "overrides": run.overrides}
         if not isinstance(head, dict) or any(head.get(k) != v for k, v in wanted.items()):
             continue
-        if studies.told(_first(head)) == studies.told(run.record):
+        if studies.measured(_first(head)) == studies.measured(run.record):
             return load_reference(folder)
     if not root.is_dir():
         raise ReproError(
