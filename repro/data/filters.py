@@ -71,7 +71,6 @@ def train_rows(
     *,
     limit: int | None = None,
     only: RowFilter | None = None,
-    target: str = "",
 ) -> Selected:
     """The rows a variant is trained on: the first of its training set, less what it drops.
 
@@ -80,7 +79,6 @@ def train_rows(
     Args:
         limit: a profile's own number of first rows for this size; None for all of it.
         only: rows that the variant takes; all for None.
-        target: what the model is to write, with the row's output as `{output}`; empty for that.
 
     Raises:
         ReproError: the file is missing or wrong, or no row is left.
@@ -95,19 +93,7 @@ def train_rows(
         checks["demonstrations_in_train"] = [same_inputs(task, row) in shown for row in rows]
     if only is not None:
         checks["rows"] = [not only.keeps(row) for row in rows]
-    kept = _keep(first, checks, str(part))
-    return Selected(in_format(kept.rows, target), kept.dropped)
-
-
-def in_format(rows: datasets.Dataset, target: str) -> datasets.Dataset:
-    """The rows with their outputs in a target format, see `train_rows`."""
-    if not target:
-        return rows
-    outputs = [target.format(output=output) for output in rows["output"]]
-    return datasets.Dataset.from_dict(
-        {name: outputs if name == "output" else rows[name] for name in rows.column_names},
-        features=rows.features,
-    )
+    return _keep(first, checks, str(part))
 
 
 def _first(

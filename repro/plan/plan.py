@@ -14,8 +14,9 @@ from random import Random
 
 from datasets import Dataset
 
-from repro.data.filters import Selected, in_format, test_rows, train_rows
+from repro.data.filters import Selected, test_rows, train_rows
 from repro.data.source import Source
+from repro.data.targets import Writer, entropy, writer
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
@@ -29,7 +30,7 @@ from repro.spec.keys import entering
 from repro.spec.prompts import Template
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation, Study
-from repro.spec.tasks import Kind, Part
+from repro.spec.tasks import Kind, Part, Task
 
 # Raised by one when a change to these packages changes their results.
 WEIGHTS_VERSION = 1
@@ -76,7 +77,8 @@ class PlannedModel:
     Attributes:
         seed: of the fine-tune; None for the base, which has none.
         key: of the weights: those of the base, or of the fine-tune.
-        digests: hashes of the rows and demonstrations that it is trained on, by name of the fact.
+        facts: hashes of the rows and demonstrations that it is trained on, and of a target format
+            the entropy of its targets in bits, by name.
         checkpoint: folder of a fine-tune that is there already; it is not trained, nor kept in the
             store.
     """
@@ -90,7 +92,7 @@ class PlannedModel:
     rows: Dataset | None = None
     dropped: dict[str, int] | None = None
     demonstrations: Dataset | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str | float] = field(default_factory=dict)
     checkpoint: Path | None = None
 
     @property
@@ -238,13 +240,19 @@ def make_plan(
     def cell_step(cell: Cell, model_key: str) -> PlannedCell:
         asked, own = study.evaluation(cell), cell.demonstrations
         selected, digest = tested(cell.dataset)
+        rows, examples = selected.rows, shown(asked.shown.name, own.seed)
+        examples_digest = shown_digest(asked.shown.name, own)
+        if written := written_by(cell.variant, asked.task):
+            rows, examples = written.tested(rows), written.rows(examples)
+            digest = rows_digest(rows)
+            examples_digest = rows_digest(examples.select(range(min(own.number, len(examples)))))
         dtype = cell_dtype(asked, profile, protocol)
         parts: dict[str, object] = {
             "evaluate": EVALUATE_VERSION,
             "model": model_key,
             "cell": [cell.dataset, cell.prompt, cell.shots],
             "rows": digest,
-            "demonstrations": shown_digest(asked.shown.name, own),
+            "demonstrations": examples_digest,
             "switches": switches,
             "settings": asdict(settings),
             "dtype": dtype,
@@ -256,25 +264,31 @@ def make_plan(
         return PlannedCell(
             asked,
             content_key(parts),
-            selected.rows,
+            rows,
             selected.dropped,
-            shown(asked.shown.name, own.seed),
+            examples,
             dtype,
             content_key({name: parts[name] for name in said} | {"shown": own.name}),
         )
 
     @cache
-    def trained(variant: Variant) -> tuple[Selected, str]:
-        selected = train_rows(
+    def trained(variant: Variant) -> Selected:
+        return train_rows(
             source,
             study.training[variant.train],
             variant.size,
             protocol,
             limit=profile.train_limit(variant.size),
             only=study.filters.get(variant.rows),
-            target=study.targets.get(variant.target, ""),
         )
-        return selected, rows_digest(selected.rows)
+
+    @cache
+    def written_by(variant: Variant, task: Task) -> Writer | None:
+        """In whose format a variant answers a task; None for the plain one."""
+        if not variant.target or task != study.training[variant.train].task:
+            return None
+        rows = trained(replace(variant, target="")).rows.to_list()
+        return writer(study.targets[variant.target], task, rows, variant.target)
 
     def model(variant: Variant, seed: int | None) -> PlannedModel:
         own = [cell for cell in cells if cell.variant == variant]
@@ -293,13 +307,14 @@ def make_plan(
             epochs=variant.epochs,
             lora_rank=profile.compute.lora_rank,
         )
-        selected, digest = trained(variant)
-        recipe = recipe.until(variant.checkpoint, len(selected.rows), variant.name)
+        selected = trained(replace(variant, target=""))
+        rows = selected.rows
+        recipe = recipe.until(variant.checkpoint, len(rows), variant.name)
         task, prompt = study.training[variant.train].task, study.training_prompt(variant)
-        examples = in_format(
-            first(study.shown_to(variant), variant.demonstrations),
-            study.targets.get(variant.target, ""),
-        )
+        examples = first(study.shown_to(variant), variant.demonstrations)
+        if written := written_by(variant, task):
+            rows, examples = written.rows(rows), written.rows(examples)
+        digest = rows_digest(rows)
         if len(examples) < variant.train_shots:
             raise ReproError(
                 f"{variant.name} needs {variant.train_shots} demonstrations, there are "
@@ -319,7 +334,9 @@ def make_plan(
         }
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)
-        digests = {"rows_sha256": digest, "demonstrations_sha256": shown_first}
+        facts = {"rows_sha256": digest, "demonstrations_sha256": shown_first}
+        if variant.target:
+            facts["target_bits"] = round(entropy(rows["output"]), 3)
         return PlannedModel(
             variant,
             seed,
@@ -327,10 +344,10 @@ def make_plan(
             steps,
             recipe,
             Template(task, prompt.text(task)),
-            selected.rows,
+            rows,
             selected.dropped,
             examples,
-            digests,
+            facts,
         )
 
     variants = dict.fromkeys(cell.variant for cell in cells)

@@ -18,12 +18,14 @@ from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat, check_template
 from repro.spec.study import RowFilter, Study
 from repro.spec.summaries import Summary
+from repro.spec.targets import TargetFormat
 from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
 from repro.studies.schema import (
     FilterTable,
     HubTable,
     StudyTable,
+    TargetTable,
     claim_of,
     sets_of,
     spelt_out,
@@ -119,7 +121,7 @@ class _Builder:
             training=training,
             prompts=prompts,
             filters={key: _filter(one) for key, one in told.filters.items()},
-            targets=told.targets,
+            targets=self._targets(),
             variants=variants,
             figures={
                 str(number): Figure(str(number), cells.title or told.question, 4)
@@ -151,6 +153,16 @@ class _Builder:
                 found[name] = Task(
                     name, tuple(told.fields), tuple(told.labels), tuple(sorted(shots))
                 )
+        return found
+
+    def _targets(self) -> dict[str, TargetFormat]:
+        found = {}
+        for name, told in self._told.targets.items():
+            with self._at(f"targets.{name}"):
+                if isinstance(told, str):
+                    told = TargetTable(texts=[told])
+                strings = told.strings or len(told.names)
+                found[name] = TargetFormat(tuple(told.texts), strings, tuple(told.names))
         return found
 
     def _shots_of(self, task: str) -> Iterator[int]:
@@ -253,9 +265,6 @@ class _Builder:
         for name, one in study.filters.items():
             if not any(one.field in (*task.fields, "output") for task in study.tasks.values()):
                 raise _wrong(self._where, f"filters.{name}: no task has a field '{one.field}'")
-        for name, text in study.targets.items():
-            with self._at(f"targets.{name}"):
-                check_template(text, ("output",))
         for point in study.points():
             with self._at(f"cells[{int(point.figure) - 1}]"):
                 for cell in point.cells:

@@ -66,6 +66,14 @@ class FilterTable(Table):
     max_words: int | None = None
 
 
+class TargetTable(Table):
+    """[targets.NAME]: what a fine-tune writes; a text alone stands for its `texts`."""
+
+    texts: Names = ["{output}"]
+    strings: int = 0
+    names: list[str] = []
+
+
 class CellsTable(Table):
     """[[cells]]: every combination of these, shown as one figure."""
 
@@ -146,7 +154,7 @@ class StudyTable(Table):
     prompts: dict[str, dict[str, str]] = {}
     datasets: dict[str, DatasetTable] = {}
     filters: dict[str, FilterTable] = {}
-    targets: dict[str, str] = {}
+    targets: dict[str, str | TargetTable] = {}
     cells: Annotated[list[CellsTable], Field(min_length=1)]
     curves: list[CurveTable] = []
     matrices: list[MatrixTable] = []
