@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ class TrainingRequest:
         folder: existing folder that gets the fine-tuned model.
         passing: number of steps -> existing folder that gets the model as it is after so many.
         task, fields, text: how rows are shown, see `repro.spec.prompts.Template`.
-        rows, demonstrations: as plain dicts.
+        rows, demonstrations: as plain dicts; contexts: see `repro.finetune.finetune`.
         sharded, offloaded, recast: where the memory lies, see `repro.models.memory.Placement`.
         way: how packed samples attend, see `repro.finetune.attention`; None for the device's own.
     """
@@ -48,6 +49,7 @@ class TrainingRequest:
     text: str
     rows: list[dict[str, Any]]
     demonstrations: list[dict[str, Any]]
+    contexts: Sequence[str]
     recipe: dict[str, Any]
     device: str
     rotary: str
@@ -91,6 +93,7 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
         request.demonstrations,
         Template(Task(request.task, tuple(request.fields)), request.text),
         Recipe(**request.recipe),
+        contexts=request.contexts,
         token_budget=request.token_budget,
         offloaded=request.offloaded,
         recast=request.recast,

@@ -199,6 +199,7 @@ class Worker:
                 text=step.template.text,
                 rows=step.rows.to_list(),
                 demonstrations=step.demonstrations.to_list(),
+                contexts=step.contexts,
                 recipe=step.recipe.settings,
                 device=step.compute.device,
                 rotary=step.rotary,

@@ -40,6 +40,7 @@ def finetune(
     template: Template,
     recipe: Recipe,
     *,
+    contexts: Sequence[str] = (),
     order: Sequence[Sequence[int]] | None = None,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     offloaded: bool = False,
@@ -67,6 +68,8 @@ def finetune(
         rows: training rows, dicts with the task's fields and "output".
         demonstrations: the in-context examples put before every row; empty for plain FT.
         template: how rows and demonstrations are shown.
+        contexts: the text before each row instead, where rows have demonstrations of their own;
+            the first one's are then given as `demonstrations`.
         order: positions of rows in the order they are trained on, one list an epoch; shuffled
             from the seed without.
         token_budget: largest number of tokens in one forward pass; halved when memory runs
@@ -96,7 +99,7 @@ def finetune(
             f"{state.num_processes} processes",
             hint=f"start a number of processes that divides {recipe.accumulation}",
         )
-    samples = encode(rows, demonstrations, template, tokenizer, recipe)
+    samples = encode(rows, demonstrations, template, tokenizer, recipe, contexts)
     if not any(sample.labels for sample in samples):
         raise ReproError(
             f"no training sample has a label left within {recipe.max_length} tokens",

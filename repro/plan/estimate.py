@@ -138,9 +138,13 @@ class _Tokens:
             return 0
         assert model.template is not None
         task, text = model.template.task, model.template.text
-        shared = self._context(context(task, text, model.demonstrations.to_list()))
+        contexts = model.contexts or (context(task, text, model.demonstrations.to_list()),)
+        before = [self._context(text) for text in contexts]
         own = self._count([fill(task, text, row) + row["output"] for row in model.rows])
-        longest = model.recipe.max_length or max(own, default=0) + shared
-        whole = model.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)
+        if not model.contexts:
+            before *= len(own)
+        samples = [shown + tokens for shown, tokens in zip(before, own, strict=True)]
+        longest = model.recipe.max_length or max(samples, default=0)
+        whole = model.recipe.epochs * sum(min(tokens, longest) for tokens in samples)
         planned = model.recipe.steps(len(own))
         return whole * (model.recipe.checkpoint or planned) // planned

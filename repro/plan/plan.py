@@ -4,25 +4,22 @@ The graph is small and fixed: base weights -> fine-tunes -> cells; a `PlannedMod
 model with its cells. Keys cover all that can change an artefact, and nothing that cannot.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from random import Random
 
 from datasets import Dataset
 
-from repro.data.filters import Selected, test_rows, train_rows
 from repro.data.source import Source
-from repro.data.targets import Writer, entropy, writer
+from repro.data.targets import entropy
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
 from repro.models.files import model_digest
 from repro.models.spec import ModelSpec
 from repro.plan.checkpoints import Given
+from repro.plan.rows import PlanRows, rows_digest
 from repro.plan.store import content_key
 from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
@@ -30,7 +27,7 @@ from repro.spec.keys import entering
 from repro.spec.prompts import Template
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation, Study
-from repro.spec.tasks import Kind, Part, Task
+from repro.spec.tasks import Kind, Part
 
 # Raised by one when a change to these packages changes their results.
 WEIGHTS_VERSION = 1
@@ -77,6 +74,8 @@ class PlannedModel:
     Attributes:
         seed: of the fine-tune; None for the base, which has none.
         key: of the weights: those of the base, or of the fine-tune.
+        contexts: the text before each training row, where the demonstrations are not the same or of
+            another task.
         facts: hashes of the rows and demonstrations that it is trained on, and of a target format
             the entropy of its targets in bits, by name.
         checkpoint: folder of a fine-tune that is there already; it is not trained, nor kept in the
@@ -94,6 +93,7 @@ class PlannedModel:
     demonstrations: Dataset | None = None
     facts: Mapping[str, str | float] = field(default_factory=dict)
     checkpoint: Path | None = None
+    contexts: tuple[str, ...] = ()
 
     @property
     def training(self) -> tuple[Variant, int | None]:
@@ -144,12 +144,6 @@ def weights_key(spec: ModelSpec) -> str:
     return content_key({"weights": WEIGHTS_VERSION, "spec": spec.identity()})
 
 
-def rows_digest(rows: Dataset) -> str:
-    """A hash over the content of rows, in their order."""
-    text = json.dumps(rows.to_list(), ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def needed_parts(
     study: Study,
     cells: Sequence[Cell],
@@ -164,6 +158,8 @@ def needed_parts(
             parts[Part("demonstrations", study.training[variant.train].dataset)] = None
             if variant.train_shots:
                 parts[Part("demonstrations", study.shown_to(variant))] = None
+            if variant.rows and (to := study.filters[variant.rows].to):
+                parts[Part("test", to)] = None
     for name in dict.fromkeys(cell.dataset for cell in cells):
         parts[Part("test", name)] = None
         parts[Part("demonstrations", name)] = None
@@ -217,42 +213,30 @@ def make_plan(
     rotary = protocol.rotary_precision
     evaluated_by = {} if engine == TORCH else {"engine": engine}
 
-    @cache
-    def tested(dataset: str) -> tuple[Selected, str]:
-        selected = test_rows(source, study.datasets[dataset], protocol, limit=test_limit)
-        return selected, rows_digest(selected.rows)
-
-    @cache
-    def shown(dataset: str, seed: int | None) -> Dataset:
-        rows = source.rows(Part("demonstrations", dataset), study.datasets[dataset].task)
-        if seed is None:
-            return rows
-        return rows.select(Random(seed).sample(range(len(rows)), len(rows)))
-
-    def first(dataset: str, own: Demonstrations) -> Dataset:
-        rows = shown(dataset, own.seed)
-        return rows.select(range(min(own.number, len(rows))))
+    rows = PlanRows(
+        study=study, profile=profile, protocol=protocol, source=source, test_limit=test_limit
+    )
 
     @cache
     def shown_digest(dataset: str, own: Demonstrations) -> str:
-        return rows_digest(first(dataset, own))
+        return rows_digest(rows.first(dataset, own))
 
     def cell_step(cell: Cell, model_key: str) -> PlannedCell:
         asked, own = study.evaluation(cell), cell.demonstrations
-        selected, digest = tested(cell.dataset)
-        rows, examples = selected.rows, shown(asked.shown.name, own.seed)
-        examples_digest = shown_digest(asked.shown.name, own)
-        if written := written_by(cell.variant, asked.task):
-            rows, examples = written.tested(rows), written.rows(examples)
-            digest = rows_digest(rows)
-            examples_digest = rows_digest(examples.select(range(min(own.number, len(examples)))))
+        selected, digest = rows.tested(cell.dataset)
+        tested, shown = selected.rows, rows.shown(asked.shown.name, own)
+        first = shown_digest(asked.shown.name, own)
+        if written := rows.writer(cell.variant, asked.task):
+            tested, shown = written.tested(tested), written.rows(shown)
+            digest = rows_digest(tested)
+            first = rows_digest(shown.select(range(min(own.number, len(shown)))))
         dtype = cell_dtype(asked, profile, protocol)
         parts: dict[str, object] = {
             "evaluate": EVALUATE_VERSION,
             "model": model_key,
             "cell": [cell.dataset, cell.prompt, cell.shots],
             "rows": digest,
-            "demonstrations": examples_digest,
+            "demonstrations": first,
             "switches": switches,
             "settings": asdict(settings),
             "dtype": dtype,
@@ -264,31 +248,12 @@ def make_plan(
         return PlannedCell(
             asked,
             content_key(parts),
-            rows,
+            tested,
             selected.dropped,
-            examples,
+            shown,
             dtype,
             content_key({name: parts[name] for name in said} | {"shown": own.name}),
         )
-
-    @cache
-    def trained(variant: Variant) -> Selected:
-        return train_rows(
-            source,
-            study.training[variant.train],
-            variant.size,
-            protocol,
-            limit=profile.train_limit(variant.size),
-            only=study.filters.get(variant.rows),
-        )
-
-    @cache
-    def written_by(variant: Variant, task: Task) -> Writer | None:
-        """In whose format a variant answers a task; None for the plain one."""
-        if not variant.target or task != study.training[variant.train].task:
-            return None
-        rows = trained(replace(variant, target="")).rows.to_list()
-        return writer(study.targets[variant.target], task, rows, variant.target)
 
     def model(variant: Variant, seed: int | None) -> PlannedModel:
         own = [cell for cell in cells if cell.variant == variant]
@@ -307,26 +272,16 @@ def make_plan(
             epochs=variant.epochs,
             lora_rank=profile.compute.lora_rank,
         )
-        selected = trained(replace(variant, target=""))
-        rows = selected.rows
-        recipe = recipe.until(variant.checkpoint, len(rows), variant.name)
+        selected, digest = rows.trained(variant)
+        recipe = recipe.until(variant.checkpoint, len(selected.rows), variant.name)
         task, prompt = study.training[variant.train].task, study.training_prompt(variant)
-        examples = first(study.shown_to(variant), variant.demonstrations)
-        if written := written_by(variant, task):
-            rows, examples = written.rows(rows), written.rows(examples)
-        digest = rows_digest(rows)
-        if len(examples) < variant.train_shots:
-            raise ReproError(
-                f"{variant.name} needs {variant.train_shots} demonstrations, there are "
-                f"{len(examples)} of {study.shown_to(variant)}"
-            )
-        shown_first = rows_digest(examples)
+        examples = rows.examples(variant)
         parts = {
             "finetune": FINETUNE_VERSION,
             "base": base_key,
             "task": task.name,
             "rows": digest,
-            "demonstrations": shown_first,
+            "demonstrations": examples.digest,
             "recipe": recipe.settings,
             "numerics": numerics,
             **({} if variant.prompt == "" and prompt.fixed else {"prompt": prompt.text(task)}),
@@ -334,9 +289,12 @@ def make_plan(
         }
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)
-        facts = {"rows_sha256": digest, "demonstrations_sha256": shown_first}
+        facts: dict[str, str | float] = {
+            "rows_sha256": digest,
+            "demonstrations_sha256": examples.digest,
+        }
         if variant.target:
-            facts["target_bits"] = round(entropy(rows["output"]), 3)
+            facts["target_bits"] = round(entropy(selected.rows["output"]), 3)
         return PlannedModel(
             variant,
             seed,
@@ -344,10 +302,11 @@ def make_plan(
             steps,
             recipe,
             Template(task, prompt.text(task)),
-            rows,
+            selected.rows,
             selected.dropped,
-            examples,
+            examples.rows,
             facts,
+            contexts=examples.contexts,
         )
 
     variants = dict.fromkeys(cell.variant for cell in cells)

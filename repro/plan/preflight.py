@@ -12,6 +12,7 @@ from repro.models.memory import evaluation_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
 from repro.plan import placement
+from repro.plan.lengths import require_room
 from repro.plan.needs import weights_dtype
 from repro.plan.pace import STEP_TOKENS, training_seconds
 from repro.plan.plan import TORCH, Plan, weights_key
@@ -101,8 +102,9 @@ def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
     """Start nothing that cannot finish; returns what is worth a look all the same.
 
     Raises:
-        ReproError: what is missing, with its remedy (3).
+        ReproError: what is missing, with its remedy (3); demonstrations that do not fit (2).
     """
+    require_room(plan, store)
     tuned = any(model.to_tune(store.has) for model in plan.models)
     based = tuned or any(model.variant == BASE for model in plan.models)
     findings = machine_findings(

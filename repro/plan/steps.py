@@ -85,6 +85,7 @@ class FineTune:
     template: Template
     rows: Dataset
     demonstrations: Dataset
+    contexts: tuple[str, ...]
     tested: Record | None = None
     way: Way | None = None
     passing: tuple[tuple[int, str], ...] = ()
@@ -246,6 +247,7 @@ def _training(
         template=model.template,
         rows=model.rows,
         demonstrations=model.demonstrations,
+        contexts=model.contexts,
         tested=tested,
         way=way,
         passing=tuple((int(ends[other.key]), other.key) for other in passing),

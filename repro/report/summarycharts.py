@@ -24,9 +24,11 @@ def draw_summary(report: SummaryReport) -> Figure:
             _draw_curve(canvas.add_subplot(), report)
         else:
             rows, columns = len(report.summary.rows), len(report.summary.columns)
-            canvas = Figure(figsize=(1.3 + 0.62 * columns, 0.75 + 0.19 * rows))
+            canvas = Figure(figsize=(1.65 + 0.62 * columns, 0.75 + 0.19 * rows))
             width, height = canvas.get_size_inches()
-            canvas.subplots_adjust(left=1.2 / width, right=0.99, bottom=0.02, top=1 - 0.7 / height)
+            canvas.subplots_adjust(
+                left=1.2 / width, right=1 - 0.35 / width, bottom=0.02, top=1 - 0.7 / height
+            )
             _draw_matrix(canvas.add_subplot(), report)
     return canvas
 

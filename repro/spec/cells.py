@@ -15,9 +15,13 @@ Method = Literal["base", "ft", "fticl"]
 
 FIRST = "first"
 """Demonstrations in the order of their file."""
+EXCHANGED = "exchanged"
+"""The same with outputs that are not their own."""
 
-_CHOICE = re.compile(r"first|random\d{1,9}")
-_SHOWN = re.compile(rf"(?P<number>\d+)(-(?P<choice>random\d+))?(-of=(?P<source>{NAME.pattern}))?")
+_CHOICE = re.compile(r"first|exchanged|(?P<kind>random|each|diverse)(?P<seed>\d{1,9})")
+_SHOWN = re.compile(
+    rf"(?P<number>\d+)(-(?P<choice>exchanged|[a-z]+\d+))?(-of=(?P<source>{NAME.pattern}))?"
+)
 _CHECKPOINT = re.compile(r"(epoch)?[1-9]\d{0,8}")
 _VARIANT = re.compile(
     rf"(?P<train>{NAME.pattern})-(?P<method>ft|fticl(?P<shots>\d+))-(?P<size>\d+)"
@@ -30,7 +34,9 @@ class Demonstrations:
     """In-context examples: how many, how chosen, from where.
 
     Attributes:
-        choice: "first" of the file, or "random" and a seed: the first of a shuffled file.
+        choice: "first" of the file; "exchanged", the same with outputs of others; "random" and a
+            seed, the first of a shuffled file. "each" and "diverse", with a seed, are chosen for
+            each training row among the others: at random, or spread over labels or texts.
         source: the data set that they are taken from; the cell's or training set's own if empty.
     """
 
@@ -45,11 +51,19 @@ class Demonstrations:
             raise ValueError("no demonstrations cannot be chosen from anywhere")
         if self.source:
             check_name("data set", self.source)
+            if self.for_each:
+                raise ValueError(f"'{self.choice}' takes training rows, not of {self.source}")
 
     @property
     def seed(self) -> int | None:
-        """Of the shuffle; None for the order of the file."""
-        return None if self.choice == FIRST else int(self.choice.removeprefix("random"))
+        """Of the choice; None for the order of the file."""
+        match = _CHOICE.fullmatch(self.choice)
+        return int(match["seed"]) if match and match["seed"] else None
+
+    @property
+    def for_each(self) -> bool:
+        """Whether every training row has its own."""
+        return self.choice.startswith(("each", "diverse"))
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.claims import Claim, Contrast, Pair, Side, pairs_of
+from repro.spec.filters import RowFilter
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat
 from repro.spec.protocol import Protocol
@@ -17,31 +18,6 @@ from repro.spec.tasks import Dataset, Part, Place, Task, TrainingSet
 Grid = Literal["figures", "every-shot", "full"]
 
 Named = TypeVar("Named")
-
-
-@dataclass(frozen=True)
-class RowFilter:
-    """Which rows of a training set are taken.
-
-    Attributes:
-        field: the field that is looked at, an input field or "output".
-        values: it must be one of these; any where empty.
-        min_words, max_words: words that it must have, at least and at most; no limit for None.
-    """
-
-    field: str
-    values: tuple[str, ...] = ()
-    min_words: int | None = None
-    max_words: int | None = None
-
-    def keeps(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row is taken."""
-        text, words = row[self.field], len(row[self.field].split())
-        return (
-            (not self.values or text in self.values)
-            and (self.min_words is None or words >= self.min_words)
-            and (self.max_words is None or words <= self.max_words)
-        )
 
 
 @dataclass(frozen=True)
@@ -189,6 +165,8 @@ class Study:
             ValueError: the study has no such data set, prompt format or training set.
         """
         self.check(cell.variant)
+        if cell.demonstrations.for_each:
+            raise ValueError(f"'{cell.demonstrations.choice}' is for training rows, not for tests")
         dataset = self._named("dataset", self.datasets, cell.dataset)
         prompt = self._named("prompt format", self.prompts, cell.prompt)
         source = cell.demonstrations.source or cell.dataset
@@ -203,13 +181,17 @@ class Study:
             return
         training = self._named("training set", self.training, variant.train)
         if variant.rows:
-            self._named("row filter", self.filters, variant.rows)
+            only = self._named("row filter", self.filters, variant.rows)
+            if only.field not in (*training.task.fields, "output"):
+                raise ValueError(f"{variant.train} has no field '{only.field}'")
+            if only.to:
+                self._named("dataset", self.datasets, only.to)
         if variant.target:
             self._named("target format", self.targets, variant.target).check(training.task)
         self.training_prompt(variant).text(training.task)
         shown = self._named("dataset", self.datasets, self.shown_to(variant))
-        if variant.train_shots and shown.task != training.task:
-            raise ValueError(f"demonstrations of {shown.name} are of another task")
+        if variant.train_shots:
+            self.training_prompt(variant).text(shown.task)
 
     @staticmethod
     def _named(what: str, table: Mapping[str, Named], name: str) -> Named:

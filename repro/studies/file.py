@@ -14,15 +14,15 @@ from pydantic import ValidationError
 from repro.errors import EXIT_MISSING, ReproError
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.claims import FACTS
+from repro.spec.filters import RowFilter
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat, check_template
-from repro.spec.study import RowFilter, Study
+from repro.spec.study import Study
 from repro.spec.summaries import Summary
 from repro.spec.targets import TargetFormat
 from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
 from repro.studies.schema import (
-    FilterTable,
     HubTable,
     StudyTable,
     TargetTable,
@@ -120,7 +120,7 @@ class _Builder:
             datasets=datasets,
             training=training,
             prompts=prompts,
-            filters={key: _filter(one) for key, one in told.filters.items()},
+            filters=dict(self._filters(datasets)),
             targets=self._targets(),
             variants=variants,
             figures={
@@ -144,6 +144,13 @@ class _Builder:
         for index, matrix in enumerate(self._told.matrices):
             with self._at(f"matrices[{index}]"):
                 yield from matrices(study, matrix)
+
+    def _filters(self, datasets: Mapping[str, Dataset]) -> Iterator[tuple[str, RowFilter]]:
+        for name, told in self._told.filters.items():
+            with self._at(f"filters.{name}"):
+                if told.to:
+                    self._known("dataset", datasets, told.to)
+                yield name, RowFilter(**told.model_dump() | {"values": tuple(told.values)})
 
     def _tasks(self) -> dict[str, Task]:
         found = {}
@@ -284,7 +291,3 @@ class _Builder:
                     found = study.fact_pairs(contrast)
                 if not found:
                     raise _wrong(self._where, f"{where}: no two of the cells are compared by it")
-
-
-def _filter(told: FilterTable) -> RowFilter:
-    return RowFilter(told.field, tuple(told.values), told.min_words, told.max_words)

@@ -18,6 +18,7 @@ from repro.spec.claims import (
     Side,
     Take,
 )
+from repro.spec.filters import Order
 from repro.spec.summaries import ShotsOf, Where
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -60,10 +61,15 @@ class DatasetTable(Table):
 class FilterTable(Table):
     """[filters.NAME]: which training rows are taken."""
 
-    field: str
+    field: str = "output"
     values: list[str] = []
     min_words: int | None = None
     max_words: int | None = None
+    order: Order = "first"
+    share: float = 1.0
+    to: str = ""
+    repeat: bool = False
+    exchange: float = 0.0
 
 
 class TargetTable(Table):

@@ -1,6 +1,7 @@
 """Curves and matrices of a study file: which differences of scores each place averages."""
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 from repro.spec.cells import Variant
 from repro.spec.claims import Pair, Term
@@ -14,34 +15,46 @@ _SHOTS: dict[ShotsOf, str] = {"0": "0-shot", "few": "with examples"}
 
 
 def curves(study: Study, told: CurveTable) -> Iterator[Summary]:
-    """The curves of a table: one for each place of test sets and each kind of prompts.
+    """The curves of a table: a panel for each place of test sets and each kind of prompts.
+
+    A single line makes a single panel, with a line for each of them.
 
     Raises:
         ValueError: a line has another number of levels, or nothing was asked for at one.
     """
     levels = tuple(map(str, told.levels))
-    for where in told.where:
-        for shots in told.shots:
-            pairs = {}
-            for name, variants in told.lines.items():
-                if len(variants) != len(levels):
-                    raise ValueError(f"{name} has {len(variants)} variants, not {len(levels)}")
-                for level, template in zip(levels, variants, strict=True):
-                    if template:
-                        own = [
-                            pair
-                            for train in told.train
-                            for pair in _pairs(study, told.minus, template, train)
-                            if _shots_of(pair) == shots
-                            and where_of(study, pair.left.points[0].variant, pair.left.dataset)
-                            == where
-                        ]
-                        if not own:
-                            raise ValueError(f"{name}: no cell of {template} is {where}")
-                        pairs[level, name] = tuple(own)
-            title = f"{told.title}, {where}, {_SHOTS[shots]}"
-            lines = tuple(told.lines)
-            yield Summary("curve", title, told.axis, levels, lines, pairs, _against(told.minus))
+    panels: dict[str, dict[tuple[str, str], tuple[Pair, ...]]] = {}
+    for where, shots in product(told.where, told.shots):
+        place = f"{where}, {_SHOTS[shots]}"
+        for name, variants in told.lines.items():
+            if len(variants) != len(levels):
+                raise ValueError(f"{name} has {len(variants)} variants, not {len(levels)}")
+            alone = len(told.lines) == 1
+            title = told.title if alone else f"{told.title}, {place}"
+            own = panels.setdefault(title, {})
+            for level, template in zip(levels, variants, strict=True):
+                if template:
+                    found = _of_level(study, told, template, where, shots)
+                    own[level, place if alone else name] = found
+    for title, pairs in panels.items():
+        lines = tuple(dict.fromkeys(line for _, line in pairs))
+        yield Summary("curve", title, told.axis, levels, lines, pairs, _against(told.minus))
+
+
+def _of_level(
+    study: Study, told: CurveTable, template: str, where: Where, shots: ShotsOf
+) -> tuple[Pair, ...]:
+    """The differences of one level, over all training sets."""
+    found = tuple(
+        pair
+        for train in told.train
+        for pair in _pairs(study, told.minus, template, train)
+        if _shots_of(pair) == shots
+        and where_of(study, pair.left.points[0].variant, pair.left.dataset) == where
+    )
+    if not found:
+        raise ValueError(f"no cell of {template} is {where} at {_SHOTS[shots]}")
+    return found
 
 
 def matrices(study: Study, told: MatrixTable) -> Iterator[Summary]:

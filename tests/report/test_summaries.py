@@ -150,7 +150,10 @@ def test_drawings_hold_the_values(found: Report, tmp_path: Path) -> None:
     ("changed", "what"),
     [
         ({"lines": {"FT": ["{train}-ft-2000"]}}, r"curves\[0\]: FT has 1 variants, not 2"),
-        ({"lines": {"FT": ["{train}-ft-2000", "xsum-ft-6000"]}}, "no cell of xsum-ft-6000"),
+        (
+            {"lines": {"FT": ["{train}-ft-2000", "xsum-ft-6000"]}},
+            "no cell of xsum-ft-6000 is other tasks at 0-shot",
+        ),
         ({"where": ["abroad"]}, r"curves\.0\.where|curves\[0\]\.where\[0\]"),
     ],
 )
