@@ -13,7 +13,7 @@ from repro.spec.prompts import PromptFormat
 from repro.spec.protocol import Protocol
 from repro.spec.summaries import Summary
 from repro.spec.targets import TargetFormat
-from repro.spec.tasks import Dataset, Part, Place, Task, TrainingSet
+from repro.spec.tasks import Dataset, HubPlace, Part, Place, Task, TrainingSet
 
 Grid = Literal["figures", "every-shot", "full"]
 
@@ -62,6 +62,7 @@ class Study:
 
     Attributes:
         training: training sets by name; prompts: formats by name, the first one trains.
+        larger: where rows come from of training sets that the profile's data has too few of.
         filters, targets: of training rows, by name.
         variants: those that it names, in the order of results.
         grids: plotted points by grid.
@@ -76,6 +77,7 @@ class Study:
     datasets: Mapping[str, Dataset]
     training: Mapping[str, TrainingSet]
     prompts: Mapping[str, PromptFormat]
+    larger: Mapping[str, HubPlace] = field(default_factory=dict)
     filters: Mapping[str, RowFilter] = field(default_factory=dict)
     targets: Mapping[str, TargetFormat] = field(default_factory=dict)
     variants: tuple[Variant, ...]

@@ -24,6 +24,7 @@ from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, T
 from repro.studies.paper import study as paper
 from repro.studies.schema import (
     HubTable,
+    LargerTable,
     StudyTable,
     TargetTable,
     claim_of,
@@ -81,6 +82,19 @@ def _wrong(where: str, what: str) -> ReproError:
     return ReproError(f"{where}: {what}", hint="see docs/add-a-study.md")
 
 
+def _hub_place(told: HubTable) -> HubPlace:
+    return HubPlace(
+        told.repo,
+        told.revision,
+        told.split,
+        told.config,
+        tuple(told.columns.items()),
+        tuple(told.labels.items()),
+        tuple(told.files.items()),
+        told.max_words,
+    )
+
+
 class _Builder:
     """Turns the tables of a file into the values of a study, naming what is wrong."""
 
@@ -120,6 +134,7 @@ class _Builder:
             datasets=datasets,
             training=training,
             prompts=prompts,
+            larger={name: self._larger(name, place, base) for name, place in told.larger.items()},
             filters=dict(self._filters(datasets)),
             targets=self._targets(),
             variants=variants,
@@ -216,8 +231,12 @@ class _Builder:
     def _place(self, told: str | HubTable) -> Place:
         if isinstance(told, str):
             return FilePlace(str(self._folder / told))
-        columns, labels = tuple(told.columns.items()), tuple(told.labels.items())
-        return HubPlace(told.repo, told.revision, told.split, told.config, columns, labels)
+        return _hub_place(told)
+
+    def _larger(self, name: str, told: LargerTable, base: Study | None) -> HubPlace:
+        with self._at(f"larger.{name}"):
+            self._known("training set", base.training if base else {}, name)
+        return _hub_place(told)
 
     @staticmethod
     def _known(what: str, table: Mapping[str, Any], name: str) -> Any:

@@ -45,6 +45,16 @@ class HubTable(Table):
     config: str = ""
     columns: dict[str, str] = {}
     labels: dict[str, str] = {}
+    files: dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]] = {}
+    max_words: int = 0
+
+
+class LargerTable(HubTable):
+    """[larger.NAME]: the original of a training set, for more rows than the profile's data has."""
+
+    files: Annotated[
+        dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]], Field(min_length=1)
+    ]
 
 
 class DatasetTable(Table):
@@ -159,6 +169,7 @@ class StudyTable(Table):
     tasks: dict[str, TaskTable] = {}
     prompts: dict[str, dict[str, str]] = {}
     datasets: dict[str, DatasetTable] = {}
+    larger: dict[str, LargerTable] = {}
     filters: dict[str, FilterTable] = {}
     targets: dict[str, str | TargetTable] = {}
     cells: Annotated[list[CellsTable], Field(min_length=1)]
