@@ -84,7 +84,7 @@ def test_unknown_and_unreadable_profiles(tmp_path: Path) -> None:
 
 
 def test_sizes_beyond_those_named_use_the_same_share() -> None:
-    own = load("embedded")
+    own = profiles.load("embedded")
     found = {size: own.train_limit(size) for size in (64, 2000, 6000, 6001, 20000, 50000)}
     assert found == {64: None, 2000: 160, 6000: 480, 6001: 480, 20000: 1600, 50000: 4000}
-    assert load("llama2-7b").train_limit(50000) is None
+    assert profiles.load("llama2-7b").train_limit(50000) is None
