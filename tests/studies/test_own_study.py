@@ -161,6 +161,8 @@ def test_settings_of_its_own_variants_are_its_own_models(folder: Path, tmp_path:
     assert tuned[names[0]]["losses"] == plain["losses"][:1]
     assert (tuned[names[1]]["samples"], tuned[names[1]]["dropped"]) == (4, {"rows": 4})
     assert tuned[names[2]]["label_tokens"] == plain["label_tokens"] + 8
+    assert tuned[names[2]]["target_bits"] == 1, "four of each label"
+    assert "target_bits" not in plain
     assert tuned[names[3]]["input_tokens"] != plain["input_tokens"]
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert {line["cell"].rsplit(".", 1)[-1] for line in lines} == {"0", "1-random3", "2-of=long"}
