@@ -71,16 +71,16 @@ def costs(
         paid[model.training] = max(before, (tokens.train(model), steps))
         return max(0, tokens.train(model) - before[0]), max(0.0, steps - before[1])
 
-    def cost(model: PlannedModel) -> Row:
+    def row(model: PlannedModel) -> Row:
         pending = [step for step in model.cells if not done("cell", step.key)]
         train, steps = training(model)
         prompt = sum(map(tokens.prompt, pending))
         new = sum(map(tokens.new, pending))
         seconds = training_seconds(compute, sizes, choice, tokens=train, steps=steps)
-        spent = Cost.at(compute, train=train, prompt=prompt, new=new, train_seconds=seconds)
-        return Row(model.name, len(model.cells), len(pending), spent)
+        cost = Cost.at(compute, train=train, prompt=prompt, new=new, train_seconds=seconds)
+        return Row(model.name, len(model.cells), len(pending), cost)
 
-    return [cost(model) for model in plan.models]
+    return [row(model) for model in plan.models]
 
 
 def seconds_of(plan: Plan, count: Count) -> dict[str, float]:

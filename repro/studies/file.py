@@ -1,6 +1,5 @@
 """A study of a user's own: a TOML file, checked, as a `Study`. docs/add-a-study.md explains it."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,9 +8,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-from pydantic import ValidationError
-
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import ReproError
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.claims import FACTS
 from repro.spec.filters import RowFilter
@@ -32,6 +29,9 @@ from repro.studies.schema import (
     spelt_out,
 )
 from repro.studies.summaries import curves, matrices
+from repro.tables import checked, read_toml
+
+_HINT = "see docs/add-a-study.md for an example"
 
 
 def read(path: str) -> Study:
@@ -40,18 +40,7 @@ def read(path: str) -> Study:
     Raises:
         ReproError: it cannot be read (3), or something in it is wrong, with file and field (2).
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReproError(
-            f"study file {path} cannot be read: {error}",
-            hint="see docs/add-a-study.md for an example",
-            exit_code=EXIT_MISSING,
-        ) from None
-    try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _wrong(path, f"not TOML: {error}") from None
+    table = read_toml(path, what="study", hint=_HINT)
     return parse(table, name=Path(path).stem, where=path, folder=Path(path).parent)
 
 
@@ -64,22 +53,12 @@ def parse(table: Mapping[str, Any], *, name: str, where: str, folder: Path = Pat
     Raises:
         ReproError: something in it is wrong, with file and field (2).
     """
-    try:
-        told = StudyTable.model_validate(table)
-    except ValidationError as error:
-        # Where rows are is a path or a table: of their two errors the deeper one is meant.
-        first = max(error.errors(), key=lambda one: len(one["loc"]))
-        field = "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}"
-            for part in first["loc"]
-            if part not in ("str", HubTable.__name__)
-        )
-        raise _wrong(where, f"{field.lstrip('.')}: {first['msg']}") from None
+    told = checked(StudyTable, table, where, hint=_HINT)
     return _Builder(told, where, folder).study(name, table)
 
 
 def _wrong(where: str, what: str) -> ReproError:
-    return ReproError(f"{where}: {what}", hint="see docs/add-a-study.md")
+    return ReproError(f"{where}: {what}", hint=_HINT)
 
 
 def _hub_place(told: HubTable) -> HubPlace:

@@ -39,7 +39,9 @@ def planned(folder: Path, *variants: str, options: tuple[str, ...] = ()) -> Plan
     path.write_text(STUDY.format(variants=told), encoding="utf-8")
     words = ["--study", str(path), "--store", str(folder / "store"), *options]
     found = cli.commands["plan"].make_context("plan", words).params
-    asked = {name: value for name, value in found.items() if name not in ("workers", "price")}
+    asked = {
+        name: value for name, value in found.items() if name not in ("workers", "gpus", "price")
+    }
     return build_plan(parse(**asked), print)
 
 
