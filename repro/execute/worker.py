@@ -179,7 +179,7 @@ class Worker:
             self.say(f"{step.label}: fine-tuning on {len(step.rows)} rows{how}")
             with self._timed(step.name), clock.part("train"):
                 untrained = [key for key in lacking if not self.store.find("model", key)]
-                for part in _trainings(step, untrained, choice):
+                for part in trainings(step, untrained, choice):
                     self._train(part, base, choice)
                 for key in lacking:
                     with self.store.create("facts", key) as facts:
@@ -273,7 +273,7 @@ def base_weights(spec: ModelSpec, store: Store, say: Say, progress: Progress | N
     return store.path(*step.outputs[0])
 
 
-def _trainings(step: FineTune, keys: Sequence[str], choice: placement.Choice) -> Iterable[FineTune]:
+def trainings(step: FineTune, keys: Sequence[str], choice: placement.Choice) -> Iterable[FineTune]:
     """The trainings that make models of a step: one, or one each where none can be saved midway."""
     if not keys:
         return []

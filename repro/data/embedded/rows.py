@@ -11,12 +11,16 @@ from typing import Literal
 from repro.data.embedded import families, heldout
 from repro.data.embedded.families import Slots
 from repro.data.embedded.words import FOODS, THINGS
+from repro.errors import ReproError
 from repro.spec.tasks import Kind, Part, Task
 
 SEED = 20240315
 TEST_ROWS = 500
 FOUR = ("xsum", "xlsum", "peerread", "cnndm", "tweetqa")
 """Sets with four demonstrations; all others have eight, as many as the authors' files hold."""
+
+TRIES = 100_000
+"""Rows made in vain until no other one is expected."""
 
 Side = Literal["pretraining", "train", "test", "demonstrations"]
 _SIDES: tuple[Side, ...] = ("pretraining",) * 3 + ("train",) * 3 + ("test", "demonstrations")
@@ -124,11 +128,16 @@ def rows_of(part: Part, task: Task) -> Iterator[Slots]:
             label = block.pop()
         else:
             label = rng.choice(labels)
-        while True:
+        for _ in range(TRIES):
             row = make(dataset, task, label, rng)
             inputs = {field: row[field] for field in task.fields}
             key = tuple(inputs.values())
             if side(task.name, inputs) == part.split and key not in seen:
                 break
+        else:
+            raise ReproError(
+                f"{part}: the embedded world seems to have no more than {len(seen)} different rows",
+                hint=f"name a size of at most {len(seen)} in the study's variants",
+            )
         seen.add(key)
         yield row

@@ -16,6 +16,9 @@ class EmbeddedData:
 
     name = "embedded"
 
+    def sizes(self, name: str) -> None:
+        """Of any size, as rows are made on demand."""
+
     def rows(self, part: Part, task: Task) -> datasets.Dataset:
         """All rows of a part, made by the seeded generator."""
         made = [{"row": position, **row} for position, row in enumerate(_rows(part, task))]
