@@ -170,15 +170,14 @@ class Worker:
             if step.recipe.lora_rank:
                 how += f", LoRA of rank {step.recipe.lora_rank} instead of all weights"
             self.say(f"{step.label}: fine-tuning on {len(step.rows)} rows{how}")
-            with (
-                self._timed(step.name),
-                clock.part("train"),
-                self.store.create("facts", step.key) as facts,
-            ):
+            with self._timed(step.name), clock.part("train"):
                 if not self.store.find("model", step.key):
                     with self.store.create("model", step.key) as folder:
                         self._train(step, base, folder, choice)
-                shutil.copy(self.store.path("model", step.key) / FACTS, facts / FACTS)
+                # They are there already where only the weights had been dropped.
+                if not self.store.find("facts", step.key):
+                    with self.store.create("facts", step.key) as facts:
+                        shutil.copy(self.store.path("model", step.key) / FACTS, facts / FACTS)
 
     def _train(self, step: FineTune, base: Path, folder: Path, choice: placement.Choice) -> None:
         request = TrainingRequest(
