@@ -137,7 +137,9 @@ def main() -> None:
                 runs[-1].append(whom)
                 strike(whom, nodes, driver, rng)
                 print(folder.name, whom, "killed", flush=True)
-        if runs[-1] and runs[-1][-1] == "driver" and driver.poll() == -signal.SIGKILL:
+                if whom == "driver":
+                    break
+        if driver.poll() == -signal.SIGKILL:
             continue
         ended(driver)
         if not left:
