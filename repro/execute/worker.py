@@ -75,12 +75,17 @@ class Worker:
 
     Attributes:
         say: prints a line for the user.
-        progress: gets the bars of fine-tuning and evaluation, or None.
+        progress: gets the bars of fine-tuning and evaluation, as a rich Progress does, or None.
         waits: whether it waits for another process that has a step in hand; BusyError otherwise.
     """
 
     def __init__(
-        self, store: Store, *, say: Say, progress: Progress | None = None, waits: bool = True
+        self,
+        store: Store,
+        *,
+        say: Say,
+        progress: Any = None,
+        waits: bool = True,
     ) -> None:
         self.store = store
         self.waits = waits
