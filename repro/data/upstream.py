@@ -33,7 +33,7 @@ class UpstreamData:
         self.manifest = manifest or authors_manifest()
         self._read: dict[Part, datasets.Dataset] = {}
 
-    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+    def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         """All rows of a part in file order, with the columns of `features(task)`.
 
         Raises:

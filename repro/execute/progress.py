@@ -95,9 +95,11 @@ class Whole(Watch):
             self._cells_done += len(step.cells)
         collected = isinstance(step, Collect)
         self._models_done += collected
-        left = max(0.0, self._todo - self._done)
-        about = left * (time.monotonic() - self._start) / self._done if self._done else 0.0
-        told = f"{self._models_done} of {self._models} models done, about {duration(about)} left"
+        told = f"{self._models_done} of {self._models} models done"
+        if self._done:
+            left = max(0.0, self._todo - self._done)
+            spent = time.monotonic() - self._start
+            told += f", about {duration(left * spent / self._done)} left"
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=self._cells_done, description=told)
         elif collected and self._models_done < self._models:
