@@ -29,7 +29,7 @@ class OwnData:
         self._read: dict[tuple[Place, Task], datasets.Dataset] = {}
         self._grown: dict[Part, datasets.Dataset] = {}
 
-    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+    def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         """All rows of a part; of a training set the first as many as its size says.
 
         Raises:
@@ -39,7 +39,7 @@ class OwnData:
         if (larger := self._larger(part)) is not None:
             return self._enlarged(part, *larger)
         if place is None:
-            return self._otherwise.rows(part, task)
+            return self._otherwise.rows(part, task, first)
         if (place, task) not in self._read:
             found = _of_file(place) if isinstance(place, FilePlace) else _of_hub(place, task)
             self._read[place, task] = checked_rows(found, task, where(place))

@@ -75,12 +75,17 @@ class Worker:
 
     Attributes:
         say: prints a line for the user.
-        progress: gets the bars of fine-tuning and evaluation, or None.
+        progress: gets the bars of fine-tuning and evaluation, as a rich Progress does, or None.
         waits: whether it waits for another process that has a step in hand; BusyError otherwise.
     """
 
     def __init__(
-        self, store: Store, *, say: Say, progress: Progress | None = None, waits: bool = True
+        self,
+        store: Store,
+        *,
+        say: Say,
+        progress: Any = None,
+        waits: bool = True,
     ) -> None:
         self.store = store
         self.waits = waits
@@ -182,8 +187,10 @@ class Worker:
                 for part in trainings(step, untrained, choice):
                     self._train(part, base, choice)
                 for key in lacking:
-                    with self.store.create("facts", key) as facts:
-                        shutil.copy(self.store.path("model", key) / FACTS, facts / FACTS)
+                    # They are there already where only the weights had been dropped.
+                    if not self.store.find("facts", key):
+                        with self.store.create("facts", key) as facts:
+                            shutil.copy(self.store.path("model", key) / FACTS, facts / FACTS)
 
     def _train(self, step: FineTune, base: Path, choice: placement.Choice) -> None:
         torch.cuda.empty_cache()  # of models evaluated before, on the first GPU
