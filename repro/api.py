@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.lines import read_lines
+from repro.printable import counted
 from repro.results.runs import Run
 from repro.results.texts import Lookup, prompts
 from repro.verify.reading import read_results
@@ -205,7 +206,7 @@ class Results:
         self._texts: dict[Path, Lookup] = {}
 
     def __repr__(self) -> str:
-        return f"<Results of {self.folder}: {len(self.cells)} cells>"
+        return f"<Results of {self.folder}: {counted(len(self.cells), 'cell')}>"
 
     @cached_property
     def cells(self) -> Table[Score]:

@@ -15,6 +15,7 @@ from repro.plan.makespan import makespan
 from repro.plan.needs import needs
 from repro.plan.outline import outline
 from repro.plan.table import plan_table
+from repro.printable import counted
 from repro.spec.cells import BASE
 
 
@@ -72,8 +73,8 @@ def _with_workers(rows: Sequence[Row], workers: int, price: float | None) -> str
     found = makespan(rows, workers)
     hours = workers * found.seconds / 3600
     told = (
-        f"with {workers} workers: {duration(found.seconds)} from start to end, {hours:.3g} worker "
-        f"hours of which they compute {found.busy / 3600:.3g}; no schedule takes less than "
+        f"with {counted(workers, 'worker')}: {duration(found.seconds)} from start to end, "
+        f"{hours:.3g} worker hours of which they compute {found.busy / 3600:.3g}; no schedule takes less than "
         f"{duration(found.least)}"
     )
     return told + (f"; {hours * price:,.2f} at {price:g} an hour" if price is not None else "")

@@ -12,6 +12,7 @@ from repro.cli.folders import FOLDER
 from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
+from repro.printable import counted
 
 
 @click.command(short_help="Fine-tune and evaluate; finished steps are kept.")
@@ -109,7 +110,9 @@ def run(
             )
     console.print(in_words(spent))
     cells = sum(len(model.cells) for model in plan.models)
-    console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
+    console.print(
+        f"{counted(cells, 'cell')} in {folder}/results.jsonl, their samples in {folder}/samples/"
+    )
     if not verify:
         console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
     elif code := finish(folder, console, bars(console), full=full):

@@ -23,6 +23,7 @@ from repro.execute.schedule import Ended, finish
 from repro.execute.worker import Done, Say, Worker, locks
 from repro.extras import install_command
 from repro.plan.steps import Artefact, Step
+from repro.printable import counted
 
 START = 600
 """Seconds that actors may take to start, imports included."""
@@ -101,7 +102,7 @@ def places(workers: str, like: Place) -> list[Place]:
     """
     room = _room(like)
     gpus = _gpus(like)
-    each = f"{gpus} GPUs" if gpus else f"{_cpus(like)} CPUs"
+    each = counted(gpus, "GPU") if gpus else counted(_cpus(like), "CPU")
     if not room:
         raise ReproError(
             f"no node of the cluster has {each} for a worker",

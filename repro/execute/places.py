@@ -9,6 +9,7 @@ from repro.models.memory import evaluation_bytes
 from repro.models.spec import ModelSpec
 from repro.plan import placement
 from repro.plan.needs import weights_dtype
+from repro.printable import counted
 from repro.profiles import Profile
 
 AUTO = "auto"
@@ -53,7 +54,7 @@ def _on_gpus(workers: str, profile: Profile, spec: ModelSpec) -> list[Place]:
         dtype = weights_dtype(profile)
         need = max(choice.peak_bytes, evaluation_bytes(spec.architecture, dtype, tokens=tokens))
         together = max(1, int(placement.ROOM * min(found.memory) / need)) if need else 1
-    told = f"{len(names)} GPUs, each with memory for {together} at a time"
+    told = f"{counted(len(names), 'GPU')}, each with memory for {together} at a time"
     number = number_of(workers, len(groups), len(groups) * together, told)
     return [
         Place(device="cuda", threads=profile.compute.threads, gpus=groups[i % len(groups)])
@@ -72,7 +73,7 @@ def number_of(workers: str, auto: int, most: int, told: str, where: str = "this 
     number = auto if workers == AUTO else int(workers)
     if number > most:
         raise ReproError(
-            f"{number} workers are more than {where} has room for: {told}",
+            f"{where} has no room for {counted(number, 'worker')}: {told}",
             hint=f"--workers {most}, or {AUTO}",
         )
     return number

@@ -32,6 +32,7 @@ from repro.plan import placement
 from repro.plan.plan import TORCH, PlannedCell, weights_key
 from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FetchData, FineTune, Step, Weights
 from repro.plan.store import Store
+from repro.printable import counted
 from repro.spec.protocol import Protocol
 
 Say = Callable[[str], None]
@@ -169,7 +170,7 @@ class Worker:
             how = "" if choice.placement == WHOLE else f", {choice}"
             if step.recipe.lora_rank:
                 how += f", LoRA of rank {step.recipe.lora_rank} instead of all weights"
-            self.say(f"{step.label}: fine-tuning on {len(step.rows)} rows{how}")
+            self.say(f"{step.label}: fine-tuning on {counted(len(step.rows), 'row')}{how}")
             with (
                 self._timed(step.name),
                 clock.part("train"),
@@ -213,7 +214,7 @@ class Worker:
                 return
             own = step.weights
             folder = own if isinstance(own, Path) else self._found(own)
-            self.say(f"{step.label}: evaluating {len(pending)} cells")
+            self.say(f"{step.label}: evaluating {counted(len(pending), 'cell')}")
             with self._timed(step.name) as facts:
                 self._answer(step, pending, folder)
                 facts["cells"] = len(pending)

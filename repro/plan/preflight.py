@@ -16,6 +16,7 @@ from repro.plan.needs import weights_dtype
 from repro.plan.pace import STEP_TOKENS, training_seconds
 from repro.plan.plan import TORCH, Plan, weights_key
 from repro.plan.store import Store
+from repro.printable import counted
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
 from repro.spec.cells import BASE
@@ -93,7 +94,7 @@ def data_findings(source: Source, parts: Sequence[Part]) -> list[Finding]:
     """Whether the rows are there and match their hashes; one finding, or one a missing file."""
     problems = source.missing(parts)
     if not problems:
-        return [Finding("data", "ok", f"{len(parts)} files", f"{source.name}, all as pinned")]
+        return [Finding("data", "ok", counted(len(parts), "file"), f"{source.name}, all as pinned")]
     return [Finding("data", "fail", str(p), source.name, p.hint) for p in problems]
 
 

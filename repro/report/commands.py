@@ -11,6 +11,7 @@ from rich.progress import Progress
 from repro import studies
 from repro.console import new_console
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.printable import counted
 from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
 from repro.report.model import STAGES, Report, report
@@ -101,7 +102,7 @@ def write_report(found: Report, out: Path, console: Console) -> None:
         files = write_folder(found, out)
     names = [str(path.relative_to(out)) for path in files if path.parent == out]
     count = len(files) - len(names)
-    console.print(f"{out}: {', '.join(names)}, {count} files of figures")
+    console.print(f"{out}: {', '.join(names)}, {counted(count, 'file')} of figures")
 
 
 def finish(
@@ -140,7 +141,7 @@ def _one_run(folder: Path) -> Run:
     runs = read_results(folder).runs
     if len(runs) > 1:
         raise ReproError(
-            f"{folder} holds {len(runs)} runs: {', '.join(run.name for run in runs)}",
+            f"{folder} holds {counted(len(runs), 'run')}: {', '.join(run.name for run in runs)}",
             hint="name the folder of one of them",
         )
     return runs[0]
@@ -161,7 +162,7 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
     for name, one, other in ((a, first, second), (b, second, first)):
         only = len({c for c, _ in one.cells} - {c for c, _ in other.cells})
         if only:
-            console.print(f"{only} cells are in {name} only")
+            console.print(f"in {name} only: {counted(only, 'cell')}")
     held = compare_runs(second, first, wanted=cells)
     numbers = held.numbers
     console.print(tables.numbers_table(numbers, f"\n{b} against {a}"))

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from repro.metrics.bestof import Rule, best_of
+from repro.printable import counted
 from repro.results.runs import CellResult, Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.points import BEST, Panel, Point
@@ -79,7 +80,7 @@ class Plotted:
     def shots_text(self) -> str:
         """`1 shot`, `4 shots`, `best`."""
         shots = self.point.shots
-        return str(shots) if isinstance(shots, str) else f"{shots} shot" + "s" * (shots != 1)
+        return str(shots) if isinstance(shots, str) else counted(shots, "shot")
 
     @property
     def verdict(self) -> Verdict | None:

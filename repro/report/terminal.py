@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.console import new_console
-from repro.printable import printable
+from repro.printable import counted, printable
 from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figurerows import figure_rows
 from repro.report.figures import STYLE, figure_lines, legend
@@ -30,7 +30,7 @@ from repro.report.rows import (
     turns,
 )
 from repro.report.tables import facts, pairs, table
-from repro.report.words import contrast_text, counted, number_text, signed, unpaired
+from repro.report.words import contrast_text, number_text, signed, unpaired
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.rerun import Lack
 from repro.verify.verdicts import Verdict

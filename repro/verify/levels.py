@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from repro.printable import counted
 from repro.results.machines import elsewhere, parts_of, record_of
 from repro.results.outcomes import Outcomes, changed_inputs, common_rows, differing_rows
 from repro.results.runs import CellResult, Key, Run
@@ -352,7 +353,7 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) ->
     if "rounding" in kinds:
         reason += "; the training is the same but for rounding"
     if n < max(basis.n, next(iter(pair.theirs.values())).n):
-        reason += f"; on the {n} rows in common"
+        reason += f"; on the {counted(n, 'row')} in common"
     return replace(
         basis,
         level=Level.L1,

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -226,6 +228,26 @@ def test_a_run_into_damaged_results_says_so(
     assert said in told
     assert "Traceback" not in told
     assert (results / name).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "run.json", "samples/base.rte.p1.0.jsonl"])
+def test_results_of_another_user_are_missing_and_no_difference(
+    results: Path, monkeypatch: pytest.MonkeyPatch, ends: Callable[..., tuple[int, str]], name: str
+) -> None:
+    opened = io.open
+
+    def refuse(file: object, *words: Any, **options: Any) -> Any:
+        if str(file).endswith(name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return opened(file, *words, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(io, "open", refuse)  # what pathlib calls
+    monkeypatch.setattr("builtins.open", refuse)
+    for words in (("verify", results), ("report", results, "-o", results / "report")):
+        code, told = ends(*words)
+        assert code == 3
+        assert f"Permission denied: {results / name}" in told
+        assert "let your user read and write there" in told
 
 
 def test_the_cut_tail_of_timings_is_not_glued_to(
