@@ -74,6 +74,7 @@ class Sample:
         cell, seed: as of its `Score`.
         row: position in the test file, counted from 0.
         prompt: the whole prompt; None where texts were not kept.
+        prompt_sha256: of that text.
         gold: the right label or text.
         output: the predicted label or the generated text.
         score: 1 or 0, or ROUGE-L F1.
@@ -85,6 +86,7 @@ class Sample:
     seed: int | None
     row: int
     prompt: str | None
+    prompt_sha256: str
     gold: str
     output: str
     score: float
@@ -298,11 +300,13 @@ class Results:
         text = self._texts[run.folder]
         cell = next(known for known, _ in run.cells if known.name == line["cell"])
         for sample in read_lines(run.folder / line["samples"]):
+            sha256 = sample.get("prompt_sha256", "")
             yield Sample(
                 cell=line["cell"],
                 seed=line.get("seed"),
                 row=sample["row"],
-                prompt=text(cell, sample["row"], sample.get("prompt_sha256", "")),
+                prompt=text(cell, sample["row"], sha256),
+                prompt_sha256=sha256,
                 gold=sample["gold"],
                 output=sample["prediction"] if "prediction" in sample else sample["text"],
                 score=float(sample["score"]),

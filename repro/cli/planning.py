@@ -74,8 +74,8 @@ def _with_workers(rows: Sequence[Row], workers: int, price: float | None) -> str
     hours = workers * found.seconds / 3600
     told = (
         f"with {counted(workers, 'worker')}: {duration(found.seconds)} from start to end, "
-        f"{hours:.3g} worker hours of which they compute {found.busy / 3600:.3g}; no schedule takes less than "
-        f"{duration(found.least)}"
+        f"{hours:.3g} worker hours of which they compute {found.busy / 3600:.3g}; no schedule "
+        f"takes less than {duration(found.least)}"
     )
     return told + (f"; {hours * price:,.2f} at {price:g} an hour" if price is not None else "")
 
