@@ -17,6 +17,7 @@ from repro.lines import read_lines
 from repro.printable import counted
 from repro.results.runs import Run
 from repro.results.texts import Lookup, prompts
+from repro.spec.cells import Cell
 from repro.verify.reading import read_results
 
 if TYPE_CHECKING:
@@ -318,9 +319,9 @@ class Results:
 def _score(line: Mapping[str, Any]) -> Score:
     low, high = line.get("interval") or (None, None)
     given = {field.name: line.get(field.name) for field in fields(Score)}
-    variant, dataset, prompt, shots = line["cell"].split(".")
-    named = {"variant": variant, "dataset": dataset, "prompt": prompt}
-    return Score(**given | named | {"shots": int(shots), "low": low, "high": high})
+    cell = Cell.parse(line["cell"])
+    named = {"variant": cell.variant.name, "dataset": cell.dataset, "prompt": cell.prompt}
+    return Score(**given | named | {"shots": cell.shots, "low": low, "high": high})
 
 
 def read(folder: str | PathLike[str]) -> Results:

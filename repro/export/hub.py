@@ -1,6 +1,5 @@
 """Upload of an export to the Hugging Face hub."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ def push(
     """
     from huggingface_hub import HfApi, errors  # not part of the light install
 
-    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+    api = HfApi()
     try:
         api.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
         done = api.upload_folder(

@@ -13,15 +13,17 @@ VERSION = 2
 
 
 def write_inspect(results: Results, folder: Path) -> None:
-    """`MODEL/TASK.json` for every cell."""
+    """`MODEL/DATE_TASK_KEY.json` for every cell: Inspect lists files with such names only."""
     created = written(results).isoformat(timespec="seconds")
+    date = created.replace(":", "-")
     for name, cells in models(results):
         (folder / name).mkdir()
         for cell in cells:
             log = _log(results, name, cell, created)
             task = cell.cell.removeprefix(f"{cell.variant}.")
             text = json.dumps(log, indent=1, ensure_ascii=False)
-            (folder / name / f"{task}.json").write_text(text + "\n", encoding="utf-8")
+            file = f"{date}_{task.replace('.', '-')}_{cell.key}.json"
+            (folder / name / file).write_text(text + "\n", encoding="utf-8")
 
 
 def _log(results: Results, name: str, cell: Score, created: str) -> dict[str, Any]:
