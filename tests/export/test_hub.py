@@ -55,7 +55,10 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             repo = "/".join(path[:3])
             if path[3] == "preupload":
                 asked = json.loads(body)["files"]
-                modes = [{"path": f["path"], "uploadMode": "regular"} for f in asked]
+                modes = [
+                    {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                    for f in asked
+                ]
                 return self._answer({"files": modes})
             own = hub.files.setdefault(repo, {})
             for line in map(json.loads, body.splitlines()):
