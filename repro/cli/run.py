@@ -26,6 +26,9 @@ from repro.printable import counted
 @click.option("--attention", type=click.Choice(["flex", "grouped"]),
               help="How packed samples attend in fine-tuning on a GPU. "
               "[default: what the self-test of the GPU says]")  # fmt: skip
+@click.option("--track", type=click.Choice(["tensorboard", "trackio", "wandb"]),
+              help="Record training curves there; tensorboard writes to OUT/curves. [default: "
+              "nothing]")  # fmt: skip
 @click.option("--workers", metavar="N|auto",
               help="Processes that do steps side by side; auto: one a GPU, or on a CPU one for "
               "each of the profile's threads. Bytes do not depend on it. [default: 1, or auto on "
@@ -53,6 +56,7 @@ def run(
     out: Path | None,
     keep_models: Literal["none", "last", "all"] | None,
     attention: Literal["flex", "grouped"] | None,
+    track: str | None,
     workers: str | None,
     executor: Literal["local", "ray"],
     address: str | None,
@@ -75,6 +79,10 @@ def run(
             "--address is of a Ray cluster", hint=f"--executor ray --address {address}"
         )
     console = new_console()
+    if track is not None:
+        from repro.finetune.curves import require as require_tracker
+
+        require_tracker(track)
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.bars import bars
@@ -103,6 +111,7 @@ def run(
                 keep_models=keep_models or request.profile.keep_models,
                 say=progress.console.print,
                 attention=attention,
+                track=track,
                 progress=progress,
                 options=request.options | ({"attention": attention} if attention else {}),
                 workers=own,

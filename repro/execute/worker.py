@@ -198,6 +198,7 @@ class Worker:
             offloaded=choice.placement.offloaded,
             recast=choice.placement.recast,
             way=step.way,
+            **_tracked(step),
         )
         torch.cuda.empty_cache()  # of models evaluated before, on the first GPU
         if choice.gpus > 1:
@@ -261,6 +262,14 @@ def base_weights(spec: ModelSpec, store: Store, say: Say, progress: Progress | N
     step = Weights(key=weights_key(spec), spec=spec)
     Worker(store, say=say, progress=progress).do(step)
     return store.path(*step.outputs[0])
+
+
+def _tracked(step: FineTune) -> dict[str, Any]:
+    """The fields of a request that say where its curves go."""
+    if step.track is None:
+        return {}
+    name = step.name.removeprefix("finetune ")
+    return {"track": step.track.tracker, "curves": str(step.track.folder), "name": name}
 
 
 def _engine(step: Evaluate, folder: Path) -> Engine:

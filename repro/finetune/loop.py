@@ -16,6 +16,7 @@ from repro.finetune import flex, lora, schedule
 from repro.finetune.artefact import Facts, machine, versions
 from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
+from repro.finetune.curves import Track
 from repro.finetune.encode import Row, Sample, encode
 from repro.finetune.objective import Packed, objective
 from repro.finetune.offload import OffloadedAdamW
@@ -44,6 +45,7 @@ def finetune(
     recast: bool = False,
     way: Way | None = None,
     progress: Any = None,
+    track: Track | None = None,
 ) -> Facts:
     """Fine-tune a model, all weights or LoRA's changes of them, in place, on its own device.
 
@@ -72,7 +74,7 @@ def finetune(
         recast: whether weights in bfloat16 are made for each use instead of kept, see `casts`.
             Changes no bit.
         way: how packed samples attend; None for what suits the device. Changes rounding only.
-        progress: a rich `Progress` to add a bar to.
+        progress: a rich `Progress` to add a bar to; track: gets the numbers of every step.
 
     Returns:
         The facts of the fine-tune; everything but `timing` is the same whenever it is repeated.
@@ -117,25 +119,17 @@ def finetune(
         lora.attach(model, recipe.lora_rank, recipe.seed)
     torch.manual_seed(recipe.seed)  # only dropout draws from it
     model.train()
-    with (
-        Bar(progress if state.is_main_process else None, len(taken)) as bar,
-        closing(
-            Trainer(
-                model,
-                tokenizer.pad_token_id,
-                recipe,
-                len(steps),
-                token_budget,
-                offloaded=offloaded,
-                recast=recast,
-                way=way,
-            )
-        ) as trainer,
-    ):
+    trainer = Trainer(
+        model, tokenizer.pad_token_id, recipe, len(steps), token_budget,
+        offloaded=offloaded, recast=recast, way=way,
+    )  # fmt: skip
+    with Bar(progress if state.is_main_process else None, len(taken)) as bar, closing(trainer):
         for number, step in enumerate(taken):
             tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
             trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
             bar.advance(trainer.losses[-1], tokens)
+            if track is not None:
+                track(trainer.last(), number + 1)
     if recipe.lora_rank:
         lora.merge(model)
     model.eval()
@@ -154,11 +148,7 @@ def finetune(
         weight_change=mean_absolute_change(model, before, vocabulary),
         versions=versions(),
         machine=machine(model, state.num_processes)
-        | {
-            "token_budget": trainer.budget,
-            "sharded": is_sharded(model),
-            "offloaded": offloaded,
-        }
+        | {"token_budget": trainer.budget, "sharded": is_sharded(model), "offloaded": offloaded}
         | ({"recast": True} if recast else {})
         | trainer.departures(token_budget)
         | trainer.kernels(),
@@ -210,11 +200,9 @@ class Trainer:
         self.norms: list[float] = []
         if self._sharded:
             if not isinstance(self._objective, Packed):
-                raise ReproError(
-                    f"fine-tuning a model of type {model.config.model_type} cannot be sharded",
-                    hint="use a GPU that holds it whole: repro doctor",
-                    exit_code=EXIT_MISSING,
-                )
+                told = f"fine-tuning a model of type {model.config.model_type} cannot be sharded"
+                hint = "use a GPU that holds it whole: repro doctor"
+                raise ReproError(told, hint=hint, exit_code=EXIT_MISSING)
             self._recompute()
 
     def close(self) -> None:
@@ -231,6 +219,12 @@ class Trainer:
         if self._recomputes and not self._sharded:
             told["recomputed"] = True
         return told
+
+    def last(self) -> dict[str, float]:
+        """Loss, where there was a label, gradient norm and learning rate of the last step."""
+        rate = float(self._optimiser.param_groups[0]["lr"])
+        loss = {} if self.losses[-1] is None else {"loss": self.losses[-1]}
+        return loss | {"gradient_norm": self.norms[-1], "learning_rate": rate}
 
     def held(self) -> list[torch.Tensor]:
         """What the optimiser keeps on the device."""

@@ -58,6 +58,13 @@ class Weights:
         return (Artefact("weights", self.key),)
 
 
+class Curves(NamedTuple):
+    """A tracker of accelerate, and the folder that it writes to if it writes files."""
+
+    tracker: str
+    folder: Path
+
+
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
     """A fine-tuned model and the facts of its training.
@@ -68,6 +75,7 @@ class FineTune:
         rotary: precision of the rotary frequencies.
         tested: what the self-test of the machine's GPU has measured, if there is a record.
         way: how packed samples attend; None for the device's own.
+        track: what records its training curves, with their folder; None for nothing.
     """
 
     key: str
@@ -83,6 +91,7 @@ class FineTune:
     demonstrations: Dataset
     tested: Record | None = None
     way: Way | None = None
+    track: Curves | None = None
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
@@ -175,6 +184,7 @@ def steps_of(
     *,
     tested: Record | None = None,
     way: Way | None = None,
+    track: Curves | None = None,
     share_prefix: bool = True,
 ) -> list[Step]:
     """All steps of a plan, each behind those that it needs.
@@ -182,6 +192,7 @@ def steps_of(
     Args:
         out: the results folder.
         tested: of the machine's GPU; way, share_prefix: as it has them.
+        track: as of `FineTune`.
     """
     steps: list[Step] = [Weights(key=plan.base_key, spec=plan.spec)]
     for number, model in enumerate(plan.models, 1):
@@ -189,7 +200,7 @@ def steps_of(
             plan,
             model,
             f"[{number}/{len(plan.models)}] {model.name}",
-            {"tested": tested, "way": way},
+            {"tested": tested, "way": way, "track": track},
             plan.settings if share_prefix else plan.settings.without_sharing(),
         )
         steps.append(Collect(plan=plan, model=model, out=out))

@@ -110,6 +110,7 @@ def head(verified: RunVerification) -> Head:
             ("model", f"{model}; data {data}"),
             ("run", f"{_protocol(run)}, {_seeds(verified)}"),
             ("cells", _cells(verified)),
+            *((("took", str(verified.spent)),) if verified.spent else ()),
         ),
         evidence=evidence,
         on_paper=on_paper,

@@ -16,6 +16,7 @@ from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
 from repro.report.model import STAGES, Report, report
 from repro.results.runs import Run
+from repro.results.spent import Rates
 from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
@@ -42,11 +43,12 @@ def gather(
     level: Level | None = None,
     asked: Sequence[str] | None = None,
     study: str | None = None,
+    rates: Rates | None = None,
 ) -> Report:
     """The report on a results folder, with a bar that vanishes when it is there.
 
     Args:
-        results, expected, level, asked: as of `repro.report.model.report`.
+        results, expected, level, asked, rates: as of `repro.report.model.report`.
         study: the name or file of a study instead of the one that the folder tells of.
     """
     with _stages(progress, len(STAGES)) as stage:
@@ -56,6 +58,7 @@ def gather(
             level=level,
             asked=asked,
             study=None if study is None else studies.load(study),
+            rates=rates,
             stage=stage,
         )
 

@@ -1,7 +1,7 @@
 """The data model behind every report: whatever its face, it shows these objects and no others."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +10,7 @@ import numpy as np
 from repro.metrics.bestof import Rule, best_of
 from repro.printable import counted
 from repro.results.runs import CellResult, Run
+from repro.results.spent import Rates, spent_by
 from repro.spec.cells import BASE, Cell
 from repro.spec.points import BEST, Panel, Point
 from repro.spec.study import Study
@@ -178,6 +179,7 @@ def report(
     level: Level | None = None,
     asked: Sequence[str] | None = None,
     study: Study | None = None,
+    rates: Rates | None = None,
     stage: Callable[[str], None] = lambda name: None,
 ) -> Report:
     """Verify a results folder and gather all that reports show.
@@ -185,6 +187,7 @@ def report(
     Args:
         results, expected, level, asked: as of `repro.verify.verification.build`.
         study: instead of the one that the folder tells of.
+        rates: what an hour of a device costs, where somebody said.
         stage: called with the name of each of the `STAGES` as it begins.
 
     Raises:
@@ -194,7 +197,9 @@ def report(
     stage(reading)
     found = read_results(results, study)
     stage(verifying)
-    verification = build(found, expected=expected, level=level, asked=asked)
+    built = build(found, expected=expected, level=level, asked=asked)
+    told = (replace(one, spent=spent_by(one.run, rates or Rates())) for one in built.runs)
+    verification = replace(built, runs=tuple(told))
     stage(gathering)
     return Report(
         verification=verification,
