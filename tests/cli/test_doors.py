@@ -23,26 +23,27 @@ ONE = ["run", "--cells", "base.rte.p1.0", "--rows", "2"]
 CODE = "from repro.cli import main; main()"
 
 
-def command(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-c", CODE, *map(os.fsencode, map(str, words))],
-        env=os.environ | environment,
-        capture_output=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(
     ("encoding", "name"), [("ascii", "été"), ("utf-8:strict", os.fsdecode(b"\xe9"))]
 )
 def test_paths_that_the_terminal_cannot_write(
-    store: Path, tmp_path: Path, encoding: str, name: str
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
 ) -> None:
+    encoding, _, errors = encoding.partition(":")
+    written = [io.BytesIO(), io.BytesIO()]
+    for stream, buffer in zip(("stdout", "stderr"), written, strict=True):
+        wrapper = io.TextIOWrapper(buffer, encoding=encoding, errors=errors or "strict")
+        monkeypatch.setattr(sys, stream, wrapper)
     out = tmp_path / name
-    done = command(*ONE, "--store", store, "--out", out, PYTHONIOENCODING=encoding)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == b""
-    assert b"next: repro verify" in done.stdout
+    words = [*ONE, "--store", str(store), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["repro", *words])
+    with pytest.raises(SystemExit) as caught:
+        entry.main()
+    sys.stderr.flush()
+    told, complained = (buffer.getvalue() for buffer in written)
+    assert caught.value.code == 0
+    assert complained == b""
+    assert b"next: repro verify" in told
     assert (out / "results.jsonl").is_file()
 
 
