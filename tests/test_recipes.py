@@ -24,8 +24,8 @@ PROFILE = ROOT / "repro" / "profiles" / "small.toml"
 RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", RECIPES, flags=re.M | re.S))
 LINE = re.compile(r"^(?:exec )?(repro .*)$", flags=re.M)
-# What a test machine lacks: other weights, the network, folders of a cluster.
-ELSEWHERE = ("llama2-7b", "data fetch", "data check", "/shared", "my-profile")
+# What a test machine lacks: other weights, the network, folders of a cluster, TensorBoard.
+ELSEWHERE = ("llama2-7b", "data fetch", "data check", "/shared", "my-profile", "--track")
 
 
 def commands(section: str) -> list[list[str]]:
