@@ -7,29 +7,25 @@ move. None is measured.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro import profiles
 from repro.audit.compare import load
 from repro.finetune.recipe import EPOCHS
 from repro.machine.gpus import Cuda
+from repro.machine.kinds import kinds
 from repro.models.memory import Placement, evaluation_bytes, finetune_peak_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec, pins
 from repro.plan import auto, placement
-from repro.plan.pace import LINK, SAMPLES, pace
+from repro.plan.layout import MAIN_GB, at
+from repro.plan.pace import SAMPLES, pace
 from repro.spec.cells import BASE, Variant
 from repro.studies.paper.figures import cells
 
 AUDIT = Path(__file__).parents[1] / "expected_results" / "audit"
 GB = 10**9
-MAIN_GB = 256
-"""Main memory of all the machines."""
-
-RATED = 790.0
-"""TFLOP/s that the profile's rates were derived from."""
-
 CUT = 1024
 """Tokens that samples are cut to (paper, section 4.1)."""
 
@@ -39,29 +35,26 @@ class Machine:
     """GPUs of one kind.
 
     Attributes:
-        name: as it is printed.
-        gpus: their number; gb: memory of each, as torch sees it.
-        tflops: rated dense bfloat16 arithmetic of each.
-        link: bytes a second between two of them.
+        name: as it is printed; kind: of `repro.machine.kinds`.
+        part: of a GPU that one slice of it is.
     """
 
     name: str
-    gpus: int
-    gb: float
-    tflops: float
-    link: float = LINK
+    kind: str
+    gpus: int = 1
+    part: float = 1.0
 
 
 MACHINES = (
-    Machine("8 x H100 80 GB, NVLink", 8, 85, 790, 300e9),
-    Machine("1 x H200 141 GB", 1, 150, 790),
-    Machine("1 x A100 80 GB", 1, 85, 312),
-    Machine("4 x L40S 48 GB", 4, 48, 362),
-    Machine("8 x RTX 4090 24 GB", 8, 25.4, 165),
-    Machine("1 x A100 40 GB", 1, 42.3, 312),
-    Machine("1 x RTX 4090 24 GB", 1, 25.4, 165),
-    Machine("MIG slice 3g.40gb of an H100", 1, 42, 790 * 3 / 7),
-    Machine("MIG slice 1g.10gb of an H100", 1, 10.5, 790 / 7),
+    Machine("8 x H100 80 GB, NVLink", "h100", 8),
+    Machine("1 x H200 141 GB", "h200"),
+    Machine("1 x A100 80 GB", "a100-80"),
+    Machine("4 x L40S 48 GB", "l40s", 4),
+    Machine("8 x RTX 4090 24 GB", "rtx4090", 8),
+    Machine("1 x A100 40 GB", "a100-40"),
+    Machine("1 x RTX 4090 24 GB", "rtx4090"),
+    Machine("MIG slice 3g.40gb of an H100", "h100", 1, 42 / 85),
+    Machine("MIG slice 1g.10gb of an H100", "h100", 1, 10.5 / 85),
 )
 
 
@@ -78,7 +71,7 @@ def hours(machine: Machine, means: dict[Variant, float]) -> tuple[str, str, floa
     cuda = Cuda(
         "13.0",
         (13, 0),
-        (int(machine.gb * GB),) * machine.gpus,
+        (int(kinds()[machine.kind].gb * machine.part * GB),) * machine.gpus,
         (machine.name,) * machine.gpus,
     )
     name, _ = auto.choose(gpu=lambda: True, probe=lambda: cuda, memory=lambda: MAIN_GB * GB)
@@ -89,13 +82,13 @@ def hours(machine: Machine, means: dict[Variant, float]) -> tuple[str, str, floa
     assert choice is not None
     if name != "llama2-7b" or spec.architecture is None:
         return name, str(choice), 0.0
-    rate = profile.compute.train_rate * machine.tflops / RATED
+    kind = kinds()[machine.kind]
+    rate = at(profile.compute, kinds()[profile.compute.rated], kind, None).train_rate
+    choice = replace(choice, link=kind.link * 1e9)
     seconds = 0.0
     for variant, mean in means.items():
         steps = EPOCHS * variant.size / SAMPLES
-        found = pace(
-            spec.architecture, choice, bfloat16=True, step_tokens=mean * SAMPLES, link=machine.link
-        )
+        found = pace(spec.architecture, choice, bfloat16=True, step_tokens=mean * SAMPLES)
         seconds += found.seconds(mean * SAMPLES * steps, rate, steps)
     return name, str(choice), seconds / 3600
 

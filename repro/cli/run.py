@@ -12,6 +12,7 @@ from repro.cli.folders import FOLDER
 from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
+from repro.machine.kinds import kinds
 from repro.printable import counted
 
 
@@ -86,7 +87,7 @@ def run(
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.bars import bars
-    from repro.execute import on_ray
+    from repro.execute import cluster
     from repro.execute.places import places
     from repro.execute.run import run as execute
     from repro.execute.timing import in_words
@@ -95,16 +96,18 @@ def run(
     from repro.report.commands import finish
 
     ray = executor == "ray"
-    with on_ray.connected(address) if ray else nullcontext():
-        (like, *_) = own = places("1" if ray else workers or "1", request.profile, plan.spec)
+    with cluster.connected(address) if ray else nullcontext():
+        tuned = any(model.recipe for model in plan.models)
+        here = "1" if ray else workers or "1"
+        (like, *_) = own = places(here, request.profile, plan.spec, tuned=tuned)
         if ray:
-            own = on_ray.places(workers or "auto", like)
+            own = cluster.places(workers or "auto", like)
         store = Store(request.store)
         folder = out or default_folder(request)
         for finding in require(plan, store, folder):
             console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
         with bars(console) as progress:
-            spent = execute(
+            timing = execute(
                 plan,
                 store,
                 folder,
@@ -117,7 +120,7 @@ def run(
                 workers=own,
                 on_ray=ray,
             )
-    console.print(in_words(spent))
+    console.print(in_words(timing))
     cells = sum(len(model.cells) for model in plan.models)
     console.print(
         f"{counted(cells, 'cell')} in {folder}/results.jsonl, their samples in {folder}/samples/"
@@ -136,11 +139,15 @@ def default_folder(request: Request) -> Path:
 
 @click.command(short_help="Print what `repro run` would do, and what it costs.")
 @with_options
-@click.option("--workers", type=click.IntRange(min=1),
+@click.option("--workers", metavar="N|auto",
               help="Say how long as many workers take, wherever they are.")  # fmt: skip
+@click.option("--gpus", metavar="KIND:COUNT",
+              help=f"Plan for these GPUs, which need not be here: {', '.join(kinds())}, or a TOML "
+              "file of your own.")  # fmt: skip
 @click.option("--price", type=click.FloatRange(min=0), metavar="DOLLARS",
-              help="Of a worker's hour: say what it costs.")  # fmt: skip
-def plan(workers: int | None, price: float | None, **options: Any) -> None:
+              help="Of an hour of a GPU, or without --gpus of a worker: say what it costs.",
+              )  # fmt: skip
+def plan(workers: str | None, gpus: str | None, price: float | None, **options: Any) -> None:
     """Print what `repro run` would do with the same options: models, cells, tokens, time.
 
     Needs neither data, weights nor torch: what is not there is counted by the kit's own numbers,
@@ -148,4 +155,4 @@ def plan(workers: int | None, price: float | None, **options: Any) -> None:
     """
     from repro.cli.planning import planned
 
-    planned(parse(**options), new_console(), workers, price)
+    planned(parse(**options), new_console(), workers=workers, gpus=gpus, price=price)

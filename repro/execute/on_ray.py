@@ -6,9 +6,6 @@ the driver's store, all is found there. A node with other code, torch or process
 since it would give other bytes.
 """
 
-import logging
-import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,121 +13,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
+from repro.execute.cluster import cpus_of, gpus_of, require_same, room_for
 from repro.execute.local import Place
-from repro.execute.places import AUTO, number_of
-from repro.execute.remote import RemoteWorker, kit, put
+from repro.execute.remote import RemoteWorker, put
 from repro.execute.schedule import Ended, finish
 from repro.execute.worker import Done, Say, Worker, locks
-from repro.extras import install_command
 from repro.plan.steps import Artefact, Step
-from repro.printable import counted
 
 START = 600
 """Seconds that actors may take to start, imports included."""
 
 _GROUPS = {"said": 1, "files": 2}
 _WEIGHTS = ("weights", "model")
-
-
-@contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """With a cluster: that of an address, or one on this machine alone.
-
-    Raises:
-        ReproError: Ray is not installed, or the address does not answer (3).
-    """
-    try:
-        import ray
-    except ImportError:
-        raise ReproError(
-            "--executor ray needs Ray, which is not installed",
-            hint=install_command("ray"),
-            exit_code=EXIT_MISSING,
-        ) from None
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's workers would else yield to whatever runs beside them.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is not None:
-        _require_answer(address)
-        quiet["address"] = address
-    else:
-        quiet |= {"include_dashboard": False, "object_store_memory": 256 * 2**20}
-    try:
-        ray.init(**quiet)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        where = address or "a cluster of this machine alone"
-        raise ReproError(
-            f"Ray does not start on {where}: {str(error).splitlines()[0]}",
-            hint="ray status says what the cluster is; nodes need the same Ray and Python",
-            exit_code=EXIT_MISSING,
-        ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _require_answer(address: str) -> None:
-    """Ray itself waits for minutes where nothing answers."""
-    if address == AUTO:
-        return
-    host, colon, port = address.rpartition(":")
-    if "/" in address or not colon or not port.isdigit():
-        raise ReproError(
-            f"--address is HOST:PORT of the cluster's head, or {AUTO}; not '{address}'",
-            hint="ray start --head --port 6379 prints it; run this command on one of the nodes",
-        )
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise ReproError(
-            f"no Ray answers at {address}: {error}",
-            hint="ray start --head --port 6379 starts one, and prints its address",
-            exit_code=EXIT_MISSING,
-        ) from None
-
-
-def places(workers: str, like: Place) -> list[Place]:
-    """A place for each actor that the cluster has room for, or as many as asked.
-
-    Args:
-        like: what each of them takes.
-
-    Raises:
-        ReproError: there is no room for so many (2), or for none (3).
-    """
-    room = _room(like)
-    gpus = _gpus(like)
-    each = counted(gpus, "GPU") if gpus else counted(_cpus(like), "CPU")
-    if not room:
-        raise ReproError(
-            f"no node of the cluster has {each} for a worker",
-            hint="ray status says what nodes have; ray start --num-cpus or --num-gpus sets it",
-            exit_code=EXIT_MISSING,
-        )
-    told = f"{room} times {each}"
-    return [like] * number_of(workers, room, room, told, "this cluster")
-
-
-def _gpus(place: Place) -> int:
-    return len(place.gpus.split(",")) if place.device == "cuda" else 0
-
-
-def _cpus(place: Place) -> int:
-    return 1 if place.device == "cuda" else max(1, place.threads)
-
-
-def _room(like: Place) -> int:
-    import ray
-
-    found = 0
-    for node in ray.nodes():
-        if node["Alive"]:
-            has = node["Resources"]
-            own = int(has.get("CPU", 0) / _cpus(like))
-            found += min(own, int(has.get("GPU", 0) / _gpus(like))) if _gpus(like) else own
-    return found
 
 
 class RayWorkers:
@@ -192,6 +86,7 @@ class _Actors:
         self._actors: list[_Actor] = []
         self._starting: dict[Any, Any] = {}  # handles by what they will tell of themselves
         self._files: Any = None
+        self._refused = 0  # places on nodes that joined later and do not suit
 
     def __enter__(self) -> "_Actors":
         (self._store.root / "tmp" / self._token).touch()
@@ -326,7 +221,7 @@ class _Actors:
 
     def _grow(self) -> None:
         """Have the actors started that are lacking and that there is room for."""
-        lacking = min(len(self._places), _room(self._places[0]))
+        lacking = min(len(self._places), room_for(self._places[0])) - self._refused
         for place in self._places[: max(0, lacking - len(self._actors) - len(self._starting))]:
             handle, facts = self._started(place)
             self._starting[facts] = handle
@@ -350,10 +245,15 @@ class _Actors:
                 self._say(f"a worker did not start: {told}")
                 continue
             try:
-                _require_same(found, self._numerics)
-            except ReproError:
+                require_same(found, self._numerics)
+            except ReproError as error:
                 ray.kill(handle)
-                raise
+                if not self._actors or not facts:
+                    raise
+                # It joined later: what others have in hand goes on.
+                self._refused += 1
+                self._say(f"refused: {error}")
+                continue
             self._actors.append(_Actor(handle, found))
         if not self._actors and not facts:
             raise ReproError(
@@ -368,29 +268,11 @@ class _Actors:
         handle = (
             ray.remote(concurrency_groups=_GROUPS)(RemoteWorker)
             .options(
-                num_cpus=_cpus(place),
-                num_gpus=_gpus(place),
+                num_cpus=cpus_of(place),
+                num_gpus=gpus_of(place),
                 scheduling_strategy="SPREAD",
             )
             .remote()
         )
         root = str(self._store.root.resolve())
         return handle, handle.start.remote(root, self._token, place.threads, place.device)
-
-
-def _require_same(node: Mapping[str, Any], numerics: Mapping[str, object]) -> None:
-    """Refuse a node whose bytes would differ.
-
-    Raises:
-        ReproError: with what the node has and what this machine has (3).
-    """
-    ours, theirs = {"kit": kit(), **numerics}, {"kit": node["kit"], **node["numerics"]}
-    other = [name for name in ours if ours[name] != theirs.get(name)]
-    if other:
-        told = "; ".join(f"{name} {theirs.get(name)}, here {ours[name]}" for name in other)
-        raise ReproError(
-            f"the node {node['host']} would give other bytes: {told}",
-            hint="the same code and lock on all nodes; kinds of machines that differ run for "
-            "themselves, and repro merge joins their results",
-            exit_code=EXIT_MISSING,
-        )

@@ -16,9 +16,6 @@ from repro.profiles.profile import Compute
 MAIN = 20e9
 """Bytes a second each way between a GPU and main memory: PCIe 4.0 x16 at 80 % of its bandwidth."""
 
-LINK = 20e9
-"""Bytes a second between GPUs: the same without NVLink, which is 10 to 20 times as fast."""
-
 MEMORY = 1.5e12
 """Bytes a second in a GPU's own memory: an A100 of 40 GB at its rated bandwidth."""
 
@@ -44,19 +41,11 @@ class Pace:
         return self.factor * tokens / rate + self.fixed * steps
 
 
-def pace(
-    sizes: Architecture,
-    choice: Choice,
-    *,
-    bfloat16: bool,
-    step_tokens: float = 0.0,
-    link: float = LINK,
-) -> Pace:
+def pace(sizes: Architecture, choice: Choice, *, bfloat16: bool, step_tokens: float = 0.0) -> Pace:
     """The pace of a placement; what the GPU's self-test has measured replaces what is reasoned.
 
     Args:
         step_tokens: of an optimiser step, from which the passes of a sharded model follow.
-        link: bytes a second between GPUs.
     """
     gpus, weights = choice.gpus, sizes.parameters
     part = (gpus - 1) / gpus
@@ -68,7 +57,7 @@ def pace(
         sent = passes * weights * part * (2 * number + BYTES["float32"])
     else:
         sent = 2 * weights * part * BYTES["float32"]
-    fixed = sent / link
+    fixed = sent / choice.link
     if choice.placement.offloaded:
         share = gpus if choice.placement.sharded else 1
         fixed += _moved(weights / share, choice.record)

@@ -1,4 +1,4 @@
-"""Where the memory of a fine-tune lies, chosen for the GPUs that are there.
+"""The placement of a fine-tune (whole, sharded, offloaded), chosen for the GPUs at hand.
 
 Nothing but rounding depends on it, so it is no setting: of what fits, the fastest is taken.
 """
@@ -31,6 +31,10 @@ ROOM = 0.95
 """Share of a GPU's memory that is planned with. The rest is for what no formula has: a CUDA context
 a process, workspaces of libraries, gaps between blocks. Not measured."""
 
+LINK = 20e9
+"""Bytes a second between GPUs without NVLink, which is 10 to 20 times as fast: PCIe 4.0 x16 at 80 %
+of its bandwidth."""
+
 COUNTS = (8, 4, 2)
 """GPUs that the 8 micro-batches of a step can be divided among."""
 
@@ -48,6 +52,7 @@ class Choice:
         peak_bytes: most bytes held at once on each GPU; 0 where the model's sizes are not known.
         more_bytes: of main memory, beside what the profile asks for.
         record: of the GPU's self-test, if it was measured.
+        link: bytes a second between GPUs.
     """
 
     placement: Placement
@@ -56,6 +61,7 @@ class Choice:
     peak_bytes: int = 0
     more_bytes: int = 0
     record: Record | None = None
+    link: float = LINK
 
     def __str__(self) -> str:
         many = counted(self.gpus, "GPU")

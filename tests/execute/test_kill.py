@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 KILLS = 24
+CELLS = "base.amazon.p1.0,base.socialqa.p1.1,amazon-ft-16.amazon.p1.0,amazon-ft-32.sst2.p1.0"
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -31,3 +32,18 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path: Path) -> None:
         assert _bytes(tmp_path / str(number) / "out") == reference
         left = tmp_path / str(number) / "store" / "tmp"
         assert [path.name for path in left.iterdir() if path.name.startswith("cell")] == []
+
+
+def test_killed_workers_and_drivers_end_in_the_same_bytes(tmp_path: Path) -> None:
+    """Of two workers and their driver, somebody is killed 14 times; test_on_ray.py has the rest."""
+    harness = Path(__file__).with_name("crew_harness.py")
+    command = [sys.executable, str(harness), "14", "3", str(tmp_path), "--cells", CELLS]
+    command += ["--rows", "4"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    struck: list[list[str]] = json.loads(done.stdout.splitlines()[-1])
+    assert sum(map(len, struck)) == 14
+    assert {kill.split()[0] for kills in struck for kill in kills} == {"worker", "driver"}
+    reference = _bytes(tmp_path / "reference" / "out")
+    for number in range(len(struck)):
+        assert _bytes(tmp_path / str(number) / "out") == reference

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,11 +20,14 @@ from repro.execute.local import LocalWorkers, Place
 from repro.execute.run import run
 from repro.execute.schedule import parts
 from repro.execute.worker import Done, Worker
+from repro.machine.gpus import Cuda
+from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
 from repro.plan.estimate import by_characters, seconds_of
 from repro.plan.plan import Plan
 from repro.plan.steps import Evaluate, FineTune, Step, steps_of
 from repro.plan.store import Store
+from repro.profiles import Profile
 
 TWO = [Place(device="cpu", threads=1)] * 2
 
@@ -194,22 +196,51 @@ def test_workers_are_as_many_as_there_is_room_for(
     assert caught.value.exit_code == 2
 
 
+def gpus(monkeypatch: pytest.MonkeyPatch, *names: str, gb: float = 85) -> None:
+    """A machine with such GPUs and 256 GB of main memory."""
+    count = len(names)
+    cuda = Cuda("13.0", (13, 0), (int(gb * 1e9),) * count, names, ((9, 0),) * count)
+    probes = Probes(cuda=lambda: cuda, memory=lambda: 256 * 10**9)
+    monkeypatch.setattr(where, "Probes", lambda: probes)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def profile_and_spec(name: str) -> tuple[Profile, ModelSpec]:
+    profile = profiles.load(name)
+    return profile, ModelSpec.from_table(profile.model, profile.origin)
+
+
 def test_workers_get_gpus_of_their_own_and_share_where_memory_goes_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from repro.machine.gpus import Cuda
-
-    cuda = Cuda("13.0", (13, 0), (85 * 10**9,) * 2, ("H100",) * 2, ((9, 0),) * 2)
-    monkeypatch.setattr(where, "probe_cuda", lambda: cuda)
-    monkeypatch.setattr(
-        where.placement, "here", lambda *_: SimpleNamespace(gpus=1, peak_bytes=10**10)
-    )
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    profile = profiles.load("small")
-    spec = ModelSpec.from_table(profile.model, profile.origin)
-    assert [p.gpus for p in where.places("auto", profile, spec)] == ["0", "1"]
-    assert [p.gpus for p in where.places("4", profile, spec)] == ["0", "1", "0", "1"]
-    with pytest.raises(ReproError, match="room for"):
-        where.places("99", profile, spec)
+    gpus(monkeypatch, "H100", "H100")
+    asked = profile_and_spec("small")
+    assert [p.gpus for p in where.places("auto", *asked)] == ["0", "1"]
+    assert [p.gpus for p in where.places("4", *asked)] == ["0", "1", "0", "1"]
+    with pytest.raises(ReproError, match="more than this machine has room for: 2 GPUs"):
+        where.places("99", *asked)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [p.gpus for p in where.places("auto", profile, spec)] == ["5", "7"]
+    assert [p.gpus for p in where.places("auto", *asked)] == ["5", "7"]
+
+
+def test_a_worker_gets_as_many_gpus_as_a_fine_tune_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Llama-2-7b takes 64 GB on each of two cards, and evaluates on one."""
+    gpus(monkeypatch, *["H100"] * 5)
+    asked = profile_and_spec("llama2-7b")
+    assert [p.gpus for p in where.places("auto", *asked)] == ["0,1", "2,3"]
+    found = where.places("auto", *asked, tuned=False)
+    assert [p.gpus for p in found] == ["0", "1", "2", "3", "4"]
+    with pytest.raises(ReproError, match="3 workers are more than this machine") as caught:
+        where.places("3", *asked)
+    assert caught.value.exit_code == 2
+
+
+def test_gpus_of_several_kinds_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, "A100", "H100", "A100")
+    asked = profile_and_spec("small")
+    with pytest.raises(ReproError, match=r"several kinds \(A100, H100\)") as caught:
+        where.places("auto", *asked)
+    assert caught.value.exit_code == 2
+    assert "CUDA_VISIBLE_DEVICES=0,2" in caught.value.hint
+    assert "repro merge" in caught.value.hint
+    assert len(where.places("1", *asked)) == 1

@@ -5,6 +5,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from repro.cli.main import cli
 from repro.errors import ReproError
-from repro.execute import on_ray
+from repro.execute import cluster
 from repro.execute.local import Place
 from repro.execute.remote import RemoteWorker, put
 from repro.execute.run import run
@@ -32,7 +33,7 @@ from pathlib import Path
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 import ray
 from ray.cluster_utils import Cluster
-from repro.execute import on_ray
+from repro.execute import cluster as reached, on_ray
 from repro.execute.local import Place
 from repro.execute.remote import RemoteWorker
 from repro.execute.run import run
@@ -65,9 +66,9 @@ def whole(name, stores, say):
         own = {"REPRO_STORE": str(store)} if store else {}
         cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20, env_vars=own,
                          include_dashboard=False)
-    with on_ray.connected(cluster.address):
+    with reached.connected(cluster.address):
         run(plan, Store(folder / name / "store"), folder / name / "out", keep_models="last",
-            say=say, workers=on_ray.places("auto", like), on_ray=True)
+            say=say, workers=reached.places("auto", like), on_ray=True)
     cluster.shutdown()
 
 def kill(text):
@@ -135,15 +136,35 @@ def test_an_address_without_ray_is_told_in_one_message(
     address: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", object())
-    with pytest.raises(ReproError, match=said) as caught, on_ray.connected(address):
+    with pytest.raises(ReproError, match=said) as caught, cluster.connected(address):
         pass
     assert caught.value.exit_code == code
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("reply", [b"HTTP/1.0 400 Bad Request\r\n\r\n", b""])
+def test_something_else_at_the_address_is_told_and_not_waited_for(
+    reply: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", object())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(100)
+                connection.sendall(reply)
+
+        threading.Thread(target=answer).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        told = f"no Ray answers at {address}: something else does"
+        with pytest.raises(ReproError, match=told) as caught, cluster.connected(address):
+            pass
+    assert caught.value.exit_code == 3
+
+
 def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ReproError, match="not installed") as caught, on_ray.connected(None):
+    with pytest.raises(ReproError, match="not installed") as caught, cluster.connected(None):
         pass
     assert caught.value.exit_code == 3
     assert "[ray]" in caught.value.hint
@@ -165,13 +186,15 @@ NUMERICS = {"device": "cpu AVX512", "threads": 1, "torch": "2.13.0", "transforme
 def test_nodes_that_would_give_other_bytes_are_refused_with_both_versions(
     name: str, value: str
 ) -> None:
-    node = {"host": "other", "kit": on_ray.kit(), "numerics": NUMERICS}
-    on_ray._require_same(node, NUMERICS)
+    node = {"host": "other", "kit": cluster.kit(), "numerics": NUMERICS}
+    cluster.require_same(node, NUMERICS)
     for changed in (node | {"numerics": NUMERICS | {name: value}}, node | {"kit": "0.0.9 (abc)"}):
         with pytest.raises(ReproError, match="node other would give other bytes") as caught:
-            on_ray._require_same(changed, NUMERICS)
+            cluster.require_same(changed, NUMERICS)
         assert caught.value.exit_code == 3
-        told = (value, NUMERICS[name]) if changed["kit"] == node["kit"] else ("0.0.9", on_ray.kit())
+        told = (
+            (value, NUMERICS[name]) if changed["kit"] == node["kit"] else ("0.0.9", cluster.kit())
+        )
         assert all(str(part) in str(caught.value) for part in told)
 
 
@@ -184,12 +207,12 @@ def test_actors_are_as_many_as_nodes_have_room_for(
     asked: str, nodes: Sequence[int], found: int | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     like = Place(device="cpu", threads=2 if 5 in nodes else 1)
-    monkeypatch.setattr(on_ray, "_room", lambda _: sum(n // like.threads for n in nodes))
+    monkeypatch.setattr(cluster, "room_for", lambda _: sum(n // like.threads for n in nodes))
     if isinstance(found, int):
-        assert on_ray.places(asked, like) == [like] * found
+        assert cluster.places(asked, like) == [like] * found
         return
     with pytest.raises(ReproError, match=found):
-        on_ray.places(asked, like)
+        cluster.places(asked, like)
 
 
 def test_a_node_that_lacks_weights_says_so_with_its_name(plan: Plan, tmp_path: Path) -> None:

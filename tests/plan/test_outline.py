@@ -28,7 +28,7 @@ from repro.studies.paper.study import study
 from repro.studies.paper.tasks import DATASETS
 from tools.counts import measure
 
-OF_PLANS = ("workers", "price")
+OF_PLANS = ("workers", "gpus", "price")
 
 
 def request(*words: str) -> object:

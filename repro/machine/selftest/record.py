@@ -98,13 +98,27 @@ def read(path: Path, key: Mapping[str, str]) -> Record | None:
     return Record(checks=checks, **table)
 
 
+def of_kind(store: Path, name: str) -> Record | None:
+    """The newest record in a store of a GPU whose name holds another one, if there is any."""
+    paths = [p for p in (store / "selftest").glob("*.json") if not p.match("*.unfinished.json")]
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            key = json.loads(path.read_text(encoding="utf-8"))["key"]
+            told = str(key["gpu"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if name in told and (found := read(path, key)):
+            return found
+    return None
+
+
 def place(store: Path, key: Mapping[str, str]) -> Path:
     """Where the record of a kind lies in a store."""
     name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
     return store / "selftest" / f"{name}.json"
 
 
-def decide(checks: Sequence[Check], precisions: Sequence[str]) -> dict[str, Any]:
+def conclusions(checks: Sequence[Check], precisions: Sequence[str]) -> dict[str, Any]:
     """What follows from checks: fields of a record.
 
     The faster way is taken where all checks of it hold, else the exact one; where that fails too,
