@@ -11,6 +11,7 @@ from repro.data.larger import enlarged
 from repro.data.larger import where as where_of_hub
 from repro.data.source import Source, checked_rows
 from repro.errors import EXIT_MISSING, ReproError
+from repro.printable import counted
 from repro.spec.study import Study
 from repro.spec.tasks import FilePlace, HubPlace, Part, Place, Task
 
@@ -46,7 +47,7 @@ class OwnData:
         rows = self._read[place, task]
         if part.size > len(rows):
             raise ReproError(
-                f"{part}: {where(place)} has {len(rows)} rows, fewer than {part.size}",
+                f"{part}: {where(place)} has {counted(len(rows), 'row')}, fewer than {part.size}",
                 hint="name a smaller size in the study's variants, or give more rows",
             )
         return rows.select(range(part.size)) if part.size else rows

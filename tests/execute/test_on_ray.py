@@ -146,7 +146,7 @@ def test_nodes_that_would_give_other_bytes_are_refused_with_both_versions(
 @pytest.mark.parametrize(
     ("asked", "nodes", "found"),
     [("auto", [1, 1], 2), ("auto", [5, 3], 3), ("2", [4], 2), ("3", [1, 1], "more than this clus"),
-     ("x", [1], "number"), ("auto", [], "no node of the cluster has 1 CPUs")],
+     ("x", [1], "number"), ("auto", [], "no node of the cluster has 1 CPU")],
 )  # fmt: skip
 def test_actors_are_as_many_as_nodes_have_room_for(
     asked: str, nodes: Sequence[int], found: int | str, monkeypatch: pytest.MonkeyPatch
