@@ -1,11 +1,14 @@
 """A run that is killed at random moments, and started again, ends in the same bytes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 KILLS = 24
+# Of the harness, that it takes this checkout.
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 CELLS = "base.amazon.p1.0,base.socialqa.p1.1,amazon-ft-16.amazon.p1.0,amazon-ft-32.sst2.p1.0"
 
 
@@ -19,7 +22,7 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path: Path) -> None:
     options = ["--variants", "base,socialqa-ft-2000,amazon-fticl2-2000", "--rows", "8"]
     options += ["--figures", "4,6", "--tests", "socialqa,amazon"]
     command = [sys.executable, str(harness), str(KILLS), "7", str(tmp_path), *options]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
     struck: list[list[str]] = json.loads(done.stdout.splitlines()[-1])
     assert all(len(kills) > 1 for kills in struck[:-1]), "killed once, and resumed once"
     # While it computed and while it wrote, and on either side of both.
@@ -39,7 +42,7 @@ def test_killed_workers_and_drivers_end_in_the_same_bytes(tmp_path: Path) -> Non
     harness = Path(__file__).with_name("crew_harness.py")
     command = [sys.executable, str(harness), "14", "3", str(tmp_path), "--cells", CELLS]
     command += ["--rows", "4"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     struck: list[list[str]] = json.loads(done.stdout.splitlines()[-1])
     assert sum(map(len, struck)) == 14
