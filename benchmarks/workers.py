@@ -89,10 +89,8 @@ def _measured(words: list[str], repeats: int, *, judged: bool) -> list[Row]:
         turns = [
             {name: _took(words, *options) for name, options in ways.items()} for _ in range(repeats)
         ]
-    asked = [
-        ("2 against 1", "one", "two", 1.8),
-        ("2 against 1 of 2 threads", "threads", "two", 1.67),
-    ]
+    asked = [("2 against 1", "one", "two", 1.8)]
+    asked += [("2 against 1 of 2 threads", "threads", "two", 1.67)]
     asked += [("2 on Ray against 2", "two", "ray", 0.9)] if "ray" in ways else []
     found: list[Row] = []
     for told, field in (("start included", "whole"), ("steps alone", "steps")):
@@ -111,11 +109,12 @@ def _measured(words: list[str], repeats: int, *, judged: bool) -> list[Row]:
                 }
             )
     for name in [way for way in ("two", "ray") if way in ways]:
-        spent = [1 - turn[name].work / (2 * turn[name].steps) for turn in turns]
-        found.append(_overhead(f"2 workers{' on Ray' * (name == 'ray')}: start, waiting, collecting",
-                               statistics.median(spent), "", judged=judged))  # fmt: skip
-    seconds = statistics.median(turn["two"].work for turn in turns) / 2
-    return [*found, *_moved(seconds, judged=judged)]
+        spent = statistics.median(1 - turn[name].work / (2 * turn[name].steps) for turn in turns)
+        where = " on Ray" if name == "ray" else ""
+        what = f"2 workers{where}: start, waiting, collecting"
+        found.append(_overhead(what, spent, "", judged=judged))
+    work = statistics.median(turn["two"].work for turn in turns)
+    return [*found, *_moved(work / 2, judged=judged)]
 
 
 def _met(right: bool, *, judged: bool) -> str:
@@ -136,7 +135,8 @@ def _overhead(what: str, share: float, told: str, *, judged: bool) -> Row:
 def _moved(grid: float, *, judged: bool) -> Iterator[Row]:
     """Steps to workers and back, and the start of a worker, beside the seconds of the grid."""
     start = time.perf_counter()
-    code = "import repro.machine.numerics as n; n.prepare(1, device='cpu'); import repro.execute.worker"
+    code = "from repro.machine.numerics import prepare; prepare(1, device='cpu')\n"
+    code += "import repro.execute.worker"
     subprocess.run([sys.executable, "-c", code], check=True)
     begun = time.perf_counter() - start
     yield _overhead("start of a worker", begun / grid, f"{begun:.1f}", judged=judged)
