@@ -42,6 +42,7 @@ SMALL = {
     "locks",
     "printable",
     "resources",
+    "tables",
 }
 NO_TORCH = ("spec", "results", "studies", "profiles", "metrics", "verify", "report")
 

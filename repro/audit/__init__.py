@@ -4,17 +4,17 @@
 """
 
 from repro.audit.command import run
-from repro.audit.compare import Comparison, Stored, Verdict, compare, load
+from repro.audit.compare import Agreement, Comparison, Stored, compare, load
 from repro.audit.findings import FINDINGS, audit
 from repro.audit.measure import Finding, Measurement
 
 __all__ = [
     "FINDINGS",
+    "Agreement",
     "Comparison",
     "Finding",
     "Measurement",
     "Stored",
-    "Verdict",
     "audit",
     "compare",
     "load",

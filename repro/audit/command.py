@@ -7,7 +7,7 @@ from rich.console import Console
 
 from repro.audit import faces, show
 from repro.audit import tokenizer as tokenizers
-from repro.audit.compare import Verdict, compare, load
+from repro.audit.compare import Agreement, compare, load
 from repro.audit.findings import audit, chosen
 from repro.audit.measure import Finding
 from repro.bars import bars
@@ -75,6 +75,6 @@ def run(
         names = ", ".join(p.name for p in faces.write(findings, comparisons, measurements, out))
         console.print(f"{out}: {names}")
     verdicts = {comparison.verdict for comparison in comparisons}
-    if Verdict.DIFFERS in verdicts:
+    if Agreement.DIFFERS in verdicts:
         return EXIT_FAILED
     return EXIT_MISSING if not_run else 0

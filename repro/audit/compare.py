@@ -14,7 +14,7 @@ FORMAT = 1
 _FIELDS = {"finding", "what", "value", "within", "audit_says", "note"}
 
 
-class Verdict(StrEnum):
+class Agreement(StrEnum):
     """What came of a stored value."""
 
     EQUAL = "EQUAL"
@@ -49,7 +49,7 @@ class Comparison:
 
     stored: Stored
     recomputed: Value | None
-    verdict: Verdict
+    verdict: Agreement
 
 
 def load(folder: Path) -> list[Stored]:
@@ -149,10 +149,10 @@ def compare(
     comparisons = []
     for value in stored:
         if value.finding in skipped:
-            comparisons.append(Comparison(value, None, Verdict.NOT_RUN))
+            comparisons.append(Comparison(value, None, Agreement.NOT_RUN))
         elif value.finding in measured:
             recomputed = found.get((value.finding, value.what))
             equal = recomputed is not None and agree(value, recomputed)
-            verdict = Verdict.EQUAL if equal else Verdict.DIFFERS
+            verdict = Agreement.EQUAL if equal else Agreement.DIFFERS
             comparisons.append(Comparison(value, recomputed, verdict))
     return comparisons

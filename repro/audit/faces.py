@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree as Tree
 
 from repro.audit import show
-from repro.audit.compare import Comparison, Verdict
+from repro.audit.compare import Agreement, Comparison
 from repro.audit.measure import Finding, Measurement
 from repro.printable import printable
 from repro.report import junit
@@ -26,12 +26,12 @@ class Group:
 
     finding: Finding
     comparisons: tuple[Comparison, ...]
-    verdict: Verdict
+    verdict: Agreement
 
     @property
     def equal(self) -> int:
         """How many stored values came out again."""
-        return sum(item.verdict is Verdict.EQUAL for item in self.comparisons)
+        return sum(item.verdict is Agreement.EQUAL for item in self.comparisons)
 
 
 def groups(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> Iterator[Group]:
@@ -160,9 +160,9 @@ def _suite(group: Group) -> Tree.Element:
     for item in group.comparisons:
         case = junit.new_case(suite, item.stored.what)
         text = f"stored {show.number(item.stored.value)}, now {show.number(item.recomputed)}"
-        if item.verdict is Verdict.NOT_RUN:
+        if item.verdict is Agreement.NOT_RUN:
             Tree.SubElement(case, "skipped", message=item.verdict)
-        elif item.verdict is Verdict.DIFFERS:
+        elif item.verdict is Agreement.DIFFERS:
             failure = Tree.SubElement(case, "failure", type=item.verdict, message=item.verdict)
             failure.text = junit.clean(text)
         Tree.SubElement(case, "system-out").text = junit.clean(f"{item.verdict}: {text}")

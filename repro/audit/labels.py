@@ -28,12 +28,12 @@ def shown_labels(demonstrations: Sequence[Row]) -> str:
 
 def no_majority(material: Material) -> dict[str, Value]:
     """Test rows with the gold label "-", which no answer can match (A5)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for name in CLASSIFICATION:
         for scope, first in (("first 250", FIRST), ("all", None)):
             rows = material.test(name, first)
-            found[f"{name}, {scope}"] = sum(row["output"] == NO_MAJORITY for row in rows)
-    return found
+            measured[f"{name}, {scope}"] = sum(row["output"] == NO_MAJORITY for row in rows)
+    return measured
 
 
 def constant_classes(material: Material) -> dict[str, Value]:
@@ -47,27 +47,27 @@ def constant_classes(material: Material) -> dict[str, Value]:
 
 def context_labels(material: Material) -> dict[str, Value]:
     """Which labels each context shows, which it shows last, and which never (A9)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for name in CLASSIFICATION:
         task = DATASETS[name].task
         for shots in task.shots[1:]:
             shown = material.demonstrations(name)[:shots]
             absent = [label for label in task.labels if label not in {d["output"] for d in shown}]
-            found[f"{name}, {shots} shots: shown"] = shown_labels(shown)
-            found[f"{name}, {shots} shots: last"] = shown[-1]["output"]
-            found[f"{name}, {shots} shots: never shown"] = ", ".join(absent) or "none"
-    return found
+            measured[f"{name}, {shots} shots: shown"] = shown_labels(shown)
+            measured[f"{name}, {shots} shots: last"] = shown[-1]["output"]
+            measured[f"{name}, {shots} shots: never shown"] = ", ".join(absent) or "none"
+    return measured
 
 
 def label_balance(material: Material) -> dict[str, Value]:
     """Rows of each label in every classification file (D2)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for name in CLASSIFICATION:
         for scope, first in (("all", None), ("first 250", FIRST)):
             for label, count in counts(material.test(name, first)).items():
-                found[f"test/{name}, {scope}: {label}"] = count
+                measured[f"test/{name}, {scope}: {label}"] = count
     for train, size in TRAINED:
         if TRAIN_SETS[train].task.labels:
             for label, count in counts(material.train(train, size)).items():
-                found[f"train/{train}/{size}: {label}"] = count
-    return found
+                measured[f"train/{train}/{size}: {label}"] = count
+    return measured

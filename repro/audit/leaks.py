@@ -19,7 +19,7 @@ def _joined(task: Task, row: Row) -> str:
 
 def paws_leakage(material: Material) -> dict[str, Value]:
     """Paws test rows whose sentences, pairs or labels the training rows give away (A4)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     task = TRAIN_SETS["paws"].task
     for size in SIZES:
         train = material.train("paws", size)
@@ -43,8 +43,8 @@ def paws_leakage(material: Material) -> dict[str, Value]:
                 ),
                 "no sentence in training": sum(not any(s in sentences for s in p) for p in own),
             }
-            found |= {f"{size}, {scope}: {k}": v for k, v in values.items()}
-    return found
+            measured |= {f"{size}, {scope}: {k}": v for k, v in values.items()}
+    return measured
 
 
 def other_leakage(material: Material) -> dict[str, Value]:
@@ -52,7 +52,7 @@ def other_leakage(material: Material) -> dict[str, Value]:
 
     An empty text is none that could be shared.
     """
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for train, training in TRAIN_SETS.items():
         task = training.task
         rows = material.train(train, max(size for name, size in TRAINED if name == train))
@@ -67,22 +67,22 @@ def other_leakage(material: Material) -> dict[str, Value]:
         near = {i for i, _ in near_pairs([_joined(task, row) for _, row in tested], texts)}
         for name in dict.fromkeys(name for name, _ in tested):
             own = [(i, row) for i, (of, row) in enumerate(tested) if of == name]
-            found[f"{name}: identical"] = sum(same_inputs(task, row) in known for _, row in own)
-            found[f"{name}: near-duplicate"] = sum(i in near for i, _ in own)
+            measured[f"{name}: identical"] = sum(same_inputs(task, row) in known for _, row in own)
+            measured[f"{name}: near-duplicate"] = sum(i in near for i, _ in own)
             if name in ("xsum", "xlsum"):
                 documents = [_joined(task, row) for _, row in own]
-                found[f"{name}: shared document"] = contained(documents, texts)
+                measured[f"{name}: shared document"] = contained(documents, texts)
     premises = {same_text(row["input_1"]) for row in material.train("mnli", SIZES[-1])}
     for scope, first in _SCOPES:
-        found[f"mnli1, {scope}: premise in training"] = sum(
+        measured[f"mnli1, {scope}: premise in training"] = sum(
             same_text(row["input_1"]) in premises for row in material.test("mnli1", first)
         )
-    return found
+    return measured
 
 
 def demonstrations_in_test(material: Material) -> dict[str, Value]:
     """Test rows that are demonstrations of their own set, and the shot counts showing them (A9)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for dataset in DATASETS.values():
         task = dataset.task
         shown = [same_inputs(task, row) for row in material.demonstrations(dataset.name)]
@@ -92,28 +92,28 @@ def demonstrations_in_test(material: Material) -> dict[str, Value]:
                 places.append(position)
                 index = shown.index(same_inputs(task, row))
                 shots = ", ".join(str(n) for n in task.shots if n > index) or "none"
-                found[f"{dataset.name}, row {position}: shot counts"] = shots
-        found[f"{dataset.name}: rows"] = ", ".join(map(str, places)) or "none"
-    return found
+                measured[f"{dataset.name}, row {position}: shot counts"] = shots
+        measured[f"{dataset.name}: rows"] = ", ".join(map(str, places)) or "none"
+    return measured
 
 
 def demonstrations_in_train(material: Material) -> dict[str, Value]:
     """Demonstrations (counted from 1) that are rows of their task's training sets (A9)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for train, size in TRAINED:
         training = TRAIN_SETS[train]
         task = training.task
         known = {same_inputs(task, row) for row in material.train(train, size)}
         shown = [same_inputs(task, row) for row in material.demonstrations(training.dataset)]
         numbers = [i for i, own in enumerate(shown, start=1) if own in known]
-        found[f"{train} {size}: demonstrations"] = ", ".join(map(str, numbers)) or "none"
-        found[f"{train} {size}: number"] = len(numbers)
-    return found
+        measured[f"{train} {size}: demonstrations"] = ", ".join(map(str, numbers)) or "none"
+        measured[f"{train} {size}: number"] = len(numbers)
+    return measured
 
 
 def nesting(material: Material) -> dict[str, Value]:
     """Whether each smaller training set begins the next (D3)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for train, training in TRAIN_SETS.items():
         task = training.task
         sizes = [size for name, size in TRAINED if name == train]
@@ -125,45 +125,45 @@ def nesting(material: Material) -> dict[str, Value]:
             )
             within = set(b)
             name = f"{train}, {small} in {large}"
-            found[f"{name}: rows absent"] = sum(row not in within for row in a)
-            found[f"{name}: rows elsewhere"] = sum(x != y for x, y in zip(a, b, strict=False))
-    return found
+            measured[f"{name}: rows absent"] = sum(row not in within for row in a)
+            measured[f"{name}: rows elsewhere"] = sum(x != y for x, y in zip(a, b, strict=False))
+    return measured
 
 
 def duplicates(material: Material) -> dict[str, Value]:
     """Rows that repeat another row of their own file (D3)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for train, size in TRAINED:
         task, rows = TRAIN_SETS[train].task, material.train(train, size)
         whole = [tuple(same_text(row[f]) for f in (*task.fields, "output")) for row in rows]
-        found[f"{train} {size}: identical rows"] = repeats(whole)
+        measured[f"{train} {size}: identical rows"] = repeats(whole)
         labels: dict[tuple[str, ...], set[str]] = {}
         for row in rows:
             labels.setdefault(same_inputs(task, row), set()).add(row["output"])
         if task.labels:
-            found[f"{train} {size}: inputs with two labels"] = sum(
+            measured[f"{train} {size}: inputs with two labels"] = sum(
                 len(own) > 1 for own in labels.values()
             )
     contexts = [same_text(row["input"]) for row in material.train("socialqa", SIZES[-1])]
-    found["socialqa 6000: repeated contexts"] = repeats(contexts)
-    return found
+    measured["socialqa 6000: repeated contexts"] = repeats(contexts)
+    return measured
 
 
 def repeated_inputs(material: Material) -> dict[str, Value]:
     """Test rows whose input an earlier row has, and pairs of rows that nearly agree (A8, D3)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for dataset in DATASETS.values():
         for scope, first in _SCOPES:
             rows = material.test(dataset.name, first)
             own = [same_inputs(dataset.task, row) for row in rows]
-            found[f"{dataset.name}, {scope}: repeated"] = repeats(own)
+            measured[f"{dataset.name}, {scope}: repeated"] = repeats(own)
             texts = [_joined(dataset.task, row) for row in rows]
-            found[f"{dataset.name}, {scope}: near pairs"] = len(near_pairs(texts))
+            measured[f"{dataset.name}, {scope}: near pairs"] = len(near_pairs(texts))
     tweets = [same_inputs(DATASETS["tweetqa"].task, row) for row in material.test("tweetqa", FIRST)]
-    found["tweetqa, first 250: repeated tweets"] = repeats(
+    measured["tweetqa, first 250: repeated tweets"] = repeats(
         [tweet for tweet in tweets if any(tweet)]
     )
-    return found
+    return measured
 
 
 def empty_inputs(material: Material) -> dict[str, Value]:
@@ -172,11 +172,13 @@ def empty_inputs(material: Material) -> dict[str, Value]:
     def empty(task: Task, rows: list[Row]) -> int:
         return sum(any(not row[field].strip() for field in task.fields) for row in rows)
 
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for dataset in DATASETS.values():
         for scope, first in _SCOPES:
             rows = material.test(dataset.name, first)
-            found[f"test/{dataset.name}, {scope}"] = empty(dataset.task, rows)
+            measured[f"test/{dataset.name}, {scope}"] = empty(dataset.task, rows)
     for train, size in TRAINED:
-        found[f"train/{train}/{size}"] = empty(TRAIN_SETS[train].task, material.train(train, size))
-    return found
+        measured[f"train/{train}/{size}"] = empty(
+            TRAIN_SETS[train].task, material.train(train, size)
+        )
+    return measured

@@ -24,7 +24,7 @@ def opening(sequences: Sequence[Sequence[int]], count: int) -> str:
 
 def first_tokens(material: Material) -> dict[str, Value]:
     """The ids that open the prompts of each path: how many BOS, and whether a blank (A3)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     recipe = recipe_from(material.published, seed=0, dtype="float32")
     for name, few in (("training", False), ("training with demonstrations", True)):
         opened: list[Sequence[int]] = []
@@ -36,7 +36,7 @@ def first_tokens(material: Material) -> dict[str, Value]:
                 s.ids
                 for s in encode(rows, shown, training_template(task), material.tokenizer, recipe)
             ]
-        found[name] = opening(opened, 3)
+        measured[name] = opening(opened, 3)
     joints: list[Sequence[int]] = []
     for kind, names in ((Kind.GENERATION, GENERATION), (Kind.CLASSIFICATION, CLASSIFICATION)):
         zero: list[Sequence[int]] = []
@@ -47,24 +47,24 @@ def first_tokens(material: Material) -> dict[str, Value]:
                 few_shot += material.prompts(name, "p1", shots).openings
                 joints += material.prompts(name, "p1", shots).joints
         generation = kind is Kind.GENERATION
-        found[f"{kind}, 0-shot"] = opening(zero, 4 if generation else 3)
-        found[f"{kind}, few-shot"] = opening(few_shot, 3 if generation else 2)
-    found["query behind a blank line"] = opening(joints, 2)
-    return found
+        measured[f"{kind}, 0-shot"] = opening(zero, 4 if generation else 3)
+        measured[f"{kind}, few-shot"] = opening(few_shot, 3 if generation else 2)
+    measured["query behind a blank line"] = opening(joints, 2)
+    return measured
 
 
 def label_tokens(material: Material) -> dict[str, Value]:
     """The token that is scored for each label, and the one it begins with in prompt 2 (A5)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for task in (task for task in TASKS.values() if task.labels):
         dataset = datasets_of(task)[0].name
         scored = material.prompts(dataset, "p1", 0).labels
         text = fill(task, template(task, "p2"), material.test(dataset)[0])
         other = in_context(material.tokenizer, text, task.labels)
         for label in task.labels:
-            found[f"{task.name}, {label}: scored"] = _piece(material, scored[label])
-            found[f"{task.name}, {label}: behind prompt 2"] = _piece(material, other[label])
-    return found
+            measured[f"{task.name}, {label}: scored"] = _piece(material, scored[label])
+            measured[f"{task.name}, {label}: behind prompt 2"] = _piece(material, other[label])
+    return measured
 
 
 def _piece(material: Material, token: int) -> str:
@@ -73,7 +73,7 @@ def _piece(material: Material, token: int) -> str:
 
 def label_matches(material: Material) -> dict[str, Value]:
     """Labels of the prompts that do begin with the token scored for them (A5)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for task in (task for task in TASKS.values() if task.labels):
         for prompt in PROMPTS:
             text = template(task, prompt)
@@ -88,13 +88,13 @@ def label_matches(material: Material) -> dict[str, Value]:
                         whole = before + fill(task, text, row)
                         first = in_context(material.tokenizer, whole, task.labels)
                         count += sum(first[label] == scored[label] for label in task.labels)
-                found[f"{task.name}, {prompt}, {'few' if few else '0'}-shot"] = count
-    return found
+                measured[f"{task.name}, {prompt}, {'few' if few else '0'}-shot"] = count
+    return measured
 
 
 def prompt_lengths(material: Material) -> dict[str, Value]:
     """Tokens of the prompts of every test set, prompt and shot count (E2, E3)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     totals: Counter[str] = Counter()
     longest = 0
     for dataset in DATASETS.values():
@@ -110,9 +110,9 @@ def prompt_lengths(material: Material) -> dict[str, Value]:
                 "all": whole,
                 "all, shared prefix once": shared,
             }
-            found |= {f"{dataset.name}, {prompt}, {shots} shots: {k}": values[k] for k in values}
+            measured |= {f"{dataset.name}, {prompt}, {shots} shots: {k}": values[k] for k in values}
             for name in (dataset.name, "every set"):
                 totals[f"{name}: all"] += whole
                 totals[f"{name}: all, shared prefix once"] += shared
             longest = max(longest, *made.lengths)
-    return {**found, **totals, "longest prompt": longest}
+    return {**measured, **totals, "longest prompt": longest}

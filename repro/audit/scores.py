@@ -32,13 +32,15 @@ def first_sentence(text: str) -> str:
 
 def simple_baselines(material: Material) -> dict[str, Value]:
     """Scores of the first sentence, and of demonstration 1's output for every row (A8)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for name in GENERATION:
         rows = material.test(name, FIRST)
         constant = material.demonstrations(name)[0]["output"]
-        found[f"{name}: first sentence"] = score(rows, [first_sentence(r["input"]) for r in rows])
-        found[f"{name}: demonstration 1"] = score(rows, [constant] * len(rows))
-    return found
+        measured[f"{name}: first sentence"] = score(
+            rows, [first_sentence(r["input"]) for r in rows]
+        )
+        measured[f"{name}: demonstration 1"] = score(rows, [constant] * len(rows))
+    return measured
 
 
 def token_baselines(material: Material) -> dict[str, Value]:
@@ -52,7 +54,7 @@ def token_baselines(material: Material) -> dict[str, Value]:
         tokenizer = material.tokenizer
         return tokenizer.decode(tokenizer.ids(text)[:limit])
 
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     gains = []
     for name in GENERATION:
         task = DATASETS[name].task
@@ -60,15 +62,17 @@ def token_baselines(material: Material) -> dict[str, Value]:
         example = material.demonstrations(name)[0]
         rest = SEPARATOR + fill(task, template(task, "p1"), example)
         lead = [cut(row["input"]) for row in rows]
-        found[f"{name}: reference cut to 60 tokens"] = score(rows, [cut(r["output"]) for r in rows])
-        found[f"{name}: first 60 tokens"] = plain = score(rows, lead)
-        found[f"{name}: reference with a run-on"] = score(
+        measured[f"{name}: reference cut to 60 tokens"] = score(
+            rows, [cut(r["output"]) for r in rows]
+        )
+        measured[f"{name}: first 60 tokens"] = plain = score(rows, lead)
+        measured[f"{name}: reference with a run-on"] = score(
             rows, [cut(row["output"] + rest) for row in rows]
         )
         gains.append(score(rows, lead, stemmer=True) - plain)
-    found["a stemmer's least gain on the first 60 tokens"] = min(gains)
-    found["a stemmer's largest gain on the first 60 tokens"] = max(gains)
-    return found
+    measured["a stemmer's least gain on the first 60 tokens"] = min(gains)
+    measured["a stemmer's largest gain on the first 60 tokens"] = max(gains)
+    return measured
 
 
 def reference_lengths(material: Material) -> dict[str, Value]:
@@ -78,13 +82,13 @@ def reference_lengths(material: Material) -> dict[str, Value]:
     def lengths(name: str, first: int | None) -> list[int]:
         return [len(material.tokenizer.ids(row["output"])) for row in material.test(name, first)]
 
-    found: dict[str, Value] = {
+    measured: dict[str, Value] = {
         f"{name}: longer than 60": sum(length > limit for length in lengths(name, FIRST))
         for name in GENERATION
     }
-    found["cnndm: mean of all"] = mean(lengths("cnndm", None))
-    found["cnndm: 95th percentile of all"] = percentile(lengths("cnndm", None), 95)
-    return found
+    measured["cnndm: mean of all"] = mean(lengths("cnndm", None))
+    measured["cnndm: 95th percentile of all"] = percentile(lengths("cnndm", None), 95)
+    return measured
 
 
 def without_names(row: Row) -> str:

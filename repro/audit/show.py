@@ -7,12 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from repro.audit.compare import FORMAT, Comparison, Stored, Verdict
+from repro.audit.compare import FORMAT, Agreement, Comparison, Stored
 from repro.audit.measure import Finding, Measurement, Value
 from repro.report.citations import NAME, linked
 
 # Words carry the verdict; the colours repeat it.
-_STYLES = {Verdict.EQUAL: "green", Verdict.DIFFERS: "bold red", Verdict.NOT_RUN: "yellow"}
+_STYLES = {Agreement.EQUAL: "green", Agreement.DIFFERS: "bold red", Agreement.NOT_RUN: "yellow"}
 
 
 def number(value: Value | None) -> str:
@@ -34,10 +34,10 @@ def summary(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> T
     table.add_column("verdict", no_wrap=True)
     for finding in findings:
         own = [c for c in comparisons if c.stored.finding == finding.id]
-        equal = sum(c.verdict is Verdict.EQUAL for c in own)
+        equal = sum(c.verdict is Agreement.EQUAL for c in own)
         verdict = verdict_of(own)
         title = Text(finding.title).append(f"  {finding.id}", style="dim")
-        shown = "-" if verdict is Verdict.NOT_RUN else str(equal)
+        shown = "-" if verdict is Agreement.NOT_RUN else str(equal)
         table.add_row(
             linked(finding.section),
             title,
@@ -48,12 +48,12 @@ def summary(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> T
     return table
 
 
-def verdict_of(comparisons: Sequence[Comparison]) -> Verdict:
+def verdict_of(comparisons: Sequence[Comparison]) -> Agreement:
     """What came of a finding: EQUAL if all of its values are."""
     found = {item.verdict for item in comparisons}
-    if not found or Verdict.NOT_RUN in found:
-        return Verdict.NOT_RUN
-    return Verdict.DIFFERS if Verdict.DIFFERS in found else Verdict.EQUAL
+    if not found or Agreement.NOT_RUN in found:
+        return Agreement.NOT_RUN
+    return Agreement.DIFFERS if Agreement.DIFFERS in found else Agreement.EQUAL
 
 
 def note(stored: Stored) -> str:
@@ -65,7 +65,7 @@ def note(stored: Stored) -> str:
 
 def is_listed(comparison: Comparison) -> bool:
     """Whether a value is worth a line of its own: it differs, or corrects AUDIT.md."""
-    return comparison.verdict is Verdict.DIFFERS or comparison.stored.audit_says is not None
+    return comparison.verdict is Agreement.DIFFERS or comparison.stored.audit_says is not None
 
 
 def details(comparisons: Sequence[Comparison]) -> Table:
@@ -103,7 +103,7 @@ def report(
     if listed:
         parts += [Text(), details(listed)]
     counts = [
-        f"{sum(c.verdict is verdict for c in comparisons):,} {verdict}" for verdict in Verdict
+        f"{sum(c.verdict is verdict for c in comparisons):,} {verdict}" for verdict in Agreement
     ]
     totals = f"{len(comparisons):,} stored values: {', '.join(counts)}; sections are of {NAME}"
     parts += [Text(), Text(totals)]

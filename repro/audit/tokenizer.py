@@ -75,9 +75,9 @@ class LineTokenizer:
             return self._lines(text)
         if context not in self._contexts:
             self._contexts[context] = self._lines(context)
-        found = [*self._contexts[context], self._break, self._break]
-        self._append(found, query.split("\n"))
-        return found
+        tokens = [*self._contexts[context], self._break, self._break]
+        self._append(tokens, query.split("\n"))
+        return tokens
 
     def _lines(self, text: str) -> list[int]:
         first, *later = text.split("\n")
@@ -85,22 +85,22 @@ class LineTokenizer:
             # A line that another follows, even an empty one, gets the blank that opens a text.
             whole = self._tokenizer.encode(first + "\n", add_special_tokens=False).ids
             self._first[first] = whole[:-1]
-        found = list(self._first[first]) if text else []
+        tokens = list(self._first[first]) if text else []
         if later:
-            found.append(self._break)
-            self._append(found, later)
-        return found
+            tokens.append(self._break)
+            self._append(tokens, later)
+        return tokens
 
-    def _append(self, found: list[int], lines: Sequence[str]) -> None:
+    def _append(self, tokens: list[int], lines: Sequence[str]) -> None:
         """Add lines behind a line break, with breaks between them."""
         for number, line in enumerate(lines):
             if number:
-                found.append(self._break)
+                tokens.append(self._break)
             if line not in self._later:
                 # The blank that opens a text and the break are two tokens.
                 whole = self._tokenizer.encode("\n" + line, add_special_tokens=False).ids
                 self._later[line] = whole[2:]
-            found += self._later[line]
+            tokens += self._later[line]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, without special tokens."""

@@ -44,13 +44,13 @@ def _xsum(
     material: Material, measure: Callable[[list[Length], int], dict[str, Value]]
 ) -> dict[str, Value]:
     """What is measured of each XSum run; the second argument is the number of context tokens."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     plain = material.lengths("xsum", 2000, 0)
     for shots in (0, *fticl_shots(_SUMMARY)):
         lengths = material.lengths("xsum", 2000, shots)
         context = lengths[0].source - plain[0].source
-        found |= {f"{shots} shots: {k}": v for k, v in measure(lengths, context).items()}
-    return found
+        measured |= {f"{shots} shots: {k}": v for k, v in measure(lengths, context).items()}
+    return measured
 
 
 def xsum_truncation(material: Material) -> dict[str, Value]:
@@ -111,7 +111,7 @@ def xsum_fit(material: Material) -> dict[str, Value]:
 def xsum_test_prompts(material: Material) -> dict[str, Value]:
     """Test prompts of the training's shape that are as long as the training maximum (A2)."""
     tokenizer, text = material.tokenizer, template(_SUMMARY, "p1")
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for shots in (0, *fticl_shots(_SUMMARY)):
         before = context(_SUMMARY, text, material.shown(_SUMMARY, shots))
         lengths = [
@@ -119,25 +119,25 @@ def xsum_test_prompts(material: Material) -> dict[str, Value]:
             for row in material.test("xsum", FIRST)
         ]
         limit = material.published.max_length
-        found[f"{shots} shots: prompts of the maximum or longer"] = sum(
+        measured[f"{shots} shots: prompts of the maximum or longer"] = sum(
             length >= limit for length in lengths
         )
-    return found
+    return measured
 
 
 def training_truncation(material: Material) -> dict[str, Value]:
     """Samples of every training run that are cut (C)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for train, size, shots in _runs():
         counts = truncation(material.lengths(train, size, shots))
         counts.pop("target complete")
-        found |= {f"{train} {size}, {shots} shots: {k}": v for k, v in counts.items()}
-    return found
+        measured |= {f"{train} {size}, {shots} shots: {k}": v for k, v in counts.items()}
+    return measured
 
 
 def training_lengths(material: Material) -> dict[str, Value]:
     """Lengths of every training run before cutting, and tokens of an epoch after it (C)."""
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for train, size, shots in _runs():
         lengths = material.lengths(train, size, shots)
         context = lengths[0].source - material.lengths(train, size, 0)[0].source
@@ -153,8 +153,8 @@ def training_lengths(material: Material) -> dict[str, Value]:
             "longest target": max(x.target for x in lengths),
             "an epoch after cutting": sum(x.after for x in lengths),
         }
-        found |= {f"{train} {size}, {shots} shots: {k}": v for k, v in values.items()}
-    return found
+        measured |= {f"{train} {size}, {shots} shots: {k}": v for k, v in values.items()}
+    return measured
 
 
 def label_boundary(material: Material) -> dict[str, Value]:
@@ -162,28 +162,28 @@ def label_boundary(material: Material) -> dict[str, Value]:
 
     These are the samples that the switch label_boundary changes.
     """
-    found: dict[str, Value] = {
+    measured: dict[str, Value] = {
         f"{train} {size}, {shots} shots": sum(x.fused for x in material.lengths(train, size, shots))
         for train, size, shots in _runs()
         if not shots or train == "xsum"
     }
     pairs = zip(material.train("xsum", 2000), material.lengths("xsum", 2000, 0), strict=True)
     opened = [row["output"][0] for row, length in pairs if length.fused]
-    found["xsum 2000: targets that open with a bracket"] = sum(x == "(" for x in opened)
-    found["xsum 2000: with a quotation mark"] = sum(x == '"' for x in opened)
-    return found
+    measured["xsum 2000: targets that open with a bracket"] = sum(x == "(" for x in opened)
+    measured["xsum 2000: with a quotation mark"] = sum(x == '"' for x in opened)
+    return measured
 
 
 def label_boundary_test(material: Material) -> dict[str, Value]:
     """References of the test files that would fuse with the prompt's colon (A11)."""
     tokenizer = material.tokenizer
-    found: dict[str, Value] = {}
+    measured: dict[str, Value] = {}
     for name in GENERATION:
         task = DATASETS[name].task
         cue = template(task, "p1").rpartition("\n")[2]
         alone = tokenizer.ids("\n" + cue)
-        found[name] = sum(
+        measured[name] = sum(
             tokenizer.ids("\n" + cue + row["output"])[: len(alone)] != alone
             for row in material.test(name)
         )
-    return found
+    return measured

@@ -110,7 +110,7 @@ def run(
     """
     from repro.container import engine
 
-    settings = engine.Settings(
+    settings = engine.ContainerOptions(
         gpus=gpus,
         results=results,
         cache=cache,

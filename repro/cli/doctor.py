@@ -13,7 +13,7 @@ from repro.cli.folders import FOLDER
 from repro.cli.options import Request, open_source, parse, with_options
 from repro.console import new_console
 from repro.errors import EXIT_MISSING, ReproError
-from repro.machine.finding import Cause, Finding, causes, failed, to_dicts
+from repro.machine.diagnosis import Cause, Diagnosis, causes, failed, to_dicts
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -52,7 +52,7 @@ def doctor(out: Path, gpu: bool, as_json: bool, **options: Any) -> None:
         raise click.exceptions.Exit(EXIT_MISSING)
 
 
-def look(request: Request, out: Path) -> list[Finding]:
+def look(request: Request, out: Path) -> list[Diagnosis]:
     """All checks for a request, machine first, data last."""
     from repro.models.spec import ModelSpec
     from repro.plan.plan import needed_parts
@@ -78,7 +78,7 @@ def look(request: Request, out: Path) -> list[Finding]:
     return [*machine, *data_findings(open_source(request), parts)]
 
 
-def show(findings: list[Finding], wrong: list[Cause], console: Console) -> None:
+def show(findings: list[Diagnosis], wrong: list[Cause], console: Console) -> None:
     """A line a check, those of one cause in one; then the remedies, each whole on its line."""
     table = Table(box=None, pad_edge=False)
     for heading in ("check", "", "found", "needed"):

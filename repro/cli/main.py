@@ -25,6 +25,7 @@ from repro.cli.models import models
 from repro.cli.paper import profiles, protocols
 from repro.cli.report import report
 from repro.cli.run import plan, run
+from repro.cli.schema import schema
 from repro.cli.verify import audit, claims, compare, expected, merge, verify
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
@@ -58,7 +59,7 @@ cli.add_under(
         "Run": (run, plan, doctor),
         "Read results": (verify, report, compare, merge, expected, import_upstream),
         "The paper": (claims, findings, audit, protocols),
-        "Set up": (profiles, data, models, docker),
+        "Set up": (profiles, schema, data, models, docker),
     }
 )
 

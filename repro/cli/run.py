@@ -98,7 +98,7 @@ def run(
         for finding in require(plan, store, folder):
             console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
         with bars(console) as progress:
-            spent = execute(
+            timing = execute(
                 plan,
                 store,
                 folder,
@@ -110,7 +110,7 @@ def run(
                 workers=own,
                 on_ray=ray,
             )
-    console.print(in_words(spent))
+    console.print(in_words(timing))
     cells = sum(len(model.cells) for model in plan.models)
     console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
     if not verify:

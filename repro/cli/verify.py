@@ -101,7 +101,7 @@ def expected() -> None:
 
 @expected.command()
 @click.argument("results", type=FOLDER, nargs=-1, required=True)
-@click.option("--out", type=FOLDER, required=True, help="The new reference folder.")
+@click.option("-o", "--out", type=FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
     from repro.bars import bars

@@ -132,7 +132,7 @@ def build(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class ContainerOptions:
     """How a container of the kit is started.
 
     Attributes:
@@ -167,7 +167,7 @@ def _devices(gpus: str) -> list[DeviceRequest]:
     return [DeviceRequest(device_ids=numbers, capabilities=[["gpu"]])]
 
 
-def _mounts(settings: Settings) -> list[Mount]:
+def _mounts(settings: ContainerOptions) -> list[Mount]:
     folders = [("/results", settings.results, False), ("/cache", settings.cache, False)]
     if settings.data is not None:
         folders.append(("/data", settings.data, True))
@@ -187,7 +187,7 @@ def _mounts(settings: Settings) -> list[Mount]:
     return mounts
 
 
-def run(client: DockerClient, image: str, words: Sequence[str], settings: Settings) -> int:
+def run(client: DockerClient, image: str, words: Sequence[str], settings: ContainerOptions) -> int:
     """Runs a command of the kit in an image, its output passed on; returns its exit code.
 
     The root file system is read-only, /tmp apart. An interrupt stops the container, which keeps

@@ -84,7 +84,7 @@ def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[D
         listing: what `LISTING` printed in it.
 
     Raises:
-        ReproError: the image says of no variant that it is one of it (2).
+        ReproError: the image's label names none of the kit's variants (2).
     """
     variant = labels.get(VARIANT_LABEL)
     if variant not in lock.VARIANTS:

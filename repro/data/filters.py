@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import datasets
 
+from repro.data.choose import chosen, with_outputs
 from repro.data.leakage import Row, implied_labels, same_inputs
+from repro.data.similarity import text_of
 from repro.data.source import Source
 from repro.errors import ReproError
+from repro.spec.filters import RowFilter
 from repro.spec.protocol import Protocol
-from repro.spec.study import RowFilter
 from repro.spec.tasks import NO_MAJORITY, Dataset, Kind, Part, Task, TrainingSet
 
 
@@ -71,6 +73,7 @@ def train_rows(
     *,
     limit: int | None = None,
     only: RowFilter | None = None,
+    to: Dataset | None = None,
     target: str = "",
 ) -> Selected:
     """The rows a variant is trained on: the first of its training set, less what it drops.
@@ -79,7 +82,7 @@ def train_rows(
 
     Args:
         limit: a profile's own number of first rows for this size; None for all of it.
-        only: rows that the variant takes; all for None.
+        only: rows that the variant takes; all for None. to: the data set that it compares with.
         target: what the model is to write, with the row's output as `{output}`; empty for that.
 
     Raises:
@@ -93,9 +96,13 @@ def train_rows(
     if protocol.demonstrations_in_train == "drop":
         shown = _shown(source, training.dataset, task)
         checks["demonstrations_in_train"] = [same_inputs(task, row) in shown for row in rows]
-    if only is not None:
-        checks["rows"] = [not only.keeps(row) for row in rows]
     kept = _keep(first, checks, str(part))
+    if only is not None:
+        tested = source.rows(Part("test", to.name), to.task).to_list() if to else []
+        texts = [text_of(to.task, row) for row in tested] if to else []
+        taken = chosen(kept.rows, only, task, texts)
+        lost = len(set(kept.rows["row"])) - len(set(taken["row"]))
+        kept = Selected(taken, kept.dropped | ({"rows": lost} if lost else {}))
     return Selected(in_format(kept.rows, target), kept.dropped)
 
 
@@ -103,11 +110,7 @@ def in_format(rows: datasets.Dataset, target: str) -> datasets.Dataset:
     """The rows with their outputs in a target format, see `train_rows`."""
     if not target:
         return rows
-    outputs = [target.format(output=output) for output in rows["output"]]
-    return datasets.Dataset.from_dict(
-        {name: outputs if name == "output" else rows[name] for name in rows.column_names},
-        features=rows.features,
-    )
+    return with_outputs(rows, [target.format(output=output) for output in rows["output"]])
 
 
 def _first(

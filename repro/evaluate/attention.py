@@ -1,4 +1,4 @@
-"""Attention of rows that begin with the same tokens, whose keys and values stand in memory once."""
+"""Attention over a shared-prefix KV cache: rows that begin alike use one copy of it."""
 
 from collections.abc import Sequence
 from typing import Any

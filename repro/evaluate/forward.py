@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from repro import clock
 from repro.errors import EXIT_FAILED, ReproError
-from repro.evaluate.prefix import RoomyLayer, SharedPrefix, cache_of, takes_positions
+from repro.evaluate.prefix import PreallocatedLayer, SharedPrefix, cache_of, takes_positions
+from repro.machine.transfer import to_device
 
 
 @dataclass
@@ -70,8 +71,9 @@ def prefill(
     pairs = sum(len(rest) * (shared + (len(rest) + 1) / 2) for rest in rests)
     clock.count("prefill", tokens=sum(map(len, rests)), pairs=pairs, rows=len(rests))
     places = tuple(map(len, prompts))
-    begun = Batch(torch.empty(0), cache, mask.to(device), positions.to(device), prefix, places)
-    return _run(model, ids.to(device), begun, keep=room is not None)
+    ids, mask, positions = (to_device(tensor, device) for tensor in (ids, mask, positions))
+    begun = Batch(torch.empty(0), cache, mask, positions, prefix, places)
+    return _run(model, ids, begun, keep=room is not None)
 
 
 def step(model: PreTrainedModel, batch: Batch, tokens: torch.Tensor) -> Batch:
@@ -128,7 +130,7 @@ def join(batches: Sequence[Batch], room: int) -> Batch:
     layers = []
     caches = [batch.cache.layers for batch in batches]
     while caches[0]:  # so that only one layer is there twice
-        layers.append(RoomyLayer.joined([cache.pop(0) for cache in caches], longest + room))
+        layers.append(PreallocatedLayer.joined([cache.pop(0) for cache in caches], longest + room))
     return Batch(
         torch.cat([batch.logits for batch in batches]),
         cache_of(layers),
@@ -140,9 +142,12 @@ def join(batches: Sequence[Batch], room: int) -> Batch:
 
 
 @torch.inference_mode()
-def keep(batch: Batch, numbers: Sequence[int]) -> Batch:
-    """The batch with these rows only; for caches of `SharedPrefix`."""
-    rows = torch.tensor(numbers, device=batch.logits.device)
+def keep(batch: Batch, rows: torch.Tensor, numbers: Sequence[int]) -> Batch:
+    """The batch with these rows only; for caches of `SharedPrefix`.
+
+    Args:
+        rows: their numbers on the device.
+    """
     batch.cache.batch_select_indices(rows)
     return replace(
         batch,

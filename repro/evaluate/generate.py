@@ -11,6 +11,7 @@ from repro import clock
 from repro.evaluate.batches import PADDING, Budget, alike, in_batches
 from repro.evaluate.forward import Batch, join, keep, not_finite, pad_id, prefill, step
 from repro.evaluate.prefix import SharedPrefix
+from repro.machine.transfer import to_device
 from repro.spec.prompts import SEPARATOR
 
 
@@ -161,7 +162,8 @@ def generate(
                 return [done[row] for row in range(len(rows))]
             left = [line for line, row in enumerate(running) if row not in done]
             if prefix and len(left) < len(running):
-                batch, chosen = keep(batch, left), chosen[torch.tensor(left, device=chosen.device)]
+                rows_left = to_device(torch.tensor(left), chosen.device)
+                batch, chosen = keep(batch, rows_left, left), chosen[rows_left]
                 running = [running[line] for line in left]
             batch = step(model, batch, chosen)
 

@@ -21,11 +21,12 @@ from transformers.cache_utils import DynamicLayer
 from repro import clock
 from repro.evaluate.attention import NAME
 from repro.evaluate.encode import Encoded, common_prefix
+from repro.machine.transfer import to_device
 
 Segments = tuple[tuple[int, ...], ...]
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """A cache layer with room for all tokens to come, so that none is copied twice.
 
     The layer it extends concatenates, that is, copies the whole cache for every new token.
@@ -38,7 +39,7 @@ class RoomyLayer(DynamicLayer):
         self.length = 0
 
     @classmethod
-    def joined(cls, layers: Sequence["RoomyLayer"], room: int) -> "RoomyLayer":
+    def joined(cls, layers: Sequence["PreallocatedLayer"], room: int) -> "PreallocatedLayer":
         """The rows of several layers in one, padded on the left to the longest."""
         longest = max(layer.length for layer in layers)
         # Zeros, since what is masked still takes part in products, in which nothing may be NaN.
@@ -180,7 +181,7 @@ class SharedPrefix:
 
     def cache(self, room: int) -> DynamicCache:
         """A cache for the own tokens of a batch's rows, `room` a row at most."""
-        return cache_of([RoomyLayer(room) for _ in range(self._count)])
+        return cache_of([PreallocatedLayer(room) for _ in range(self._count)])
 
     @torch.inference_mode()
     def _extend(self, segment: Sequence[int]) -> None:
@@ -188,9 +189,9 @@ class SharedPrefix:
         device = self._model.device
         pairs = tokens * (start + (tokens + 1) / 2)
         clock.count("prefill", tokens=tokens, pairs=pairs, rows=1)
-        own = [RoomyLayer(tokens) for _ in range(self._count)]
+        own = [PreallocatedLayer(tokens) for _ in range(self._count)]
         self._model(
-            input_ids=torch.tensor([segment], device=device),
+            input_ids=to_device(torch.tensor([segment]), device),
             attention_mask=torch.ones((1, 1, tokens, tokens), device=device).tril().bool(),
             position_ids=torch.arange(start, start + tokens, device=device)[None],
             past_key_values=cache_of(own),
@@ -206,7 +207,7 @@ class SharedPrefix:
         self._segments = (*self._segments, tuple(segment))
 
 
-def cache_of(layers: Sequence[RoomyLayer]) -> DynamicCache:
+def cache_of(layers: Sequence[PreallocatedLayer]) -> DynamicCache:
     """The layers as a model takes them."""
     found = DynamicCache()
     found.layers = list(layers)

@@ -9,6 +9,7 @@ from repro import clock
 from repro.evaluate.batches import PADDING, Budget, in_batches
 from repro.evaluate.forward import prefill, require_finite
 from repro.evaluate.prefix import SharedPrefix
+from repro.machine.transfer import to_device
 
 
 def label_logits(
@@ -31,7 +32,7 @@ def label_logits(
     Raises:
         ReproError: a logit is not finite, or a single prompt does not fit into memory.
     """
-    ids = torch.tensor(list(labels.values()), device=model.device)
+    ids = to_device(torch.tensor(list(labels.values())), model.device)
 
     def work(rows: list[int]) -> list[dict[str, float]]:
         with clock.part("prefill"):

@@ -72,7 +72,7 @@ def finish(
 
     def cost(step: Step) -> float:
         if isinstance(step, FineTune):
-            return seconds.get(step.key, 0.0)
+            return max(seconds.get(key, 0.0) for key in step.keys)
         if isinstance(step, Evaluate):
             return sum(seconds.get(cell.key, 0.0) for cell in step.cells)
         return 0.0

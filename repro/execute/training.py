@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from accelerate import PartialState  # type: ignore[import-untyped]
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Recipe, finetune, save
-from repro.finetune.artefact import require_saveable
+from repro.finetune.artefact import Facts, require_saveable
 from repro.finetune.attention import Way
 from repro.finetune.shard import mesh, shard
 from repro.models.load import load, quiet
@@ -33,8 +35,9 @@ class TrainingRequest:
     Attributes:
         base: folder of the base weights.
         folder: existing folder that gets the fine-tuned model.
+        passing: number of steps -> existing folder that gets the model as it is after so many.
         task, fields, text: how rows are shown, see `repro.spec.prompts.Template`.
-        rows, demonstrations: as plain dicts.
+        rows, demonstrations: as plain dicts; contexts: see `repro.finetune.finetune`.
         sharded, offloaded, recast: where the memory lies, see `repro.models.memory.Placement`.
         way: how packed samples attend, see `repro.finetune.attention`; None for the device's own.
     """
@@ -46,6 +49,7 @@ class TrainingRequest:
     text: str
     rows: list[dict[str, Any]]
     demonstrations: list[dict[str, Any]]
+    contexts: Sequence[str]
     recipe: dict[str, Any]
     device: str
     rotary: str
@@ -54,6 +58,7 @@ class TrainingRequest:
     offloaded: bool = False
     recast: bool = False
     way: Way | None = None
+    passing: list[tuple[int, str]] = field(default_factory=list)
 
 
 def train(request: TrainingRequest, *, progress: object = None) -> None:
@@ -76,6 +81,11 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
     if rank == 0:
         with quiet():
             require_saveable(model, tokenizer, Path(request.folder))
+
+    def keep(folder: str, facts: Facts) -> None:
+        with quiet():
+            save(model, tokenizer, facts, Path(folder))
+
     facts = finetune(
         model,
         tokenizer,
@@ -83,15 +93,16 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
         request.demonstrations,
         Template(Task(request.task, tuple(request.fields)), request.text),
         Recipe(**request.recipe),
+        contexts=request.contexts,
         token_budget=request.token_budget,
         offloaded=request.offloaded,
         recast=request.recast,
         way=request.way,
         progress=progress,
+        passing={steps: partial(keep, folder) for steps, folder in request.passing},
     )
     if rank == 0:
-        with quiet():
-            save(model, tokenizer, facts, Path(request.folder))
+        keep(request.folder, facts)
 
 
 def launch(request: TrainingRequest, processes: int) -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
@@ -50,7 +50,7 @@ def locks(step: Step) -> list[tuple[str, str]]:
     if isinstance(step, Weights):
         return [("weights", step.key)]
     if isinstance(step, FineTune):
-        return [("job", step.key)]
+        return [("job", key) for key in step.keys]
     if isinstance(step, Evaluate):
         # Cells by test set and prompt, since several processes may share a model's cells.
         return [("cells", f"{step.key}-{c.cell.dataset}-{c.cell.prompt}") for c in step.cells]
@@ -158,7 +158,12 @@ class Worker:
     @_do.register
     def _finetune(self, step: FineTune) -> None:
         with self.holding(locks(step), f"{step.label}: waiting for another process"):
-            if self.store.find("model", step.key) and self.store.find("facts", step.key):
+            lacking = [
+                key
+                for key in step.keys
+                if not (self.store.find("model", key) and self.store.find("facts", key))
+            ]
+            if not lacking:
                 return
             base = self._found(Artefact("weights", step.base))
             choice = placement.here(step.spec, step.compute, record=step.tested)
@@ -174,40 +179,49 @@ class Worker:
             how = "" if choice.placement == WHOLE else f", {choice}"
             if step.recipe.lora_rank:
                 how += f", LoRA of rank {step.recipe.lora_rank} instead of all weights"
+            if step.passing:
+                how += f", with {len(step.passing)} checkpoints on the way"
             self.say(f"{step.label}: fine-tuning on {len(step.rows)} rows{how}")
             with self._timed(step.name), clock.part("train"):
-                if not self.store.find("model", step.key):
-                    with self.store.create("model", step.key) as folder:
-                        self._train(step, base, folder, choice)
-                # They are there already where only the weights had been dropped.
-                if not self.store.find("facts", step.key):
-                    with self.store.create("facts", step.key) as facts:
-                        shutil.copy(self.store.path("model", step.key) / FACTS, facts / FACTS)
+                untrained = [key for key in lacking if not self.store.find("model", key)]
+                for part in _trainings(step, untrained, choice):
+                    self._train(part, base, choice)
+                for key in lacking:
+                    # They are there already where only the weights had been dropped.
+                    if not self.store.find("facts", key):
+                        with self.store.create("facts", key) as facts:
+                            shutil.copy(self.store.path("model", key) / FACTS, facts / FACTS)
 
-    def _train(self, step: FineTune, base: Path, folder: Path, choice: placement.Choice) -> None:
-        request = TrainingRequest(
-            base=str(base),
-            folder=str(folder),
-            task=step.template.task.name,
-            fields=list(step.template.task.fields),
-            text=step.template.text,
-            rows=step.rows.to_list(),
-            demonstrations=step.demonstrations.to_list(),
-            recipe=step.recipe.settings,
-            device=step.compute.device,
-            rotary=step.rotary,
-            token_budget=choice.tokens,
-            sharded=choice.placement.sharded,
-            offloaded=choice.placement.offloaded,
-            recast=choice.placement.recast,
-            way=step.way,
-        )
+    def _train(self, step: FineTune, base: Path, choice: placement.Choice) -> None:
         torch.cuda.empty_cache()  # of models evaluated before, on the first GPU
-        if choice.gpus > 1:
-            launch(request, choice.gpus)
-        else:
-            train(request, progress=self.progress)
-        count_training(json.loads((folder / FACTS).read_text(encoding="utf-8")))
+        with ExitStack() as stack:
+            folders = {
+                key: stack.enter_context(self.store.create("model", key)) for key in step.keys
+            }
+            request = TrainingRequest(
+                base=str(base),
+                folder=str(folders[step.key]),
+                task=step.template.task.name,
+                fields=list(step.template.task.fields),
+                text=step.template.text,
+                rows=step.rows.to_list(),
+                demonstrations=step.demonstrations.to_list(),
+                contexts=step.contexts,
+                recipe=step.recipe.settings,
+                device=step.compute.device,
+                rotary=step.rotary,
+                token_budget=choice.tokens,
+                sharded=choice.placement.sharded,
+                offloaded=choice.placement.offloaded,
+                recast=choice.placement.recast,
+                way=step.way,
+                passing=[(steps, str(folders[key])) for steps, key in step.passing],
+            )
+            if choice.gpus > 1:
+                launch(request, choice.gpus)
+            else:
+                train(request, progress=self.progress)
+            count_training(json.loads((folders[step.key] / FACTS).read_text(encoding="utf-8")))
 
     @_do.register
     def _evaluate(self, step: Evaluate) -> None:
@@ -264,6 +278,15 @@ def base_weights(spec: ModelSpec, store: Store, say: Say, progress: Progress | N
     step = Weights(key=weights_key(spec), spec=spec)
     Worker(store, say=say, progress=progress).do(step)
     return store.path(*step.outputs[0])
+
+
+def _trainings(step: FineTune, keys: Sequence[str], choice: placement.Choice) -> Iterable[FineTune]:
+    """The trainings that make models of a step: one, or one each where none can be saved midway."""
+    if not keys:
+        return []
+    if choice.placement.sharded or step.recipe.lora_rank:
+        return [step.only([key]) for key in keys]
+    return [step.only(keys)]
 
 
 def _engine(step: Evaluate, folder: Path) -> Engine:

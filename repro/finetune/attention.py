@@ -19,6 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from repro.finetune import flex
+from repro.machine.transfer import to_device
 
 Way = Literal["flex", "grouped"]
 
@@ -151,10 +152,10 @@ def _groups(
         if before:
             hidden = torch.ones(longest, before + longest, dtype=torch.bool).triu(before + 1)
             mask = torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, -torch.inf)
-            mask = mask.to(device)
-        groups.append(_Group(after - first, torch.tensor(tokens, device=device), mask))
+            mask = to_device(mask, device)
+        groups.append(_Group(after - first, to_device(torch.tensor(tokens), device), mask))
         first = after
-    return groups, torch.tensor(places, device=device)
+    return groups, to_device(torch.tensor(places), device)
 
 
 def _forward(

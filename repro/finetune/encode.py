@@ -15,6 +15,9 @@ Row = Mapping[str, Any]
 # tokenizers in use, and what an anchor really does is checked for every target.
 _ANCHORS = ("\n", "\n\n", ".", "a")
 
+_CONTEXT = ""
+"""Where a row keeps the text before it; no field has an empty name."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -42,6 +45,7 @@ def encode(
     template: Template,
     tokenizer: Any,
     recipe: Recipe,
+    contexts: Sequence[str] = (),
 ) -> list[Sample]:
     """Encode training rows: [demonstrations +] prompt + output + EOS.
 
@@ -59,19 +63,20 @@ def encode(
         demonstrations: put before every row, in this order; empty for plain FT.
         template: how rows and demonstrations are shown.
         tokenizer: a transformers tokenizer with an EOS token.
+        contexts: the text before each row, instead of the demonstrations.
 
     Raises:
         ReproError: a tokenizer without EOS, or a sample that cannot be cut to `max_length`.
     """
     encoder = _Encoder(tokenizer, separate=recipe.label_boundary == "separate")
     task, text = template.task, template.text
-    before = context(task, text, demonstrations)
+    before = contexts or [context(task, text, demonstrations)] * len(rows)
 
     def encoded(chosen: Sequence[Row]) -> list[Sample]:
-        sources = [before + fill(task, text, row) for row in chosen]
+        sources = [row[_CONTEXT] + fill(task, text, row) for row in chosen]
         return encoder.samples(sources, [row["output"] for row in chosen])
 
-    rows = list(rows)
+    rows = [{**row, _CONTEXT: own} for row, own in zip(rows, before, strict=True)]
     samples = encoded(rows)
     limit = recipe.max_length
     long = [i for i, sample in enumerate(samples) if 0 < limit < len(sample.ids)]

@@ -16,6 +16,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import pad
 
 from repro.errors import EXIT_MISSING, ReproError
+from repro.machine.transfer import to_device
 
 BLOCK = 128
 LEAST = 2
@@ -65,7 +66,7 @@ def block_mask(lengths: Sequence[int], before: int, device: torch.device) -> Blo
     limits = (torch.full((queries,), before), first, last)
     # One tensor each: a number as an index would become a tensor on the device, inside the compiled
     # graph, and torch keeps no such graph on disk for the next process.
-    end, own_first, own_last = (limit.to(device, torch.int32) for limit in limits)
+    end, own_first, own_last = (to_device(limit.int(), device) for limit in limits)
 
     def visible(_row: Any, _head: Any, query: Any, key: Any) -> Any:
         own = (key >= own_first[query]) & (key <= own_last[query])
@@ -77,7 +78,10 @@ def block_mask(lengths: Sequence[int], before: int, device: torch.device) -> Blo
         BLOCK_SIZE=BLOCK,
         mask_mod=visible,
         seq_lengths=(queries, keys),
-    ).to(device)
+    )
+    for name, value in vars(made).items():  # its own `to` waits for the device each time
+        if isinstance(value, torch.Tensor):
+            setattr(made, name, to_device(value, device))
     return made
 
 

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,14 +12,15 @@ from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import reduce  # type: ignore[import-untyped]
 from torch.distributed.tensor import DTensor
 
-from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import flex, lora, schedule
 from repro.finetune.artefact import Facts, machine, versions
 from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
-from repro.finetune.encode import Row, Sample, encode
+from repro.finetune.encode import Row, encode
 from repro.finetune.objective import Packed, objective
 from repro.finetune.offload import OffloadedAdamW
+from repro.finetune.outcome import as_saved, counts, diverged, require_finite, round_weights
 from repro.finetune.progress import Bar
 from repro.finetune.recipe import Recipe
 from repro.finetune.shard import gather, is_sharded, own, total_norm
@@ -38,12 +40,14 @@ def finetune(
     template: Template,
     recipe: Recipe,
     *,
+    contexts: Sequence[str] = (),
     order: Sequence[Sequence[int]] | None = None,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     offloaded: bool = False,
     recast: bool = False,
     way: Way | None = None,
     progress: Any = None,
+    passing: Mapping[int, Callable[[Facts], None]] | None = None,
 ) -> Facts:
     """Fine-tune a model, all weights or LoRA's changes of them, in place, on its own device.
 
@@ -64,6 +68,8 @@ def finetune(
         rows: training rows, dicts with the task's fields and "output".
         demonstrations: the in-context examples put before every row; empty for plain FT.
         template: how rows and demonstrations are shown.
+        contexts: the text before each row instead, where rows have demonstrations of their own;
+            the first one's are then given as `demonstrations`.
         order: positions of rows in the order they are trained on, one list an epoch; shuffled
             from the seed without.
         token_budget: largest number of tokens in one forward pass; halved when memory runs
@@ -73,6 +79,8 @@ def finetune(
             Changes no bit.
         way: how packed samples attend; None for what suits the device. Changes rounding only.
         progress: a rich `Progress` to add a bar to.
+        passing: by number of steps what is called after so many, with the weights as they are saved
+            and the facts of a training that had ended there. Of whole models without LoRA only.
 
     Returns:
         The facts of the fine-tune; everything but `timing` is the same whenever it is repeated.
@@ -91,7 +99,7 @@ def finetune(
             f"{state.num_processes} processes",
             hint=f"start a number of processes that divides {recipe.accumulation}",
         )
-    samples = encode(rows, demonstrations, template, tokenizer, recipe)
+    samples = encode(rows, demonstrations, template, tokenizer, recipe, contexts)
     if not any(sample.labels for sample in samples):
         raise ReproError(
             f"no training sample has a label left within {recipe.max_length} tokens",
@@ -115,6 +123,35 @@ def finetune(
                 "LoRA trains on whole models only", hint="use one GPU, or train all weights"
             )
         lora.attach(model, recipe.lora_rank, recipe.seed)
+
+    def facts(number: int, settings: Recipe) -> Facts:
+        """Of the training up to a step, as if those settings had ended it there."""
+        return Facts(
+            recipe=settings.settings,
+            task=template.task.name,
+            demonstrations=len(demonstrations),
+            order_sha256=schedule.digest(order),
+            **counts(samples, steps[:number], order, recipe.micro_batch),
+            losses=list(trainer.losses),
+            gradient_norms=list(trainer.norms),
+            weight_change=mean_absolute_change(model, before, vocabulary),
+            versions=versions(),
+            machine=machine(model, state.num_processes)
+            | {
+                "token_budget": trainer.budget,
+                "sharded": is_sharded(model),
+                "offloaded": offloaded,
+            }
+            | ({"recast": True} if recast else {})
+            | trainer.departures(token_budget)
+            | trainer.kernels(),
+            timing={
+                "seconds": round(time.monotonic() - start, 3),
+                "training_seconds": round(bar.seconds, 3),
+                "tokens_per_second": round(bar.tokens / bar.seconds, 1),
+            },
+        )
+
     torch.manual_seed(recipe.seed)  # only dropout draws from it
     model.train()
     with (
@@ -136,41 +173,21 @@ def finetune(
             tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
             trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
             bar.advance(trainer.losses[-1], tokens)
+            if passing and number + 1 in passing:
+                require_finite(model, trainer.losses, trainer.norms, recipe)
+                with as_saved(model, recipe):
+                    ended = replace(recipe, checkpoint=number + 1)
+                    passing[number + 1](facts(number + 1, ended))
     if recipe.lora_rank:
         lora.merge(model)
     model.eval()
-    _require_finite(model, trainer, recipe)
+    require_finite(model, trainer.losses, trainer.norms, recipe)
     if recipe.dtype == "bfloat16":
-        _round(model)
-    seconds = time.monotonic() - start
-    facts = Facts(
-        recipe=recipe.settings,
-        task=template.task.name,
-        demonstrations=len(demonstrations),
-        order_sha256=schedule.digest(order),
-        **_counts(samples, taken, order, recipe.micro_batch),
-        losses=trainer.losses,
-        gradient_norms=trainer.norms,
-        weight_change=mean_absolute_change(model, before, vocabulary),
-        versions=versions(),
-        machine=machine(model, state.num_processes)
-        | {
-            "token_budget": trainer.budget,
-            "sharded": is_sharded(model),
-            "offloaded": offloaded,
-        }
-        | ({"recast": True} if recast else {})
-        | trainer.departures(token_budget)
-        | trainer.kernels(),
-        timing={
-            "seconds": round(seconds, 3),
-            "training_seconds": round(bar.seconds, 3),
-            "tokens_per_second": round(bar.tokens / bar.seconds, 1),
-        },
-    )
+        round_weights(model)
+    found = facts(len(taken), recipe)
     if is_sharded(model):
         gather(model, torch.bfloat16 if recipe.dtype == "bfloat16" else None)
-    return facts
+    return found
 
 
 class Trainer:
@@ -325,38 +342,6 @@ class Trainer:
                 torch.cuda.empty_cache()
 
 
-def diverged(step: int, steps: int, loss: float, norm: float, rate: float) -> ReproError:
-    """The error for a loss, gradient or weight that is not finite."""
-    return ReproError(
-        f"training diverged at step {step} of {steps}: loss {loss:g}, gradient norm {norm:g}, "
-        f"learning rate {rate:g}",
-        hint="try a tenth of the protocol's learning rate (repro protocols shows it): "
-        "repro run --set learning_rate=VALUE",
-        exit_code=EXIT_FAILED,
-    )
-
-
-def _require_finite(model: Any, trainer: Trainer, recipe: Recipe) -> None:
-    """Weights can overflow in the very last step, which no loss shows."""
-    finite = all(bool(own(parameter).isfinite().all()) for parameter in model.parameters())
-    if is_sharded(model):
-        finite = not reduce(torch.tensor(float(not finite), device=model.device), "sum").item()
-    if not finite:
-        count = len(trainer.losses)
-        loss = math.nan if trainer.losses[-1] is None else trainer.losses[-1]
-        raise diverged(count, count, loss, trainer.norms[-1], recipe.learning_rate / count)
-
-
-def _round(model: Any) -> None:
-    """Round weights to bfloat16; parts of a sharded parameter keep their dtype until `gather`."""
-    for parameter in model.parameters():
-        if isinstance(parameter, DTensor):
-            part = own(parameter).data
-            part.copy_(part.to(torch.bfloat16))
-        else:
-            parameter.data = parameter.data.to(torch.bfloat16)
-
-
 def _add_pad_token(model: Any, tokenizer: Any) -> None:
     """Give a tokenizer without pad token "[PAD]", and the model a row for it (AUDIT A12).
 
@@ -371,30 +356,3 @@ def _add_pad_token(model: Any, tokenizer: Any) -> None:
         for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
             rows = layer.weight.data
             rows[count:] = rows[:count].mean(dim=0, keepdim=True)
-
-
-def _counts(
-    samples: Sequence[Sample],
-    steps: Sequence[schedule.Step],
-    order: Sequence[Sequence[int]],
-    micro_batch: int,
-) -> dict[str, Any]:
-    """Sizes of the training set after cutting, and how many micro-batches are dead."""
-
-    def dead(positions: Sequence[int]) -> bool:
-        return not any(samples[i].labels for i in positions)
-
-    used = sum(len(positions) for step in steps for positions in step)
-    return {
-        "samples": len(samples),
-        "steps": len(steps),
-        "input_tokens": sum(len(sample.ids) for sample in samples),
-        "label_tokens": sum(sample.labels for sample in samples),
-        "cut_targets": sum(bool(sample.cut and sample.labels) for sample in samples),
-        "dead_samples": sum(not sample.labels for sample in samples),
-        "dead_micro_batches": [
-            sum(dead(seen[i : i + micro_batch]) for i in range(0, len(seen), micro_batch))
-            for seen in order
-        ],
-        "unused_samples": sum(map(len, order)) - used,
-    }

@@ -24,6 +24,7 @@ from repro.finetune.attention import KeysValues, Packing, Way, default_way
 from repro.finetune.batches import Weighted, passes, shared_tokens
 from repro.finetune.casts import Casts
 from repro.finetune.shard import is_sharded
+from repro.machine.transfer import to_device
 
 PACKED = ("llama", "mistral", "qwen2")
 """Model types whose attention goes through transformers' interface, whose every other layer takes
@@ -158,7 +159,7 @@ class Packed:
         return total
 
     def _idle(self) -> None:
-        """A pass that adds nothing, beside one that another process has more."""
+        """A dummy pass with zero gradients: keeps ranks in step when another has one pass more."""
         hidden = self._hidden([0], [0], self._packing([1], {}))
         with self._as_forward():
             (hidden.sum() * 0).backward()
@@ -181,7 +182,7 @@ class Packed:
         hidden = self._hidden(ids, positions, self._packing(lengths, shared))
         labelled = hidden.index_select(0, self._tensor(predictors))
         dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        scale = torch.tensor(weights, dtype=dtype, device=self._device)
+        scale = to_device(torch.tensor(weights, dtype=dtype), self._device)
         size = max(1, LOGITS // self._head.weight.shape[0])
         pieces = (labelled, self._tensor(targets), scale)
         if len(targets) <= size:
@@ -222,7 +223,7 @@ class Packed:
         return states
 
     def _tensor(self, values: Sequence[int]) -> torch.Tensor:
-        return torch.tensor(values, device=self._device)
+        return to_device(torch.tensor(values), self._device)
 
 
 class Padded:

@@ -12,7 +12,7 @@ class Bar:
 
     Attributes:
         tokens: input tokens so far, dead samples included.
-        seconds: from entering to leaving the context.
+        seconds: from entering the context to the last step, or to leaving it.
     """
 
     def __init__(self, progress: Any, steps: int) -> None:
@@ -42,9 +42,9 @@ class Bar:
         """Record a step: its loss (None without labels) and its input tokens."""
         self._done += 1
         self.tokens += tokens
+        self.seconds = seconds = time.monotonic() - self._start
         if self._progress is None:
             return
-        seconds = time.monotonic() - self._start
         left = round(seconds / self._done * (self._steps - self._done))
         shown = "none" if loss is None else f"{loss:.3f}"
         self._progress.update(

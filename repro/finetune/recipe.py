@@ -1,6 +1,6 @@
 """What, besides base weights and rows, decides the weights that come out. Needs no torch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from repro.errors import ReproError
@@ -67,6 +67,30 @@ class Recipe:
                 del found[name]
         return found
 
+    def steps(self, rows: int, epochs: int = 0) -> int:
+        """Optimiser steps of training on so many rows, or of its first epochs, see `schedule`."""
+        micro_batches = -(-rows // self.micro_batch)
+        return (epochs or self.epochs) * max(1, micro_batches // self.accumulation)
+
+    def until(self, checkpoint: str, rows: int, name: str) -> "Recipe":
+        """The recipe that ends at a checkpoint, such as "8" steps or "epoch2"; at its end without.
+
+        Raises:
+            ReproError: training on so many rows is over before (2).
+        """
+        if not checkpoint:
+            return self
+        number = int(checkpoint.removeprefix("epoch"))
+        after = self.steps(rows, number) if checkpoint.startswith("epoch") else number
+        most = self.steps(rows)
+        if after > most:
+            raise ReproError(
+                f"{name}: its checkpoint is after {after} steps, and {self.epochs} epochs of "
+                f"{rows} rows are {most}",
+                hint=f"name a checkpoint of at most {most}, or more epochs",
+            )
+        return replace(self, checkpoint=after)
+
 
 def recipe_from(
     protocol: Protocol,
@@ -76,7 +100,6 @@ def recipe_from(
     learning_rate_factor: float = 1.0,
     length_factor: float = 1.0,
     epochs: int = 0,
-    checkpoint: int = 0,
     lora_rank: int = 0,
 ) -> Recipe:
     """The recipe that a protocol means, scaled for a profile's model.
@@ -84,7 +107,7 @@ def recipe_from(
     Args:
         learning_rate_factor: the protocol's rate is one for Llama-2; a small model needs more.
         length_factor: for tokenizers or texts that are shorter or longer than the paper's.
-        epochs, checkpoint: of the variant; 0 for the paper's two epochs, and for the last step.
+        epochs: of the variant; 0 for the paper's two.
         lora_rank: of the changes that alone are trained; 0 for all weights.
     """
     return Recipe(
@@ -98,6 +121,5 @@ def recipe_from(
         label_boundary=protocol.label_boundary,
         seed=seed,
         dtype=dtype,
-        checkpoint=checkpoint,
         lora_rank=lora_rank,
     )

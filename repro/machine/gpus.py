@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from repro.machine.finding import IMAGE, Finding
+from repro.machine.diagnosis import IMAGE, Diagnosis
 
 DRIVER = "install an NVIDIA driver for CUDA 13, 580.65.06 or later"
 SMALLER = "or run a smaller profile: repro run --profile small"
@@ -119,7 +119,7 @@ def check_gpus(
     *,
     bfloat16: bool = False,
     probe: Callable[[], Cuda] = probe_cuda,
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """Driver, number, memory, free memory and compute capability of the GPUs.
 
     Args:
@@ -134,27 +134,27 @@ def check_gpus(
         remedy = "pip uninstall torch, then install its CUDA build: pip install torch"
         if IMAGE in os.environ:
             remedy = f"take the CUDA image: repro docker build --variant cuda, {SMALLER}"
-        return [Finding("GPU", "fail", "torch was built without CUDA", needed, remedy)]
+        return [Diagnosis("GPU", "fail", "torch was built without CUDA", needed, remedy)]
     if found.driver is None:
         remedy = f"{DRIVER} (check: nvidia-smi), {SMALLER}"
         if IMAGE in os.environ:
             remedy = f"start the container with: docker run --gpus all, {SMALLER}"
-        return [Finding("GPU", "fail", "no NVIDIA driver", needed, remedy)]
+        return [Diagnosis("GPU", "fail", "no NVIDIA driver", needed, remedy)]
     built = tuple(int(part) for part in found.built.split(".")[:2])
     served = ".".join(map(str, found.driver))
     findings = []
     # Within a major version, older drivers run newer CUDA builds.
     if found.driver[0] < built[0]:
         old = f"serves CUDA {served}"
-        findings.append(Finding("GPU driver", "fail", old, f"CUDA {found.built}", DRIVER))
+        findings.append(Diagnosis("GPU driver", "fail", old, f"CUDA {found.built}", DRIVER))
     else:
-        findings.append(Finding("GPU driver", "ok", f"CUDA {served}", f"CUDA {built[0]}"))
+        findings.append(Diagnosis("GPU driver", "ok", f"CUDA {served}", f"CUDA {built[0]}"))
         if found.trouble:
             findings.append(_trouble(found, count))
     used = found.memory[:count]  # in torch's order
     right = len(used) == count and min(used) >= memory_gb * 1e9
     remedy = "" if right else f"use such GPUs (CUDA_VISIBLE_DEVICES=2 for the third), {SMALLER}"
-    findings.append(Finding("GPU", "ok" if right else "fail", _listed(found), needed, remedy))
+    findings.append(Diagnosis("GPU", "ok" if right else "fail", _listed(found), needed, remedy))
     if right:
         findings += _check_free(found.free[:count], used, memory_gb)
         findings += _check_capability(found.capability[:count], found.names, bfloat16=bfloat16)
@@ -166,15 +166,15 @@ def _listed(found: Cuda) -> str:
     return ", ".join(f"{name} {size / 1e9:.0f} GB" for name, size in pairs) or "none"
 
 
-def _trouble(found: Cuda, count: int) -> Finding:
+def _trouble(found: Cuda, count: int) -> Diagnosis:
     """Torch cannot open a GPU that the driver counts, such as the second slice of MIG."""
     remedy = "name one GPU or slice, as nvidia-smi -L lists them: CUDA_VISIBLE_DEVICES=MIG-..."
     level = "warn" if len(found.memory) >= count else "fail"
     text = f"{len(found.memory)} of those that the driver counts: {found.trouble}"
-    return Finding("GPUs for torch", "warn" if level == "warn" else "fail", text, "all", remedy)
+    return Diagnosis("GPUs for torch", "warn" if level == "warn" else "fail", text, "all", remedy)
 
 
-def _check_free(free: Sequence[int], used: Sequence[int], memory_gb: float) -> list[Finding]:
+def _check_free(free: Sequence[int], used: Sequence[int], memory_gb: float) -> list[Diagnosis]:
     """Whether enough is free; nothing where that is not known.
 
     The driver keeps some of a GPU for itself: where nothing else runs, all but 2 % are free.
@@ -188,7 +188,7 @@ def _check_free(free: Sequence[int], used: Sequence[int], memory_gb: float) -> l
     right = free[least] >= needed
     remedy = "end what else uses the GPU (nvidia-smi shows it), or name another one: "
     return [
-        Finding(
+        Diagnosis(
             "free GPU memory",
             "ok" if right else "fail",
             f"{free[least] / 1e9:.1f} GB of {used[least] / 1e9:.0f}",
@@ -200,7 +200,7 @@ def _check_free(free: Sequence[int], used: Sequence[int], memory_gb: float) -> l
 
 def _check_capability(
     capability: Sequence[tuple[int, int]], names: Sequence[str], *, bfloat16: bool
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """Whether the GPUs compute what is asked of them."""
     if not capability:
         return []
@@ -209,7 +209,7 @@ def _check_capability(
     right = found >= least
     what = "bfloat16 needs" if bfloat16 else "CUDA 13 needs"
     return [
-        Finding(
+        Diagnosis(
             "compute capability",
             "ok" if right else "fail",
             f"{names[number]}: {found[0]}.{found[1]}",
@@ -224,7 +224,7 @@ def check_compiler(
     which: Callable[[str], str | None] = shutil.which,
     include: str | None = None,
     triton: Callable[[], bool] = lambda: find_spec("triton") is not None,
-) -> Finding:
+) -> Diagnosis:
     """Whether Triton can compile FlexAttention's kernels: it needs a C compiler and Python.h.
 
     A warning only, since grouped attention is slower and needs none of that.
@@ -240,9 +240,9 @@ def check_compiler(
         missing.append(f"{include}/Python.h")
     what, needed = "kernel compiler", "Triton, a C compiler, Python.h"
     if not missing:
-        return Finding(what, "ok", "there", needed)
+        return Diagnosis(what, "ok", "there", needed)
     remedy = (
         "apt-get install gcc python3-dev, or take the CUDA image; without them fine-tuning takes "
         "grouped attention, which is slower"
     )
-    return Finding(what, "warn", f"missing: {', '.join(missing)}", needed, remedy)
+    return Diagnosis(what, "warn", f"missing: {', '.join(missing)}", needed, remedy)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from repro.errors import ReproError
 from repro.extras import requirements, supported_python
-from repro.machine.finding import IMAGE, Finding, Level
+from repro.machine.diagnosis import IMAGE, Diagnosis, Level
 from repro.machine.gpus import check_gpus
 from repro.models import sources
 from repro.models.probes import Probes, probe_memory, probe_token, probe_version
@@ -63,7 +63,7 @@ class Needs:
 
 def check(
     spec: ModelSpec, needs: Needs, *, weights_present: bool = False, probes: Probes | None = None
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """All checks but that of the data, in the order in which they are worth reading.
 
     Args:
@@ -94,7 +94,7 @@ def check(
 
 def check_python(
     found: Sequence[int] = sys.version_info[:3], *, supported: str | None = None
-) -> Finding:
+) -> Diagnosis:
     """Python's version against what the kit supports.
 
     Args:
@@ -104,7 +104,7 @@ def check_python(
         supported = supported_python()
     text = ".".join(map(str, found))
     right = all(_satisfies(found, part) for part in filter(None, supported.split(",")))
-    return Finding(
+    return Diagnosis(
         "Python",
         "ok" if right else "fail",
         text,
@@ -126,7 +126,7 @@ def check_packages(
     *,
     extras: Sequence[str] = ("run",),
     installed: Callable[[str], str | None] = probe_version,
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """Installed packages against the kit's exact pins: one finding for each that is off.
 
     Args:
@@ -137,7 +137,9 @@ def check_packages(
     if required is None:
         required = requirements()
         if not required:
-            return [Finding("packages", "warn", "the kit is not installed", "pins", "./run_all.sh")]
+            return [
+                Diagnosis("packages", "warn", "the kit is not installed", "pins", "./run_all.sh")
+            ]
     findings, right = [], 0
     for line in required:
         match = _REQUIREMENT.fullmatch(line.strip())
@@ -154,18 +156,18 @@ def check_packages(
             continue
         level: Level = "fail" if found is None else "warn"
         remedy = VLLM_REMEDY if name == "vllm" else f"pip install {name}=={pinned}"
-        findings.append(Finding(f"package {name}", level, found or "missing", pinned, remedy))
+        findings.append(Diagnosis(f"package {name}", level, found or "missing", pinned, remedy))
     if not findings:
-        findings.append(Finding("packages", "ok", f"{right} as pinned", "as pinned"))
+        findings.append(Diagnosis("packages", "ok", f"{right} as pinned", "as pinned"))
     return findings
 
 
-def check_memory(needed_gb: float, *, probe: Callable[[], int] = probe_memory) -> Finding:
+def check_memory(needed_gb: float, *, probe: Callable[[], int] = probe_memory) -> Diagnosis:
     """Main memory, the container's limit included, against the need (GB)."""
     found = probe()
     right = found >= needed_gb * 1e9
     remedy = "" if right else "use a machine or container with more memory, or a smaller profile"
-    return Finding(
+    return Diagnosis(
         "memory",
         "ok" if right else "fail",
         f"{found / 1e9:.1f} GB",
@@ -179,12 +181,12 @@ def check_disk(
     needed_gb: float,
     *,
     free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
-) -> Finding:
+) -> Diagnosis:
     """Free disk where a folder is or will be, against the need (GB)."""
     found = free(_existing(folder))
     right = found >= needed_gb * 1e9
     remedy = "" if right else "free space, or name a --store on another disk"
-    return Finding(
+    return Diagnosis(
         f"disk for {folder}",
         "ok" if right else "fail",
         f"{found / 1e9:.1f} GB free",
@@ -193,7 +195,7 @@ def check_disk(
     )
 
 
-def check_writable(folder: Path) -> Finding:
+def check_writable(folder: Path) -> Diagnosis:
     """Whether files can be written to a folder, or the folder be made; leaves nothing behind."""
     existing = _existing(folder)
     try:
@@ -207,8 +209,8 @@ def check_writable(folder: Path) -> Finding:
                 f"-v $PWD/results:/results, with --user $(id -u):$(id -g)"
             )
         found = error.strerror or str(error)
-        return Finding(f"folder {folder}", "fail", found, "writable", remedy)
-    return Finding(f"folder {folder}", "ok", "writable", "writable")
+        return Diagnosis(f"folder {folder}", "fail", found, "writable", remedy)
+    return Diagnosis(f"folder {folder}", "ok", "writable", "writable")
 
 
 def _existing(folder: Path) -> Path:
@@ -219,27 +221,27 @@ def _existing(folder: Path) -> Path:
     return path
 
 
-def check_mounted(folder: Path, *, is_mount: Callable[[Path], bool] = Path.is_mount) -> Finding:
+def check_mounted(folder: Path, *, is_mount: Callable[[Path], bool] = Path.is_mount) -> Diagnosis:
     """Whether what a container writes to a folder outlives it: a mount lies there or above."""
     mounted = any(is_mount(path) for path in (folder.absolute(), *folder.absolute().parents[:-1]))
     if mounted:
-        return Finding(f"mount for {folder}", "ok", "mounted", "a mount")
+        return Diagnosis(f"mount for {folder}", "ok", "mounted", "a mount")
     top = "/" + folder.absolute().parts[1]
     remedy = f"docker run -v FOLDER:{top}"
     found = "nothing is mounted: it vanishes with the container"
-    return Finding(f"mount for {folder}", "warn", found, "a mount", remedy)
+    return Diagnosis(f"mount for {folder}", "warn", found, "a mount", remedy)
 
 
 def check_shared_memory(
     folder: Path = Path("/dev/shm"),
     *,
     free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
-) -> Finding:
+) -> Diagnosis:
     """Shared memory against what several GPUs need."""
     found = free(folder)
     right = found >= SHARED_MEMORY_GB * 1e9
     remedy = "" if right else "start the container with: docker run --shm-size 1g (or --ipc host)"
-    return Finding(
+    return Diagnosis(
         "shared memory",
         "ok" if right else "fail",
         f"{found / 1e9:.2f} GB free",
@@ -248,14 +250,14 @@ def check_shared_memory(
     )
 
 
-def check_token(spec: ModelSpec, *, probe: Callable[[], bool] = probe_token) -> Finding:
+def check_token(spec: ModelSpec, *, probe: Callable[[], bool] = probe_token) -> Diagnosis:
     """Whether there is a hub token for a gated repository; the token itself is not looked at."""
     if probe():
-        return Finding("hub token", "ok", "set", f"for {spec.repo}")
+        return Diagnosis("hub token", "ok", "set", f"for {spec.repo}")
     remedy = "set HF_TOKEN (docker run -e HF_TOKEN) or run: hf auth login"
     if spec.alternative:
         remedy += f"; or take the same weights without a token: --model repo={spec.alternative}"
-    return Finding("hub token", "warn", "none", f"for {spec.repo}", remedy)
+    return Diagnosis("hub token", "warn", "none", f"for {spec.repo}", remedy)
 
 
 def check_weights(
@@ -263,7 +265,7 @@ def check_weights(
     *,
     present: bool = False,
     probe: Callable[[ModelSpec], str] = sources.require,
-) -> Finding:
+) -> Diagnosis:
     """Whether the base weights are in the store, or can be got: hashed, installed or reachable.
 
     Args:
@@ -271,8 +273,8 @@ def check_weights(
     """
     what = "base weights"
     if present:
-        return Finding(what, "ok", "in the store", spec.describe())
+        return Diagnosis(what, "ok", "in the store", spec.describe())
     try:
-        return Finding(what, "ok", probe(spec), spec.describe())
+        return Diagnosis(what, "ok", probe(spec), spec.describe())
     except ReproError as error:
-        return Finding(what, "fail", str(error), spec.describe(), error.hint)
+        return Diagnosis(what, "fail", str(error), spec.describe(), error.hint)

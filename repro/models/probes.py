@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from repro.machine.finding import Finding
+from repro.machine.diagnosis import Diagnosis
 from repro.machine.gpus import Cuda, check_compiler, probe_cuda
 from repro.models import sources
 from repro.models.spec import ModelSpec
@@ -54,4 +54,4 @@ class Probes:
     free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
     weights: Callable[[ModelSpec], str] = sources.require
     token: Callable[[], bool] = probe_token
-    compiler: Callable[[], Finding] = check_compiler
+    compiler: Callable[[], Diagnosis] = check_compiler

@@ -4,41 +4,33 @@ Imports neither torch nor transformers.
 """
 
 import json
-import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+)
 
 from repro.errors import EXIT_MISSING, ReproError, unknown
 from repro.models.files import check_folder, combined, model_digest, tokenizer_digest
+from repro.tables import checked, like
 
-Kind = Literal["embedded", "package", "hub", "folder", "random"]
-KINDS: tuple[str, ...] = get_args(Kind)
+_NAME = r"[A-Za-z0-9][\w-]*(\.[\w-]+)*"
+_REPO = f"{_NAME}/{_NAME}"
 
 EMBEDDED = Path(__file__).parent / "embedded"
 """Where the micro Llama lies that comes with the kit."""
 EMBEDDED_HASHES = "manifest.json"
 """Its recorded hashes: {file name: sha256}."""
-
-_FIELDS = {
-    "embedded": (),
-    "package": ("package",),
-    "hub": ("repo", "revision", "architecture", "sha256"),
-    "folder": ("path",),
-    "random": ("tokenizer", "seed", "architecture"),
-}
-_REQUIRED = {
-    "package": ("package",),
-    "hub": ("repo",),
-    "folder": ("path",),
-    "random": ("tokenizer", "architecture"),
-}
-_REVISION = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +46,15 @@ class Architecture:
         tied: whether input and output embeddings are one matrix.
     """
 
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    vocabulary: int
-    context: int
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    layers: PositiveInt
+    hidden: PositiveInt
+    intermediate: PositiveInt
+    heads: PositiveInt
+    kv_heads: PositiveInt
+    vocabulary: PositiveInt
+    context: PositiveInt
     tied: bool = False
 
     @property
@@ -87,35 +81,6 @@ class Architecture:
         }
 
     @classmethod
-    def from_table(cls, table: object, where: str) -> Self:
-        """From a TOML table; raises ReproError naming the field, introduced by `where`."""
-        if not isinstance(table, Mapping):
-            raise ReproError(f"{where} must be a table", hint=f"fields: {_names(cls)}")
-        for name in table:
-            if name not in _names(cls).split(", "):
-                error = unknown("field", str(name), _names(cls).split(", "))
-                raise ReproError(f"{where}: {error}", hint=error.hint)
-        for spec in fields(cls):
-            value = table.get(spec.name, spec.default)
-            if value is MISSING:
-                raise ReproError(f"{where}: field '{spec.name}' is missing", hint="a whole number")
-            if spec.type is bool:
-                if not isinstance(value, bool):
-                    raise ReproError(f"{where}: field '{spec.name}' is {value!r}", hint="a boolean")
-            elif type(value) is not int or value < 1:
-                raise ReproError(
-                    f"{where}: field '{spec.name}' is {value!r}", hint="a whole number, 1 or more"
-                )
-        found = cls(**table)
-        if found.hidden % (2 * found.heads) or found.heads % found.kv_heads:
-            raise ReproError(
-                f"{where}: {found.heads} heads, {found.kv_heads} key-value heads and width "
-                f"{found.hidden} do not go together",
-                hint="hidden must be an even multiple of heads, and heads a multiple of kv_heads",
-            )
-        return found
-
-    @classmethod
     def from_config(cls, path: Path) -> Self | None:
         """From a config.json; None when it is not there or not that of a Llama."""
         try:
@@ -136,8 +101,71 @@ class Architecture:
             return None
 
 
-def _names(kind: type) -> str:
-    return ", ".join(spec.name for spec in fields(kind))
+def _fits(sizes: Architecture) -> Architecture:
+    if sizes.hidden % (2 * sizes.heads) or sizes.heads % sizes.kv_heads:
+        raise ValueError("hidden must be an even multiple of heads, heads a multiple of kv_heads")
+    return sizes
+
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Sizes = Annotated[Architecture, AfterValidator(_fits)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class EmbeddedTable(Table):
+    """The micro Llama that comes with the kit."""
+
+    kind: Literal["embedded"]
+
+
+class PackageTable(Table):
+    """A GGUF file in a Python package that pins.toml knows."""
+
+    kind: Literal["package"]
+    package: Text
+
+
+class HubTable(Table):
+    """A repository of the Hugging Face hub at a commit (40 hex digits: branches and tags move).
+
+    `architecture` is a name of pins.toml or a table; `sha256` has hashes by file name.
+    """
+
+    kind: Literal["hub"]
+    repo: Annotated[str, like(_REPO, "give owner/name")]
+    revision: Annotated[str, like(r"([0-9a-f]{40})?", "give the commit as 40 hex digits")] = ""
+    architecture: str | Sizes | None = None
+    sha256: dict[str, Annotated[str, like(r"[0-9a-f]{64}", "give 64 hex digits")]] = {}
+
+
+class FolderTable(Table):
+    """A model folder on this machine, as transformers saves it."""
+
+    kind: Literal["folder"]
+    path: Text
+
+
+class RandomTable(Table):
+    """An untrained Llama, for tests; `tokenizer` is a folder."""
+
+    kind: Literal["random"]
+    tokenizer: Text
+    architecture: Sizes
+    seed: NonNegativeInt = 0
+
+
+ModelTable = EmbeddedTable | PackageTable | HubTable | FolderTable | RandomTable
+"""What a profile's [model] table may hold, by its `kind`."""
+_TABLES: dict[str, type[Table]] = {
+    "embedded": EmbeddedTable,
+    "package": PackageTable,
+    "hub": HubTable,
+    "folder": FolderTable,
+    "random": RandomTable,
+}
 
 
 @cache
@@ -167,7 +195,7 @@ class ModelSpec:
         stored: dtype of the weights as they lie in the model folder.
     """
 
-    kind: Kind
+    kind: Literal["embedded", "package", "hub", "folder", "random"]
     repo: str = ""
     revision: str = ""
     sha256: Mapping[str, str] = field(default_factory=dict)
@@ -185,9 +213,7 @@ class ModelSpec:
         """The spec of a profile's [model] table, with the kit's pins filled in.
 
         Args:
-            table: `kind`, and by kind: package: `package`; hub: `repo`, `revision`, `architecture`
-                (a name of pins.toml or a table), `sha256` (hashes by file name); folder: `path`;
-                random: `tokenizer` (a folder), `architecture` (a table), `seed`.
+            table: what a `ModelTable` may hold.
             where: the profile's file, for messages.
 
         Raises:
@@ -195,31 +221,20 @@ class ModelSpec:
         """
         where = f"{where}: [model]"
         kind = table.get("kind")
-        if kind not in KINDS:
+        if kind not in _TABLES:
             what = "is missing" if kind is None else f"is {kind!r}"
-            raise ReproError(f"{where}: field 'kind' {what}", hint=f"allowed: {', '.join(KINDS)}")
-        for name in table:
-            if name != "kind" and name not in _FIELDS[kind]:
-                allowed = ", ".join(("kind", *_FIELDS[kind]))
-                raise ReproError(
-                    f"{where}: unknown field '{name}' for kind '{kind}'",
-                    hint=f"allowed: {allowed}",
-                )
-        for name in _REQUIRED.get(kind, ()):
-            if name not in table:
-                raise ReproError(f"{where}: field '{name}' is missing", hint=f"add {name} = ...")
-        for name in ("repo", "revision", "package", "path", "tokenizer"):
-            if name in table and (not isinstance(table[name], str) or not table[name]):
-                raise ReproError(f"{where}: field '{name}' is {table[name]!r}", hint="give a text")
-        if kind == "package":
-            return cls(kind=kind, **_package(table, where))
-        if kind == "hub":
-            return cls(kind=kind, **_hub(table, where))
-        if kind == "folder":
-            return cls(kind=kind, path=Path(table["path"]).expanduser())
-        if kind == "random":
-            return cls(kind=kind, **_random(table, where))
-        return cls(kind=kind)
+            raise ReproError(f"{where}: field 'kind' {what}", hint=f"allowed: {', '.join(_TABLES)}")
+        told: ModelTable = checked(_TABLES[kind], table, where)
+        if isinstance(told, PackageTable):
+            return cls(kind=told.kind, **_package(told.package, where))
+        if isinstance(told, HubTable):
+            return cls(kind=told.kind, **_hub(told, where))
+        if isinstance(told, FolderTable):
+            return cls(kind=told.kind, path=Path(told.path).expanduser())
+        if isinstance(told, RandomTable):
+            path = Path(told.tokenizer).expanduser()
+            return cls(kind=told.kind, path=path, seed=told.seed, architecture=told.architecture)
+        return cls(kind="embedded")
 
     def describe(self) -> str:
         """The model in a few words, for people."""
@@ -292,13 +307,16 @@ def require_tokenizer(folder: Path) -> None:
             )
 
 
-def _package(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    name = table["package"]
-    known = pins()["package"]
+def _pinned(what: str, name: str, where: str) -> dict[str, Any]:
+    known = pins()[what]
     if name not in known:
-        error = unknown("package", name, known)
-        raise ReproError(f"{where}: field 'package': {error}", hint=error.hint)
-    pin = known[name]
+        error = unknown(what, name, known)
+        raise ReproError(f"{where}: field '{what}': {error}", hint=error.hint)
+    return known[name]
+
+
+def _package(name: str, where: str) -> dict[str, Any]:
+    pin = _pinned("package", name, where)
     return {
         "package": name,
         "version": pin["version"],
@@ -307,49 +325,18 @@ def _package(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     }
 
 
-def _hub(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    repo, revision = table["repo"], table.get("revision", "")
-    if not _REPO.fullmatch(repo) or ".." in repo:
-        raise ReproError(f"{where}: field 'repo' is '{repo}'", hint="give owner/name")
-    if revision and not _REVISION.fullmatch(revision):
-        raise ReproError(
-            f"{where}: field 'revision' is '{revision}'",
-            hint="give the commit as 40 hex digits; branches and tags can move",
-        )
-    pin = pins()["hub"].get(repo, {})
-    own = table.get("sha256", {})
-    if not isinstance(own, Mapping) or not all(
-        isinstance(value, str) and _SHA256.fullmatch(value) for value in own.values()
-    ):
-        raise ReproError(f"{where}: field 'sha256'", hint='a table: "file name" = "64 hex digits"')
-    at_pin = revision in ("", pin.get("revision", ""))
-    sizes = table.get("architecture", pin.get("architecture"))
+def _hub(told: HubTable, where: str) -> dict[str, Any]:
+    pin = pins()["hub"].get(told.repo, {})
+    at_pin = told.revision in ("", pin.get("revision", ""))
+    sizes = told.architecture or pin.get("architecture")
     if isinstance(sizes, str):
-        if sizes not in pins()["architecture"]:
-            error = unknown("architecture", sizes, pins()["architecture"])
-            raise ReproError(f"{where}: field 'architecture': {error}", hint=error.hint)
-        sizes = pins()["architecture"][sizes]
-    if sizes is not None:
-        sizes = Architecture.from_table(sizes, f"{where}: field 'architecture'")
+        sizes = Architecture(**_pinned("architecture", sizes, where))
     return {
-        "repo": repo,
-        "revision": revision or pin.get("revision", ""),
-        "sha256": dict(own) or (dict(pin.get("sha256", {})) if at_pin else {}),
+        "repo": told.repo,
+        "revision": told.revision or pin.get("revision", ""),
+        "sha256": told.sha256 or (dict(pin.get("sha256", {})) if at_pin else {}),
         "gated": pin.get("gated", False),
         "alternative": pin.get("alternative", ""),
         "architecture": sizes,
         "stored": pin.get("stored", "float32"),
-    }
-
-
-def _random(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    seed = table.get("seed", 0)
-    if type(seed) is not int or seed < 0:
-        raise ReproError(f"{where}: field 'seed' is {seed!r}", hint="a whole number, 0 or more")
-    return {
-        "path": Path(table["tokenizer"]).expanduser(),
-        "seed": seed,
-        "architecture": Architecture.from_table(
-            table["architecture"], f"{where}: field 'architecture'"
-        ),
     }

@@ -58,27 +58,29 @@ def costs(
     """
     compute, sizes = plan.profile.compute, plan.spec.architecture
 
-    def train_seconds(model: PlannedModel, tokens: int) -> float:
-        steps = 0.0
-        if tokens and model.rows is not None and model.recipe is not None:
-            recipe = model.recipe
-            samples = recipe.micro_batch * recipe.accumulation
-            steps = recipe.epochs * len(model.rows) / samples
-        return training_seconds(compute, sizes, choice, tokens=tokens, steps=steps)
-
     tokens = _Tokens(plan, count)
+    paid: dict[object, tuple[int, float]] = {}
 
-    def cost(model: PlannedModel) -> Row:
+    def training(model: PlannedModel) -> tuple[int, float]:
+        """Tokens and steps, beyond those of checkpoints of the same training."""
+        if model.recipe is None or model.rows is None or not model.to_tune(done):
+            return 0, 0.0
+        samples = model.recipe.micro_batch * model.recipe.accumulation
+        steps = model.recipe.checkpoint or model.recipe.epochs * len(model.rows) / samples
+        before = paid.get(model.training, (0, 0.0))
+        paid[model.training] = max(before, (tokens.train(model), steps))
+        return max(0, tokens.train(model) - before[0]), max(0.0, steps - before[1])
+
+    def row(model: PlannedModel) -> Row:
         pending = [step for step in model.cells if not done("cell", step.key)]
-        train = tokens.train(model) if model.to_tune(done) else 0
+        train, steps = training(model)
         prompt = sum(map(tokens.prompt, pending))
         new = sum(map(tokens.new, pending))
-        spent = Cost.at(
-            compute, train=train, prompt=prompt, new=new, train_seconds=train_seconds(model, train)
-        )
-        return Row(model.name, len(model.cells), len(pending), spent)
+        seconds = training_seconds(compute, sizes, choice, tokens=train, steps=steps)
+        cost = Cost.at(compute, train=train, prompt=prompt, new=new, train_seconds=seconds)
+        return Row(model.name, len(model.cells), len(pending), cost)
 
-    return [cost(model) for model in plan.models]
+    return [row(model) for model in plan.models]
 
 
 def seconds_of(plan: Plan, count: Count) -> dict[str, float]:
@@ -131,12 +133,18 @@ class _Tokens:
         return len(cell.rows) * self._plan.settings.max_new_tokens if generates else 0
 
     def train(self, model: PlannedModel) -> int:
-        """Of all epochs of a fine-tune; 0 for what is not trained."""
+        """Of a fine-tune up to its checkpoint or end; 0 for what is not trained."""
         if model.rows is None or model.recipe is None or model.demonstrations is None:
             return 0
         assert model.template is not None
         task, text = model.template.task, model.template.text
-        shared = self._context(context(task, text, model.demonstrations.to_list()))
+        contexts = model.contexts or (context(task, text, model.demonstrations.to_list()),)
+        before = [self._context(text) for text in contexts]
         own = self._count([fill(task, text, row) + row["output"] for row in model.rows])
-        longest = model.recipe.max_length or max(own, default=0) + shared
-        return model.recipe.epochs * sum(min(shared + tokens, longest) for tokens in own)
+        if not model.contexts:
+            before *= len(own)
+        samples = [shown + tokens for shown, tokens in zip(before, own, strict=True)]
+        longest = model.recipe.max_length or max(samples, default=0)
+        whole = model.recipe.epochs * sum(min(tokens, longest) for tokens in samples)
+        planned = model.recipe.steps(len(own))
+        return whole * (model.recipe.checkpoint or planned) // planned

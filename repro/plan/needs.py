@@ -51,8 +51,8 @@ def _paces(sizes: Architecture, compute: Compute) -> str:
     told = []
     for way, gpus in ((placement.OFFLOADED, 1), (placement.SHARDED, 2), (placement.BOTH, 2)):
         choice = placement.Choice(placement=way, gpus=gpus, tokens=placement.LONGEST)
-        spent = training_seconds(compute, sizes, choice, tokens=STEP_TOKENS, steps=1)
-        told.append(f"{choice} {spent:.2g} s")
+        seconds = training_seconds(compute, sizes, choice, tokens=STEP_TOKENS, steps=1)
+        told.append(f"{choice} {seconds:.2g} s")
     return (
         f"a step of {STEP_TOKENS:,} tokens, by the rates above and {placement.LINK / 1e9:g} GB/s "
         f"between devices: whole on 1 GPU {STEP_TOKENS / compute.train_rate:.2g} s, "

@@ -96,8 +96,8 @@ def outline(
         kept = [min(shared + length, longest) for length in train["lengths"]]
         tokens = round(EPOCHS * used * sum(kept) / len(kept))
         steps = EPOCHS * used / (SAMPLES * protocol.replicas)
-        spent = training_seconds(profile.compute, sizes, choice, tokens=tokens, steps=steps)
-        return tokens, spent
+        seconds = training_seconds(profile.compute, sizes, choice, tokens=tokens, steps=steps)
+        return tokens, seconds
 
     def jobs() -> Iterator[Row]:
         variants = dict.fromkeys(cell.variant for cell in cells)
@@ -106,10 +106,10 @@ def outline(
             prompt, new = evaluating(own)
             for seed in [None] if variant == BASE else seeds:
                 is_given = seed is not None and (variant, seed) in given
-                train, spent = (0, 0.0) if variant == BASE or is_given else training(variant)
+                train, seconds = (0, 0.0) if variant == BASE or is_given else training(variant)
                 name = variant.name if seed is None else f"{variant.name} seed {seed}"
                 cost = Cost.at(
-                    profile.compute, train=train, prompt=prompt, new=new, train_seconds=spent
+                    profile.compute, train=train, prompt=prompt, new=new, train_seconds=seconds
                 )
                 yield Row(f"{name}, given" if is_given else name, len(own), len(own), cost)
 

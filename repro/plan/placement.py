@@ -1,4 +1,4 @@
-"""Where the memory of a fine-tune lies, chosen for the GPUs that are there.
+"""The placement of a fine-tune (whole, sharded, offloaded), chosen for the GPUs at hand.
 
 Nothing but rounding depends on it, so it is no setting: of what fits, the fastest is taken.
 """

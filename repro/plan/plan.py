@@ -4,17 +4,13 @@ The graph is small and fixed: base weights -> fine-tunes -> cells; a `PlannedMod
 model with its cells. Keys cover all that can change an artefact, and nothing that cannot.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from random import Random
 
 from datasets import Dataset
 
-from repro.data.filters import Selected, in_format, test_rows, train_rows
 from repro.data.source import Source
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Settings
@@ -22,6 +18,7 @@ from repro.finetune import Recipe, recipe_from
 from repro.models.files import model_digest
 from repro.models.spec import ModelSpec
 from repro.plan.checkpoints import Given
+from repro.plan.rows import PlanRows, rows_digest
 from repro.plan.store import content_key
 from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
@@ -76,6 +73,8 @@ class PlannedModel:
     Attributes:
         seed: of the fine-tune; None for the base, which has none.
         key: of the weights: those of the base, or of the fine-tune.
+        contexts: the text before each training row, where the demonstrations are not the same or of
+            another task.
         digests: hashes of the rows and demonstrations that it is trained on, by name of the fact.
         checkpoint: folder of a fine-tune that is there already; it is not trained, nor kept in the
             store.
@@ -92,6 +91,12 @@ class PlannedModel:
     demonstrations: Dataset | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Path | None = None
+    contexts: tuple[str, ...] = ()
+
+    @property
+    def training(self) -> tuple[Variant, int | None]:
+        """The training that it comes of: models that differ in their checkpoint share it."""
+        return replace(self.variant, checkpoint=""), self.seed
 
     @property
     def name(self) -> str:
@@ -137,12 +142,6 @@ def weights_key(spec: ModelSpec) -> str:
     return content_key({"weights": WEIGHTS_VERSION, "spec": spec.identity()})
 
 
-def rows_digest(rows: Dataset) -> str:
-    """A hash over the content of rows, in their order."""
-    text = json.dumps(rows.to_list(), ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def needed_parts(
     study: Study,
     cells: Sequence[Cell],
@@ -157,6 +156,8 @@ def needed_parts(
             parts[Part("demonstrations", study.training[variant.train].dataset)] = None
             if variant.train_shots:
                 parts[Part("demonstrations", study.shown_to(variant))] = None
+            if variant.rows and (to := study.filters[variant.rows].to):
+                parts[Part("test", to)] = None
     for name in dict.fromkeys(cell.dataset for cell in cells):
         parts[Part("test", name)] = None
         parts[Part("demonstrations", name)] = None
@@ -210,29 +211,17 @@ def make_plan(
     rotary = protocol.rotary_precision
     evaluated_by = {} if engine == TORCH else {"engine": engine}
 
-    @cache
-    def tested(dataset: str) -> tuple[Selected, str]:
-        selected = test_rows(source, study.datasets[dataset], protocol, limit=test_limit)
-        return selected, rows_digest(selected.rows)
-
-    @cache
-    def shown(dataset: str, seed: int | None) -> Dataset:
-        rows = source.rows(Part("demonstrations", dataset), study.datasets[dataset].task)
-        if seed is None:
-            return rows
-        return rows.select(Random(seed).sample(range(len(rows)), len(rows)))
-
-    def first(dataset: str, own: Demonstrations) -> Dataset:
-        rows = shown(dataset, own.seed)
-        return rows.select(range(min(own.number, len(rows))))
+    rows = PlanRows(
+        study=study, profile=profile, protocol=protocol, source=source, test_limit=test_limit
+    )
 
     @cache
     def shown_digest(dataset: str, own: Demonstrations) -> str:
-        return rows_digest(first(dataset, own))
+        return rows_digest(rows.first(dataset, own))
 
     def cell_step(cell: Cell, model_key: str) -> PlannedCell:
         asked, own = study.evaluation(cell), cell.demonstrations
-        selected, digest = tested(cell.dataset)
+        selected, digest = rows.tested(cell.dataset)
         dtype = cell_dtype(asked, profile, protocol)
         parts: dict[str, object] = {
             "evaluate": EVALUATE_VERSION,
@@ -253,23 +242,10 @@ def make_plan(
             content_key(parts),
             selected.rows,
             selected.dropped,
-            shown(asked.shown.name, own.seed),
+            rows.shown(asked.shown.name, own),
             dtype,
             content_key({name: parts[name] for name in said} | {"shown": own.name}),
         )
-
-    @cache
-    def trained(variant: Variant) -> tuple[Selected, str]:
-        selected = train_rows(
-            source,
-            study.training[variant.train],
-            variant.size,
-            protocol,
-            limit=profile.train_limit(variant.size),
-            only=study.filters.get(variant.rows),
-            target=study.targets.get(variant.target, ""),
-        )
-        return selected, rows_digest(selected.rows)
 
     def model(variant: Variant, seed: int | None) -> PlannedModel:
         own = [cell for cell in cells if cell.variant == variant]
@@ -286,27 +262,18 @@ def make_plan(
             learning_rate_factor=profile.scale.learning_rate,
             length_factor=profile.scale.length,
             epochs=variant.epochs,
-            checkpoint=variant.checkpoint,
             lora_rank=profile.compute.lora_rank,
         )
-        selected, digest = trained(variant)
+        selected, digest = rows.trained(variant)
+        recipe = recipe.until(variant.checkpoint, len(selected.rows), variant.name)
         task, prompt = study.training[variant.train].task, study.training_prompt(variant)
-        examples = in_format(
-            first(study.shown_to(variant), variant.demonstrations),
-            study.targets.get(variant.target, ""),
-        )
-        if len(examples) < variant.train_shots:
-            raise ReproError(
-                f"{variant.name} needs {variant.train_shots} demonstrations, there are "
-                f"{len(examples)} of {study.shown_to(variant)}"
-            )
-        shown_first = rows_digest(examples)
+        examples = rows.examples(variant)
         parts = {
             "finetune": FINETUNE_VERSION,
             "base": base_key,
             "task": task.name,
             "rows": digest,
-            "demonstrations": shown_first,
+            "demonstrations": examples.digest,
             "recipe": recipe.settings,
             "numerics": numerics,
             **({} if variant.prompt == "" and prompt.fixed else {"prompt": prompt.text(task)}),
@@ -314,7 +281,7 @@ def make_plan(
         }
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)
-        digests = {"rows_sha256": digest, "demonstrations_sha256": shown_first}
+        digests = {"rows_sha256": digest, "demonstrations_sha256": examples.digest}
         return PlannedModel(
             variant,
             seed,
@@ -324,8 +291,9 @@ def make_plan(
             Template(task, prompt.text(task)),
             selected.rows,
             selected.dropped,
-            examples,
+            examples.rows,
             digests,
+            contexts=examples.contexts,
         )
 
     variants = dict.fromkeys(cell.variant for cell in cells)

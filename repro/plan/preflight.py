@@ -6,12 +6,13 @@ from pathlib import Path
 
 from repro.data.source import Source
 from repro.errors import EXIT_MISSING, ReproError
-from repro.machine.finding import Finding, failed
+from repro.machine.diagnosis import Diagnosis, failed
 from repro.models import doctor
 from repro.models.memory import evaluation_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
 from repro.plan import placement
+from repro.plan.lengths import require_room
 from repro.plan.needs import weights_dtype
 from repro.plan.pace import STEP_TOKENS, training_seconds
 from repro.plan.plan import TORCH, Plan, weights_key
@@ -32,7 +33,7 @@ def machine_findings(
     tuned: bool = True,
     engine: str = TORCH,
     probes: Probes | None = None,
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """Checks of Python, packages, GPU, memory, disk, folders, hub access and weights.
 
     Args:
@@ -43,7 +44,7 @@ def machine_findings(
     """
     compute, sizes = profile.compute, spec.architecture
     gpus, gpu_memory_gb, memory_gb = compute.gpus, compute.gpu_memory_gb, compute.memory_gb
-    tuning: list[Finding] = []
+    tuning: list[Diagnosis] = []
     if compute.device == "cuda" and sizes is not None:
         alone = evaluation_bytes(sizes, weights_dtype(profile), tokens=placement.SMALLEST)
         gpus, gpu_memory_gb = 1, math.ceil(alone / 1e9)
@@ -72,37 +73,38 @@ def machine_findings(
 
 def _tuning_finding(
     choice: placement.Choice | None, sizes: Architecture, compute: Compute, probes: Probes
-) -> Finding:
+) -> Diagnosis:
     """Whether fine-tuning fits, and how."""
     what = "fine-tuning"
     if choice is not None:
         gb = f"{choice.peak_bytes / 1e9:.3g} GB"
         step = training_seconds(compute, sizes, choice, tokens=STEP_TOKENS, steps=1)
         found = f"{choice}; a step of {STEP_TOKENS:,} tokens in about {step:.2g} s"
-        return Finding(what, "ok", found, f"{gb} (passes of {choice.tokens:,} tokens)")
+        return Diagnosis(what, "ok", found, f"{gb} (passes of {choice.tokens:,} tokens)")
     gpus = ", ".join(f"{size / 1e9:.0f} GB" for size in probes.cuda().memory) or "none"
     found = f"GPUs: {gpus}; main memory: {probes.memory() / 1e9:.0f} GB"
     remedy = (
         "evaluate the base, or fine-tunes that you have: repro run --variants base, or "
         "--checkpoints DIR"
     )
-    return Finding(what, "fail", found, placement.ways(sizes, compute), remedy)
+    return Diagnosis(what, "fail", found, placement.ways(sizes, compute), remedy)
 
 
-def data_findings(source: Source, parts: Sequence[Part]) -> list[Finding]:
+def data_findings(source: Source, parts: Sequence[Part]) -> list[Diagnosis]:
     """Whether the rows are there and match their hashes; one finding, or one a missing file."""
     problems = source.missing(parts)
     if not problems:
-        return [Finding("data", "ok", f"{len(parts)} files", f"{source.name}, all as pinned")]
-    return [Finding("data", "fail", str(p), source.name, p.hint) for p in problems]
+        return [Diagnosis("data", "ok", f"{len(parts)} files", f"{source.name}, all as pinned")]
+    return [Diagnosis("data", "fail", str(p), source.name, p.hint) for p in problems]
 
 
-def require(plan: Plan, store: Store, out: Path) -> list[Finding]:
+def require(plan: Plan, store: Store, out: Path) -> list[Diagnosis]:
     """Start nothing that cannot finish; returns what is worth a look all the same.
 
     Raises:
-        ReproError: what is missing, with its remedy (3).
+        ReproError: what is missing, with its remedy (3); demonstrations that do not fit (2).
     """
+    require_room(plan, store)
     tuned = any(model.to_tune(store.has) for model in plan.models)
     based = tuned or any(model.variant == BASE for model in plan.models)
     findings = machine_findings(

@@ -6,10 +6,11 @@ steps; `needed` leaves those whose outputs are asked for and not there, `ready` 
 start.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from datasets import Dataset
 
@@ -60,9 +61,12 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
-    """A fine-tuned model and the facts of its training.
+    """A fine-tuned model and the facts of its training, and those of checkpoints on the way.
 
     Attributes:
+        key: of the model at the end of the recipe.
+        passing: number of steps -> key of the checkpoint after so many, in ascending order; one at
+            the very end may be among them.
         label: what stands before its messages.
         base: key of the base weights.
         rotary: precision of the rotary frequencies.
@@ -81,8 +85,24 @@ class FineTune:
     template: Template
     rows: Dataset
     demonstrations: Dataset
+    contexts: tuple[str, ...]
     tested: Record | None = None
     way: Way | None = None
+    passing: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of all models that it makes."""
+        return *(key for _, key in self.passing), self.key
+
+    def only(self, keys: Collection[str]) -> "FineTune":
+        """The step that makes these of its models alone: training ends with the last of them."""
+        kept = tuple((steps, key) for steps, key in self.passing if key in keys)
+        if self.key in keys:
+            return replace(self, passing=kept)
+        *passing, (last, key) = kept
+        recipe = replace(self.recipe, checkpoint=last)
+        return replace(self, passing=tuple(passing), key=key, recipe=recipe)
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
@@ -90,7 +110,9 @@ class FineTune:
 
     @property
     def outputs(self) -> tuple[Artefact, ...]:
-        return Artefact("model", self.key), Artefact("facts", self.key)
+        return tuple(
+            Artefact(kind, key) for key in dict.fromkeys(self.keys) for kind in ("model", "facts")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,41 +206,60 @@ def steps_of(
         tested: of the machine's GPU; way, share_prefix: as it has them.
     """
     steps: list[Step] = [Weights(key=plan.base_key, spec=plan.spec)]
+    begun = set()
     for number, model in enumerate(plan.models, 1):
-        steps += _of_model(
-            plan,
-            model,
-            f"[{number}/{len(plan.models)}] {model.name}",
-            {"tested": tested, "way": way},
-            plan.settings if share_prefix else plan.settings.without_sharing(),
-        )
+        label = f"[{number}/{len(plan.models)}] {model.name}"
+        if model.recipe is not None and model.training not in begun:
+            begun.add(model.training)
+            together = [other for other in plan.models if other.training == model.training]
+            steps.append(_training(plan, together, label, tested, way))
+        settings = plan.settings if share_prefix else plan.settings.without_sharing()
+        steps += _evaluations(plan, model, label, settings)
         steps.append(Collect(plan=plan, model=model, out=out))
     return steps
 
 
-def _of_model(
-    plan: Plan, model: PlannedModel, label: str, measured: dict[str, Any], settings: Settings
-) -> Iterable[Step]:
+def _training(
+    plan: Plan,
+    models: Sequence[PlannedModel],
+    label: str,
+    tested: Record | None,
+    way: Way | None,
+) -> FineTune:
+    """The training that all of these models come of, which differ in their checkpoint."""
+    ends = {
+        model.key: model.recipe.checkpoint or inf for model in models if model.recipe is not None
+    }
+    *passing, model = sorted(models, key=lambda model: ends[model.key])
+    assert model.recipe is not None
+    assert model.template is not None
+    assert model.rows is not None
+    assert model.demonstrations is not None
+    return FineTune(
+        key=model.key,
+        name=f"finetune {model.name}",
+        label=label,
+        base=plan.base_key,
+        spec=plan.spec,
+        compute=plan.profile.compute,
+        rotary=plan.protocol.rotary_precision,
+        recipe=model.recipe,
+        template=model.template,
+        rows=model.rows,
+        demonstrations=model.demonstrations,
+        contexts=model.contexts,
+        tested=tested,
+        way=way,
+        passing=tuple((int(ends[other.key]), other.key) for other in passing),
+    )
+
+
+def _evaluations(
+    plan: Plan, model: PlannedModel, label: str, settings: Settings
+) -> Iterable[Evaluate]:
     weights: Artefact | Path = model.checkpoint or Artefact("weights", plan.base_key)
     if model.recipe is not None:
-        assert model.template is not None
-        assert model.rows is not None
-        assert model.demonstrations is not None
         weights = Artefact("model", model.key)
-        yield FineTune(
-            key=model.key,
-            name=f"finetune {model.name}",
-            label=label,
-            base=plan.base_key,
-            spec=plan.spec,
-            compute=plan.profile.compute,
-            rotary=plan.protocol.rotary_precision,
-            recipe=model.recipe,
-            template=model.template,
-            rows=model.rows,
-            demonstrations=model.demonstrations,
-            **measured,
-        )
     ordered = sorted(model.cells, key=lambda c: plan.study.order(c.cell.dataset, c.cell.prompt))
     for dtype in sorted({cell.dtype for cell in model.cells}):
         yield Evaluate(
@@ -247,18 +288,29 @@ def needed(steps: Sequence[Step], there: Callable[[str, str], object]) -> list[S
     """
     makers = {artefact: step for step in steps for artefact in step.outputs}
     wanted: set[int] = set()
+    asked: set[Artefact] = set()
 
     def want(step: Step) -> None:
         if id(step) not in wanted:
             wanted.add(id(step))
             for artefact in step.inputs:
                 if artefact in makers and not there(*artefact):
+                    asked.add(artefact)
                     want(makers[artefact])
 
     for step in steps:
         if isinstance(step, Collect) and not all(there(*artefact) for artefact in step.inputs):
             want(step)
-    return [step for step in steps if id(step) in wanted]
+    found: list[Step] = []
+    for step in steps:
+        if id(step) in wanted:
+            found.append(_narrowed(step, asked) if isinstance(step, FineTune) else step)
+    return found
+
+
+def _narrowed(step: FineTune, asked: Collection[Artefact]) -> FineTune:
+    """A training that makes only what is asked for of it."""
+    return step.only({artefact.key for artefact in step.outputs if artefact in asked})
 
 
 def with_drops(steps: Sequence[Step], keep: Keep) -> list[Step]:

@@ -1,23 +1,26 @@
 """A profile: protocol, model, data, sizes and machine limits, read from TOML and checked."""
 
 import hashlib
-import math
-import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from importlib.resources import files
+from dataclasses import dataclass, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from repro.errors import EXIT_MISSING, ReproError, unknown
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from repro.errors import ReproError, unknown
 from repro.spec.keys import enters
-from repro.spec.protocol import PROTOCOLS, Protocol
+from repro.spec.protocol import Protocol, ProtocolName
+from repro.tables import checked, read_toml
 
-_FOLDER = files("repro.profiles")
+_FOLDER = Path(__file__).parent
+_CHECKS = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 LARGEST_SEED = 2**32 - 1
 """Of the seeds that every random number generator takes."""
+
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Size = Annotated[str, Field(pattern=r"^\d+$")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,10 @@ class Sizes:
         test: at most this many rows of a test set are scored.
     """
 
-    train: Mapping[str, int] = enters("model rows", default_factory=dict)
-    test: int | None = enters("cell rows", default=None)
+    __pydantic_config__ = _CHECKS
+
+    train: Mapping[Size, PositiveInt] = enters("model rows", default_factory=dict)
+    test: PositiveInt | None = enters("cell rows", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +49,11 @@ class Scale:
         reason: where the factors come from.
     """
 
-    learning_rate: float = enters("model", default=1.0)
-    length: float = enters("model", default=1.0)
-    new_tokens: float = enters("cell", default=1.0)
+    __pydantic_config__ = _CHECKS
+
+    learning_rate: NonNegativeFloat = enters("model", default=1.0)
+    length: NonNegativeFloat = enters("model", default=1.0)
+    new_tokens: NonNegativeFloat = enters("cell", default=1.0)
     reason: str = enters(default="")
 
 
@@ -73,23 +80,25 @@ class Compute:
         gpu_memory_gb: memory of each (GB).
     """
 
+    __pydantic_config__ = _CHECKS
+
     device: Literal["cpu", "cuda"] = enters("model", "cell")
     dtype: Literal["float32", "protocol"] = enters("model", "cell")
-    threads: int = enters("model", "cell", default=0)
+    threads: NonNegativeInt = enters("model", "cell", default=0)
     # For plans alone, and in no digest either.
     rated: str = enters(default="", repr=False)
     # Older digests of profiles stay: `identity` names it where it is used.
-    lora_rank: int = enters("model", default=0, repr=False)
-    train_tokens: int = enters(default=8192)
-    evaluate_tokens: int = enters("cell", default=16384)
-    train_rate: float = enters()
-    evaluate_rate: float = enters()
-    generate_rate: float = enters()
+    lora_rank: NonNegativeInt = enters("model", default=0, repr=False)
+    train_tokens: NonNegativeInt = enters(default=8192)
+    evaluate_tokens: NonNegativeInt = enters("cell", default=16384)
+    train_rate: NonNegativeFloat = enters()
+    evaluate_rate: NonNegativeFloat = enters()
+    generate_rate: NonNegativeFloat = enters()
     measured: str = enters()
-    memory_gb: float = enters()
-    disk_gb: float = enters()
-    gpus: int = enters(default=0)
-    gpu_memory_gb: float = enters(default=0.0)
+    memory_gb: NonNegativeFloat = enters()
+    disk_gb: NonNegativeFloat = enters()
+    gpus: NonNegativeInt = enters(default=0)
+    gpu_memory_gb: NonNegativeFloat = enters(default=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +115,15 @@ class Profile:
         origin: the file it came from, for messages.
     """
 
+    __pydantic_config__ = _CHECKS
+
     name: str = enters()
     summary: str = enters()
-    protocol: str = enters()
+    protocol: ProtocolName = enters()
     data: Literal["embedded", "upstream"] = enters("model rows", "cell rows")
-    seeds: tuple[int, ...] = enters("model", default=(42,))
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = enters("model", default=(42,))
     keep_models: Literal["none", "last", "all"] = enters(default="all")
-    model: Mapping[str, Any] = enters("base", default_factory=dict)
+    model: Mapping[str, Any] = enters("base")
     sizes: Sizes = enters(default_factory=Sizes)
     scale: Scale = enters(default_factory=Scale)
     compute: Compute = enters()
@@ -142,8 +153,7 @@ class Profile:
 
 def names() -> list[str]:
     """The profiles that come with the kit."""
-    found = (Path(entry.name) for entry in _FOLDER.iterdir())
-    return sorted(path.stem for path in found if path.suffix == ".toml")
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
 def load(name: str) -> Profile:
@@ -152,106 +162,21 @@ def load(name: str) -> Profile:
     Raises:
         ReproError: unknown name (2), unreadable file (3), wrong or missing field (2).
     """
-    if name in names():
-        text, where = _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml"
-        stem = name
-    elif name.endswith(".toml"):
-        path = Path(name)
-        try:
-            text, where, stem = path.read_text(encoding="utf-8-sig"), name, path.stem
-        except (OSError, UnicodeDecodeError) as error:
-            raise ReproError(
-                f"profile file {name} cannot be read: {error}",
-                hint=f"profiles of the kit: {', '.join(names())}",
-                exit_code=EXIT_MISSING,
-            ) from None
-    else:
+    if name not in names() and not name.endswith(".toml"):
         raise unknown("profile", name, names())
-    try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ReproError(
-            f"{where}: not TOML: {error}", hint="see repro/profiles for examples"
-        ) from None
-    return parse(table, name=stem, where=where)
+    path = str(_FOLDER / f"{name}.toml") if name in names() else name
+    hint = f"profiles of the kit: {', '.join(names())}"
+    where = f"{name}.toml" if name in names() else name
+    return parse(read_toml(path, what="profile", hint=hint), name=Path(path).stem, where=where)
 
 
 def parse(table: Mapping[str, Any], *, name: str, where: str) -> Profile:
     """A profile from a parsed TOML table; raises ReproError naming file and field."""
-    values = dict(table)
-    for section, kind in (("sizes", Sizes), ("scale", Scale), ("compute", Compute)):
-        if section in values:
-            inner = values[section]
-            if not isinstance(inner, dict):
-                raise ReproError(f"{where}: field '{section}' must be a table", hint=f"[{section}]")
-            values[section] = _build(kind, inner, f"{where}: [{section}]")
     for reserved in ("name", "origin"):
-        if reserved in values:
+        if reserved in table:
             raise ReproError(f"{where}: field '{reserved}' cannot be set; it is the file's own")
-    profile: Profile = _build(Profile, values | {"name": name, "origin": where}, where)
-    if profile.protocol not in PROTOCOLS:
-        raise ReproError(
-            f"{where}: field 'protocol' is '{profile.protocol}'",
-            hint=f"allowed: {', '.join(PROTOCOLS)}",
-        )
-    if profile.sizes.test == 0 or 0 in profile.sizes.train.values():
-        raise ReproError(
-            f"{where}: [sizes]: a number of rows is 0",
-            hint="a number of 1 or more; for all rows leave the field out",
-        )
-    if profile.seeds and max(profile.seeds) > LARGEST_SEED:
-        raise ReproError(
-            f"{where}: field 'seeds' holds {max(profile.seeds)}",
-            hint=f"allowed: whole numbers from 0 to {LARGEST_SEED}",
-        )
-    for size, rows in profile.sizes.train.items():
-        if not size.isdigit() or type(rows) is not int or rows < 0:
-            raise ReproError(
-                f"{where}: [sizes]: field 'train' has {size} = {rows!r}",
-                hint="numbers of rows by size, such as train = { 2000 = 160 }",
-            )
-    if not profile.seeds:
-        raise ReproError(f"{where}: field 'seeds' is empty", hint="for example seeds = [42]")
+    own = {"name": name, "origin": where}
+    profile: Profile = checked(Profile, {**table, **own}, where)
     if "kind" not in profile.model:
-        raise ReproError(f"{where}: [model]: field 'kind' is missing")
+        raise ReproError(f"{where}: field 'model.kind' is missing", hint="add kind = ...")
     return profile
-
-
-def _build(kind: type, table: Mapping[str, Any], where: str) -> Any:
-    known = {f.name: f for f in fields(kind)}
-    for name in table:
-        if name not in known:
-            error = unknown("field", name, known)
-            raise ReproError(f"{where}: {error}", hint=error.hint)
-    values = {}
-    for name, spec in known.items():
-        if name in table:
-            values[name] = _check(table[name], spec.type, f"{where}: field '{name}'")
-        elif spec.default is MISSING and spec.default_factory is MISSING:
-            raise ReproError(f"{where}: field '{name}' is missing", hint=f"add {name} = ...")
-    return kind(**values)
-
-
-def _check(value: Any, kind: Any, where: str) -> Any:
-    """The value as the annotated type, or an error that says what is allowed."""
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        if value not in args:
-            raise ReproError(f"{where} is {value!r}", hint=f"allowed: {', '.join(map(str, args))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ReproError(f"{where} must be a list of {args[0].__name__}")
-        return tuple(_check(item, args[0], where) for item in value)
-    if origin is UnionType:
-        return _check(value, args[0], where)
-    if origin is not None and isinstance(value, dict):
-        return value
-    if kind is float and type(value) in (int, float) and 0 <= value < math.inf:
-        return float(value)
-    if kind is int and type(value) is int and value >= 0:
-        return value
-    if isinstance(kind, type) and kind not in (int, float) and isinstance(value, kind):
-        return value
-    expected = {int: "a whole number, 0 or more", float: "a number, 0 or more", str: "a text"}
-    raise ReproError(f"{where} is {value!r}", hint=f"allowed: {expected.get(kind, kind)}")

@@ -103,6 +103,8 @@ def head(verified: RunVerification) -> Head:
         on_paper = f"Not evidence on the paper: the model is {model}."
     else:
         on_paper = f"Study {run.study.name}: {run.study.question}"
+        if run.profile not in margins().comparable:
+            on_paper += f" The model is {model}: no evidence on the paper's, Llama-2."
     return Head(
         name=run.name,
         exit_code=verified.exit_code,

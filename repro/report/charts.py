@@ -93,7 +93,8 @@ _BAR_STYLES = {
 }
 
 
-_OTHERS = ((_BLUE, "s"), (_RED, "^"), (_GREEN, "D"), (_PINK, "v"), (_OCHRE, "P"))
+LOOKS = ((_BLUE, "s"), (_RED, "^"), (_GREEN, "D"), (_PINK, "v"), (_OCHRE, "P"))
+"""Colour and marker of series that the paper does not have."""
 
 
 def style_of(plotted: Plotted, place: int = 0) -> Style:
@@ -109,7 +110,7 @@ def style_of(plotted: Plotted, place: int = 0) -> Style:
         return _BAR_STYLES[point.variant.method]
     if point.variant == BASE:
         return Style(_BASE, "o", point.series)
-    return Style(*_OTHERS[place % len(_OTHERS)], point.series)
+    return Style(*LOOKS[place % len(LOOKS)], point.series)
 
 
 def styles(panels: Sequence[PanelReport]) -> tuple[Style, ...]:
@@ -294,20 +295,27 @@ def csv_rows(panels: Sequence[PanelReport]) -> Iterator[dict[str, object]]:
         yield dict(zip(CSV_COLUMNS, values, strict=True))
 
 
-def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
-    """Write all figures as SVG, PNG and PDF, each with a CSV of the numbers behind it.
+def run_folders(report: Report, folder: Path) -> Iterator[tuple[RunReport, Path]]:
+    """Each run with its folder of drawings, which is made.
 
     Several runs get a folder each, named after profile and protocol and numbered.
-
-    Returns:
-        The files written.
     """
-    written = []
     for number, run in enumerate(report.runs, 1):
         own = folder
         if len(report.runs) > 1:
             own = folder / f"{number}-{run.verified.run.profile}-{run.verified.run.protocol}"
         own.mkdir(parents=True, exist_ok=True)
+        yield run, own
+
+
+def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
+    """Write all figures as SVG, PNG and PDF, each with a CSV of the numbers behind it.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for run, own in run_folders(report, folder):
         for figure in run.verified.run.study.figures:
             canvas = draw(run, figure)
             for kind in ("svg", "png", "pdf"):

@@ -20,6 +20,7 @@ from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
 from repro.report.model import Plotted, Report, RunReport
 from repro.report.rows import LevelRow, failed, level_rows, missing
+from repro.report.summaries import SummaryReport
 from repro.report.words import decided_by, noticed_effect, noticed_of
 from repro.results.texts import TEXTS
 from repro.spec.points import Point
@@ -97,6 +98,7 @@ def _run(run: RunReport) -> Row:
         },
         **_head(run),
         "exit_code": verified.exit_code,
+        "summaries": [summary_rows(report) for report in run.summaries],
         "claims_count": verified.claims_count,
         "numbers_verdict": run.numbers_verdict,
         "unstored": verified.unstored,
@@ -205,6 +207,17 @@ def number_row(number: NumberVerdict) -> Row:
         "noticed": noticed_of(number),
         "constant": number.constant,
         "reason": number.reason,
+    }
+
+
+def summary_rows(report: SummaryReport) -> Row:
+    """A curve or matrix with its places that were run."""
+    summary = report.summary
+    return {
+        "kind": summary.kind,
+        "title": report.title,
+        "axis": summary.axis,
+        "values": list(report.records()),
     }
 
 

@@ -30,8 +30,9 @@ def write_folder(report: Report, out: Path) -> tuple[Path, ...]:
         ReproError: a face lacks its package (3).
     """
     # They need matplotlib and jinja2, which the other faces do without.
-    from repro.report.charts import write_figures
+    from repro.report.charts import run_folders, write_figures
     from repro.report.html import write as write_html
+    from repro.report.summarycharts import write_summaries
 
     def fill(folder: Path) -> None:
         write_html(report, folder / "report.html")
@@ -40,6 +41,8 @@ def write_folder(report: Report, out: Path) -> tuple[Path, ...]:
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
         (folder / "junit.xml").write_bytes(junit(report))
         write_figures(report, folder / "figures")
+        for run, own in run_folders(report, folder / "figures"):
+            write_summaries(run, own)
 
     return replace_folder(out, JSON, fill)
 

@@ -20,6 +20,8 @@ from repro.report.answer import Outcome, first_line, head
 from repro.report.inline import inline_svg
 from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.packing import LONGEST, pack
+from repro.report.summaries import READ, SummaryReport
+from repro.report.summarycharts import draw_summary, spoken
 from repro.report.words import BRIEFLY
 from repro.results.texts import prompts
 from repro.verify.claimverdicts import Answer
@@ -72,6 +74,7 @@ def page(report: Report) -> str:
         levels=list(Level),
         tasks=list(dict.fromkeys(t for run in report.runs for t in run.verified.run.study.tasks)),
         not_compared=views.NOT_COMPARED,
+        read=READ,
         longest=f"{LONGEST:,}",
     )
 
@@ -116,6 +119,10 @@ def _run(run: RunReport, index: int, report: Report) -> dict[str, Any]:
         for cell, row in zip(views.cells_of(run), view["cells"], strict=True)
     }
     return view | {
+        "summaries": [
+            _summary(report, f"{view['id']}-summary{number}")
+            for number, report in enumerate(run.summaries, 1)
+        ],
         "figures": [_figure(run, view["id"], figure) for figure in run.verified.run.study.figures],
         "packets": {name: Markup(packet) for name, packet in packets.by_dataset.items()},
         "samples": packets,
@@ -155,6 +162,25 @@ def _figure(run: RunReport, prefix: str, figure: str) -> dict[str, Any]:
         "columns": {6: 3}.get(known.columns, known.columns),
         "panels": panels,
         "legend": legend,
+    }
+
+
+def _summary(report: SummaryReport, prefix: str) -> dict[str, Any]:
+    """A curve or matrix: its drawing, and its places as a table."""
+    drawing = inline_svg(
+        charts.svg_text(draw_summary(report)),
+        prefix=prefix,
+        title=report.title,
+        text=spoken(report),
+    )
+    return {
+        "title": report.title,
+        "kind": report.summary.kind,
+        "axis": report.summary.axis,
+        "columns": report.summary.columns,
+        "rows": [(row, list(own.values())) for row, own in report.grid()],
+        "count": report.count_text,
+        "svg": Markup(drawing),
     }
 
 

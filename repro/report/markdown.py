@@ -8,6 +8,7 @@ from repro.report.answer import first_line, head
 from repro.report.figurerows import figure_rows
 from repro.report.model import Report, RunReport
 from repro.report.rows import (
+    ANSWER,
     BESIDE,
     DIFFERS,
     FINDINGS,
@@ -69,6 +70,8 @@ def _run(run: RunReport, *, several: bool) -> Iterator[str]:
     yield from _section(MISSING, _missing(run))
     yield from _section(heading(FINDINGS, run.verified.run), _findings(run))
     yield from details("All comparisons behind them", _contrasts(run.verified.claims))
+    if run.summaries:
+        yield from _section(ANSWER, _summaries(run))
     yield from _section(NUMBERS, _levels(run))
     if run.verified.judged:
         summary = f"All {len(run.verified.judged)} verdicts on numbers"
@@ -117,6 +120,17 @@ def _findings(run: RunReport) -> list[str]:
         for row in claim_rows(run.verified.claims)
     )
     return table(heads, rows)
+
+
+def _summaries(run: RunReport) -> Iterator[str]:
+    for report in run.summaries:
+        yield f"**{escaped(report.title)}** ({report.count_text}, 95 % intervals)"
+        yield ""
+        columns = report.summary.columns
+        heads = [escaped(report.summary.axis), *map(escaped, columns)]
+        rows = ([escaped(row), *(own[name] for name in columns)] for row, own in report.grid())
+        yield from table(heads, rows)
+        yield ""
 
 
 def _levels(run: RunReport) -> list[str]:

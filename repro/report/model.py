@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from repro.metrics.bestof import Rule, best_of
+from repro.report.summaries import SummaryReport
 from repro.results.runs import CellResult, Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.points import BEST, Panel, Point
@@ -19,6 +20,7 @@ from repro.verify.published import Published, load_paper
 from repro.verify.reading import read_results
 from repro.verify.runscores import run_source
 from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
+from repro.verify.summaries import summarised
 from repro.verify.verdicts import Level, NumberVerdict, Verdict, worst
 from repro.verify.verification import RunVerification, Verification, build
 
@@ -123,12 +125,14 @@ class RunReport:
         panels: all panels of all figures, whether run or not.
         cells: results by cell and seed, in the order of the figures.
         by_cell: the verdict on each cell against the reference.
+        summaries: the study's curves and matrices of which something was run.
     """
 
     verified: RunVerification
     panels: tuple[PanelReport, ...]
     cells: Mapping[Cell, Mapping[int | None, CellResult]]
     by_cell: Mapping[Cell, NumberVerdict]
+    summaries: tuple[SummaryReport, ...] = ()
 
     @property
     def name(self) -> str:
@@ -234,6 +238,11 @@ def run_report(verified: RunVerification) -> RunReport:
         panels=tuple(_panel(panel, every) for panel in study.panels),
         cells={cell: found for cell in order if (found := run.of(cell))},
         by_cell=by_cell,
+        summaries=tuple(
+            SummaryReport(summary, values)
+            for summary in study.summaries
+            if (values := summarised(summary, source))
+        ),
     )
 
 

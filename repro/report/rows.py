@@ -33,6 +33,7 @@ DIFFERS = "What differs"
 MISSING = "What is missing"
 FINDINGS = "Do the paper's findings hold in this run?"
 NUMBERS = "Do the numbers reproduce?"
+ANSWER = "The answer at a glance"
 BESIDE = "The paper's numbers beside this run's"
 _OWN = {FINDINGS: "Do the study's claims hold in this run?", BESIDE: "This run's numbers"}
 

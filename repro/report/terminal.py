@@ -15,6 +15,7 @@ from repro.report.figurerows import figure_rows
 from repro.report.figures import STYLE, figure_lines, legend
 from repro.report.model import Report, RunReport
 from repro.report.rows import (
+    ANSWER,
     BESIDE,
     DIFFERS,
     FINDINGS,
@@ -29,6 +30,7 @@ from repro.report.rows import (
     missing,
     turns,
 )
+from repro.report.summaries import READ, SummaryReport, summary_lines
 from repro.report.tables import facts, pairs, table
 from repro.report.words import contrast_text, counted, number_text, signed, unpaired
 from repro.verify.claimverdicts import Answer, ClaimVerdict
@@ -116,22 +118,25 @@ def _brief(
 ) -> list[RenderableType]:
     """What fits into LINES lines: as many of the items that differ as there is room for.
 
-    Where there is none for the first few, the figures shrink to a line and items to one line
-    each; then blank lines go.
+    Where there is none for the first few, summaries go one after the other, or the figures shrink
+    to a line, and items to one line each; then blank lines go.
     """
     items = failed(run.verified)
     needed = 3 + min(len(items), _LEAST)  # with the heading and "... and more"
-    for tight in range(3):
+    most = len(run.summaries) or 1
+    attempts = [*((shown, False) for shown in range(most, -1, -1)), (0, True)]
+    for shown, tight in attempts:
         above = list(_head(run, warnings, full=False))
-        below = list(_below(run, asked, few_lines=tight > 0))
+        below = list(_below(run, asked, most=shown))
         every = [*above, *below]
         room = LINES - sum(_height(console, part) for part in every)
-        if tight == 2:
+        if tight:
             room += sum(isinstance(part, _Heading) for part in below)
         if room >= needed:
             break
-    made = [*above, *_differs(items, room, console, lines=2 if tight == 0 else 1), *below]
-    return [part.tight() if tight == 2 and isinstance(part, _Heading) else part for part in made]
+    lines = 2 if shown == most else 1
+    made = [*above, *_differs(items, room, console, lines=lines), *below]
+    return [part.tight() if tight and isinstance(part, _Heading) else part for part in made]
 
 
 def _height(console: Console, part: RenderableType) -> int:
@@ -155,6 +160,7 @@ def _everything(
     evidence = head(run.verified).evidence
     for verdict in run.verified.claims:
         yield from _whole_claim(verdict, evidence)
+    yield from _summaries(run.summaries)
     yield from _numbers(run)
     for number in run.verified.judged:
         if not number.verdict.passes and number.verdict is not Verdict.NOT_REPRODUCED:
@@ -268,25 +274,29 @@ def _lack(lack: Lack, *, full: bool) -> Iterator[RenderableType]:
         yield Text(f"  its command has {len(lack.command):,} characters: --full prints it")
 
 
-def _below(
-    run: RunReport, asked: Sequence[str] | None, *, few_lines: bool
-) -> Iterator[RenderableType]:
+def _below(run: RunReport, asked: Sequence[str] | None, *, most: int) -> Iterator[RenderableType]:
     """All that follows what differs, in short.
 
     Args:
-        few_lines: the figures in one line.
+        most: summaries, at most; without any, 0 puts the figures in one line.
     """
     yield from _missing(run, full=False)
     yield _heading(heading(FINDINGS, run.verified.run))
     yield _claims(claim_rows(run.verified.claims), head(run.verified).evidence)
+    yield from _summaries(run.summaries[:most])
     yield from _numbers(run)
+    if run.summaries:
+        left = len(run.summaries) - most
+        more = f"{counted(left, 'more panel')}, " if left else ""
+        yield Text(f"{more}all cells and comparisons: the same command with --full", style="dim")
+        return
     yield _heading(heading(BESIDE, run.verified.run))
     needed = _needed(run, asked)
     rows = figure_rows(run, None if needed is None else tuple(needed))
     known = [row for row in rows if row.run]
-    if not run.verified.run.study.published:
+    if not run.verified.run.study.published and most:
         yield from figure_lines(run, needed)
-    elif few_lines or not known:
+    elif not most or not known:
         count = sum(row.run for row in known)
         yield Text(f"  {counted(count, 'point')} in {counted(len(known), 'figure')}: --full")
     else:
@@ -297,6 +307,15 @@ def _below(
             made.add_row(row.figure, points, *values, row.largest_text)
         yield made
     yield Text("All cells, comparisons and points: the same command with --full", style="dim")
+
+
+def _summaries(shown: Sequence[SummaryReport]) -> Iterator[RenderableType]:
+    """Curves and matrices; nothing without any."""
+    if shown:
+        yield _heading(ANSWER)
+        yield Text(READ)
+    for summary in shown:
+        yield from summary_lines(summary, 80)
 
 
 def _claims(rows: Sequence[ClaimRow], evidence: bool) -> Table:

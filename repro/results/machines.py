@@ -36,7 +36,7 @@ def record_of(record: Mapping[str, Any], stem: str) -> Mapping[str, Any]:
 
 
 def elsewhere(ours: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) -> str:
-    """What L0 asks for beside equal bits, where it is not so: same lock, machine kind, engine."""
+    """Why bit equality (L0) cannot be asked for: another lock, machine kind or engine; else ""."""
 
     def facts(record: Mapping[str, Any]) -> dict[str, Any]:
         identity = record.get("identity")
@@ -60,3 +60,40 @@ def elsewhere(ours: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) ->
             notes.append(f"another {name}{shown}")
     # Each is known from some stored run, but not both from the same.
     return "; ".join(notes) or "lock and machine kind of different stored runs"
+
+
+_ROUNDING = {
+    "token_budget": "tokens of a pass",
+    "attention": "attention",
+    "processes": "processes",
+    "sharded": "sharded",
+}
+"""Facts of a fine-tune's machine that change its weights by rounding, and no content key."""
+
+
+def computed(
+    record: Mapping[str, Any], stem: str, tuned: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """How a cell was computed, as far as rounding alone depends on it; only what is told.
+
+    Args:
+        stem: of the cell's samples file.
+        tuned: the facts of its fine-tune.
+    """
+    machine = tuned.get("machine") if tuned else None
+    machine = machine if isinstance(machine, dict) else {}
+    told = {words: machine[name] for name, words in _ROUNDING.items() if name in machine}
+    budgets = record_of(record, stem).get("budgets")
+    if isinstance(budgets, dict):
+        own = budgets.get("reduced", {}).get(stem, {})
+        told["tokens of a batch"] = own.get("evaluate_tokens", budgets.get("evaluate_tokens"))
+    return told
+
+
+def computed_otherwise(ours: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    """What differs between two answers of `computed`, in words; empty if nothing does."""
+    return ", ".join(
+        f"{words} {ours[words]}, stored {stored[words]}"
+        for words in ours
+        if words in stored and ours[words] != stored[words]
+    )

@@ -66,18 +66,18 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
         _check_alike(read[0], other)
     owners, left_out = _owners(read)
     lines: dict[tuple[str, int | None], tuple[Line, _Folder]] = {}
-    for found in read:
-        for place, line in found.lines.items():
+    for origin in read:
+        for place, line in origin.lines.items():
             model = (line["variant"], line["seed"])
             known = lines.get(place)
             if line["model_key"] != owners[model]:
                 continue
             if known is None:
-                lines[place] = (line, found)
+                lines[place] = (line, origin)
             elif known[0]["key"] == line["key"]:
-                _check_equal(known, line, found)
+                _check_equal(known, line, origin)
             else:
-                left_out.append(f"{place[0]} of {found.path}")
+                left_out.append(f"{place[0]} of {origin.path}")
     _write(out, read, lines, owners)
     return Merged(len(lines), tuple(left_out))
 
@@ -120,27 +120,27 @@ def _check_alike(one: _Folder, other: _Folder) -> None:
 def _owners(read: Sequence[_Folder]) -> tuple[dict[Model, str], list[str]]:
     """The weights that each model's cells are taken of: those with most cells."""
     counts: dict[Model, dict[str, int]] = {}
-    for found in read:
-        for line in found.lines.values():
+    for origin in read:
+        for line in origin.lines.values():
             own = counts.setdefault((line["variant"], line["seed"]), {})
             own[line["model_key"]] = own.get(line["model_key"], 0) + 1
     owners = {model: max(own, key=lambda key: own[key]) for model, own in counts.items()}
     left_out = [
-        f"{variant}{'' if seed is None else f' seed {seed}'}, trained apart, of {found.path}"
+        f"{variant}{'' if seed is None else f' seed {seed}'}, trained apart, of {origin.path}"
         for (variant, seed), key in owners.items()
-        for found in read
+        for origin in read
         if any(
             (line["variant"], line["seed"]) == (variant, seed) and line["model_key"] != key
-            for line in found.lines.values()
+            for line in origin.lines.values()
         )
     ]
     return owners, left_out
 
 
-def _check_equal(known: tuple[Line, _Folder], line: Line, found: _Folder) -> None:
+def _check_equal(known: tuple[Line, _Folder], line: Line, origin: _Folder) -> None:
     if known[0]["samples_sha256"] != line["samples_sha256"]:
         raise ReproError(
-            f"{line['cell']} has the same key in {known[1].path} and {found.path}, and other "
+            f"{line['cell']} has the same key in {known[1].path} and {origin.path}, and other "
             "samples",
             hint="one of them was changed, or a machine computes wrongly: repro compare shows both",
             exit_code=EXIT_FAILED,
@@ -153,29 +153,31 @@ def _write(
     lines: Mapping[tuple[str, int | None], tuple[Line, _Folder]],
     owners: Mapping[Model, str],
 ) -> None:
-    for line, found in lines.values():  # all, before anything is written
-        source = found.path / line["samples"]
+    for line, origin in lines.values():  # all, before anything is written
+        source = origin.path / line["samples"]
         if not source.is_file() or file_sha256(source) != line["samples_sha256"]:
             raise ReproError(
                 f"{source} is missing or not what {RESULTS} says",
-                hint=f"collect it again: the command of {found.path}, or leave the folder out",
+                hint=f"collect it again: the command of {origin.path}, or leave the folder out",
                 exit_code=EXIT_MISSING,
             )
     (out / SAMPLES).mkdir(parents=True)
     chosen: list[Line] = []
-    for line, found in lines.values():
-        shutil.copyfile(found.path / line["samples"], out / line["samples"])
-        found.taken.append(Path(line["samples"]).stem)
+    for line, origin in lines.values():
+        shutil.copyfile(origin.path / line["samples"], out / line["samples"])
+        origin.taken.append(Path(line["samples"]).stem)
         chosen.append(line)
-    order = list(dict.fromkeys(line["variant"] for found in read for line in found.lines.values()))
+    order = list(
+        dict.fromkeys(line["variant"] for origin in read for line in origin.lines.values())
+    )
     chosen.sort(
         key=lambda x: (
             order.index(x["variant"]), x["seed"] or 0, x["dataset"], x["prompt"], str(x["shots"]),
         )
     )  # fmt: skip
     tuned: dict[Model, Line] = {}
-    for found in read:
-        for model, line in found.tuned.items():
+    for origin in read:
+        for model, line in origin.tuned.items():
             if owners.get(model) == line["key"]:
                 tuned.setdefault(model, line)
     _put(out / RESULTS, chosen)
@@ -186,17 +188,17 @@ def _write(
         _put(out / name, _distinct([line for f in read for line in read_lines(f.path / name)]))
     record = dict(read[0].record)
     record["asked"] = _asked(read)
-    record[PARTS] = [part for found in read for part in _parts(found)]
+    record[PARTS] = [part for origin in read for part in _parts(origin)]
     (out / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def _parts(found: _Folder) -> list[dict[str, Any]]:
+def _parts(origin: _Folder) -> list[dict[str, Any]]:
     """The folder's record with its cells; those of its own parts, if it was joined itself."""
-    taken = set(found.taken)
+    taken = set(origin.taken)
     return [
         {name: part.get(name) for name in _KEPT}
         | {"cells": sorted(taken.intersection(part["cells"]) if "cells" in part else taken)}
-        for part in parts_of(found.record)
+        for part in parts_of(origin.record)
     ]
 
 
@@ -209,7 +211,7 @@ def _distinct(lines: Sequence[Line]) -> list[Line]:
 
 
 def _asked(read: Sequence[_Folder]) -> dict[str, list[Any]]:
-    every = [found.record.get("asked") or {} for found in read]
+    every = [origin.record.get("asked") or {} for origin in read]
     return {
         "cells": list(dict.fromkeys(name for asked in every for name in asked.get("cells", []))),
         "seeds": sorted({seed for asked in every for seed in asked.get("seeds", [])}),

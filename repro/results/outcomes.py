@@ -1,4 +1,4 @@
-"""What single rows came to: scores, outputs, and how near a classification was to a tie."""
+"""Per-row outcomes: scores, outputs, and how near a classification was to a tie."""
 
 import hashlib
 import json

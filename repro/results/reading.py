@@ -7,32 +7,42 @@ machines become runs of their own and are never pooled.
 
 import gzip
 import json
-import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+
+from pydantic import BaseModel
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
 from repro.results.machines import devices
 from repro.results.outcomes import read_samples
 from repro.results.runs import CellResult, Key, Results, Run, Tuned, is_imported
-from repro.results.schema import FIELDS, FINETUNES, FORMAT, RESULTS, RUN, samples_name
+from repro.results.schema import (
+    FINETUNES,
+    RESULTS,
+    RUN,
+    FinetuneLine,
+    ResultLine,
+    RunRecord,
+    samples_name,
+)
 from repro.spec.cells import BASE, Cell, Variant
 from repro.spec.study import Study
+from repro.tables import checked
 
 StudyOf = Callable[[Mapping[str, Any]], Study]
 """The study that a run.json tells of."""
 
 
+_HINT = (
+    "results are verified as they were written; if nobody changed them, run again into a new folder"
+)
+
+
 def _bad(where: str, what: str) -> NoReturn:
-    raise ReproError(
-        f"{where}: {what}",
-        hint="results are verified as they were written; if nobody changed them, run again into "
-        "a new folder",
-        exit_code=EXIT_FAILED,
-    )
+    raise ReproError(f"{where}: {what}", hint=_HINT, exit_code=EXIT_FAILED)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -66,19 +76,9 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, value
 
 
-def check_fields(where: str, line: Mapping[str, Any]) -> None:
-    """Raise ReproError (1) where a line of results lacks a field, or it is of a wrong kind."""
-    for name, kind in FIELDS.items():
-        if name not in line:
-            _bad(where, f"field '{name}' is missing")
-        if not isinstance(line[name], kind) or isinstance(line[name], bool):
-            _bad(where, f"field '{name}' is {line[name]!r}")
-    if not math.isfinite(line["value"]) or not 0 <= line["value"] <= 1:
-        _bad(where, f"field 'value' is {line['value']}, not between 0 and 1")
-    if not math.isfinite(line["stderr"]) or line["stderr"] < 0:
-        _bad(where, f"field 'stderr' is {line['stderr']}")
-    if line["n"] < 1:
-        _bad(where, f"field 'n' is {line['n']}")
+def check_line(kind: type[BaseModel], where: str, line: Mapping[str, Any]) -> None:
+    """Raise ReproError (1) where a line lacks a field of `kind`, or it is of a wrong type."""
+    checked(kind, line, where, hint=_HINT, exit_code=EXIT_FAILED)
 
 
 def _cell_of(study: Study, where: str, line: Mapping[str, Any], imported: bool) -> Cell:
@@ -99,7 +99,7 @@ def _cell_of(study: Study, where: str, line: Mapping[str, Any], imported: bool) 
             _bad(where, f"field '{name}' is {line[name]!r}, but the cell is {cell.name}")
     seed = line.get("seed")
     seedless = cell.variant == BASE or imported
-    if (seed is None) != seedless or not isinstance(seed, int | None):
+    if (seed is None) != seedless:
         _bad(where, f"field 'seed' is {seed!r} for {cell.variant.name}")
     return cell
 
@@ -107,7 +107,7 @@ def _cell_of(study: Study, where: str, line: Mapping[str, Any], imported: bool) 
 def _read_line(
     study: Study, folder: Path, where: str, line: Mapping[str, Any], imported: bool
 ) -> CellResult:
-    check_fields(where, line)
+    check_line(ResultLine, where, line)
     cell, seed = _cell_of(study, where, line, imported), line.get("seed")
     wanted = samples_name(cell, seed)
     if line["samples"] != wanted:
@@ -143,23 +143,16 @@ def read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
     if not path.is_file():
         return found
     for where, line in json_lines(path):
+        check_line(FinetuneLine, where, line)
+        seed = line["seed"]
         try:
-            variant, seed, key = Variant.parse(line["variant"]), line["seed"], line["key"]
-        except (KeyError, ValueError, TypeError) as error:
+            variant = Variant.parse(line["variant"])
+        except ValueError as error:
             _bad(where, f"not a fine-tune: {error}")
-        if type(seed) is not int:
-            _bad(where, f"field 'seed' is {seed!r}")
         if (variant, seed) in found:
             _bad(where, f"{variant.name} seed {seed} stands here a second time")
-        losses = line.get("losses") or []
-        change = line.get("weight_change") or {}
-        if not isinstance(losses, list) or not isinstance(change, dict):
-            _bad(where, "fields 'losses' and 'weight_change' must be a list and an object")
-        moved = change.get("all")
-        numbers = [loss for loss in losses if loss is not None] + ([moved] if moved else [])
-        if not all(isinstance(x, int | float) and 0 <= x < math.inf for x in numbers):
-            _bad(where, "field 'losses' or 'weight_change' holds something else than numbers >= 0")
-        found[variant, seed] = Tuned(variant, seed, key, tuple(losses), moved, line)
+        losses, moved = line.get("losses") or (), (line.get("weight_change") or {}).get("all")
+        found[variant, seed] = Tuned(variant, seed, line["key"], tuple(losses), moved, line)
     return found
 
 
@@ -173,27 +166,15 @@ def _read_record(path: Path, warnings: list[str]) -> dict[str, Any]:
         _bad(str(path), f"not JSON: {error}")
     except OSError as error:
         _bad(str(path), f"cannot be read: {error.strerror}")
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        _bad(str(path), f"field 'format' must be {FORMAT}")
-    if not isinstance(record.get("identity"), dict):
-        _bad(str(path), "field 'identity' is missing")
-    _check_asked(path, record.get("asked", {}))
-    return record
-
-
-def _check_asked(path: Path, asked: object) -> None:
-    """What a run was asked for: names of cells and seeds."""
-    cells = asked.get("cells", []) if isinstance(asked, dict) else None
-    seeds = asked.get("seeds", []) if isinstance(asked, dict) else None
-    if not isinstance(cells, list) or not isinstance(seeds, list):
-        _bad(str(path), "field 'asked' is not {cells: [names], seeds: [numbers]}")
-    for name in cells:
+    if not isinstance(record, dict):
+        _bad(str(path), "not a JSON object")
+    check_line(RunRecord, str(path), record)
+    for name in record.get("asked", {}).get("cells", ()):
         try:
             Cell.parse(name)
-        except (ValueError, TypeError, AttributeError) as error:
+        except ValueError as error:
             _bad(str(path), f"field 'asked' names an unknown cell: {error}")
-    if not all(type(seed) is int for seed in seeds):
-        _bad(str(path), "field 'asked' holds a seed that is no whole number")
+    return record
 
 
 def _check_model(

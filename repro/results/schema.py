@@ -10,6 +10,10 @@ The first four hold nothing that depends on time or place: two runs of the same 
 kind of machine write the same bytes.
 """
 
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+
 from repro.spec.cells import Cell
 
 FORMAT = 1
@@ -24,21 +28,64 @@ RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES, TEXTS = (
     "prompts.jsonl",
 )
 
-FIELDS: dict[str, type | tuple[type, ...]] = {
-    "cell": str,
-    "metric": str,
-    "value": (int, float),
-    "stderr": (int, float),
-    "n": int,
-    "profile": str,
-    "protocol": str,
-    "overrides": dict,
-    "key": str,
-    "model_key": str,
-    "samples": str,
-    "samples_sha256": str,
-}
-"""What every line of results.jsonl has."""
+
+class _Checked(BaseModel):
+    """Types are exact; fields that are not named here may be there, and are kept."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+class ResultLine(_Checked):
+    """A line of results.jsonl: the score of a cell.
+
+    `value` is the mean over `n` rows, `stderr` its standard error; `seed` is that of the fine-tune,
+    none for the base. `key` and `model_key` are the content keys of the cell and of its weights.
+    """
+
+    cell: str
+    metric: str
+    value: Annotated[float, Field(ge=0, le=1)]
+    stderr: NonNegativeFloat
+    n: PositiveInt
+    seed: int | None = None
+    profile: str
+    protocol: str
+    overrides: dict[str, Any]
+    key: str
+    model_key: str
+    samples: str
+    samples_sha256: str
+
+
+class WeightChange(_Checked):
+    """Mean relative change of the weights (paper, section 5.3); `all` is that of all matrices."""
+
+    all: NonNegativeFloat | None = None
+
+
+class FinetuneLine(_Checked):
+    """A line of finetunes.jsonl; a loss is null where a step had no label token."""
+
+    variant: str
+    seed: int
+    key: str
+    losses: list[NonNegativeFloat | None] | None = None
+    weight_change: WeightChange | None = None
+
+
+class Asked(_Checked):
+    """The names of the cells, and the seeds, that runs into a folder were asked for."""
+
+    cells: list[str] = []
+    seeds: list[int] = []
+
+
+class RunRecord(_Checked):
+    """run.json; `identity` holds what all cells of the folder have in common."""
+
+    format: Literal[1]
+    identity: dict[str, Any]
+    asked: Asked = Asked()
 
 
 def samples_name(cell: Cell, seed: int | None) -> str:

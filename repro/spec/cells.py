@@ -15,9 +15,14 @@ Method = Literal["base", "ft", "fticl"]
 
 FIRST = "first"
 """Demonstrations in the order of their file."""
+EXCHANGED = "exchanged"
+"""The same with outputs that are not their own."""
 
-_CHOICE = re.compile(r"first|random\d{1,9}")
-_SHOWN = re.compile(rf"(?P<number>\d+)(-(?P<choice>random\d+))?(-of=(?P<source>{NAME.pattern}))?")
+_CHOICE = re.compile(r"first|exchanged|(?P<kind>random|each|diverse)(?P<seed>\d{1,9})")
+_SHOWN = re.compile(
+    rf"(?P<number>\d+)(-(?P<choice>exchanged|[a-z]+\d+))?(-of=(?P<source>{NAME.pattern}))?"
+)
+_CHECKPOINT = re.compile(r"(epoch)?[1-9]\d{0,8}")
 _VARIANT = re.compile(
     rf"(?P<train>{NAME.pattern})-(?P<method>ft|fticl(?P<shots>\d+))-(?P<size>\d+)"
     r"(?P<rest>(-[a-z]+=[A-Za-z0-9_]+)*)"
@@ -29,7 +34,9 @@ class Demonstrations:
     """In-context examples: how many, how chosen, from where.
 
     Attributes:
-        choice: "first" of the file, or "random" and a seed: the first of a shuffled file.
+        choice: "first" of the file; "exchanged", the same with outputs of others; "random" and a
+            seed, the first of a shuffled file. "each" and "diverse", with a seed, are chosen for
+            each training row among the others: at random, or spread over labels or texts.
         source: the data set that they are taken from; the cell's or training set's own if empty.
     """
 
@@ -44,11 +51,19 @@ class Demonstrations:
             raise ValueError("no demonstrations cannot be chosen from anywhere")
         if self.source:
             check_name("data set", self.source)
+            if self.for_each:
+                raise ValueError(f"'{self.choice}' takes training rows, not of {self.source}")
 
     @property
     def seed(self) -> int | None:
-        """Of the shuffle; None for the order of the file."""
-        return None if self.choice == FIRST else int(self.choice.removeprefix("random"))
+        """Of the choice; None for the order of the file."""
+        match = _CHOICE.fullmatch(self.choice)
+        return int(match["seed"]) if match and match["seed"] else None
+
+    @property
+    def for_each(self) -> bool:
+        """Whether every training row has its own."""
+        return self.choice.startswith(("each", "diverse"))
 
     @property
     def name(self) -> str:
@@ -86,7 +101,8 @@ class Variant:
         target: the study's format of targets; empty for the output as it is.
         prompt: the prompt format of training samples; empty for the study's first.
         epochs: 0 for the paper's two.
-        checkpoint: optimiser steps after which the model is taken; 0 for the last.
+        checkpoint: optimiser steps after which the model is taken, such as "8", or "epoch2" for
+            those of so many epochs; empty for the last.
     """
 
     train: str = ""
@@ -96,17 +112,19 @@ class Variant:
     target: str = ""
     prompt: str = ""
     epochs: int = 0
-    checkpoint: int = 0
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         if not self.train:
             settings = (self.size, self.demonstrations, self.rows, self.target, self.prompt)
-            if (*settings, self.epochs, self.checkpoint) != (0, NONE, "", "", "", 0, 0):
+            if (*settings, self.epochs, self.checkpoint) != (0, NONE, "", "", "", 0, ""):
                 raise ValueError("the base model has no settings")
             return
-        if self.size <= 0 or self.epochs < 0 or self.checkpoint < 0:
+        if self.size <= 0 or self.epochs < 0:
             raise ValueError("a fine-tune needs a number of training samples")
         check_name("training set", self.train)
+        if self.checkpoint and not _CHECKPOINT.fullmatch(self.checkpoint):
+            raise ValueError("a checkpoint is a number of steps such as 8, or epoch2")
         for what in ("rows", "target", "prompt"):
             if getattr(self, what):
                 check_name(what, getattr(self, what))
@@ -159,7 +177,7 @@ class Variant:
                 extras.get("target", ""),
                 extras.get("prompt", ""),
                 int(extras.get("epochs", 0)),
-                int(extras.get("checkpoint", 0)),
+                extras.get("checkpoint", ""),
             )
         except ValueError as error:
             raise ValueError(f"'{name}' is not a model variant: {error}") from None

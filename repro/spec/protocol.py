@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from repro.spec.keys import enters
 
-PROTOCOLS = ("published-code", "paper-text", "corrected")
+ProtocolName = Literal["published-code", "paper-text", "corrected"]
+PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 
 KeepDrop = Literal["keep", "drop"]
 

@@ -7,39 +7,16 @@ from typing import Any, Literal, TypeVar
 
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.claims import Claim, Contrast, Pair, Side, pairs_of
+from repro.spec.filters import RowFilter
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat
 from repro.spec.protocol import Protocol
+from repro.spec.summaries import Summary
 from repro.spec.tasks import Dataset, Part, Place, Task, TrainingSet
 
 Grid = Literal["figures", "every-shot", "full"]
 
 Named = TypeVar("Named")
-
-
-@dataclass(frozen=True)
-class RowFilter:
-    """Which rows of a training set are taken.
-
-    Attributes:
-        field: the field that is looked at, an input field or "output".
-        values: it must be one of these; any where empty.
-        min_words, max_words: words that it must have, at least and at most; no limit for None.
-    """
-
-    field: str
-    values: tuple[str, ...] = ()
-    min_words: int | None = None
-    max_words: int | None = None
-
-    def keeps(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row is taken."""
-        text, words = row[self.field], len(row[self.field].split())
-        return (
-            (not self.values or text in self.values)
-            and (self.min_words is None or words >= self.min_words)
-            and (self.max_words is None or words <= self.max_words)
-        )
 
 
 @dataclass(frozen=True)
@@ -87,6 +64,7 @@ class Study:
         filters, targets: of training rows, by name; a target has the output as `{output}`.
         variants: those that it names, in the order of results.
         grids: plotted points by grid.
+        summaries: curves and matrices that answer it at a glance.
         protocols: by name; published: the study is the paper's, whose numbers are known.
         table: what it was read from, for run.json; None for a study of the kit.
     """
@@ -105,6 +83,7 @@ class Study:
     grids: Mapping[Grid, tuple[Point, ...]]
     everything: tuple[Cell, ...]
     claims: Mapping[str, Claim]
+    summaries: tuple[Summary, ...] = ()
     protocols: Mapping[str, Protocol]
     comparable: tuple[str, ...] | None = None
     published: bool = False
@@ -185,6 +164,8 @@ class Study:
             ValueError: the study has no such data set, prompt format or training set.
         """
         self.check(cell.variant)
+        if cell.demonstrations.for_each:
+            raise ValueError(f"'{cell.demonstrations.choice}' is for training rows, not for tests")
         dataset = self._named("dataset", self.datasets, cell.dataset)
         prompt = self._named("prompt format", self.prompts, cell.prompt)
         source = cell.demonstrations.source or cell.dataset
@@ -199,13 +180,17 @@ class Study:
             return
         training = self._named("training set", self.training, variant.train)
         if variant.rows:
-            self._named("row filter", self.filters, variant.rows)
+            only = self._named("row filter", self.filters, variant.rows)
+            if only.field not in (*training.task.fields, "output"):
+                raise ValueError(f"{variant.train} has no field '{only.field}'")
+            if only.to:
+                self._named("dataset", self.datasets, only.to)
         if variant.target:
             self._named("target format", self.targets, variant.target)
         self.training_prompt(variant).text(training.task)
         shown = self._named("dataset", self.datasets, self.shown_to(variant))
-        if variant.train_shots and shown.task != training.task:
-            raise ValueError(f"demonstrations of {shown.name} are of another task")
+        if variant.train_shots:
+            self.training_prompt(variant).text(shown.task)
 
     @staticmethod
     def _named(what: str, table: Mapping[str, Named], name: str) -> Named:

@@ -36,6 +36,15 @@ def told(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
+def measured(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `told` gives without what only judges and shows results, which leaves numbers alone."""
+    found = dict(told(record))
+    if table := found.get("table"):
+        shown = ("question", "claims", "curves", "matrices")
+        found["table"] = {name: value for name, value in table.items() if name not in shown}
+    return found
+
+
 def recorded(record: Mapping[str, Any]) -> Study:
     """The study of a run.json; older ones are all of the default.
 

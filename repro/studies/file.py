@@ -1,24 +1,28 @@
 """A study of a user's own: a TOML file, checked, as a `Study`. docs/add-a-study.md explains it."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-from pydantic import ValidationError
-
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import ReproError
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.claims import FACTS
+from repro.spec.filters import RowFilter
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat, check_template
-from repro.spec.study import RowFilter, Study
+from repro.spec.study import Study
+from repro.spec.summaries import Summary
 from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
-from repro.studies.schema import FilterTable, HubTable, StudyTable, claim_of
+from repro.studies.schema import HubTable, StudyTable, claim_of
+from repro.studies.summaries import curves, matrices
+from repro.tables import checked, read_toml
+
+_HINT = "see docs/add-a-study.md for an example"
 
 
 def read(path: str) -> Study:
@@ -27,18 +31,7 @@ def read(path: str) -> Study:
     Raises:
         ReproError: it cannot be read (3), or something in it is wrong, with file and field (2).
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReproError(
-            f"study file {path} cannot be read: {error}",
-            hint="see docs/add-a-study.md for an example",
-            exit_code=EXIT_MISSING,
-        ) from None
-    try:
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _wrong(path, f"not TOML: {error}") from None
+    table = read_toml(path, what="study", hint=_HINT)
     return parse(table, name=Path(path).stem, where=path, folder=Path(path).parent)
 
 
@@ -51,22 +44,12 @@ def parse(table: Mapping[str, Any], *, name: str, where: str, folder: Path = Pat
     Raises:
         ReproError: something in it is wrong, with file and field (2).
     """
-    try:
-        told = StudyTable.model_validate(table)
-    except ValidationError as error:
-        # Where rows are is a path or a table: of their two errors the deeper one is meant.
-        first = max(error.errors(), key=lambda one: len(one["loc"]))
-        field = "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}"
-            for part in first["loc"]
-            if part not in ("str", HubTable.__name__)
-        )
-        raise _wrong(where, f"{field.lstrip('.')}: {first['msg']}") from None
+    told = checked(StudyTable, table, where, hint=_HINT)
     return _Builder(told, where, folder).study(name, table)
 
 
 def _wrong(where: str, what: str) -> ReproError:
-    return ReproError(f"{where}: {what}", hint="see docs/add-a-study.md")
+    return ReproError(f"{where}: {what}", hint=_HINT)
 
 
 class _Builder:
@@ -103,7 +86,7 @@ class _Builder:
             datasets=datasets,
             training=training,
             prompts=prompts,
-            filters={key: _filter(one) for key, one in told.filters.items()},
+            filters=dict(self._filters(datasets)),
             targets=told.targets,
             variants=variants,
             figures={
@@ -118,7 +101,22 @@ class _Builder:
             table=dict(table),
         )
         self._check(made)
-        return made
+        return replace(made, summaries=tuple(self._summaries(made)))
+
+    def _summaries(self, study: Study) -> Iterator[Summary]:
+        for index, curve in enumerate(self._told.curves):
+            with self._at(f"curves[{index}]"):
+                yield from curves(study, curve)
+        for index, matrix in enumerate(self._told.matrices):
+            with self._at(f"matrices[{index}]"):
+                yield from matrices(study, matrix)
+
+    def _filters(self, datasets: Mapping[str, Dataset]) -> Iterator[tuple[str, RowFilter]]:
+        for name, told in self._told.filters.items():
+            with self._at(f"filters.{name}"):
+                if told.to:
+                    self._known("dataset", datasets, told.to)
+                yield name, RowFilter(**told.model_dump() | {"values": tuple(told.values)})
 
     def _tasks(self) -> dict[str, Task]:
         found = {}
@@ -249,7 +247,3 @@ class _Builder:
                     found = study.fact_pairs(contrast)
                 if not found:
                     raise _wrong(self._where, f"{where}: no two of the cells are compared by it")
-
-
-def _filter(told: FilterTable) -> RowFilter:
-    return RowFilter(told.field, tuple(told.values), told.min_words, told.max_words)

@@ -16,6 +16,8 @@ from repro.spec.claims import (
     Side,
     Take,
 )
+from repro.spec.filters import Order
+from repro.spec.summaries import ShotsOf, Where
 
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -57,10 +59,15 @@ class DatasetTable(Table):
 class FilterTable(Table):
     """[filters.NAME]: which training rows are taken."""
 
-    field: str
+    field: str = "output"
     values: list[str] = []
     min_words: int | None = None
     max_words: int | None = None
+    order: Order = "first"
+    share: float = 1.0
+    to: str = ""
+    repeat: bool = False
+    exchange: float = 0.0
 
 
 class CellsTable(Table):
@@ -112,6 +119,28 @@ class ClaimTable(Table):
     contrasts: Annotated[list[ContrastTable], Field(min_length=1)]
 
 
+class CurveTable(Table):
+    """[[curves]]: differences over a factor's levels, a panel each `where` and `shots`."""
+
+    title: str
+    axis: str
+    levels: Annotated[list[int | float | str], Field(min_length=1)]
+    lines: Annotated[dict[str, Names], Field(min_length=1)]
+    train: Names
+    minus: str = "base"
+    where: Annotated[list[Where], Field(min_length=1)] = ["other tasks"]
+    shots: Annotated[list[ShotsOf], Field(min_length=1)] = ["0"]
+
+
+class MatrixTable(Table):
+    """[[matrices]]: mean differences by test set and model."""
+
+    title: str
+    models: Annotated[dict[str, str], Field(min_length=1)]
+    minus: str = "base"
+    shots: Annotated[list[ShotsOf], Field(min_length=1)] = ["0"]
+
+
 class StudyTable(Table):
     """A study file."""
 
@@ -123,6 +152,8 @@ class StudyTable(Table):
     filters: dict[str, FilterTable] = {}
     targets: dict[str, str] = {}
     cells: Annotated[list[CellsTable], Field(min_length=1)]
+    curves: list[CurveTable] = []
+    matrices: list[MatrixTable] = []
     claims: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ClaimTable] = {}
 
 

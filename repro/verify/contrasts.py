@@ -44,7 +44,7 @@ class Evidence:
     published: bool = False
 
 
-def _common_seeds(measured: Mapping[Point, Measured]) -> tuple[int, ...] | None:
+def common_seeds(measured: Mapping[Point, Measured]) -> tuple[int, ...] | None:
     """Seeds that every fine-tune of the contrast has; None if there are none in common."""
     sets = [set(item.seeds) for item in measured.values() if item.seeds]
     if not sets:
@@ -100,7 +100,7 @@ def judge(
     kept = [pair for pair in pairs if runnable(pair)]
     kept_others = [pair for pair in others if runnable(pair)]
     used = {point for pair in (*kept, *kept_others) for point in _points(pair)}
-    seeds = _common_seeds({p: measured[p] for p in used})
+    seeds = common_seeds({p: measured[p] for p in used})
     if not kept or (others and not kept_others) or seeds is None:
         reason = "no seed in common" if seeds is None else "none of its comparisons was run"
         return ContrastVerdict(contrast=contrast, expected=expected, reason=reason)

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from repro.results.machines import elsewhere, parts_of, record_of
+from repro.results.machines import (
+    computed,
+    computed_otherwise,
+    elsewhere,
+    parts_of,
+    record_of,
+)
 from repro.results.outcomes import Outcomes, changed_inputs, common_rows, differing_rows
 from repro.results.runs import CellResult, Key, Run
 from repro.spec.cells import BASE, Cell
@@ -185,13 +191,28 @@ def _forged(pair: _Pair, known: _Owners) -> NumberVerdict | None:
         reason = ""
         if stranger:
             reason = f"its content key is that of {stranger} in the reference: swapped"
-        elif stored and stored.key == result.key and stored.samples_sha256 != result.samples_sha256:
+        elif (
+            stored
+            and stored.key == result.key
+            and stored.samples_sha256 != result.samples_sha256
+            and not _computed_otherwise(pair, seed)
+        ):
             reason = "same content key as in the reference, other outcome: altered, or not exact"
         if reason:
             return replace(
                 _basis(pair), level=Level.L0, verdict=Verdict.NOT_REPRODUCED, reason=reason
             )
     return None
+
+
+def _computed_otherwise(pair: _Pair, seed: int | None) -> str:
+    """Why a seed may differ by rounding at equal content keys; empty if it may not."""
+    stem = pair.cell.name if seed is None else f"{pair.cell.name}.seed{seed}"
+    told = []
+    for run in (pair.our_run, pair.their_run):
+        tuned = None if seed is None else run.tuned.get((pair.cell.variant, seed))
+        told.append(computed(run.record, stem, tuned.raw if tuned else None))
+    return computed_otherwise(*told)
 
 
 def _copied(pair: _Pair, copied: Mapping[Key, str]) -> NumberVerdict | None:
@@ -351,6 +372,8 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) ->
     reason = f"{max(counts)} of {n} rows differ beyond ties, at most {allowed} by rounding"
     if "rounding" in kinds:
         reason += "; the training is the same but for rounding"
+    otherwise = (_computed_otherwise(pair, seed) for seed in pair.ours)
+    reason += "".join(f"; {text}" for text in dict.fromkeys(otherwise) if text)
     if n < max(basis.n, next(iter(pair.theirs.values())).n):
         reason += f"; on the {n} rows in common"
     return replace(

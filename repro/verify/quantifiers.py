@@ -102,7 +102,7 @@ def power_to_show(
 
 
 def decided(
-    found: ContrastVerdict,
+    judged: ContrastVerdict,
     *,
     run: int,
     published: ContrastVerdict | None = None,
@@ -113,91 +113,91 @@ def decided(
     The verdict itself follows from the correction for many contrasts, see `answered`.
 
     Args:
-        found: with all of its effects.
+        judged: with all of its effects.
         run: how many of the expected comparisons were run.
         published: the same contrast on the published numbers.
         notes: what the sentence must also say.
     """
-    assert found.mean is not None
-    every = found.contrast.quantifier == "all"
-    right, total = sum(effect.holds for effect in found.pairs), len(found.pairs)
-    tests = [effect for effect in found.by_dataset if effect.total > 1 or not every]
-    if found.mean.interval is not None and len(found.by_dataset) > 1:
-        tests.append(found.mean)
-    parts = [*found.pairs, *tests] if every or not tests else tests
+    assert judged.mean is not None
+    every = judged.contrast.quantifier == "all"
+    right, total = sum(effect.holds for effect in judged.pairs), len(judged.pairs)
+    tests = [effect for effect in judged.by_dataset if effect.total > 1 or not every]
+    if judged.mean.interval is not None and len(judged.by_dataset) > 1:
+        tests.append(judged.mean)
+    parts = [*judged.pairs, *tests] if every or not tests else tests
     against = dict(zip((e.name for e in parts), holm([e.p_against for e in parts]), strict=True))
-    sets = found.by_dataset or found.pairs
+    sets = judged.by_dataset or judged.pairs
     showing = dict(zip((e.name for e in sets), holm([e.p_shown for e in sets]), strict=True))
     p_otherwise = min(against.values())
     if every:
         agrees = all(effect.holds for effect in sets) and right > total / 2
-        agrees &= total - right <= (0 if found.allowed is None else found.allowed)
+        agrees &= total - right <= (0 if judged.allowed is None else judged.allowed)
         p_shown = max(effect.p_shown for effect in sets) if agrees else 1.0
     else:
-        agrees = found.mean.holds and right > total / 2
-        p_shown = found.mean.p_shown if right > total / 2 else 1.0
-    if run < found.expected:
+        agrees = judged.mean.holds and right > total / 2
+        p_shown = judged.mean.p_shown if right > total / 2 else 1.0
+    if run < judged.expected:
         p_shown = 1.0
-    if 2 * run < found.expected:
+    if 2 * run < judged.expected:
         # A few comparisons speak for none of the others, but one counterexample refutes "all".
         agrees, p_otherwise = False, p_otherwise if every else 1.0
     otherwise = tuple(name for name, p in against.items() if p < ALPHA and p_otherwise < ALPHA)
     held = {effect.name: effect.holds for effect in published.parts} if published else {}
     return replace(
-        found,
+        judged,
         p_shown=p_shown,
         p_otherwise=p_otherwise,
         agrees=agrees,
         shown=tuple(name for name, p in showing.items() if p < ALPHA),
         otherwise=otherwise,
         contradicts=tuple(name for name in otherwise if held.get(name, True)),
-        reason=_sentence(found, right, total, run, notes),
+        reason=_sentence(judged, right, total, run, notes),
     )
 
 
 def _sentence(
-    found: ContrastVerdict, right: int, total: int, run: int, notes: Sequence[str]
+    judged: ContrastVerdict, right: int, total: int, run: int, notes: Sequence[str]
 ) -> str:
     text = f"{right} of {total} hold"
-    short = [e for e in found.by_dataset if e.right_count < e.total]
-    if short and len(found.by_dataset) > 1:
+    short = [e for e in judged.by_dataset if e.right_count < e.total]
+    if short and len(judged.by_dataset) > 1:
         text += " (" + ", ".join(f"{e.name} {e.right_count} of {e.total}" for e in short) + ")"
-    if total / 2 < right < total and found.allowed is not None:
-        text += f"; chance may turn {found.allowed}"
-    if run < found.expected:
-        text += f"; {run} of {found.expected} comparisons were run"
+    if total / 2 < right < total and judged.allowed is not None:
+        text += f"; chance may turn {judged.allowed}"
+    if run < judged.expected:
+        text += f"; {run} of {judged.expected} comparisons were run"
     for note in notes:
         text += f"; {note}"
-    if found.constant:
-        more = len(found.constant) - _NAMED
-        text += "; constant: " + ", ".join(found.constant[:_NAMED])
+    if judged.constant:
+        more = len(judged.constant) - _NAMED
+        text += "; constant: " + ", ".join(judged.constant[:_NAMED])
         text += f" and {more} more" if more > 0 else ""
     return text
 
 
-def answered(found: ContrastVerdict, p_shown: float, p_otherwise: float) -> ContrastVerdict:
+def answered(judged: ContrastVerdict, p_shown: float, p_otherwise: float) -> ContrastVerdict:
     """The verdict, given p-values corrected for the number of contrasts."""
-    if not found.ran:
-        return found
-    verdict = Answer.AGREES if found.agrees else Answer.CANNOT_TELL
+    if not judged.ran:
+        return judged
+    verdict = Answer.AGREES if judged.agrees else Answer.CANNOT_TELL
     if p_shown < ALPHA:
         verdict = Answer.HOLDS
-    name = found.by_dataset[0].name if len(found.by_dataset) == 1 else "all"
-    whole = found.contrast.quantifier == "all" or (not found.agrees and name in found.otherwise)
+    name = judged.by_dataset[0].name if len(judged.by_dataset) == 1 else "all"
+    whole = judged.contrast.quantifier == "all" or (not judged.agrees and name in judged.otherwise)
     if p_otherwise < ALPHA:
         if whole:
-            verdict = Answer.PARTLY if found.shown else Answer.FAILS
-        elif verdict is not Answer.HOLDS and found.shown:
+            verdict = Answer.PARTLY if judged.shown else Answer.FAILS
+        elif verdict is not Answer.HOLDS and judged.shown:
             verdict = Answer.PARTLY
-    reason = found.reason
-    if p_otherwise < ALPHA and found.otherwise:
-        reason += f"; shown otherwise: {_list(found.otherwise)}"
+    reason = judged.reason
+    if p_otherwise < ALPHA and judged.otherwise:
+        reason += f"; shown otherwise: {_list(judged.otherwise)}"
     if verdict is Answer.PARTLY:
-        reason += f"; shown to hold: {_list(found.shown)}"
+        reason += f"; shown to hold: {_list(judged.shown)}"
     return replace(
-        found,
+        judged,
         verdict=verdict,
-        contradicts=found.contradicts if verdict.otherwise else (),
+        contradicts=judged.contradicts if verdict.otherwise else (),
         reason=reason,
     )
 

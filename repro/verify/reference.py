@@ -32,9 +32,9 @@ from repro import studies
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
 from repro.results.outcomes import DIGITS, Outcomes
-from repro.results.reading import check_fields, json_lines, read_tuned
+from repro.results.reading import check_line, json_lines, read_tuned
 from repro.results.runs import CellResult, Run, Tuned
-from repro.results.schema import FINETUNES, RESULTS
+from repro.results.schema import FINETUNES, RESULTS, ResultLine
 from repro.spec.cells import Cell, Variant
 from repro.spec.study import Study
 from repro.spec.tasks import Kind, Task
@@ -263,9 +263,7 @@ def _as_run(
 ) -> Run:
     cells: dict[tuple[Cell, int | None], CellResult] = {}
     for where, line in json_lines(folder / CELLS):
-        check_fields(where, line)
-        if type(line.get("seed")) not in (int, type(None)):
-            _fail(where, f"field 'seed' is {line.get('seed')!r}")
+        check_line(ResultLine, where, line)
         found = stored.get((line["cell"], line.get("seed")))
         if found is None:
             _fail(where, f"{OUTCOMES} lacks this cell")
@@ -320,7 +318,7 @@ def find_reference(root: Path, run: Run) -> Reference | None:
         wanted = {"profile": run.profile, "protocol": run.protocol, "overrides": run.overrides}
         if not isinstance(head, dict) or any(head.get(k) != v for k, v in wanted.items()):
             continue
-        if studies.told(_first(head)) == studies.told(run.record):
+        if studies.measured(_first(head)) == studies.measured(run.record):
             return load_reference(folder)
     if not root.is_dir():
         raise ReproError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from repro.audit import FINDINGS, Measurement, Stored, Verdict, compare, load
+from repro.audit import FINDINGS, Agreement, Measurement, Stored, compare, load
 from repro.audit.command import EXPECTED
 from repro.errors import ReproError
 
@@ -18,18 +18,18 @@ def _measured(what: str, value: Any) -> Measurement:
 @pytest.mark.parametrize(
     ("stored", "tolerance", "value", "verdict"),
     [
-        (7, 0, 7, Verdict.EQUAL),
-        (7, 0, 8, Verdict.DIFFERS),
-        (0.52, 0, 130 / 250, Verdict.EQUAL),
-        (0.419, 0.0005, 0.4194, Verdict.EQUAL),
-        (0.419, 0.0005, 0.4196, Verdict.DIFFERS),
-        ("1, 835", 0, "1, 835", Verdict.EQUAL),
-        ("1, 835", 0, "835", Verdict.DIFFERS),
-        ("1", 0, 1, Verdict.DIFFERS),
-        (0, 0.5, float("nan"), Verdict.DIFFERS),
+        (7, 0, 7, Agreement.EQUAL),
+        (7, 0, 8, Agreement.DIFFERS),
+        (0.52, 0, 130 / 250, Agreement.EQUAL),
+        (0.419, 0.0005, 0.4194, Agreement.EQUAL),
+        (0.419, 0.0005, 0.4196, Agreement.DIFFERS),
+        ("1, 835", 0, "1, 835", Agreement.EQUAL),
+        ("1, 835", 0, "835", Agreement.DIFFERS),
+        ("1", 0, 1, Agreement.DIFFERS),
+        (0, 0.5, float("nan"), Agreement.DIFFERS),
     ],
 )
-def test_verdict(stored: Any, tolerance: float, value: Any, verdict: Verdict) -> None:
+def test_verdict(stored: Any, tolerance: float, value: Any, verdict: Agreement) -> None:
     (comparison,) = compare([_measured("x", value)], [Stored("A1", "f", "x", stored, tolerance)])
     assert comparison.verdict is verdict
 
@@ -37,14 +37,14 @@ def test_verdict(stored: Any, tolerance: float, value: Any, verdict: Verdict) ->
 def test_what_is_no_longer_measured_differs_and_what_was_not_asked_for_is_left_out() -> None:
     stored = [Stored("A1", "f", "gone", 1), Stored("A1", "other", "x", 1)]
     (comparison,) = compare([_measured("kept", 1)], stored)
-    assert (comparison.stored.what, comparison.verdict) == ("gone", Verdict.DIFFERS)
+    assert (comparison.stored.what, comparison.verdict) == ("gone", Agreement.DIFFERS)
     assert comparison.recomputed is None
 
 
 def test_findings_without_their_tokenizer_are_not_run() -> None:
     lacking = next(finding for finding in FINDINGS if finding.needs_tokenizer)
     (comparison,) = compare([], [Stored("A2", lacking.id, "x", 1)], not_run=[lacking])
-    assert comparison.verdict is Verdict.NOT_RUN
+    assert comparison.verdict is Agreement.NOT_RUN
 
 
 def _file(**changes: Any) -> dict[str, Any]:

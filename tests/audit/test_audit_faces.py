@@ -7,15 +7,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as Tree
 
-from repro.audit.compare import Comparison, Stored, Verdict
+from repro.audit.compare import Agreement, Comparison, Stored
 from repro.audit.faces import write
 from repro.audit.findings import FINDINGS
 
 HOSTILE = "<script>alert(1)</script> | `x` \x1b[31m"
 TOLD = {
-    ("no-majority", "mnli1, all"): Verdict.EQUAL,
-    ("no-majority", HOSTILE): Verdict.DIFFERS,
-    ("label-tokens", "nli, neutral: scored"): Verdict.NOT_RUN,
+    ("no-majority", "mnli1, all"): Agreement.EQUAL,
+    ("no-majority", HOSTILE): Agreement.DIFFERS,
+    ("label-tokens", "nli, neutral: scored"): Agreement.NOT_RUN,
 }
 
 
@@ -42,8 +42,8 @@ class Page(HTMLParser):
 def comparisons() -> list[Comparison]:
     return [
         Comparison(
-            Stored("A5", finding, what, 2, audit_says=3 if verdict is Verdict.EQUAL else None),
-            {Verdict.EQUAL: 2, Verdict.DIFFERS: 7, Verdict.NOT_RUN: None}[verdict],
+            Stored("A5", finding, what, 2, audit_says=3 if verdict is Agreement.EQUAL else None),
+            {Agreement.EQUAL: 2, Agreement.DIFFERS: 7, Agreement.NOT_RUN: None}[verdict],
             verdict,
         )
         for (finding, what), verdict in TOLD.items()

@@ -271,3 +271,33 @@ def test_what_is_missing_ends_with_3_and_the_next_step(
     assert hint in flat(told)
     assert "Traceback" not in told
     assert os.listdir() in ([], ["store"])
+
+
+def test_a_new_profile_is_written_once_and_loads(
+    ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["profiles", "new", "mine.toml", "--like", "embedded"]
+    code, told = ends(*words)
+    assert (code, "repro plan --profile mine.toml" in told) == (0, True)
+    assert profiles.load("mine.toml").digest == profiles.load("embedded").digest
+    code, told = ends(*words)
+    assert (code, "mine.toml exists" in told) == (2, True)
+    assert ends("profiles", "new", "mine")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("profile", "compute"),
+        ("model", "revision"),
+        ("study", "claims"),
+        ("results", "samples_sha256"),
+        ("finetunes", "weight_change"),
+        ("run", "identity"),
+    ],
+)
+def test_schemas_are_json_and_name_their_fields(ends: Ends, kind: str, field: str) -> None:
+    code, told = ends("schema", kind)
+    assert code == 0
+    assert f'"{field}": {{' in json.dumps(json.loads(told))

@@ -9,7 +9,7 @@ import pytest
 
 from repro.cli.main import cli
 from repro.data.upstream import VARIABLE
-from repro.machine.finding import Finding, causes
+from repro.machine.diagnosis import Diagnosis, causes
 
 Ends = Callable[..., tuple[int, str]]
 
@@ -78,16 +78,16 @@ def test_it_takes_the_options_of_a_run() -> None:
     of_running = {"--keep-models", "--verify", "--full", "--attention"}
     of_running |= {"--workers", "--executor", "--address"}
     assert taken["run"] - of_running <= taken["doctor"]
-    assert taken["plan"] - {"--workers", "--price"} <= taken["doctor"]
+    assert taken["plan"] - {"--workers", "--gpus", "--price"} <= taken["doctor"]
 
 
 def test_packages_go_into_one_command_and_failures_come_first() -> None:
     findings = [
-        Finding("Python", "ok", "3.12", "any"),
-        Finding("package a", "warn", "1", "2", "pip install a==2"),
-        Finding("token", "warn", "none", "one", "set HF_TOKEN"),
-        Finding("package b", "fail", "missing", "3", "pip install b==3"),
-        Finding("memory", "fail", "1 GB", "2 GB", "more memory"),
+        Diagnosis("Python", "ok", "3.12", "any"),
+        Diagnosis("package a", "warn", "1", "2", "pip install a==2"),
+        Diagnosis("token", "warn", "none", "one", "set HF_TOKEN"),
+        Diagnosis("package b", "fail", "missing", "3", "pip install b==3"),
+        Diagnosis("memory", "fail", "1 GB", "2 GB", "more memory"),
     ]
     found = causes(findings)
     assert [(cause.remedy, cause.level) for cause in found] == [

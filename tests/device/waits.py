@@ -1,8 +1,9 @@
-"""Training and evaluation on tensors that say "cuda", hold numbers on the CPU, and count.
+"""Fine-tunes and evaluations on tensors that say "cuda", hold numbers on the CPU, and count.
 
 Counted are operations that mix devices, and those that wait for the device: reading a value,
-copying to the CPU, indexing by truth values. Arguments: the library made of `stand_in.cpp`, and
-"train" or "evaluate". Prints JSON: what was computed there and on the CPU, and the counts.
+copying from or to ordinary memory, indexing by truth values. Arguments: the library made of
+`stand_in.cpp`, and "train" or "evaluate". Prints JSON: what was computed there and on the CPU, and
+the counts.
 """
 
 import ctypes
@@ -11,31 +12,42 @@ import sys
 import traceback
 import warnings
 from collections import Counter
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 LIBRARY = ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_GLOBAL)
 """Loaded before torch, which asks once whether there is a device."""
 
 import torch  # noqa: E402
+from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing  # noqa: E402
 from torch.utils._pytree import tree_leaves, tree_map_only  # noqa: E402
 
 torch.inference_mode = torch.no_grad  # type: ignore[misc,assignment]  # hides operations' parts
 
-from repro.evaluate.batches import Budget  # noqa: E402
-from repro.evaluate.generate import generate  # noqa: E402
-from repro.evaluate.prefix import sharing  # noqa: E402
-from repro.evaluate.score import label_logits  # noqa: E402
-from repro.finetune.batches import weigh  # noqa: E402
+import repro.models.embedded  # noqa: E402
+from repro.data.embedded import EmbeddedData  # noqa: E402
+from repro.evaluate import Job, Settings, TorchEngine, evaluate, generate  # noqa: E402
+from repro.finetune import finetune, flex, recipe_from  # noqa: E402
 from repro.finetune.loop import Trainer  # noqa: E402
-from repro.finetune.recipe import Recipe  # noqa: E402
-from repro.machine.selftest import checks, steps  # noqa: E402
-from repro.models.spec import Architecture  # noqa: E402
+from repro.models.load import load  # noqa: E402
+from repro.spec.cells import Cell  # noqa: E402
+from repro.spec.tasks import Part  # noqa: E402
+from repro.studies.paper.prompts import training_template  # noqa: E402
+from repro.studies.paper.protocols import protocol  # noqa: E402
+from repro.studies.paper.study import study  # noqa: E402
+from repro.studies.paper.tasks import DATASETS  # noqa: E402
 
 aten = torch.ops.aten
+MODEL = Path(repro.models.embedded.__file__).parent
 WAITS: Counter[str] = Counter()
 MIXED: Counter[str] = Counter()
+LOCKED: dict[int, torch.Tensor] = {}
+"""Page-locked memory, by its address."""
+
 COPIES = (aten.copy_.default, aten._to_copy.default)
 READS = (
     aten._local_scalar_dense.default,
@@ -44,9 +56,22 @@ READS = (
     aten.is_nonzero.default,
     aten.equal.default,
 )
-SIZES = Architecture(
-    layers=2, hidden=64, intermediate=96, heads=4, kv_heads=2, vocabulary=500, context=2048
-)
+FINE_TUNES: dict[str, dict[str, Any]] = {
+    "FT float32": {"dtype": "float32", "way": "grouped"},
+    "FT bfloat16": {"dtype": "bfloat16", "way": "flex"},
+    "FTICL bfloat16": {"dtype": "bfloat16", "way": "flex", "shown": 2},
+    "FTICL bfloat16 grouped": {"dtype": "bfloat16", "way": "grouped", "shown": 2},
+    "FTICL moments in main memory": {
+        "dtype": "float32",
+        "way": "grouped",
+        "shown": 2,
+        "away": True,
+    },
+}
+ROWS = 32
+"""Four optimiser steps."""
+
+CELLS = {"labels": "base.amazon.p1", "generation": "base.socialqa.p1"}
 
 
 class There(torch.Tensor):
@@ -94,30 +119,84 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """An operation on the numbers behind tensors; its result is of the device that it would be."""
     if func is aten._fused_sdp_choice.default:
         return 0
+    if func is aten.is_pinned.default:
+        return args[0].data_ptr() in LOCKED
+    if func is aten._pin_memory.default:
+        return locked(args[0].clone())
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     there = [tensor for tensor in tensors if isinstance(tensor, There)]
+    here = [tensor for tensor in tensors if not isinstance(tensor, There)]
     device, made = kwargs.get("device"), bool(there)
     if device is not None:
         made = torch.device(device).type == "cuda"
         kwargs = kwargs | {"device": torch.device("cpu")}
-    to_host = made < bool(there) or (
-        func is aten.copy_.default and bool(there) and not isinstance(args[0], There)
-    )
     by_truth = func in (aten.index.Tensor, aten.index_put_.default, aten.index_put.default) and any(
         tensor is not None and tensor.dtype in (torch.bool, torch.uint8) for tensor in args[1]
     )
-    if there and (func in READS or to_host or by_truth):
+    if func in COPIES and (made != bool(there) or (there and here)):
+        asked = kwargs.get("non_blocking") or args[2:3] == (True,)
+        # It waits all the same where the memory on the host is not page-locked.
+        if not (asked and here and all(tensor.data_ptr() in LOCKED for tensor in here)):
+            note(WAITS, str(func))
+    elif there and (func in READS or by_truth):
         note(WAITS, str(func))
-    mixed = there and len(there) < len(tensors) and func not in COPIES
-    if mixed and any(tensor.dim() for tensor in tensors if not isinstance(tensor, There)):
+    elif there and any(tensor.dim() for tensor in here):
         note(MIXED, str(func))
-    kwargs.pop("pin_memory", None)
+    lock = kwargs.pop("pin_memory", False)
     plain_args, plain = tree_map_only(There, lambda tensor: tensor.here, (args, kwargs))
     result = func(*plain_args, **plain)
     if not made:
-        return result
+        return locked(result) if lock else result
     result = tree_map_only(torch.Tensor, There, result)
     return return_and_correct_aliasing(func, args, kwargs, result) if there else result
+
+
+def locked(tensor: torch.Tensor) -> torch.Tensor:
+    """Take a tensor's memory for page-locked from here on; kept, so that no other gets it."""
+    LOCKED[tensor.data_ptr()] = tensor
+    return tensor
+
+
+class Stream:
+    """Work there is done at once."""
+
+    def wait_stream(self, _: object) -> None: ...
+
+    def wait_event(self, _: object) -> None: ...
+
+    def record_event(self) -> object:
+        return self
+
+
+def stand_in() -> None:
+    """Let torch take the device for one that computes."""
+    LIBRARY.stand_in()
+    warnings.simplefilter("ignore")
+    torch._C._set_only_lift_cpu_tensors(True)
+    cuda: Any = torch.cuda
+    cuda.is_available = cuda.is_bf16_supported = lambda *_, **__: True
+    cuda.synchronize = lambda *_: note(WAITS, "synchronize")
+    cuda.empty_cache = cuda._lazy_init = cuda.manual_seed_all = lambda *_: None
+    cuda.get_device_name = lambda *_: "stand-in"
+    cuda.current_stream = cuda.Stream = Stream
+    cuda.stream = lambda _: nullcontext()
+    flex._compiled = dense  # type: ignore[assignment]
+
+
+def dense(scaling: float, grouped: bool) -> Any:
+    """In place of FlexAttention's kernels: all scores, and the mask function on all pairs."""
+
+    def attend(query: Any, key: Any, value: Any, mask: Any) -> torch.Tensor:
+        queries, keys = (
+            torch.arange(states.shape[2], device=states.device) for states in (query, key)
+        )
+        seen = mask.mask_mod(0, 0, queries[:, None], keys[None])
+        repeats = query.shape[1] // key.shape[1]
+        assert (repeats > 1) == grouped
+        key, value = (states.repeat_interleave(repeats, 1) for states in (key, value))
+        return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scaling)
+
+    return attend
 
 
 def moved(model: Any) -> Any:
@@ -129,98 +208,108 @@ def moved(model: Any) -> Any:
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[name] = There(buffer)
+    model.tie_weights()
     return model
 
 
 def train() -> dict[str, Any]:
-    """Losses of three steps there and here, and waits of the last two steps."""
+    """Whole fine-tunes there and here: losses, and what each step there waits for."""
+    task = DATASETS["socialqa"].task
+    made = EmbeddedData().rows(Part("train", "socialqa", ROWS), task)
+    rows = [dict(row) for row in made]
+    steps: list[Counter[str]] = []
+    plain = Trainer.step
+
+    def step(self: Trainer, *words: Any) -> None:
+        WAITS.clear()
+        plain(self, *words)
+        steps.append(WAITS.copy())
+
+    Trainer.step = step  # type: ignore[method-assign]
     outcome: dict[str, Any] = {}
-    for precision in ("float32", "bfloat16"):
-        for kind, shared in steps.KINDS.items():
-            samples = steps.made_up(SIZES.vocabulary, shared, 60)
-            recipe = Recipe(
-                learning_rate=1e-3,
-                max_length=0,
-                truncation_side="right",
-                loss_weighting="micro-batch",
-                clip_norm=0.0,
-                label_boundary="joint",
-                seed=0,
-                dtype=precision,
-            )
-            pairs = [[i, i + 1] for i in range(0, 16, 2)]
-            groups = weigh(pairs, samples, "micro-batch", recipe.accumulation)
-            losses, waits = [], 0
+    for name, how in FINE_TUNES.items():
+        recipe = recipe_from(protocol("published-code"), seed=0, dtype=how["dtype"])
+        recipe = replace(recipe, learning_rate=1e-3)
+        found = []
+        for there in (False, True):
+            model, tokenizer = load(MODEL)
+            steps.clear()
+            with Device() if there else nullcontext():
+                facts = finetune(
+                    moved(model) if there else model,
+                    tokenizer,
+                    rows,
+                    rows[: how.get("shown", 0)],
+                    training_template(task),
+                    recipe,
+                    token_budget=400,
+                    offloaded=how.get("away", False),
+                    way=how["way"],
+                )
+            found.append([facts.losses, facts.gradient_norms, facts.weight_change["all"]])
+        outcome[name] = {
+            "here": found[0],
+            "there": found[1],
+            "device": facts.machine["device"],
+            "waits": [step.total() for step in steps],
+            "where": steps[-1],
+        }
+    return outcome
+
+
+def evaluations() -> dict[str, Any]:
+    """Whole evaluations there and here: records, and what each step of decoding waits for."""
+    switches, source = protocol("published-code"), EmbeddedData()
+    totals: list[list[int]] = []  # waits so far at the steps of each batch
+    module: Any = generate
+    begin, go_on = module.prefill, module.step
+
+    def prefill(*words: Any, **more: Any) -> Any:
+        totals.append([])
+        return begin(*words, **more)
+
+    def step(*words: Any) -> Any:
+        totals[-1].append(WAITS.total())
+        return go_on(*words)
+
+    module.prefill, module.step = prefill, step
+    outcome: dict[str, Any] = {}
+    for name, cell in CELLS.items():
+        for shared in (False, True):
+            settings = Settings(token_budget=4096, max_new_tokens=12, share_prefix=shared)
+            found = []
             for there in (False, True):
-                model = steps.untrained(SIZES, torch.device("cpu")).train()
-                model = moved(model) if there else model
+                model, tokenizer = load(MODEL)
+                WAITS.clear()
+                totals.clear()
+                jobs = [job(Cell.parse(f"{cell}.{shots}"), source) for shots in (0, 2)]
                 with (
                     Device() if there else nullcontext(),
-                    closing(Trainer(model, 0, recipe, 3, shared + 200, way="grouped")) as trainer,
+                    TorchEngine(moved(model) if there else model, tokenizer, settings) as engine,
                 ):
-                    for number in range(3):
-                        WAITS.clear()
-                        trainer.step(number, groups)
-                    waits = sum(WAITS.values())
-                losses.append(trainer.losses)
-            outcome[f"{kind} {precision}"] = {
-                "here": losses[0],
-                "there": losses[1],
-                "waits": waits,
+                    records = [some for _, some in evaluate(engine, jobs, switches, settings)]
+                found.append(records)
+            outcome[f"{name}, {'shared' if shared else 'plain'}"] = {
+                "here": found[0],
+                "there": found[1],
+                "waits": WAITS.total(),
+                "a_token": [b - a for batch in totals for a, b in pairwise(batch)],
                 "where": dict(WAITS),
             }
     return outcome
 
 
-def evaluate() -> dict[str, Any]:
-    """Generations and label logits there and here; waits of a generation by its new tokens."""
-    outcome: dict[str, Any] = {}
-    prompts = checks._prompts()
-    for shared in (False, True):
-        found: list[Any] = []
-        waits = {}
-        for there in (False, True):
-            model = checks._model(torch.float32, torch.device("cpu"))
-            model = moved(model) if there else model
-            with (
-                Device() if there else nullcontext(),
-                sharing(model) if shared else nullcontext() as prefix,
-            ):
-                if prefix is not None:
-                    prefix.move_to((tuple(prompts[0][:300]),))
-                labels = {"a": 7, "b": 11}
-                scores = label_logits(model, prompts, labels, Budget(9000), pad=0, prefix=prefix)
-                for new in (2, 12):
-                    WAITS.clear()
-                    texts = generate(
-                        model,
-                        checks._Words(),
-                        prompts,
-                        Budget(9000),
-                        max_new_tokens=new,
-                        cut_at_blank_line=False,
-                        prefix=prefix,
-                    )
-                    waits[new] = sum(WAITS.values())
-            found.append([scores, [text.tokens for text in texts]])
-        name = "shared" if shared else "plain"
-        outcome[name] = {
-            "here": found[0],
-            "there": found[1],
-            "waits": waits,
-            "where": dict(WAITS),
-        }
-    return outcome
+def job(cell: Cell, source: EmbeddedData) -> Job:
+    """A cell with 12 rows."""
+    task = DATASETS[cell.dataset].task
+    shown = source.rows(Part("demonstrations", cell.dataset), task)
+    rows = source.rows(Part("test", cell.dataset), task).select(range(12))
+    return Job(study().evaluation(cell), rows, shown)
 
 
 def main(what: str) -> None:
-    LIBRARY.stand_in()
-    warnings.simplefilter("ignore")
-    torch._C._set_only_lift_cpu_tensors(True)
-    torch.cuda.synchronize = lambda *_: note(WAITS, "synchronize")  # type: ignore[assignment]
-    torch.cuda.empty_cache = lambda: None  # type: ignore[assignment]
-    torch.cuda._lazy_init = lambda: None  # type: ignore[assignment]
-    outcome = train() if what == "train" else evaluate()
+    stand_in()
+    outcome = train() if what == "train" else evaluations()
     print(json.dumps({"outcome": outcome, "mixed": dict(MIXED)}))
 
 

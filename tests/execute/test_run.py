@@ -23,7 +23,8 @@ from repro.execute import worker as running
 from repro.models.memory import Placement
 from repro.plan import placement
 from repro.plan.placement import Choice
-from repro.plan.plan import Plan, rows_digest
+from repro.plan.plan import Plan
+from repro.plan.rows import rows_digest
 from repro.plan.store import Store
 from repro.spec.cells import Cell
 from repro.verify.reading import read_results

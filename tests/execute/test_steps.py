@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,39 @@ def test_only_what_is_not_there_is_needed(plan: Plan, tmp_path: Path) -> None:
     found = needed(steps, lambda kind, key: (kind, key) in {*cells[0]} or kind == "weights")
     own = [step for step in found if getattr(step, "key", "") == trained.key]
     assert kinds(own) == ["FineTune"]
+
+
+def test_checkpoints_of_a_training_come_from_one_step(plan: Plan, tmp_path: Path) -> None:
+    """And only those that are asked for and not there are made again."""
+    tuned = next(model for model in plan.models if model.recipe)
+    assert tuned.recipe is not None
+    models = [
+        replace(
+            tuned,
+            variant=replace(tuned.variant, checkpoint=str(n)),
+            recipe=replace(tuned.recipe, checkpoint=n),
+            key=f"key{n}",
+            cells=tuple(replace(cell, key=f"{cell.key}-{n}") for cell in tuned.cells),
+        )
+        for n in (4, 2)
+    ]
+    steps = steps_to(replace(plan, models=(tuned, *models)), tmp_path)
+    (step,) = [step for step in steps if isinstance(step, FineTune)]
+    assert step.keys == ("key2", "key4", tuned.key)
+    assert step.passing == ((2, "key2"), (4, "key4"))
+    assert len(step.outputs) == 6
+
+    def trained(*lost: str) -> FineTune:
+        again = needed(steps, lambda kind, key: key.split("-")[-1] not in lost)
+        return next(step for step in again if isinstance(step, FineTune))
+
+    assert trained("key2", "key4", "2", "4").passing == ((2, "key2"),)
+    assert trained("key2", "key4", "2", "4").recipe.checkpoint == 4
+    assert trained("key2", "2").keys == ("key2",)
+    assert trained("key2", "2").recipe.checkpoint == 2
+    own = trained("key2", "2", tuned.key)
+    assert own.keys == ("key2", tuned.key)
+    assert own.recipe == tuned.recipe
 
 
 def test_what_is_ready_waits_for_nothing_else(plan: Plan, tmp_path: Path) -> None:

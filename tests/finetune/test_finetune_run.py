@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from repro.errors import ReproError
-from repro.finetune import finetune, recipe_from, save
+from repro.finetune import finetune, recipe_from, save, schedule
 from repro.finetune.artefact import require_saveable
 from repro.studies.paper.prompts import training_template
 from repro.studies.paper.protocols import protocol
@@ -66,6 +66,59 @@ def test_the_artefact_is_the_model(tokenizer, make_model, rows, recipe, tmp_path
     assert facts.samples == 20
     assert facts.steps == len(facts.losses) == len(facts.gradient_norms) == 2
     assert facts.losses[-1] < facts.losses[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_checkpoint_on_the_way_is_the_model_of_a_training_that_ends_there(
+    tokenizer, make_model, rows, recipe, tmp_path, dtype
+):
+    """File by file, but for times; and what comes after is not touched by it."""
+
+    def trained(folder, checkpoint=0, passing=()):
+        model = make_model(100)
+        asked = recipe(learning_rate=1e-3, epochs=3, checkpoint=checkpoint, dtype=dtype)
+
+        def keep(name):
+            (tmp_path / name).mkdir()
+            return lambda facts: save(model, tokenizer, facts, tmp_path / name)
+
+        passing = {number: keep(f"{folder}-{number}") for number in passing}
+        facts = finetune(model, tokenizer, rows[:32], rows[:1], QUESTION, asked, passing=passing)
+        (tmp_path / folder).mkdir()
+        save(model, tokenizer, facts, tmp_path / folder)
+
+    def files(name):
+        found = {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()}
+        facts = json.loads(found["facts.json"])
+        facts.pop("timing")
+        return {**found, "facts.json": facts}
+
+    trained("once", passing=(1, 4, 6))
+    for number in (1, 4, 6):
+        trained(f"until-{number}", checkpoint=number)
+        assert files(f"once-{number}") == files(f"until-{number}")
+    trained("plain")
+    assert files("once") == files("plain")
+    assert files("once-4")["model.safetensors"] != files("once")["model.safetensors"]
+    weights = [files(name)["model.safetensors"] for name in ("once-6", "once")]
+    assert weights[0] == weights[1], "six steps are all"
+
+
+@pytest.mark.parametrize(("name", "steps"), [("8", 8), ("epoch1", 10), ("epoch2", 20), ("", 0)])
+def test_checkpoints_are_named_by_steps_or_epochs(recipe, name, steps):
+    asked = recipe()
+    assert asked.until(name, 161, "x").checkpoint == steps
+    # As the schedule has it, carry-over of a left micro-batch included.
+    order = schedule.shuffled(161, 2, 1)
+    assert len(schedule.steps(order, asked.micro_batch, asked.accumulation)) == asked.steps(161)
+
+
+@pytest.mark.parametrize("name", ["21", "epoch3"])
+def test_a_checkpoint_behind_the_end_is_an_error_that_says_what_can_be(recipe, name):
+    with pytest.raises(ReproError, match="2 epochs of 161 rows are 20") as caught:
+        recipe().until(name, 161, "x")
+    assert caught.value.exit_code == 2
+    assert "at most 20" in caught.value.hint
 
 
 def test_repeating_it_gives_the_same_bits_and_facts(tokenizer, make_model, rows, recipe):

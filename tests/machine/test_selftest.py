@@ -84,7 +84,7 @@ def test_a_prefix_that_is_not_seen_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(scope="module")
 def whole() -> Record:
     """The record of a self-test of this CPU."""
-    request = run.Request(
+    request = run.TestRequest(
         key={"gpu": "CPU"},
         out="",
         device="cpu",
@@ -138,7 +138,7 @@ def test_an_interruption_leaves_the_checks_so_far_and_no_record(
     monkeypatch.setattr(run, "_checks", interrupted)
     path = tmp_path / "record.json"
     key = {"gpu": "X"}
-    request = run.Request(
+    request = run.TestRequest(
         key=key, out=str(path), device="cpu", gpus=1, precisions=("float32",), sizes=NARROW
     )
     with pytest.raises(KeyboardInterrupt):
@@ -158,7 +158,7 @@ def test_steps_that_differ_from_run_to_run_are_noticed(monkeypatch: pytest.Monke
         return {kind: outcome | {"hash": f"{kind} {next(turns)}"} for kind in request.kinds}
 
     monkeypatch.setattr(run, "_child", child)
-    request = run.Request(
+    request = run.TestRequest(
         key={}, out="", device="cpu", gpus=1, precisions=("float32",), sizes=NARROW
     )
     found = list(run._determinism(request, "float32", "grouped", {"seconds": {}}))
@@ -181,7 +181,7 @@ def test_a_step_that_takes_more_memory_makes_plans_careful() -> None:
 def test_measuring_a_step_holds_no_gradients_of_the_last() -> None:
     # Few tokens beside the weights, so that a copy of all gradients would show.
     wide = NARROW | {"hidden": 256, "intermediate": 688, "vocabulary": 600}
-    request = steps.Request(sizes=wide, device="cpu", precision="float32", kinds=("FT",), own=8)
+    request = steps.StepRequest(sizes=wide, device="cpu", precision="float32", kinds=("FT",), own=8)
     outcome = steps.take(request)["FT"]
     assert 0.8 * outcome["planned"] < outcome["peak"] < run.MEMORY * outcome["planned"]
 
@@ -246,7 +246,7 @@ def test_a_kind_is_gpu_driver_and_packages() -> None:
 
 
 def test_the_steps_hash_tells_weights_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = steps.Request(sizes=NARROW, device="cpu", precision="float32", kinds=("FT",))
+    request = steps.StepRequest(sizes=NARROW, device="cpu", precision="float32", kinds=("FT",))
     one, two = (steps.take(request)["FT"]["hash"] for _ in range(2))
     assert one == two
     step = Trainer.step

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from repro.errors import EXIT_MISSING, ReproError
-from repro.machine.finding import failed
+from repro.machine.diagnosis import failed
 from repro.machine.gpus import Cuda
 from repro.models import doctor, probes
 from repro.models.doctor import Needs

@@ -4,7 +4,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import datasets
 import pytest
@@ -137,7 +137,7 @@ def others(kind: Any, value: Any) -> list[Any]:
     """Other values of a switch or setting."""
     if get_origin(kind) is Literal:
         return [other for other in get_args(kind) if other != value]
-    if get_origin(kind) is UnionType:
+    while get_origin(kind) in (UnionType, Union, Annotated):  # optional, or with bounds
         kind = get_args(kind)[0]
     if kind is bool:
         return [not value]

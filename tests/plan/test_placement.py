@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repro import profiles
-from repro.machine.finding import Finding, failed
+from repro.machine.diagnosis import Diagnosis, failed
 from repro.machine.gpus import Cuda
 from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
@@ -89,7 +89,7 @@ def test_whole_copies_on_as_many_gpus_as_the_profile_says() -> None:
         assert str(found) == told
 
 
-def _findings(tmp_path: Path, cuda: Cuda, main: int, *, tuned: bool = True) -> list[Finding]:
+def _findings(tmp_path: Path, cuda: Cuda, main: int, *, tuned: bool = True) -> list[Diagnosis]:
     probes = Probes(
         cuda=lambda: cuda,
         memory=lambda: main * GB,

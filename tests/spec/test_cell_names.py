@@ -4,15 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.spec.cells import BASE, FIRST, NONE, Cell, Demonstrations, Variant
+from repro.spec.cells import BASE, EXCHANGED, FIRST, NONE, Cell, Demonstrations, Variant
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,12}", fullmatch=True)
 OPTIONAL = st.just("") | NAMES
-SHOWN = st.just(NONE) | st.builds(
-    Demonstrations,
-    st.integers(1, 99),
-    st.just(FIRST) | st.integers(0, 10**9 - 1).map("random{}".format),
-    OPTIONAL,
+SHOWN = (
+    st.just(NONE)
+    | st.builds(
+        Demonstrations,
+        st.integers(1, 99),
+        st.sampled_from([FIRST, EXCHANGED]) | st.integers(0, 10**9 - 1).map("random{}".format),
+        OPTIONAL,
+    )
+    | st.builds(
+        Demonstrations,
+        st.integers(1, 99),
+        st.sampled_from(["each", "diverse"]).flatmap(
+            lambda kind: st.integers(0, 10**9 - 1).map(f"{kind}{{}}".format)
+        ),
+    )
 )
 VARIANTS = st.just(BASE) | st.builds(
     Variant,
@@ -23,7 +33,7 @@ VARIANTS = st.just(BASE) | st.builds(
     OPTIONAL,
     OPTIONAL,
     st.integers(0, 99),
-    st.integers(0, 10**6),
+    st.just("") | st.from_regex(r"(epoch)?[1-9][0-9]{0,8}", fullmatch=True),
 )
 CELLS = st.builds(Cell, VARIANTS, NAMES, NAMES, SHOWN)
 
@@ -62,6 +72,10 @@ def test_names_can_be_file_names_and_items_of_a_list(cell: Cell) -> None:
             Cell(BASE, "paws", "p1", Demonstrations(3, "random7", "qqp")),
             "base.paws.p1.3-random7-of=qqp",
         ),
+        (
+            Cell(Variant("paws", 2000, Demonstrations(4, "diverse1")), "qqp", "p1"),
+            "paws-fticl4-2000-shown=diverse1.qqp.p1.0",
+        ),
     ],
 )
 def test_what_differs_is_appended(cell: Cell, name: str) -> None:
@@ -82,6 +96,8 @@ def test_what_differs_is_appended(cell: Cell, name: str) -> None:
         "xsum-ft-2000-epochs=0",
         "xsum-ft-2000-epochs=4-prompt=p2",
         "xsum-ft-2000-shown=random7",
+        "xsum-fticl2-2000-shown=each",
+        "xsum-fticl2-2000-shown=each1-of=xlsum",
         "base-epochs=4",
     ],
 )

@@ -2,10 +2,13 @@
 
 import itertools
 import math
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from repro.studies.paper.claims import claims, unclaimed
+from repro.spec.points import Point
+from repro.studies.paper.claims import claims
 from repro.studies.paper.figures import points
 from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict, Effect
@@ -16,6 +19,17 @@ from repro.verify.published import load_paper
 
 VERDICTS = {verdict.claim.id: verdict for verdict in paper_verdicts()}
 PLOTTED = load_paper().plotted
+
+
+def unclaimed() -> dict[Point, str]:
+    """The plotted points that no finding rests on, with the reason."""
+    tables = tomllib.loads(Path(__file__).with_name("unclaimed.toml").read_text(encoding="utf-8"))
+    return {
+        point: table["reason"]
+        for table in tables["unclaimed"]
+        for point in points()
+        if point.figure + point.panel in table["panels"] and point.series in table["series"]
+    }
 
 
 def dataset(item: ContrastVerdict, name: str) -> Effect:

@@ -271,3 +271,36 @@ def test_widening_a_margin_turns_no_cell_for_the_worse(
     for found in series:
         seen |= {number.verdict for number in found.values()}
     assert {Verdict.NOT_REPRODUCED, Verdict.REPRODUCED} <= seen
+
+
+@pytest.mark.parametrize("memory", ["enough", "too little to train", "too little to evaluate"])
+def test_where_memory_ran_out_other_bits_are_rounding(
+    tmp_path: Path, make: Make, edit: Edit, reseal: Edit, memory: str
+) -> None:
+    """The content key knows no budget, since results depend on it by rounding alone."""
+    one, other = (make(tmp_path / name, cells(["4"]), seeds=(1,)) for name in "ab")
+    stem = f"{SOME}.seed1"
+    for folder in (one, other):
+        halved = folder == other
+        passes = 4096 if halved and memory == "too little to train" else 8192
+        edit(
+            folder / "finetunes.jsonl",
+            lambda lines, passes=passes: [x["machine"].update(token_budget=passes) for x in lines],
+        )
+        fewer = halved and "evaluate" in memory
+        reduced = {stem: {"evaluate_tokens": 512}} if fewer else {}
+        told = json.loads((folder / "run.json").read_text())
+        told["budgets"] = {"train_tokens": 8192, "evaluate_tokens": 1024, "reduced": reduced}
+        (folder / "run.json").write_text(json.dumps(told))
+    path = other / "samples" / f"{stem}.jsonl"
+    edit(path, lambda lines: lines[5].update(score=lines[5]["score"] + 1e-9))
+    reseal(other, SOME, 1)
+    runs = [read_results(folder).runs[0] for folder in (other, one)]
+    found = {n.cell.name: n for n in compare_runs(*runs).numbers}[SOME]
+    if memory == "enough":
+        assert found.verdict is Verdict.NOT_REPRODUCED
+        assert "altered" in found.reason
+        return
+    assert (found.level, found.verdict) == (Level.L1, Verdict.REPRODUCED)
+    what = "pass 4096, stored 8192" if "train" in memory else "batch 512, stored 1024"
+    assert found.reason.endswith(f"tokens of a {what}")

@@ -118,7 +118,7 @@ def place(store: Path, key: Mapping[str, str]) -> Path:
     return store / "selftest" / f"{name}.json"
 
 
-def decide(checks: Sequence[Check], precisions: Sequence[str]) -> dict[str, Any]:
+def conclusions(checks: Sequence[Check], precisions: Sequence[str]) -> dict[str, Any]:
     """What follows from checks: fields of a record.
 
     The faster way is taken where all checks of it hold, else the exact one; where that fails too,

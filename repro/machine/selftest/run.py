@@ -32,7 +32,7 @@ MINUTES = "4 to 8"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TestRequest:
     """What to test.
 
     Attributes:
@@ -98,7 +98,7 @@ def ensure(
         return found
     say(f"self-test of {key['gpu']}, {MINUTES} minutes; kept for this kind and driver")
     path.parent.mkdir(parents=True, exist_ok=True)
-    request = Request(
+    request = TestRequest(
         key=key,
         out=str(path),
         device="cuda",
@@ -121,7 +121,7 @@ def ensure(
     return found
 
 
-def test(request: Request, say: Say) -> Record:
+def test(request: TestRequest, say: Say) -> Record:
     """All checks; every one is said as it is done, and noted in case of an interruption."""
     checks: list[Check] = []
     told: dict[str, Any] = {"seconds": {}, "tokens": 0}
@@ -146,11 +146,11 @@ def test(request: Request, say: Say) -> Record:
         tokens=told["tokens"],
         parameters=Architecture(**request.sizes).parameters,
         rates=told.get("rates", {}),
-        **records.decide(checks, request.precisions),
+        **records.conclusions(checks, request.precisions),
     )
 
 
-def _checks(request: Request, told: dict[str, Any]) -> Iterator[Check]:
+def _checks(request: TestRequest, told: dict[str, Any]) -> Iterator[Check]:
     import torch
 
     from repro.machine.selftest import checks
@@ -182,7 +182,7 @@ def _checks(request: Request, told: dict[str, Any]) -> Iterator[Check]:
                 break
 
 
-def _machine(request: Request) -> Iterator[Check]:
+def _machine(request: TestRequest) -> Iterator[Check]:
     """What `repro doctor` checks of GPUs."""
     findings = check_gpus(1, 0, bfloat16="bfloat16" in request.precisions)
     for finding in [*findings, check_compiler()]:
@@ -218,12 +218,14 @@ def rates(device: Any) -> dict[str, float]:
 
 
 def _determinism(
-    request: Request, precision: str, way: Way, told: dict[str, Any]
+    request: TestRequest, precision: str, way: Way, told: dict[str, Any]
 ) -> Iterator[Check]:
     """Optimiser steps in fresh processes: equal hashes, peaks within the plan, seconds."""
     from repro.machine.selftest import steps
 
-    base = steps.Request(sizes=request.sizes, device=request.device, precision=precision, way=way)
+    base = steps.StepRequest(
+        sizes=request.sizes, device=request.device, precision=precision, way=way
+    )
     name = f"determinism {way} {precision}"
 
     def equal(what: str, *runs: Mapping[str, Mapping[str, Any]]) -> Check:
@@ -304,7 +306,7 @@ def _main() -> None:
     from repro.machine import numerics as machine
 
     table = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    request = Request(**(table | {"precisions": tuple(table["precisions"])}))
+    request = TestRequest(**(table | {"precisions": tuple(table["precisions"])}))
     machine.prepare(0, device=request.device)
     record = test(request, lambda text: print(text, flush=True))
     record.write(Path(request.out))

@@ -47,7 +47,7 @@ _PASSES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class StepRequest:
     """Which steps to take.
 
     Attributes:
@@ -70,12 +70,12 @@ class Request:
     stop_after: int = 0
 
 
-def take(request: Request) -> dict[str, dict[str, Any]]:
+def take(request: StepRequest) -> dict[str, dict[str, Any]]:
     """Steps of each kind: hash of weights and losses, peak bytes and those planned, seconds."""
     return {kind: _steps(request, kind) for kind in request.kinds}
 
 
-def _steps(request: Request, kind: str) -> dict[str, Any]:
+def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
     device, among = torch.device(request.device), None
     if request.sharded:
         from accelerate import PartialState  # type: ignore[import-untyped]
@@ -193,7 +193,7 @@ def digest(model: Any, losses: Sequence[float | None]) -> str:
     return told.hexdigest()
 
 
-def write(request: Request, path: Path) -> None:
+def write(request: StepRequest, path: Path) -> None:
     """A request for another process."""
     path.write_text(json.dumps(asdict(request)), encoding="utf-8")
 
@@ -202,7 +202,7 @@ def _main() -> None:
     from repro.machine import numerics as machine
 
     table = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    request = Request(**(table | {"kinds": tuple(table["kinds"])}))
+    request = StepRequest(**(table | {"kinds": tuple(table["kinds"])}))
     machine.prepare(0, device=request.device)
     told = take(request)
     if os.environ.get("RANK", "0") == "0":

@@ -13,7 +13,7 @@ _INSTALL = "pip install "
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """The outcome of one check.
 
     Attributes:
@@ -31,7 +31,7 @@ class Finding:
     remedy: str = ""
 
 
-def failed(findings: Iterable[Finding]) -> list[Finding]:
+def failed(findings: Iterable[Diagnosis]) -> list[Diagnosis]:
     """Those that keep a run from finishing."""
     return [finding for finding in findings if finding.level == "fail"]
 
@@ -47,10 +47,10 @@ class Cause:
 
     remedy: str
     level: Level
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnosis, ...]
 
     @property
-    def summary(self) -> Finding:
+    def summary(self) -> Diagnosis:
         """All of them in one finding."""
         first = self.findings[0]
         if len(self.findings) == 1:
@@ -63,16 +63,16 @@ class Cause:
             listed = [f"{f.what.split()[-1]} {f.found}" for f in self.findings]
             found = ", ".join(listed)
         needed = first.needed if len({f.needed for f in self.findings}) == 1 else "as pinned"
-        return Finding(what, self.level, found, needed, self.remedy)
+        return Diagnosis(what, self.level, found, needed, self.remedy)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"remedy": self.remedy, "level": self.level, "count": len(self.findings)}
 
 
-def causes(findings: Sequence[Finding]) -> list[Cause]:
+def causes(findings: Sequence[Diagnosis]) -> list[Cause]:
     """What is wrong, by remedy, failures first; packages of pip go into one command."""
-    by_remedy: dict[str, list[Finding]] = {}
+    by_remedy: dict[str, list[Diagnosis]] = {}
     for finding in findings:
         if finding.level != "ok":
             key = _INSTALL if _is_install(finding.remedy) else finding.remedy
@@ -92,6 +92,6 @@ def _is_install(remedy: str) -> bool:
     return remedy.startswith(_INSTALL) and "==" in remedy and " " not in remedy[len(_INSTALL) :]
 
 
-def to_dicts(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+def to_dicts(findings: Iterable[Diagnosis]) -> list[dict[str, Any]]:
     """Findings for JSON."""
     return [asdict(finding) for finding in findings]

@@ -1,0 +1,90 @@
+"""What comes out of training: finite weights in the dtype that they are saved in, and counts."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate.utils import reduce  # type: ignore[import-untyped]
+from torch.distributed.tensor import DTensor
+
+from repro.errors import EXIT_FAILED, ReproError
+from repro.finetune import schedule
+from repro.finetune.encode import Sample
+from repro.finetune.recipe import Recipe
+from repro.finetune.shard import is_sharded, own
+
+
+def diverged(step: int, steps: int, loss: float, norm: float, rate: float) -> ReproError:
+    """The error for a loss, gradient or weight that is not finite."""
+    return ReproError(
+        f"training diverged at step {step} of {steps}: loss {loss:g}, gradient norm {norm:g}, "
+        f"learning rate {rate:g}",
+        hint="try a tenth of the protocol's learning rate (repro protocols shows it): "
+        "repro run --set learning_rate=VALUE",
+        exit_code=EXIT_FAILED,
+    )
+
+
+def require_finite(
+    model: Any, losses: Sequence[float | None], norms: Sequence[float], recipe: Recipe
+) -> None:
+    """Weights can overflow in the very last step, which no loss shows."""
+    finite = all(bool(own(parameter).isfinite().all()) for parameter in model.parameters())
+    if is_sharded(model):
+        finite = not reduce(torch.tensor(float(not finite), device=model.device), "sum").item()
+    if not finite:
+        count = len(losses)
+        loss = math.nan if losses[-1] is None else losses[-1]
+        raise diverged(count, count, loss, norms[-1], recipe.learning_rate / count)
+
+
+def round_weights(model: Any) -> None:
+    """Round weights to bfloat16; parts of a sharded parameter keep their dtype until `gather`."""
+    for parameter in model.parameters():
+        if isinstance(parameter, DTensor):
+            part = own(parameter).data
+            part.copy_(part.to(torch.bfloat16))
+        else:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
+@contextmanager
+def as_saved(model: Any, recipe: Recipe) -> Iterator[None]:
+    """A whole model with its weights as they are saved, in the middle of training."""
+    held = [parameter.data for parameter in model.parameters()]
+    if recipe.dtype == "bfloat16":
+        round_weights(model)
+    try:
+        yield
+    finally:
+        for parameter, data in zip(model.parameters(), held, strict=True):
+            parameter.data = data
+
+
+def counts(
+    samples: Sequence[Sample],
+    steps: Sequence[schedule.Step],
+    order: Sequence[Sequence[int]],
+    micro_batch: int,
+) -> dict[str, Any]:
+    """Sizes of the training set after cutting, and how many micro-batches are dead."""
+
+    def dead(positions: Sequence[int]) -> bool:
+        return not any(samples[i].labels for i in positions)
+
+    used = sum(len(positions) for step in steps for positions in step)
+    return {
+        "samples": len(samples),
+        "steps": len(steps),
+        "input_tokens": sum(len(sample.ids) for sample in samples),
+        "label_tokens": sum(sample.labels for sample in samples),
+        "cut_targets": sum(bool(sample.cut and sample.labels) for sample in samples),
+        "dead_samples": sum(not sample.labels for sample in samples),
+        "dead_micro_batches": [
+            sum(dead(seen[i : i + micro_batch]) for i in range(0, len(seen), micro_batch))
+            for seen in order
+        ],
+        "unused_samples": sum(map(len, order)) - used,
+    }

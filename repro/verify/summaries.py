@@ -1,0 +1,74 @@
+"""Mean differences of a study's summaries, with intervals over test sets and seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from repro.spec.claims import Pair
+from repro.spec.points import Point
+from repro.spec.summaries import Summary
+from repro.verify.contrasts import common_seeds
+from repro.verify.effects import compare, mean_of
+from repro.verify.measured import Measured, Source
+from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """A mean difference of scores.
+
+    Attributes:
+        interval: 95 %.
+        sets, seeds, pairs: how many test sets, seeds and differences are behind it.
+    """
+
+    effect: float
+    interval: Interval
+    sets: int
+    seeds: int
+    pairs: int
+
+
+def summarised(summary: Summary, source: Source) -> Mapping[tuple[str, str], Averaged]:
+    """The places of a summary that were run."""
+    found = {place: averaged(pairs, source) for place, pairs in summary.pairs.items()}
+    return {place: value for place, value in found.items() if value is not None}
+
+
+def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:
+    """The mean of differences, each test set with the same weight; None where none was run.
+
+    The interval adds the variance of the mean over test sets and that over seeds, so that it
+    speaks of other test sets of the kind too; the former holds what sampling rows adds. Of a
+    single test set it speaks of its rows and of seeds.
+    """
+    known: dict[Point, Measured] = {}
+    for pair in pairs:
+        for point in (p for term in (pair.left, pair.right) if term for p in term.points):
+            if point not in known and (value := source(point)) is not None:
+                known[point] = value
+    own = [
+        pair
+        for pair in pairs
+        if pair.right and known.keys() >= {*pair.left.points, *pair.right.points}
+    ]
+    used = {p for pair in own for term in (pair.left, pair.right) if term for p in term.points}
+    seeds = common_seeds({point: known[point] for point in used})
+    if not own or seeds is None:
+        return None
+    compared = [compare(pair, known, seeds) for pair in own]
+    datasets = dict.fromkeys(item.dataset for item in compared)
+    means = [mean_of(name, [i for i in compared if i.dataset == name]) for name in datasets]
+    values = np.stack([item.effect.values for item in means])  # test sets by seeds
+    sets, count = values.shape
+    if sets == 1:
+        se, df = means[0].spread()
+    else:
+        parts = [(float(np.var(values.mean(axis=1), ddof=1)) / sets, sets - 1.0)]
+        if count > 1:
+            parts.append((float(np.var(values.mean(axis=0), ddof=1)) / count, count - 1.0))
+        se, df = satterthwaite(parts)
+    half = t_quantile(1 - ALPHA / 2, df) * se if se else 0.0
+    mean = float(values.mean())
+    return Averaged(mean, Interval(mean - half, mean + half), sets, len(seeds), len(own))

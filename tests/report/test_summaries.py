@@ -1,0 +1,162 @@
+"""Curves and matrices of a study: their numbers, and that all faces show them."""
+
+import csv
+import io
+import json
+import math
+import re
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy.stats import t as student
+
+from repro.errors import ReproError
+from repro.report import html, terminal
+from repro.report.export import to_json
+from repro.report.markdown import markdown
+from repro.report.model import Report, report
+from repro.report.summarycharts import draw_summary, write_summaries
+from repro.spec.cells import Cell
+from repro.spec.study import Study
+from repro.studies.file import parse
+
+make: Callable[..., Path] = runpy.run_path(
+    str(Path(__file__).parents[1] / "verify" / "conftest.py")
+)["write_results"]
+
+TABLE = {
+    "question": "Does more training cost more?",
+    "extends": "paper",
+    "cells": [
+        {
+            "variants": [
+                "base",
+                "xsum-ft-2000",
+                "xsum-ft-4000",
+                "amazon-ft-2000",
+                "amazon-ft-4000",
+            ],
+            "datasets": ["xsum", "xlsum", "amazon", "sst2", "yelp"],
+            "shots": [0, 2],
+        }
+    ],
+    "curves": [
+        {
+            "title": "Size",
+            "axis": "training samples",
+            "levels": [2000, 4000],
+            "lines": {
+                "FT": ["{train}-ft-2000", "{train}-ft-4000"],
+                "half": ["", "{train}-ft-4000"],
+            },
+            "train": ["xsum", "amazon"],
+            "where": ["other tasks", "in domain"],
+            "shots": ["0", "few"],
+        }
+    ],
+    "matrices": [
+        {"title": "All pairs", "models": {"XSum": "xsum-ft-2000", "Amazon": "amazon-ft-2000"}}
+    ],
+}
+SEEDS = (1, 2, 3)
+
+
+def study(**changed: object) -> Study:
+    return parse(TABLE | changed, name="sizes", where="sizes.toml")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    home, asked = tmp_path_factory.mktemp("sizes"), study()
+    skill = {cell: 0.3 + 0.4 * (cell.variant.train == "xsum") for cell in asked.cells()}
+    folder = make(home / "run", asked.cells(), seeds=SEEDS, n=30, skill=skill)
+    return report(folder, expected=tmp_path_factory.mktemp("nothing stored"), study=asked)
+
+
+def score(found: Report, name: str, seed: int | None) -> float:
+    cells = found.runs[0].verified.run.cells
+    return cells[Cell.parse(name), seed if "base" not in name else None].value
+
+
+def test_a_curve_averages_test_sets_and_seeds_of_the_kind_asked_for(found: Report) -> None:
+    titles = [one.summary.title for one in found.runs[0].summaries]
+    assert titles == [
+        "Size, other tasks, 0-shot",
+        "Size, other tasks, with examples",
+        "Size, in domain, 0-shot",
+        "Size, in domain, with examples",
+        "All pairs, 0-shot",
+    ]
+    other = found.runs[0].summaries[1]
+    assert set(other.values) == {("2000", "FT"), ("4000", "FT"), ("4000", "half")}
+    sets = {"amazon": "xsum", "sst2": "xsum", "yelp": "xsum", "xsum": "amazon", "xlsum": "amazon"}
+    grid = np.array(
+        [
+            [
+                score(found, f"{train}-ft-4000.{name}.p1.2", seed)
+                - score(found, f"base.{name}.p1.2", None)
+                for seed in SEEDS
+            ]
+            for name, train in sets.items()
+        ]
+    )
+    value = other.values["4000", "FT"]
+    assert value.effect == pytest.approx(grid.mean())
+    assert (value.sets, value.seeds, value.pairs) == (5, 3, 5)
+    parts = [grid.mean(axis=1).var(ddof=1) / 5, grid.mean(axis=0).var(ddof=1) / 3]
+    df = sum(parts) ** 2 / (parts[0] ** 2 / 4 + parts[1] ** 2 / 2)
+    half = student.ppf(0.975, df) * math.sqrt(sum(parts))
+    assert value.interval == pytest.approx((grid.mean() - half, grid.mean() + half))
+
+
+def test_all_faces_show_each_place(found: Report) -> None:
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    terminal.show(console, found, None, full=False)
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue()
+    assert len(told.splitlines()) <= terminal.LINES
+    page, text = html.page(found), markdown(found)
+    (run,) = json.loads(to_json(found))["runs"]
+    assert [len(one["values"]) for one in run["summaries"]] == [3, 3, 3, 3, 10]
+    for one, records in zip(found.runs[0].summaries, run["summaries"], strict=True):
+        for row, column in one.values:
+            assert f">{one.whole(row, column)}<" in page
+            assert one.whole(row, column) in text
+        assert one.title == records["title"]
+    first = found.runs[0].summaries[0]
+    line = next(line for line in told.splitlines() if line.startswith("  FT "))
+    assert line.split()[1:] == [first.brief(level, "FT") for level in ("2000", "4000")]
+
+
+def test_drawings_hold_the_values(found: Report, tmp_path: Path) -> None:
+    run = found.runs[0]
+    curve, matrix = run.summaries[0], run.summaries[-1]
+    lines = {line.get_gid(): line for line in draw_summary(curve).axes[0].lines}
+    drawn = list(lines["line-FT"].get_ydata())
+    assert drawn == [curve.values[level, "FT"].effect for level in ("2000", "4000")]
+    texts = {text.get_gid(): text.get_text() for text in draw_summary(matrix).axes[0].texts}
+    assert texts["value-SST2-XSum"] == matrix.brief("SST2", "XSum")
+    assert re.fullmatch(r"[+-]\d\.\d{3}\*?", texts["value-SST2-XSum"])
+    write_summaries(run, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "summary5.csv").read_text().splitlines()))
+    assert {(row["row"], row["column"]) for row in rows} == set(matrix.values)
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"lines": {"FT": ["{train}-ft-2000"]}}, r"curves\[0\]: FT has 1 variants, not 2"),
+        (
+            {"lines": {"FT": ["{train}-ft-2000", "xsum-ft-6000"]}},
+            "no cell of xsum-ft-6000 is other tasks at 0-shot",
+        ),
+        ({"where": ["abroad"]}, r"curves\.0\.where|curves\[0\]\.where\[0\]"),
+    ],
+)
+def test_a_curve_without_cells_is_refused(changed: dict[str, object], what: str) -> None:
+    with pytest.raises(ReproError, match=what):
+        study(curves=[TABLE["curves"][0] | changed])  # type: ignore[index]
