@@ -38,14 +38,14 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_killed_workers_and_drivers_end_in_the_same_bytes(tmp_path: Path) -> None:
-    """Of two workers and their driver, somebody is killed 14 times; test_on_ray.py has the rest."""
+    """Of two workers and their driver, somebody is killed 16 times; test_on_ray.py has the rest."""
     harness = Path(__file__).with_name("crew_harness.py")
-    command = [sys.executable, str(harness), "14", "3", str(tmp_path), "--cells", CELLS]
+    command = [sys.executable, str(harness), "16", "3", str(tmp_path), "--cells", CELLS]
     command += ["--rows", "4"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     struck: list[list[str]] = json.loads(done.stdout.splitlines()[-1])
-    assert sum(map(len, struck)) == 14
+    assert sum(map(len, struck)) == 16
     assert {kill.split()[0] for kills in struck for kill in kills} == {"worker", "driver"}
     reference = _bytes(tmp_path / "reference" / "out")
     for number in range(len(struck)):
