@@ -25,7 +25,7 @@ from repro.plan.plan import Plan
 from repro.plan.steps import Evaluate, Weights, steps_of
 from repro.plan.store import Store
 
-STRIKES = ["node"] * 3 + ["worker"] * 2 + ["driver"]
+STRIKES = ["node"] * 2 + ["worker", "driver"]
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -36,7 +36,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(plan: Plan, tmp_path: Path) -> None:
-    """Six are killed at random moments: nodes, workers, a driver; test_kill.py has 14 more."""
+    """Four are killed at random moments: nodes, a worker, a driver; test_kill.py has 16 more."""
     pytest.importorskip("ray", reason="Ray is not installed: the extra dev has it")
     run(plan, Store(tmp_path / "store"), tmp_path / "out", keep_models="last", say=print)
     alone = contents(tmp_path / "out")
