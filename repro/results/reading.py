@@ -214,7 +214,7 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
     given = [item for item in tuned.values() if item.raw.get("given")]
     if given:
         warnings.append(
-            f"{folder}: {len(given)} fine-tunes were given as checkpoints and not trained by the "
+            f"{folder}: {counted(len(given), 'fine-tune')} given as checkpoints, not trained by the "
             f"run, such as {given[0].variant.name}"
         )
     if without_samples:
