@@ -72,8 +72,8 @@ def planned(
             rows, counted = _full(request, console, choice)
             lacking = ""
         except ReproError as error:
-            if error.exit_code != EXIT_MISSING:
-                raise
+            if error.exit_code != EXIT_MISSING or request.study.table is not None:
+                raise  # nothing is counted of a study from a file
             lacking = str(error).split("; ")[0]
     if lacking:
         found = outline(

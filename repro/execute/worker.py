@@ -76,12 +76,17 @@ class Worker:
 
     Attributes:
         say: prints a line for the user.
-        progress: gets the bars of fine-tuning and evaluation, or None.
+        progress: gets the bars of fine-tuning and evaluation, as a rich Progress does, or None.
         waits: whether it waits for another process that has a step in hand; BusyError otherwise.
     """
 
     def __init__(
-        self, store: Store, *, say: Say, progress: Progress | None = None, waits: bool = True
+        self,
+        store: Store,
+        *,
+        say: Say,
+        progress: Any = None,
+        waits: bool = True,
     ) -> None:
         self.store = store
         self.waits = waits
@@ -180,11 +185,13 @@ class Worker:
             self.say(f"{step.label}: fine-tuning on {counted(len(step.rows), 'row')}{how}")
             with self._timed(step.name), clock.part("train"):
                 untrained = [key for key in lacking if not self.store.find("model", key)]
-                for part in _trainings(step, untrained, choice):
+                for part in trainings(step, untrained, choice):
                     self._train(part, base, choice)
                 for key in lacking:
-                    with self.store.create("facts", key) as facts:
-                        shutil.copy(self.store.path("model", key) / FACTS, facts / FACTS)
+                    # They are there already where only the weights had been dropped.
+                    if not self.store.find("facts", key):
+                        with self.store.create("facts", key) as facts:
+                            shutil.copy(self.store.path("model", key) / FACTS, facts / FACTS)
 
     def _train(self, step: FineTune, base: Path, choice: placement.Choice) -> None:
         torch.cuda.empty_cache()  # of models evaluated before, on the first GPU
@@ -275,7 +282,7 @@ def base_weights(spec: ModelSpec, store: Store, say: Say, progress: Progress | N
     return store.path(*step.outputs[0])
 
 
-def _trainings(step: FineTune, keys: Sequence[str], choice: placement.Choice) -> Iterable[FineTune]:
+def trainings(step: FineTune, keys: Sequence[str], choice: placement.Choice) -> Iterable[FineTune]:
     """The trainings that make models of a step: one, or one each where none can be saved midway."""
     if not keys:
         return []
@@ -301,4 +308,4 @@ def _engine(step: Evaluate, folder: Path) -> Engine:
     model, tokenizer = load(
         folder, dtype=step.dtype, device=step.device, rotary=step.protocol.rotary_precision
     )
-    return TorchEngine(model, tokenizer, step.settings)
+    return TorchEngine(model, tokenizer, step.settings, replayed=step.replayed)

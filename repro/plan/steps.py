@@ -135,6 +135,7 @@ class Evaluate:
         cells: ordered so that contexts can be extended.
         tokenizer: models with the same one, and as many tokens, share encoded prompts.
         engine: what evaluates, as a plan has it.
+        replayed: whether decoding replays a graph, see `repro.evaluate.replay`.
     """
 
     key: str
@@ -148,6 +149,7 @@ class Evaluate:
     protocol: Protocol
     settings: Settings
     engine: str = TORCH
+    replayed: bool = False
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
@@ -208,12 +210,13 @@ def steps_of(
     way: Way | None = None,
     track: Curves | None = None,
     share_prefix: bool = True,
+    replayed: bool = False,
 ) -> list[Step]:
     """All steps of a plan, each behind those that it needs.
 
     Args:
         out: the results folder.
-        tested: of the machine's GPU; way, share_prefix: as it has them.
+        tested: of the machine's GPU; way, share_prefix, replayed: as it has them.
         track: as of `FineTune`.
     """
     steps: list[Step] = [Weights(key=plan.base_key, spec=plan.spec)]
@@ -225,7 +228,7 @@ def steps_of(
             together = [other for other in plan.models if other.training == model.training]
             steps.append(_training(plan, together, label, tested, way, track))
         settings = plan.settings if share_prefix else plan.settings.without_sharing()
-        steps += _evaluations(plan, model, label, settings)
+        steps += _evaluations(plan, model, label, settings, replayed)
         steps.append(Collect(plan=plan, model=model, out=out))
     return steps
 
@@ -268,7 +271,7 @@ def _training(
 
 
 def _evaluations(
-    plan: Plan, model: PlannedModel, label: str, settings: Settings
+    plan: Plan, model: PlannedModel, label: str, settings: Settings, replayed: bool
 ) -> Iterable[Evaluate]:
     weights: Artefact | Path = model.checkpoint or Artefact("weights", plan.base_key)
     if model.recipe is not None:
@@ -286,6 +289,7 @@ def _evaluations(
             tokenizer=model.key if model.checkpoint else plan.base_key,
             protocol=plan.protocol,
             settings=settings,
+            replayed=replayed,
             engine=plan.engine,
         )
 

@@ -18,6 +18,7 @@ from repro import __version__
 from repro.files import file_sha256
 from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
+from repro.report.departures import departures
 from repro.report.model import Plotted, Report, RunReport
 from repro.report.rows import LevelRow, failed, level_rows, missing
 from repro.report.summaries import SummaryReport
@@ -98,6 +99,9 @@ def _run(run: RunReport) -> Row:
         },
         **_head(run),
         "exit_code": verified.exit_code,
+        "departures": [asdict(row) | {"variant": row.variant.name} for row in departures(own)]
+        if run.summaries
+        else [],
         "summaries": [summary_rows(report) for report in run.summaries],
         "claims_count": verified.claims_count,
         "numbers_verdict": run.numbers_verdict,
