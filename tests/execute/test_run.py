@@ -353,7 +353,7 @@ def test_given_checkpoints_are_evaluated_and_not_trained(
     assert {line["model_key"] for line in lines} == {known["key"]} != {tuned["key"]}
     cli.main(["verify", str(tmp_path / "out")], standalone_mode=False)
     told = " ".join(capsys.readouterr().out.split())
-    assert "1 fine-tunes were given as checkpoints and not trained by the run" in told
+    assert "1 fine-tune given as checkpoints, not trained by the run" in told
 
 
 @pytest.mark.parametrize(
