@@ -13,7 +13,7 @@ READ = (
     "sets moved to other labels (total variation, 0 to 1), 0-shot and with examples; means over "
     "seeds and test sets."
 )
-HEADS = ("fine-tune", "weight change", "labels moved, 0-shot", "labels moved, with examples")
+HEADS = ("fine-tune", "weights", "labels, 0-shot", "labels, few-shot")
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ def test_all_faces_show_each_place(found: Report) -> None:
     page, text = html.page(found), markdown(found)
     (run,) = json.loads(to_json(found))["runs"]
     assert [len(one["values"]) for one in run["summaries"]] == [3, 3, 3, 3, 10]
+    assert "<image" not in page, "drawings are lines and texts"
     for one, records in zip(found.runs[0].summaries, run["summaries"], strict=True):
         for row, column in one.values:
             assert f">{one.whole(row, column)}<" in page
