@@ -88,7 +88,7 @@ def test_a_run_of_the_whole_grid_prints_the_lines_of_the_readme(
     """The default run, planned and stored as ever; only the models are left out."""
     monkeypatch.setattr(running, "materialise", lambda spec, folder, progress: {})
     monkeypatch.setattr(running, "load", lambda *args, **options: (None, None))
-    monkeypatch.setattr(running, "TorchEngine", lambda *args: Engine())
+    monkeypatch.setattr(running, "TorchEngine", lambda *args, **more: Engine())
     monkeypatch.setattr(running, "train", tune)
     monkeypatch.setattr(running, "evaluate", evaluate)
     monkeypatch.setattr(os, "fsync", lambda file: None)  # of hundreds of artefacts

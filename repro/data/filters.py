@@ -108,7 +108,7 @@ def _first(
     source: Source, part: Part, task: Task, cap: int | None
 ) -> tuple[datasets.Dataset, list[dict[str, str]]]:
     """The first rows of a part, as a data set and as plain rows."""
-    rows = source.rows(part, task)
+    rows = source.rows(part, task, cap)
     if cap is not None and cap < len(rows):
         rows = rows.select(range(cap))
     return rows, rows.to_list()

@@ -11,6 +11,7 @@ from repro.data.larger import enlarged
 from repro.data.larger import where as where_of_hub
 from repro.data.source import Source, checked_rows
 from repro.errors import EXIT_MISSING, ReproError
+from repro.printable import counted
 from repro.spec.study import Study
 from repro.spec.tasks import FilePlace, HubPlace, Part, Place, Task
 
@@ -29,7 +30,7 @@ class OwnData:
         self._read: dict[tuple[Place, Task], datasets.Dataset] = {}
         self._grown: dict[Part, datasets.Dataset] = {}
 
-    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+    def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         """All rows of a part; of a training set the first as many as its size says.
 
         Raises:
@@ -39,14 +40,14 @@ class OwnData:
         if (larger := self._larger(part)) is not None:
             return self._enlarged(part, *larger)
         if place is None:
-            return self._otherwise.rows(part, task)
+            return self._otherwise.rows(part, task, first)
         if (place, task) not in self._read:
             found = _of_file(place) if isinstance(place, FilePlace) else _of_hub(place, task)
             self._read[place, task] = checked_rows(found, task, where(place))
         rows = self._read[place, task]
         if part.size > len(rows):
             raise ReproError(
-                f"{part}: {where(place)} has {len(rows)} rows, fewer than {part.size}",
+                f"{part}: {where(place)} has {counted(len(rows), 'row')}, fewer than {part.size}",
                 hint="name a smaller size in the study's variants, or give more rows",
             )
         return rows.select(range(part.size)) if part.size else rows

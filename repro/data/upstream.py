@@ -38,7 +38,7 @@ class UpstreamData:
         own = [entry.part for entry in self.manifest.entries if entry.part]
         return tuple(sorted(p.size for p in own if p.split == "train" and p.name == name))
 
-    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+    def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         """All rows of a part in file order, with the columns of `features(task)`.
 
         Raises:

@@ -18,6 +18,7 @@ from repro.plan.needs import weights_dtype
 from repro.plan.pace import STEP_TOKENS, training_seconds
 from repro.plan.plan import TORCH, Plan, weights_key
 from repro.plan.store import Store
+from repro.printable import counted
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
 from repro.spec.cells import BASE
@@ -99,7 +100,9 @@ def data_findings(source: Source, parts: Sequence[Part]) -> list[Diagnosis]:
     """Whether the rows are there and match their hashes; one finding, or one a missing file."""
     problems = source.missing(parts)
     if not problems:
-        return [Diagnosis("data", "ok", f"{len(parts)} files", f"{source.name}, all as pinned")]
+        return [
+            Diagnosis("data", "ok", counted(len(parts), "file"), f"{source.name}, all as pinned")
+        ]
     return [Diagnosis("data", "fail", str(p), source.name, p.hint) for p in problems]
 
 

@@ -74,7 +74,7 @@ def tables(report: Report) -> dict[str, str]:
         found["numbers.csv"] += [where | number_row(number) for number in run.verified.judged]
         points = (point for panel in run.panels for point in panel.points)
         found["points.csv"] += [where | point_row(point) for point in points]
-    return {name: _csv(rows) for name, rows in found.items()}
+    return {name: to_csv(rows) for name, rows in found.items()}
 
 
 def _run(run: RunReport) -> Row:
@@ -305,7 +305,8 @@ def _finite(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _csv(rows: Iterable[Row]) -> str:
+def to_csv(rows: Iterable[Row]) -> str:
+    """A table with a header, as CSV."""
     text = io.StringIO()
     writer: Any = None
     for row in rows:

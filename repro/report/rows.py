@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from repro.printable import counted
 from repro.report.words import (
     briefly,
     contrast_text,
-    counted,
     decided_by,
     fact_text,
     group_text,

@@ -8,11 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from repro.printable import printable
+from repro.printable import counted, printable
 from repro.report.departures import HEADS, READ, departures
 from repro.report.figures import STYLE
 from repro.report.model import FOLLOWS
-from repro.report.words import counted, number_text, outcome, seeds_text
+from repro.report.words import number_text, outcome, seeds_text
 from repro.results.runs import Run
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import load_paper

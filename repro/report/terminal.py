@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.console import new_console
-from repro.printable import printable
+from repro.printable import counted, printable
 from repro.report import departures
 from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figurerows import figure_rows
@@ -33,7 +33,7 @@ from repro.report.rows import (
 )
 from repro.report.summaries import READ, SummaryReport, summary_lines
 from repro.report.tables import departures_table, facts, pairs, table
-from repro.report.words import between, contrast_text, counted, number_text, signed, unpaired
+from repro.report.words import between, contrast_text, number_text, signed, unpaired
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.rerun import Lack
 from repro.verify.verdicts import Verdict

@@ -30,7 +30,7 @@ torch.inference_mode = torch.no_grad  # type: ignore[misc,assignment]  # hides o
 
 import repro.models.embedded  # noqa: E402
 from repro.data.embedded import EmbeddedData  # noqa: E402
-from repro.evaluate import Job, Settings, TorchEngine, evaluate, generate  # noqa: E402
+from repro.evaluate import Job, Settings, TorchEngine, evaluate, generate, replay  # noqa: E402
 from repro.finetune import finetune, flex, recipe_from  # noqa: E402
 from repro.finetune.loop import Trainer  # noqa: E402
 from repro.models.load import load  # noqa: E402
@@ -272,10 +272,19 @@ def evaluations() -> dict[str, Any]:
         totals[-1].append(WAITS.total())
         return go_on(*words)
 
+    replayed = replay.Replayed.step
+
+    def again(self: Any, *words: Any) -> Any:
+        totals[-1].append(WAITS.total())
+        return replayed(self, *words)
+
     module.prefill, module.step = prefill, step
+    replay.Replayed.step = again  # type: ignore[method-assign]
+    replay.captured = lambda work, _: work  # the device has no graphs
     outcome: dict[str, Any] = {}
     for name, cell in CELLS.items():
-        for shared in (False, True):
+        for way in ("plain", "shared", "replayed"):
+            shared = way != "plain"
             settings = Settings(token_budget=4096, max_new_tokens=12, share_prefix=shared)
             found = []
             for there in (False, True):
@@ -285,11 +294,16 @@ def evaluations() -> dict[str, Any]:
                 jobs = [job(Cell.parse(f"{cell}.{shots}"), source) for shots in (0, 2)]
                 with (
                     Device() if there else nullcontext(),
-                    TorchEngine(moved(model) if there else model, tokenizer, settings) as engine,
+                    TorchEngine(
+                        moved(model) if there else model,
+                        tokenizer,
+                        settings,
+                        replayed=way == "replayed",
+                    ) as engine,
                 ):
                     records = [some for _, some in evaluate(engine, jobs, switches, settings)]
                 found.append(records)
-            outcome[f"{name}, {'shared' if shared else 'plain'}"] = {
+            outcome[f"{name}, {way}"] = {
                 "here": found[0],
                 "there": found[1],
                 "waits": WAITS.total(),

@@ -246,7 +246,7 @@ def test_a_mistake_is_named_with_file_and_field(
         ("long.jsonl", "{", 2, r"long\.jsonl, line 1: not JSON"),
         ("long.jsonl", '{"text": "a", "output": "maybe"}', 3, r"row 0, field 'output': 'maybe'"),
         ("long.jsonl", '{"output": "positive"}', 3, r"row 0, field 'text': missing"),
-        ("short.jsonl", '{"text": "a lamp .", "output": "positive"}', 2, "1 rows, fewer than 8"),
+        ("short.jsonl", '{"text": "a lamp .", "output": "positive"}', 2, "1 row, fewer than 8"),
     ],
 )
 def test_wrong_rows_are_named_with_file_and_line(
