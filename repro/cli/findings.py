@@ -24,10 +24,10 @@ def findings(profile: str, expected: Path | None, out: Path, into: Path | None) 
     """
     from repro.report.survival import write
     from repro.verify.published import default_folder
-    from repro.verify.survival import DROPPED, conditions, read_rows, runs_of
+    from repro.verify.survival import stored_conditions
 
     root = expected or default_folder()
-    found = conditions(runs_of(root, profile), read_rows(root / DROPPED))
+    found = stored_conditions(root, profile)
     out.parent.mkdir(parents=True, exist_ok=True)
     write(found, out, into)
     new_console().print(f"findings in {out}", soft_wrap=True)

@@ -10,6 +10,7 @@ from repro.report.answer import model_and_data
 from repro.report.charts import draw, save, settings
 from repro.report.model import run_report
 from repro.report.words import ANSWERS, between, counted, joined, seeds_text, signed
+from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.findings import paper_verdicts
 from repro.verify.survival import PUBLISHED, Condition, main_contrast
@@ -25,7 +26,7 @@ MOVED = 0.02
 NOT_YET = {
     "A2": "targets cut off by right truncation, which needs fine-tunes of its own",
     "A3": "the missing BOS of few-shot classification",
-    "A5": "label tokens of NLI prompt 2 (`label_tokens`, `trailing_blank`)",
+    "A5": "label tokens of NLI prompt 2 (`label_tokens`, `trailing_blank`), of few cells",
 }
 """Flaws that may carry a finding and need cells of their own, by section of the audit."""
 
@@ -104,12 +105,21 @@ def _head(first: Condition, conditions: Sequence[Condition]) -> Iterator[str]:
         "[the audit](AUDIT.md) found: then it moves when the flaw is mended, on the same model."
     )
     yield ""
-    derived = joined([f"{c.audit} (`{c.name}`)" for c in conditions if c.derived])
+    rows_alone, untouched = (
+        joined([f"{c.audit} (`{c.name}`)" for c in conditions if c.source == source])
+        for source in ("rows", "untouched")
+    )
     yield (
         f"Effects are those of a finding's first comparison, in points of accuracy or ROUGE-L; "
-        f"intervals are 95 %, over rows and seeds. The flaws {derived} concern which rows are "
+        f"intervals are 95 %, over rows and seeds. The flaws {rows_alone} concern which rows are "
         "scored or how bars are chosen: the same predictions are judged again without them. "
-        f"What a mended flaw changes is another verdict, or {MOVED:.3f} or more of the effect. "
+        + (
+            f"{untouched} is about tokens that this model's tokenizer never adds: it changes none "
+            "of its prompts, and nothing was run for it. "
+            if untouched
+            else ""
+        )
+        + f"What a mended flaw changes is another verdict, or {MOVED:.3f} or more of the effect. "
         "How verdicts are reached: [repro/verify](../repro/verify/README.md)."
     )
 
@@ -216,8 +226,23 @@ def _missing(conditions: Sequence[Condition]) -> Iterator[str]:
         )
     ran = {condition.name for condition in conditions}
     yield from (f"- The protocol `{name}`." for name in ("corrected",) if name not in ran)
-    own = {part for c in conditions if not c.derived for part in c.audit.split(", ")}
-    yield from (f"- {name}: {what}." for name, what in NOT_YET.items() if name not in own)
+    own = {part for c in conditions if c.source != "rows" for part in c.audit.split(", ")}
+    yield from (
+        f"- {name}: {what}{_dead(run) if name == 'A2' else ''}."
+        for name, what in NOT_YET.items()
+        if name not in own
+    )
+
+
+def _dead(run: Run) -> str:
+    """The fine-tunes whose samples lost their whole target, with the share."""
+    shares = {
+        variant.name: tuned.raw["dead_samples"] / tuned.raw["samples"]
+        for (variant, _), tuned in run.tuned.items()
+        if tuned.raw.get("dead_samples")
+    }
+    told = joined([f"{share:.1%} of the samples of {name}" for name, share in shares.items()])
+    return f"; {told} kept no target here" if told else ""
 
 
 def effects(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) -> Figure:
@@ -233,7 +258,7 @@ def effects(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) 
                 axes.plot(told.effect, place - 0.22, "o", color="#6a737b", fillstyle="none")
             for number, condition in enumerate(conditions):
                 mean = main_contrast(condition.claims[name]).mean
-                if mean is None:
+                if mean is None or condition.source == "untouched":
                     continue
                 if not number:
                     low, high = mean.interval or (mean.effect, mean.effect)
@@ -250,6 +275,8 @@ def effects(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) 
         handles += [axes.plot([], [], "s-", color="#0072b2")[0]]
         labels = ["paper", f"this model, {PUBLISHED}"]
         for number, condition in enumerate(conditions[1:], 1):
+            if condition.source == "untouched":
+                continue
             mark = _MARKS[number % len(_MARKS)]
             handles += axes.plot([], [], mark, color="#d55e00", markersize=4, fillstyle="none")
             labels.append(condition.audit or condition.name)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,17 @@ DRAWS = 2000
 Rows = Mapping[str, Mapping[str, Sequence[int]]]
 """Positions of test rows by switch and test set."""
 
+PROMPTS: Mapping[str, tuple[str, ...]] = {
+    "A3": ("bos_few_shot_classification",),
+    "A5": ("label_tokens", "trailing_blank"),
+}
+"""Switches that change prompts, which a model's tokenizer may have no use for."""
+
+TOUCHED = "touched_cells.json"
+"""Cells whose prompts or labels each switch changes, made by `tools/touched_cells.py`."""
+
+Source = Literal["run", "rows", "untouched"]
+
 DERIVED: Mapping[str, tuple[str, ...]] = {
     "A4": ("leaked_rows",),
     "A5": ("gold_dash",),
@@ -51,13 +62,14 @@ class Condition:
     Attributes:
         name: the protocol, or the switches that differ from the published code.
         audit: the section on what the switch mends; empty for a whole protocol.
-        derived: judged on the published protocol's predictions, without some of their rows.
+        source: "run"; "rows": the published protocol's predictions, without some of their rows;
+            "untouched": those predictions, since the switch changes no prompt of this model.
         claims: by id.
     """
 
     name: str
     audit: str
-    derived: bool
+    source: Source
     run: Run
     claims: Mapping[str, ClaimVerdict]
 
@@ -83,38 +95,59 @@ def runs_of(root: Path, profile: str) -> tuple[Run, ...]:
     return tuple(found)
 
 
-def read_rows(path: Path) -> Rows:
-    """Which rows each switch drops.
+def read_json(path: Path) -> Any:
+    """A file that a tool made.
 
     Raises:
-        ReproError: the file is missing or not JSON (3).
+        ReproError: it is missing or not JSON (3).
     """
     try:
-        found: Rows = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ReproError(
             f"{path}: {error}",
-            hint="restore it from the repository, or: python -m tools.dropped_rows",
+            hint=f"restore it from the repository, or: python -m tools.{path.stem}",
             exit_code=EXIT_MISSING,
         ) from None
-    return found
 
 
-def conditions(runs: Sequence[Run], dropped: Rows, *, draws: int = DRAWS) -> tuple[Condition, ...]:
+def stored_conditions(root: Path, profile: str) -> tuple[Condition, ...]:
+    """`conditions` of the stored runs of a profile, with what tools measured on its prompts.
+
+    Raises:
+        ReproError: no such run, or the file of dropped rows, is there (3).
+    """
+    path = root / profile / TOUCHED
+    touched = read_json(path) if path.is_file() else None
+    return conditions(runs_of(root, profile), read_json(root / DROPPED), touched=touched)
+
+
+def conditions(
+    runs: Sequence[Run],
+    dropped: Rows,
+    *,
+    touched: Mapping[str, int] | None = None,
+    draws: int = DRAWS,
+) -> tuple[Condition, ...]:
     """The claims on each run, and on the first without the rows that single switches drop.
 
     Args:
         runs: as `runs_of` gives them.
-        dropped: as `read_rows` gives them.
+        dropped: what `DROPPED` holds.
+        touched: cells by switch, of `TOUCHED`.
     """
     found = []
     for run in runs:
         name = ", ".join(f"{k} = {v}" for k, v in run.overrides.items()) or run.protocol
         audit = _sections(run.study, run.overrides) if run.overrides else ""
-        found.append(_judged(name, audit, run, draws, derived=False))
+        found.append(_judged(name, audit, run, draws, source="run"))
+    for section, names in PROMPTS.items():
+        if touched and not any(touched[name] for name in names):
+            told = ", ".join(names)
+            found.append(Condition(told, section, "untouched", runs[0], found[0].claims))
     for section, names in DERIVED.items():
         run, told = changed(runs[0], names, dropped)
-        found.append(_judged(told, section, run, draws, derived=True))
+        found.append(_judged(told, section, run, draws, source="rows"))
     return tuple(found)
 
 
@@ -146,7 +179,7 @@ def without_rows(result: CellResult, dropped: set[int]) -> CellResult:
     return replace(result, outcomes=left, value=value, n=len(scores), stderr=standard_error(scores))
 
 
-def _judged(name: str, audit: str, run: Run, draws: int, *, derived: bool) -> Condition:
+def _judged(name: str, audit: str, run: Run, draws: int, *, source: Source) -> Condition:
     study, spread = run.study, spread_of(run, run.study)
     claims = judge_claims(
         list(study.claims),
@@ -155,7 +188,7 @@ def _judged(name: str, audit: str, run: Run, draws: int, *, derived: bool) -> Co
         paired=is_paired(run),
         power=False,
     )
-    return Condition(name, audit, derived, run, {claim.claim.id: claim for claim in claims})
+    return Condition(name, audit, source, run, {claim.claim.id: claim for claim in claims})
 
 
 def _sections(study: Study, overrides: Mapping[str, Any]) -> str:

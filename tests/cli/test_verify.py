@@ -161,7 +161,7 @@ def set_to(name: str, value: object) -> Change:
         (lambda run: edit(run / "results.jsonl", set_to("cell", []), 0), "line 1", "'cell'"),
         (lambda run: edit(run / "finetunes.jsonl", set_to("losses", ["x"]), 0), "line 1", "losses"),
         (lambda run: edit(run / "finetunes.jsonl", set_to("seed", None), 0), "line 1", "'seed'"),
-        (lambda run: (run / "finetunes.jsonl").write_text("{}\n"), "line 1", "'variant' is missing"),
+        (lambda run: (run / "finetunes.jsonl").write_text("{}\n"), "line 1", "'variant' is"),
         (lambda run: (run / "finetunes.jsonl").write_text("[" * 9**6), "line 1", "not JSON"),
         (lambda run: (run / "results.jsonl").write_bytes(b"\xff{\n"), "line 1", "not JSON"),
         (lambda run: (run / "run.json").write_text("[" * 9**6), "run.json", "not JSON"),

@@ -1,12 +1,16 @@
 """The findings on a stored model: the document that ships, and what mending a flaw can change."""
 
 import json
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from repro.data.embedded import EmbeddedData
 from repro.errors import ReproError
 from repro.report.survival import BEGIN, END, write
 from repro.spec.cells import Cell
@@ -21,9 +25,11 @@ from repro.verify.survival import (
     changed,
     conditions,
     main_contrast,
-    read_rows,
+    read_json,
     runs_of,
+    stored_conditions,
 )
+from tools.touched_cells import touched
 
 ROOT = Path(__file__).parents[2]
 MAKERS = runpy.run_path(str(ROOT / "tests" / "verify" / "conftest.py"))
@@ -34,7 +40,7 @@ PAWS = [cell for cell in study().claim_cells(claims()["C1"]) if cell.dataset == 
 @pytest.fixture(scope="module")
 def shipped() -> tuple[Condition, ...]:
     root = default_folder()
-    return conditions(runs_of(root, "small"), read_rows(root / DROPPED))
+    return stored_conditions(root, "small")
 
 
 def test_the_document_is_what_the_stored_runs_give(
@@ -122,7 +128,7 @@ def test_without_a_published_run_the_next_command_is_named(tmp_path: Path) -> No
         runs_of(tmp_path, "small")
     assert "repro run --profile small" in caught.value.hint
     with pytest.raises(ReproError, match=DROPPED):
-        read_rows(tmp_path / DROPPED)
+        read_json(tmp_path / DROPPED)
 
 
 def _reseal(folder: Path) -> None:
@@ -137,3 +143,45 @@ def _reseal(folder: Path) -> None:
         line["value"] = sum(scores) / len(scores)
         line["stderr"] = (line["value"] * (1 - line["value"]) / len(scores)) ** 0.5
     (folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_switch_that_touches_no_prompt_needs_no_run(
+    shipped: tuple[Condition, ...],
+) -> None:
+    """SmolLM2's tokenizer adds no BOS, and its labels behind NLI prompt 2 are other tokens."""
+    untouched = {c.audit: c.claims for c in shipped if c.source == "untouched"}
+    assert list(untouched) == ["A3"]
+    assert untouched["A3"] == shipped[0].claims
+
+
+class Words:
+    """A tokenizer of whole words and single blanks, with a BOS of its own or without."""
+
+    def __init__(self, bos: bool) -> None:
+        self.bos_token_id, self.bos = 0, bos
+        self.known: dict[str, int] = {}
+
+    def __call__(self, texts: Any, add_special_tokens: bool = True, verbose: bool = True) -> Any:
+        if isinstance(texts, str):
+            (own,) = self([texts], add_special_tokens)["input_ids"]
+            return {"input_ids": own}
+        head = [0] * (self.bos and add_special_tokens)
+        cut = ([*head, *map(self.number, re.findall(r"\s|\S+", text))] for text in texts)
+        return {"input_ids": list(cut)}
+
+    def number(self, word: str) -> int:
+        return self.known.setdefault(word, len(self.known) + 1)
+
+
+@pytest.mark.parametrize("bos", [True, False])
+def test_touched_cells_are_those_with_other_tokens(bos: bool) -> None:
+    names = ("base.amazon.p1.0", "base.amazon.p1.2", "paws-ft-2000.amazon.p1.2", "base.xsum.p1.1")
+    few = SimpleNamespace(
+        protocols=study().protocols,
+        evaluation=study().evaluation,
+        cells=lambda: tuple(map(Cell.parse, names)),
+    )
+    counts = touched(EmbeddedData(), few, Words(bos))
+    assert counts["bos_few_shot_classification"] == (2 if bos else 0)
+    assert counts["zero_shot_blank"] == 1
+    assert counts["label_tokens"] == 0

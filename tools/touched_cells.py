@@ -1,0 +1,77 @@
+"""How many cells a switch of the prompts touches with a model's tokenizer: none needs no run.
+
+python -m tools.touched_cells --tokenizer DIR -o expected_results/small/touched_cells.json
+"""
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repro import studies
+from repro.cli.folders import FOLDER
+from repro.data.filters import test_rows
+from repro.data.source import Source
+from repro.data.upstream import UpstreamData, locate
+from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
+from repro.models.load import load_tokenizer
+from repro.spec.cells import BASE, Cell
+from repro.spec.protocol import Protocol
+from repro.spec.study import Study
+from repro.spec.tasks import Part
+
+SWITCHES = (
+    "bos_few_shot_classification",
+    "bos_zero_shot_generation",
+    "label_tokens",
+    "trailing_blank",
+    "zero_shot_blank",
+)
+
+
+@click.command()
+@click.option("--tokenizer", type=FOLDER, required=True, help="A folder with the tokenizer.")
+@click.option("--data-dir", type=FOLDER,
+              help="The authors' data. [default: REPRO_UPSTREAM_DATA, else the cache]")  # fmt: skip
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True,
+              help="The JSON file to write.")  # fmt: skip
+def main(tokenizer: Path, data_dir: Path | None, out: Path) -> None:
+    """Write how many cells of the paper have other prompts or labels under each switch."""
+    source = UpstreamData(locate(data_dir))
+    counts = touched(source, studies.load(studies.DEFAULT), load_tokenizer(tokenizer))
+    out.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+
+
+def touched(source: Source, study: Study, tokenizer: Tokenizer) -> dict[str, int]:
+    """By switch, set as `corrected` has it on top of the published code: cells that it touches."""
+    published = study.protocols["published-code"]
+    corrected = study.protocols["corrected"]
+
+    @cache
+    def encoded(cell: Cell, protocol: Protocol) -> Encoded:
+        asked = study.evaluation(cell)
+        shown = source.rows(Part("demonstrations", cell.dataset), asked.task)
+        return encode(
+            Job(asked, test_rows(source, asked.dataset, protocol).rows, shown), tokenizer, protocol
+        )
+
+    def differs(cell: Cell, protocol: Protocol) -> bool:
+        one, other = encoded(cell, published), encoded(cell, protocol)
+        return one.prompts != other.prompts or one.labels != other.labels
+
+    counts = {}
+    for switch in SWITCHES:
+        changed: Any = {switch: getattr(corrected, switch)}
+        protocol = replace(published, **changed)
+        # Prompts do not depend on the variant: the base's stand for all.
+        counts[switch] = sum(
+            differs(replace(cell, variant=BASE), protocol) for cell in study.cells()
+        )
+    return counts
+
+
+if __name__ == "__main__":
+    main()
