@@ -1,4 +1,8 @@
-"""The progress bars of long commands."""
+"""The progress bars of long commands, and how workers in other processes have theirs drawn."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -17,3 +21,63 @@ def bars(console: Console) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+class Shown(NamedTuple):
+    """A bar as text, with what is done of how much, if that is known."""
+
+    text: str
+    done: float = 0.0
+    total: float | None = None
+
+
+class Relay:
+    """Takes bars as `rich.progress.Progress` does, and sends what they show to who draws them."""
+
+    PAUSE = 0.5
+    """Seconds between two of them."""
+
+    def __init__(self, send: Callable[[Shown], object]) -> None:
+        self._send = send
+        self._shown = Shown("")
+        self._sent = 0.0
+
+    def add_task(self, description: str, total: float | None = None) -> int:
+        """Begin a bar; there is one at a time."""
+        self._shown, self._sent = Shown(description, 0.0, total), 0.0
+        return 0
+
+    def update(
+        self,
+        task: int,
+        *,
+        description: str | None = None,
+        completed: float | None = None,
+        total: float | None = None,
+    ) -> None:
+        """Go on with it."""
+        before = self._shown
+        self._shown = Shown(
+            before.text if description is None else description,
+            before.done if completed is None else completed,
+            before.total if total is None else total,
+        )
+        if time.monotonic() - self._sent >= self.PAUSE:
+            self._sent = time.monotonic()
+            self._send(self._shown)
+
+    def remove_task(self, task: int) -> None:
+        """End it."""
+
+
+class Watch:
+    """Hears which worker has what in hand; this one does nothing with it."""
+
+    def begun(self, where: str, what: str) -> None:
+        """A worker begins a step."""
+
+    def told(self, where: str, shown: Shown) -> None:
+        """How far it is."""
+
+    def ended(self, where: str) -> None:
+        """It is done, or its worker is gone."""

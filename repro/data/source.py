@@ -30,8 +30,14 @@ class Source(typing.Protocol):
     def name(self) -> str:
         """Such as "upstream" or "embedded"."""
 
-    def rows(self, part: Part, task: Task) -> datasets.Dataset:
-        """All rows of a part in file order, with the columns of `features(task)`.
+    def sizes(self, name: str) -> tuple[int, ...] | None:
+        """The sizes that there are of a training set; None for any."""
+
+    def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
+        """The rows of a part in file order, with the columns of `features(task)`.
+
+        Args:
+            first: how many are asked for at least, where the part has as many; None for all.
 
         Raises:
             ReproError: the part is not there, does not match its hash, or is malformed.

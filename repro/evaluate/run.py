@@ -72,8 +72,9 @@ def _bar(progress: Any, rows: int) -> Iterator[Callable[[int], None]]:
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        left = round((time.monotonic() - start) / done * (rows - done))
-        told = f"evaluating: {left // 60}:{left % 60:02d} left"
+        seconds = time.monotonic() - start
+        left = round(seconds / done * (rows - done))
+        told = f"evaluating: {done / seconds:,.0f} rows/s, {left // 60}:{left % 60:02d} left"
         progress.update(task, completed=done, description=told)
 
     try:

@@ -12,6 +12,7 @@ from repro.execute.local import Place
 from repro.execute.remote import kit
 from repro.extras import install_command
 from repro.plan.layout import AUTO, number_of
+from repro.printable import counted
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def places(workers: str, like: Place) -> list[Place]:
     """
     room = room_for(like)
     gpus = gpus_of(like)
-    each = f"{gpus} GPUs" if gpus else f"{cpus_of(like)} CPUs"
+    each = counted(gpus, "GPU") if gpus else counted(cpus_of(like), "CPU")
     if not room:
         raise ReproError(
             f"no node of the cluster has {each} for a worker",

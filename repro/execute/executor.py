@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from repro.bars import Watch
 from repro.execute.worker import Done, LostError, Worker
-from repro.plan.steps import Step, ready
+from repro.plan.steps import Collect, Drop, Step, ready
 
 
 class Executor(Protocol):
@@ -30,14 +31,17 @@ class Executor(Protocol):
 class OneProcess:
     """This process, which does whatever is ready first."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, watch: Watch | None = None) -> None:
         self._worker = worker
+        self._watch = watch or Watch()
 
     def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
         makers = {artefact: step for step in steps for artefact in step.outputs}
         waiting = list(steps)
         while waiting:
             step = ready(waiting)[0]
+            if not isinstance(step, Collect | Drop):
+                self._watch.begun("", label(step))
             try:
                 took = self._worker.do(step)
             except LostError as lost:
@@ -45,4 +49,10 @@ class OneProcess:
                 waiting.insert(0, makers[lost.artefact])
                 continue
             waiting.remove(step)
+            self._watch.ended("")
             done(step, took)
+
+
+def label(step: Step) -> str:
+    """A step as its worker names it."""
+    return getattr(step, "label", step.name)

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from repro.bars import Relay, Watch
 from repro.errors import ReproError
+from repro.execute.executor import label
 from repro.execute.schedule import Ended, finish
 from repro.execute.worker import Done, LostError, Say, Worker
 from repro.locks import BusyError
@@ -50,9 +52,15 @@ class LocalWorkers:
     """
 
     def __init__(
-        self, own: Worker, places: Sequence[Place], seconds: Mapping[str, float], say: Say
+        self,
+        own: Worker,
+        places: Sequence[Place],
+        seconds: Mapping[str, float],
+        say: Say,
+        watch: Watch | None = None,
     ) -> None:
         self._own = own
+        self._watch = watch or Watch()
         self._places = places
         self._seconds = seconds
         self._say = say
@@ -63,15 +71,15 @@ class LocalWorkers:
         Raises:
             ReproError: what the first step that failed met, once all others are done.
         """
-        with _Pool(self._own.store, self._places, self._say) as pool:
+        with _Pool(self._own.store, self._places, self._say, self._watch) as pool:
             finish(steps, pool, self._own, done, self._seconds, self._say)
 
 
 class _Pool:
     """The worker processes."""
 
-    def __init__(self, store: Store, places: Sequence[Place], say: Say) -> None:
-        self._store, self._places, self._say = store, places, say
+    def __init__(self, store: Store, places: Sequence[Place], say: Say, watch: Watch) -> None:
+        self._store, self._places, self._say, self._watch = store, places, say, watch
         self._processes: list[_Process | None] = [None] * len(places)
 
     def __enter__(self) -> "_Pool":
@@ -98,9 +106,10 @@ class _Pool:
         for number, place in enumerate(self._places):
             if self._processes[number] is None:
                 self._processes[number] = _Process(self._store, place)
-        for process in self._processes:
+        for number, process in enumerate(self._processes, 1):
             if process is not None and process.step is None:
                 process.give(step)
+                self._watch.begun(f"worker {number}", label(step))
                 return True
         return False
 
@@ -115,18 +124,22 @@ class _Pool:
             for connection in wait(list(alive)):
                 assert isinstance(connection, Connection)
                 process = alive[connection]
+                where = f"worker {self._processes.index(process) + 1}"
                 try:
                     kind, content = connection.recv()
                 except (EOFError, OSError):
-                    number = self._processes.index(process)
-                    self._processes[number] = None
+                    self._processes[self._processes.index(process)] = None
+                    self._watch.ended(where)
                     if process.step is not None:
                         found.append((process.step, process.ended()))
                     continue
                 if kind == "say":
-                    number = self._processes.index(process) + 1
-                    self._say(f"worker {number}: {content}")
+                    self._say(f"{where}: {content}")
                     continue
+                if kind == "bar":
+                    self._watch.told(where, content)
+                    continue
+                self._watch.ended(where)
                 step, process.step = process.step, None
                 assert step is not None
                 found.append((step, content))
@@ -186,7 +199,12 @@ def _serve(connection: Connection, root: Any, place: Place) -> None:
     from repro.machine import numerics
 
     numerics.prepare(place.threads, device=place.device)
-    worker = Worker(Store(root), say=lambda text: connection.send(("say", text)), waits=False)
+    worker = Worker(
+        Store(root),
+        say=lambda text: connection.send(("say", text)),
+        progress=Relay(lambda shown: connection.send(("bar", shown))),
+        waits=False,
+    )
     while True:
         try:
             step = connection.recv()

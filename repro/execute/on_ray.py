@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from repro.bars import Watch
 from repro.errors import EXIT_MISSING, ReproError
 from repro.execute.cluster import cpus_of, gpus_of, require_same, room_for
+from repro.execute.executor import label
 from repro.execute.local import Place
 from repro.execute.remote import RemoteWorker, put
 from repro.execute.schedule import Ended, finish
@@ -44,9 +46,10 @@ class RayWorkers:
         seconds: Mapping[str, float],
         say: Say,
         numerics: Mapping[str, object],
+        watch: Watch,
     ) -> None:
         self._own, self._places, self._seconds, self._say = own, places, seconds, say
-        self._numerics = numerics
+        self._numerics, self._watch = numerics, watch
 
     def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
         """Do all steps, see `Executor`.
@@ -55,15 +58,16 @@ class RayWorkers:
             ReproError: what the first step that failed met, once all others are done; a node has
                 another kit, torch or kind of machine (3).
         """
-        with _Actors(self._own.store, self._places, self._say, self._numerics) as pool:
+        with _Actors(self._own.store, self._places, self._say, self._numerics, self._watch) as pool:
             finish(steps, pool, self._own, done, self._seconds, self._say)
 
 
 class _Actor:
     """An actor, the step that it has in hand, and what is known of its store."""
 
-    def __init__(self, handle: Any, facts: Mapping[str, Any]) -> None:
+    def __init__(self, handle: Any, facts: Mapping[str, Any], number: int) -> None:
         self.handle = handle
+        self.where = f"{facts['host']}, worker {number}"
         self.host: str = facts["host"]
         self.shares: bool = facts["shares"]
         self.holds = {Artefact(*artefact) for artefact in facts["holds"]}
@@ -79,9 +83,16 @@ class _Actors:
     """The actors."""
 
     def __init__(
-        self, store: Any, places: Sequence[Place], say: Say, numerics: Mapping[str, object]
+        self,
+        store: Any,
+        places: Sequence[Place],
+        say: Say,
+        numerics: Mapping[str, object],
+        watch: Watch,
     ) -> None:
         self._store, self._places, self._say, self._numerics = store, places, say, numerics
+        self._watch = watch
+        self._admitted = 0
         self._token = f"shared-{uuid.uuid4().hex}"
         self._actors: list[_Actor] = []
         self._starting: dict[Any, Any] = {}  # handles by what they will tell of themselves
@@ -123,6 +134,7 @@ class _Actors:
         actor.step = step
         known = {artefact: source for artefact, source in sources.items() if source is not None}
         actor.answer = actor.handle.do.remote(step, known)
+        self._watch.begun(actor.where, label(step))
         return True
 
     def _missing(self, actor: _Actor, step: Step) -> list[Artefact]:
@@ -178,7 +190,11 @@ class _Actors:
         import ray
 
         try:
-            self._say(f"{actor.host}: {ray.get(actor.said)}")
+            said = ray.get(actor.said)
+            if isinstance(said, str):
+                self._say(f"{actor.host}: {said}")
+            else:
+                self._watch.told(actor.where, said)
             actor.said = actor.listen()
         except ray.exceptions.RayError:
             if actor.step is None:  # else its answer tells
@@ -192,6 +208,7 @@ class _Actors:
 
         step, actor.step = actor.step, None
         assert step is not None
+        self._watch.ended(actor.where)
         try:
             came, records = ray.get(actor.answer)
         except ray.exceptions.RayTaskError as error:
@@ -254,7 +271,8 @@ class _Actors:
                 self._refused += 1
                 self._say(f"refused: {error}")
                 continue
-            self._actors.append(_Actor(handle, found))
+            self._admitted += 1
+            self._actors.append(_Actor(handle, found, self._admitted))
         if not self._actors and not facts:
             raise ReproError(
                 "no node of the cluster does any work",

@@ -1,64 +1,117 @@
-"""Over a whole run: models done, and about how long the rest takes; a bar, or lines."""
+"""Over a whole run: what is done, who does what, and about how long the rest takes.
 
+In a terminal that is a line for the run and one for each worker, redrawn as they go on; elsewhere
+it is a plain line now and then.
+"""
+
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.progress import Progress, TaskID
 
+from repro.bars import Shown, Watch
+from repro.execute.worker import Done
+from repro.finetune.artefact import FACTS
 from repro.plan.cost import duration
-from repro.plan.estimate import by_characters, costs
-from repro.plan.plan import Plan, PlannedModel
+from repro.plan.steps import Collect, Evaluate, FineTune, Step
 from repro.plan.store import Store
 
 
-class Whole:
-    """Follows the models of a run that are still to be done, weighed by what each should cost.
+class Whole(Watch):
+    """Follows the steps of a run, weighed by what each should cost.
 
     Args:
-        todo: the models, in their order.
-        progress: gets the bar; without one, and without a terminal, `say` gets lines.
+        seconds: expected of each fine-tune and cell, by content key.
+        steps: what is to be done.
+        progress: gets the lines that are redrawn; without one, or a terminal, `say` gets lines.
     """
 
     def __init__(
         self,
-        plan: Plan,
         store: Store,
-        todo: Sequence[PlannedModel],
+        steps: Sequence[Step],
+        seconds: Mapping[str, float],
         progress: Progress | None,
         say: Callable[[str], None],
     ) -> None:
         self._progress = None if progress is None or progress.disable else progress
-        self._say = say
-        rows = costs(plan, by_characters, store.has)
-        known = {id(model): row.cost.seconds for model, row in zip(plan.models, rows, strict=True)}
-        self._weights = {id(model): max(known[id(model)], 1e-9) for model in todo}
+        self._store, self._say, self._seconds = store, say, seconds
+        self._workers: dict[str, tuple[TaskID, str]] = {}
+        self._models = sum(isinstance(step, Collect) for step in steps)
+        self._cells = sum(len(step.cells) for step in steps if isinstance(step, Evaluate))
+        self._todo = sum(map(self._weight, steps))
+        self._models_done = self._cells_done = 0
         self._done = 0.0
+
+    def _weight(self, step: Step) -> float:
+        keys = [cell.key for cell in step.cells] if isinstance(step, Evaluate) else []
+        keys += [step.key] if isinstance(step, FineTune) else []
+        return sum(max(self._seconds.get(key, 0.0), 1e-9) for key in keys)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """With a bar while the block runs."""
+        """With the lines while the block runs."""
         self._task: TaskID | None = None
-        self._total, self._start = len(self._weights), time.monotonic()
-        if self._progress is None or not self._weights:
+        self._start = time.monotonic()
+        if self._progress is None or not self._models:
             yield
             return
-        self._task = self._progress.add_task("models", total=self._total)
+        self._task = self._progress.add_task("cells", total=self._cells)
         try:
             yield
         finally:
+            for where in list(self._workers):
+                self.ended(where)
             self._progress.remove_task(self._task)
+            self._task = None
 
-    def finished(self, model: PlannedModel) -> None:
-        """Count a model, and say how long the others take at its pace."""
-        weight = self._weights.pop(id(model), None)
-        if weight is None:
-            return
-        self._done += weight
-        left = sum(self._weights.values()) * (time.monotonic() - self._start) / self._done
+    def begun(self, where: str, what: str) -> None:
         if self._progress is not None and self._task is not None:
-            told = f"models, about {duration(left)} left"
-            self._progress.update(self._task, advance=1, description=told)
-        elif self._weights:
-            done = self._total - len(self._weights)
-            self._say(f"{done} of {self._total} models done, about {duration(left)} left")
+            self.ended(where)
+            text = f"{where}: {what}" if where else what
+            self._workers[where] = self._progress.add_task(text, total=None), text
+
+    def told(self, where: str, shown: Shown) -> None:
+        if self._progress is not None and where in self._workers:
+            task, text = self._workers[where]
+            described = f"{text}, {shown.text}"
+            self._progress.update(
+                task, description=described, completed=shown.done, total=shown.total
+            )
+
+    def ended(self, where: str) -> None:
+        if self._progress is not None and where in self._workers:
+            self._progress.remove_task(self._workers.pop(where)[0])
+
+    def finished(self, step: Step, took: Done) -> None:
+        """Count a step that is done, and say how long the others take at its pace."""
+        self._done += self._weight(step)
+        if isinstance(step, FineTune):
+            self._say(f"{step.label}: fine-tuned{self._of_training(step, took)}")
+        if isinstance(step, Evaluate):
+            self._cells_done += len(step.cells)
+        collected = isinstance(step, Collect)
+        self._models_done += collected
+        told = f"{self._models_done} of {self._models} models done"
+        if self._done:
+            left = max(0.0, self._todo - self._done)
+            spent = time.monotonic() - self._start
+            told += f", about {duration(left * spent / self._done)} left"
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=self._cells_done, description=told)
+        elif collected and self._models_done < self._models:
+            self._say(told)
+
+    def _of_training(self, step: FineTune, took: Done) -> str:
+        """Last loss and tokens a second; nothing of what was there already."""
+        seconds = took.measured.seconds.get("train")
+        facts = self._store.find("facts", step.key)
+        if not seconds or facts is None:
+            return ", found" if facts is not None else ""
+        known: dict[str, Any] = json.loads((facts / FACTS).read_text(encoding="utf-8"))
+        losses = [loss for loss in known["losses"] if loss is not None]
+        rate = len(known["dead_micro_batches"]) * known["input_tokens"] / seconds
+        return f", last loss {losses[-1]:.3f}, {rate:,.0f} tokens/s" if losses else ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import repro
+from repro.bars import Relay, Shown
 from repro.errors import EXIT_MISSING, ReproError
 from repro.machine import numerics
 
@@ -37,7 +38,7 @@ class RemoteWorker:
     """A worker, see the module. Its methods take and give plain values wherever kits may differ."""
 
     def __init__(self) -> None:
-        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[str | Shown] = queue.SimpleQueue()
 
     def start(
         self, root: str, token: str, threads: int, device: str, *, apart: bool = True
@@ -59,7 +60,8 @@ class RemoteWorker:
 
         self.store = Store(Path(os.environ.get("REPRO_STORE", root) if apart else root))
         self.shares = (self.store.root / "tmp" / token).is_file()
-        self._worker = Worker(self.store, say=self._said.put, waits=False)
+        bars = Relay(self._said.put)
+        self._worker = Worker(self.store, say=self._said.put, progress=bars, waits=False)
         return {
             "host": socket.gethostname(),
             "kit": kit(),
@@ -73,8 +75,8 @@ class RemoteWorker:
             ],
         }
 
-    def said(self) -> str:
-        """The next line for the user; waits for it."""
+    def said(self) -> str | Shown:
+        """The next line for the user, or how far the step is; waits for it."""
         return self._said.get()
 
     def do(self, step: Any, sources: Mapping[tuple[str, str], Any]) -> tuple[Any, list[Any]]:

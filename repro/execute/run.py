@@ -8,6 +8,7 @@ from typing import Any
 from rich.progress import Progress
 
 from repro import clock
+from repro.bars import Relay
 from repro.execute.collect import budgets, collect
 from repro.execute.executor import Executor, OneProcess
 from repro.execute.local import LocalWorkers, Place
@@ -23,9 +24,9 @@ from repro.machine.gpus import probe_cuda
 from repro.machine.selftest import record as selftest
 from repro.plan.estimate import by_characters, seconds_of
 from repro.plan.plan import Plan
-from repro.plan.steps import Collect, FineTune, Keep, Step, needed, steps_of, with_drops
+from repro.plan.steps import Curves, FineTune, Keep, Step, needed, steps_of, with_drops
 from repro.plan.store import Store
-from repro.results.schema import FORMAT, RUN, TIMINGS
+from repro.results.schema import CURVES, FORMAT, RUN, TIMINGS
 from repro.results.writing import asked, claim_folder, study_record
 
 
@@ -37,6 +38,7 @@ def run(
     keep_models: Keep,
     say: Say,
     attention: Way | None = None,
+    track: str | None = None,
     progress: Progress | None = None,
     options: Mapping[str, Any] | None = None,
     workers: Sequence[Place] = (),
@@ -50,6 +52,8 @@ def run(
         say: prints a line for the user.
         attention: how packed samples attend in fine-tuning on a GPU; None for what the self-test
             of the GPU says.
+        track: what records training curves, see `repro.finetune.curves`; what writes files puts
+            them into OUT/curves.
         progress: a rich Progress that steps add their bars to, or None.
         options: of the command, for run.json: what running missing cells later needs again.
         workers: where worker processes compute; this process does all with fewer than two.
@@ -66,32 +70,31 @@ def run(
         write_record()
         with clock.part("prompts"):
             write_prompts(out, plan)
-        steps = _steps(plan, store, out, attention, say)
+        to = None if track is None else Curves(track, (out / CURVES).absolute())
+        steps = _steps(plan, store, out, attention, to, say)
         if not steps:
             say("all cells were there already")
-        working = {id(step.model) for step in steps if isinstance(step, Collect)}
-        bar = Whole(plan, store, [m for m in plan.models if id(m) in working], progress, say)
+        seconds = seconds_of(plan, by_characters)
+        shown = Whole(store, steps, seconds, progress, say)
 
         def done(step: Step, took: Done) -> None:
             whole.absorb(took.measured)
             for line in took.lines:
                 append_line(out / TIMINGS, line)
-            if isinstance(step, Collect):
-                bar.finished(step.model)
+            shown.finished(step, took)
 
         try:
-            with bar.shown():
-                own = Worker(store, say=say, progress=progress)
-                chosen: Executor = OneProcess(own)
-                seconds = seconds_of(plan, by_characters) if workers else {}
+            with shown.shown():
+                own = Worker(store, say=say, progress=Relay(lambda bar: shown.told("", bar)))
+                chosen: Executor = OneProcess(own, shown)
                 if on_ray:
                     from repro.execute.on_ray import RayWorkers  # only where it is asked for
 
                     numerics = plan.identity["numerics"]
                     assert isinstance(numerics, Mapping)
-                    chosen = RayWorkers(own, workers, seconds, say, numerics)
+                    chosen = RayWorkers(own, workers, seconds, say, numerics, shown)
                 elif len(workers) > 1:
-                    chosen = LocalWorkers(own, workers, seconds, say)
+                    chosen = LocalWorkers(own, workers, seconds, say, shown)
                 chosen.run(with_drops(steps, keep_models), done)
         finally:
             with clock.part("results"):
@@ -104,9 +107,11 @@ def run(
         return line
 
 
-def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say) -> list[Step]:
+def _steps(
+    plan: Plan, store: Store, out: Path, attention: Way | None, track: Curves | None, say: Say
+) -> list[Step]:
     """The steps that are needed, as the self-test of the GPU allows them."""
-    steps = needed(steps_of(plan, out, way=attention), store.find)
+    steps = needed(steps_of(plan, out, way=attention, track=track), store.find)
     compute = plan.profile.compute
     if compute.device != "cuda":
         return steps
@@ -128,6 +133,7 @@ def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say)
         way=attention or next(iter(tested.attention.values())),
         share_prefix=tested.share_prefix,
         replayed=tested.replayed,
+        track=track,
     )
     return needed(allowed, store.find)
 

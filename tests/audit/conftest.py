@@ -22,7 +22,7 @@ class HandMade:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+    def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         other = {field: f"{part} {field}" for field in task.fields}
         other["output"] = (task.labels or (f"{part} output",))[0]
         rows = self._rows.get(str(part), [other])

@@ -37,7 +37,7 @@ class Rows:
     def __init__(self, **parts: Iterable[tuple[str, ...]]) -> None:
         self.parts = parts
 
-    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+    def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         keys = (*task.fields, "output")
         rows = [tuple(row) for row in self.parts.get(str(part).replace("/", "_"), [])]
         columns = {key: [row[column] for row in rows] for column, key in enumerate(keys)}

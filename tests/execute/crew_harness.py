@@ -17,8 +17,18 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 KILLS, SEED, FOLDER = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+
+
+def serve(*args: Any) -> None:
+    """A worker without what a fork has and a worker has not: the lock of the results folder."""
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if link.readlink().name == ".lock":
+                os.close(int(link.name))
+    real_serve(*args)
 
 
 def child(folder: Path, workers: int) -> None:
@@ -26,6 +36,8 @@ def child(folder: Path, workers: int) -> None:
     from repro.cli.main import cli
     from repro.execute import local, schedule
 
+    global real_serve
+    real_serve, local._serve = local._serve, serve
     fork = multiprocessing.get_context("fork")
     local.multiprocessing.get_context = lambda _: fork
     schedule.DEATHS = 99
@@ -42,9 +54,11 @@ def start(folder: Path, workers: int = 2) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         code = 1
-        with suppress(BaseException):
+        try:
             child(folder, workers)
             code = 0
+        except BaseException as error:
+            print(repr(error), flush=True)
         os._exit(code)
     return pid
 

@@ -298,6 +298,10 @@ def test_weights_can_be_dropped_and_facts_stay(tmp_path: Path) -> None:
     assert len(_lines(tmp_path, "finetunes.jsonl")) == 1
     _run(tmp_path, *words, "--keep-models", "none")
     assert len(_lines(tmp_path)) == 1
+    # Another cell needs the weights again, of which the facts are there.
+    _run(tmp_path, "--cells", "amazon-ft-2000.sst2.p1.0", *words[2:], "--keep-models", "none")
+    assert len(_lines(tmp_path)) == 2
+    assert len(_lines(tmp_path, "finetunes.jsonl")) == 1
 
 
 def test_moments_in_main_memory_change_no_bit(

@@ -53,7 +53,7 @@ class Rows:
         self.name = name
         self.mark = mark
 
-    def rows(self, part: Part, task: Task) -> datasets.Dataset:
+    def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         content = CONTENT
         if part.split == "demonstrations":
             content = [("shown", "shown", "yes"), *((f"s{i}", "t", "no") for i in range(7))]

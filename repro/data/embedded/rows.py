@@ -18,6 +18,9 @@ TEST_ROWS = 500
 FOUR = ("xsum", "xlsum", "peerread", "cnndm", "tweetqa")
 """Sets with four demonstrations; all others have eight, as many as the authors' files hold."""
 
+TRIES = 100_000
+"""Rows made in vain until no other one is expected."""
+
 Side = Literal["pretraining", "train", "test", "demonstrations"]
 _SIDES: tuple[Side, ...] = ("pretraining",) * 3 + ("train",) * 3 + ("test", "demonstrations")
 
@@ -102,18 +105,22 @@ def make(dataset: str, task: Task, label: str, rng: Random) -> Slots:
     return {**words, "output": label or written(row["output"])}
 
 
+def number_of(part: Part) -> int:
+    """Rows of a part."""
+    shown = 4 if part.name in FOUR else 8
+    return {"train": part.size, "test": TEST_ROWS}.get(part.split, shown)
+
+
 def rows_of(part: Part, task: Task) -> Iterator[Slots]:
-    """The rows of a part in file order; training sets of several sizes begin alike."""
+    """Rows of a part in file order, until no other is found; all sizes of a set begin alike."""
     # The training set of nli is called mnli, its test set mnli1.
     dataset = "mnli1" if part.name == "mnli" else part.name
-    shown = 4 if dataset in FOUR else 8
-    wanted = {"train": part.size, "test": TEST_ROWS}.get(part.split, shown)
     labels = labels_of(dataset, task)
     seed = hashlib.sha256(f"{SEED} {part.split} {part.name}".encode()).digest()
     rng = Random(int.from_bytes(seed, "big"))
     seen: set[tuple[str, ...]] = set()
     block: list[str] = []
-    for _ in range(wanted):
+    while True:
         if not labels:
             label = ""
         elif part.split == "demonstrations":
@@ -124,11 +131,13 @@ def rows_of(part: Part, task: Task) -> Iterator[Slots]:
             label = block.pop()
         else:
             label = rng.choice(labels)
-        while True:
+        for _ in range(TRIES):
             row = make(dataset, task, label, rng)
             inputs = {field: row[field] for field in task.fields}
             key = tuple(inputs.values())
             if side(task.name, inputs) == part.split and key not in seen:
                 break
+        else:
+            return
         seen.add(key)
         yield row
