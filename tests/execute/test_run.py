@@ -515,6 +515,6 @@ def test_a_run_without_fine_tunes_evaluates_as_the_gpu_was_tested(
     plan, store = _plan(tmp_path, profiles.load("embedded"), "base.socialqa.p1.0")
     object.__setattr__(plan.profile.compute, "device", "cuda")
     (tmp_path / "out").mkdir()
-    steps = whole_run._steps(plan, store, tmp_path / "out", None, print)
+    steps = whole_run._steps(plan, store, tmp_path / "out", None, None, print)
     assert [step.replayed for step in steps if isinstance(step, Evaluate)] == [tested]
     assert (tmp_path / "out" / "selftest.json").is_file() == tested
