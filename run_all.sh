@@ -78,8 +78,9 @@ if [ "${1:-}" = test ]; then
     .venv/bin/ruff format --check .
     .venv/bin/ruff check .
     .venv/bin/mypy
-    # Tests run side by side, a process a core, hence with one thread each.
-    OMP_NUM_THREADS=1 exec .venv/bin/pytest --numprocesses auto "$@"
+    # Tests run side by side, a process a core, hence with one thread each; those of a file in one
+    # process, which share what they prepare.
+    OMP_NUM_THREADS=1 exec .venv/bin/pytest --numprocesses auto --dist loadfile "$@"
 fi
 case "$*" in
 *small*) setup run,small ;;

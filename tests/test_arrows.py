@@ -27,8 +27,9 @@ ARROWS: dict[str, set[str]] = {
     "report": {"verify", "profiles"},
     "audit": {"finetune", "evaluate", "data", "studies", "report"},
     "container": set(),
-    "cli": {"plan", "execute", "report", "audit", "container", "studies", "profiles"},
+    "cli": {"plan", "execute", "export", "audit", "container", "studies", "profiles"},
     "api": {"report"},
+    "export": {"api", "plan"},
 }
 # Modules of no package, which import each other only.
 SMALL = {

@@ -24,8 +24,8 @@ DOCS = [(ROOT / "docs" / name).read_text("utf-8") for name in ("recipes.md", "ad
 RECIPES = "\n".join(DOCS)
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", RECIPES, flags=re.M | re.S))
 LINE = re.compile(r"^(?:exec )?(repro .*)$", flags=re.M)
-# What a test machine lacks: other weights, the network, folders of a cluster.
-ELSEWHERE = ("llama2-7b", "data fetch", "data check", "/shared")
+# What a test machine lacks: other weights, the network, folders of a cluster, TensorBoard.
+ELSEWHERE = ("llama2-7b", "data fetch", "data check", "/shared", "--track")
 
 
 def commands(section: str) -> list[list[str]]:

@@ -9,6 +9,7 @@ move. None is measured.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from repro import profiles
 from repro.audit.compare import load
@@ -26,6 +27,8 @@ from repro.studies.paper.figures import cells
 
 AUDIT = Path(__file__).parents[1] / "expected_results" / "audit"
 GB = 10**9
+EACH = "weights rounded for each use"
+
 CUT = 1024
 """Tokens that samples are cut to (paper, section 4.1)."""
 
@@ -66,8 +69,24 @@ def mean_tokens(variant: Variant, values: Mapping[str, float]) -> float:
     return min(CUT, mean)
 
 
-def hours(machine: Machine, means: dict[Variant, float]) -> tuple[str, str, float]:
-    """Profile, placement and hours of the paper's fine-tunes on a machine; 0 where not the 7B."""
+class Taken(NamedTuple):
+    """What `auto` takes on a machine.
+
+    Attributes:
+        profile: its name.
+        fine_tuning: the placement, in words.
+        why: gigabytes of a GPU that it takes, or that Llama-2-7b would take at least.
+        hours: of the paper's fine-tunes; 0 where not the 7B.
+    """
+
+    profile: str
+    fine_tuning: str
+    why: str
+    hours: float
+
+
+def taken(machine: Machine, means: dict[Variant, float]) -> Taken:
+    """What `auto` takes on a machine, and why."""
     cuda = Cuda(
         "13.0",
         (13, 0),
@@ -81,7 +100,8 @@ def hours(machine: Machine, means: dict[Variant, float]) -> tuple[str, str, floa
     choice = placement.here(spec, profile.compute, probes)
     assert choice is not None
     if name != "llama2-7b" or spec.architecture is None:
-        return name, str(choice), 0.0
+        least = least_bytes(Architecture(**pins()["architecture"]["llama2-7b"]), machine.gpus) / GB
+        return Taken(name, str(choice), f"Llama-2-7b takes {_gb(least)} GB at least", 0.0)
     kind = kinds()[machine.kind]
     rate = at(profile.compute, kinds()[profile.compute.rated], kind, None).train_rate
     choice = replace(choice, link=kind.link * 1e9)
@@ -90,7 +110,23 @@ def hours(machine: Machine, means: dict[Variant, float]) -> tuple[str, str, floa
         steps = EPOCHS * variant.size / SAMPLES
         found = pace(spec.architecture, choice, bfloat16=True, step_tokens=mean * SAMPLES)
         seconds += found.seconds(mean * SAMPLES * steps, rate, steps)
-    return name, str(choice), seconds / 3600
+    why = (
+        f"takes {_gb(choice.peak_bytes / GB)} of {_gb(placement.ROOM * kind.gb * machine.part)} GB"
+    )
+    return Taken(name, str(choice), why, seconds / 3600)
+
+
+def least_bytes(sizes: Architecture, gpus: int) -> int:
+    """What fine-tuning with a shared prefix takes of each GPU by the smallest placement."""
+    way = placement.BOTH if gpus > 1 else placement.OFFLOADED_RECAST
+    return finetune_peak_bytes(
+        sizes,
+        bfloat16=True,
+        tokens=placement.LONGEST if way.sharded else placement.SMALLEST,
+        placement=way,
+        gpus=gpus,
+        shared=placement.SHARED,
+    )
 
 
 def gpu_table() -> str:
@@ -103,13 +139,13 @@ def gpu_table() -> str:
     }
     means = {variant: mean_tokens(variant, values) for variant in sorted(variants, key=str)}
     lines = [
-        "| machine | profile | fine-tuning | hours for the 25 fine-tunes |",
-        "|---|---|---|---|",
+        "| machine | profile | fine-tuning | why, by a GPU's memory | hours for 25 fine-tunes |",
+        "|---|---|---|---|---|",
     ]
     for machine in MACHINES:
-        name, way, spent = hours(machine, means)
+        name, way, why, spent = taken(machine, means)
         shown = f"{spent:.2g}" if spent else "of another model"
-        lines.append(f"| {machine.name} | `{name}` | {way} | {shown} |")
+        lines.append(f"| {machine.name} | `{name}` | {way} | {why} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
@@ -129,20 +165,29 @@ def memory_table() -> str:
 def _memory_rows(sizes: Architecture, name: str) -> Iterator[str]:
     """Placement, GPUs, FT, FTICL and main memory."""
     compute = profiles.load(name).compute
-    for way, words, counts in (
-        (Placement(), "whole", (1,)),
-        (placement.RECAST, "whole, weights rounded for each use", (1,)),
-        (placement.OFFLOADED, "moments in main memory", (1,)),
-        (placement.OFFLOADED_RECAST, "moments in main memory, weights rounded for each use", (1,)),
-        (placement.SHARDED, "sharded", (2, 4, 8)),
-        (placement.BOTH, "sharded, moments in main memory", (2, 4, 8)),
+    rank = profiles.load("llama2-7b-lora").compute.lora_rank
+    for way, words, counts, low in (
+        (Placement(), "whole", (1,), 0),
+        (placement.RECAST, f"whole, {EACH}", (1,), 0),
+        (placement.OFFLOADED, "moments in main memory", (1,), 0),
+        (placement.OFFLOADED_RECAST, f"moments in main memory, {EACH}", (1,), 0),
+        (placement.SHARDED, "sharded", (2, 4, 8), 0),
+        (placement.BOTH, "sharded, moments in main memory", (2, 4, 8), 0),
+        (Placement(), f"LoRA of rank {rank}, whole", (1,), rank),
+        (placement.RECAST, f"LoRA of rank {rank}, {EACH}", (1,), rank),
     ):
         for gpus in counts:
             tokens = placement.LONGEST if way.sharded else placement.SMALLEST
             shared = (0, placement.SHARED)
             plain, behind = (
                 finetune_peak_bytes(
-                    sizes, bfloat16=True, tokens=tokens, placement=way, gpus=gpus, shared=count
+                    sizes,
+                    bfloat16=True,
+                    tokens=tokens,
+                    placement=way,
+                    gpus=gpus,
+                    shared=count,
+                    lora_rank=low,
                 )
                 / GB
                 for count in shared

@@ -110,5 +110,6 @@ def _test_gpu(request: Request, console: Console) -> None:
     record = ensure(request.store, found, [precision], say=console.print, again=True)
     ways = ", ".join(f"{way} in {name}" for name, way in record.attention.items())
     shared = "" if record.share_prefix else "; evaluation shares no prefix"
+    shared += "; decoding replays a graph" if record.replayed else ""
     console.print(f"attention: {ways}; memory {record.memory_factor:.2f} of the plan{shared}")
     record.require()

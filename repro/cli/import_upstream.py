@@ -8,6 +8,7 @@ import click
 from repro import profiles
 from repro.cli.folders import FOLDER
 from repro.console import new_console
+from repro.printable import counted
 
 
 @click.command("import-upstream", short_help="Make a results folder of the authors' own results.")
@@ -44,5 +45,8 @@ def import_upstream(folder: Path, out: Path, profile: str, base: str) -> None:
     found = import_results(folder, out, profile=profile, base=base)
     models = len({cell.variant for cell in found.cells})
     console = new_console()
-    console.print(f"{found.folder}: {len(found.cells)} cells of {models} models", soft_wrap=True)
+    console.print(
+        f"{found.folder}: {counted(len(found.cells), 'cell')} of {counted(models, 'model')}",
+        soft_wrap=True,
+    )
     console.print(f"next: repro verify {shlex.quote(str(found.folder))}", soft_wrap=True)

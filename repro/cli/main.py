@@ -18,6 +18,7 @@ from repro import __version__
 from repro.cli.data import data
 from repro.cli.docker import docker
 from repro.cli.doctor import doctor
+from repro.cli.export import export
 from repro.cli.findings import findings
 from repro.cli.groups import Headed
 from repro.cli.import_upstream import import_upstream
@@ -57,7 +58,7 @@ def cli() -> None:
 cli.add_under(
     {
         "Run": (run, plan, doctor),
-        "Read results": (verify, report, compare, merge, expected, import_upstream),
+        "Read results": (verify, report, compare, merge, expected, export, import_upstream),
         "The paper": (claims, findings, audit, protocols),
         "Set up": (profiles, schema, data, models, docker),
     }

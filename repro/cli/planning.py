@@ -20,6 +20,7 @@ from repro.plan.needs import needs
 from repro.plan.outline import outline
 from repro.plan.placement import ways
 from repro.plan.table import plan_table
+from repro.printable import counted
 from repro.profiles import Profile
 from repro.spec.cells import BASE
 
@@ -71,8 +72,8 @@ def planned(
             rows, counted = _full(request, console, choice)
             lacking = ""
         except ReproError as error:
-            if error.exit_code != EXIT_MISSING:
-                raise
+            if error.exit_code != EXIT_MISSING or request.study.table is not None:
+                raise  # nothing is counted of a study from a file
             lacking = str(error).split("; ")[0]
     if lacking:
         found = outline(
@@ -155,7 +156,7 @@ def _with_workers(rows: Sequence[Row], workers: int, price: float | None, *, gpu
     found = makespan(rows, workers)
     hours = (gpus or workers) * found.seconds / 3600
     each = "GPU" if gpus else "worker"
-    whom = f"{workers} workers" if workers > 1 else "1 worker"
+    whom = counted(workers, "worker")
     if gpus > workers:
         whom += f" of {gpus // workers} GPUs"
     busy = found.busy / found.seconds / workers if found.seconds else 1

@@ -14,14 +14,28 @@ from repro.console import new_console
               "there is replaced.")  # fmt: skip
 @click.option("--expected", type=FOLDER, help="A reference folder, or one with several. "
               "[default: expected_results]")  # fmt: skip
+@click.option("--price", type=click.FloatRange(min=0), metavar="DOLLARS",
+              help="Of a device's hour: say what the run cost.")  # fmt: skip
+@click.option("--carbon", type=click.FloatRange(min=0), metavar="KG",
+              help="CO2e of a device's hour (its kW times its grid's kg a kWh): say what the run "
+              "emitted.")  # fmt: skip
 @STUDY
-def report(results: Path, out: Path, expected: Path | None, study: str | None) -> None:
+def report(
+    results: Path,
+    out: Path,
+    expected: Path | None,
+    price: float | None,
+    carbon: float | None,
+    study: str | None,
+) -> None:
     """Write what `repro verify` finds as HTML, Markdown, JUnit XML, JSON, CSV and figures.
 
     Exit code 0 once all is written, whatever the verdicts: for these ask `repro verify`.
     """
     from repro.bars import bars
     from repro.report.commands import gather, write_report
+    from repro.results.spent import Rates
 
-    console = new_console()
-    write_report(gather(results, bars(console), expected=expected, study=study), out, console)
+    console, rates = new_console(), Rates(price, carbon)
+    found = gather(results, bars(console), expected=expected, study=study, rates=rates)
+    write_report(found, out, console)

@@ -13,6 +13,7 @@ from repro.cli.options import Request, build_plan, fetch_data, parse, with_optio
 from repro.console import new_console
 from repro.errors import ReproError
 from repro.machine.kinds import kinds
+from repro.printable import counted
 
 
 @click.command(short_help="Fine-tune and evaluate; finished steps are kept.")
@@ -26,6 +27,9 @@ from repro.machine.kinds import kinds
 @click.option("--attention", type=click.Choice(["flex", "grouped"]),
               help="How packed samples attend in fine-tuning on a GPU. "
               "[default: what the self-test of the GPU says]")  # fmt: skip
+@click.option("--track", type=click.Choice(["tensorboard", "trackio", "wandb"]),
+              help="Record training curves there; tensorboard writes to OUT/curves. [default: "
+              "nothing]")  # fmt: skip
 @click.option("--workers", metavar="N|auto",
               help="Processes that do steps side by side; auto: one a GPU, or on a CPU one for "
               "each of the profile's threads. Bytes do not depend on it. [default: 1, or auto on "
@@ -53,6 +57,7 @@ def run(
     out: Path | None,
     keep_models: Literal["none", "last", "all"] | None,
     attention: Literal["flex", "grouped"] | None,
+    track: str | None,
     workers: str | None,
     executor: Literal["local", "ray"],
     address: str | None,
@@ -75,6 +80,10 @@ def run(
             "--address is of a Ray cluster", hint=f"--executor ray --address {address}"
         )
     console = new_console()
+    if track is not None:
+        from repro.finetune.curves import require as require_tracker
+
+        require_tracker(track)
     fetch_data(request, console)
     plan = build_plan(request, console.print)
     from repro.bars import bars
@@ -105,6 +114,7 @@ def run(
                 keep_models=keep_models or request.profile.keep_models,
                 say=progress.console.print,
                 attention=attention,
+                track=track,
                 progress=progress,
                 options=request.options | ({"attention": attention} if attention else {}),
                 workers=own,
@@ -112,7 +122,9 @@ def run(
             )
     console.print(in_words(timing))
     cells = sum(len(model.cells) for model in plan.models)
-    console.print(f"{cells} cells in {folder}/results.jsonl, their samples in {folder}/samples/")
+    console.print(
+        f"{counted(cells, 'cell')} in {folder}/results.jsonl, their samples in {folder}/samples/"
+    )
     if not verify:
         console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
     elif code := finish(folder, console, bars(console), full=full):

@@ -9,6 +9,7 @@ from repro.cli.completion import listed
 from repro.cli.folders import FOLDER, STUDY
 from repro.console import new_console
 from repro.plan.select import claim_names
+from repro.printable import counted
 
 
 def _end(code: int) -> None:
@@ -80,7 +81,7 @@ def merge(results: tuple[Path, ...], out: Path) -> None:
 
     found = join(results, out)
     console = new_console()
-    console.print(f"{found.cells} cells in {out}/results.jsonl", soft_wrap=True)
+    console.print(f"{counted(found.cells, 'cell')} in {out}/results.jsonl", soft_wrap=True)
     for name in found.left_out:
         console.print(f"left out: {name}", soft_wrap=True)
     console.print(f"next: repro verify {out}", soft_wrap=True)

@@ -1,6 +1,6 @@
 """Demonstrations that are chosen for each training row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import numpy as np
@@ -13,6 +13,12 @@ from repro.spec.tasks import Task
 
 CANDIDATES = 32
 """Random rows among which the next diverse demonstration is looked for."""
+
+Draw = Callable[[Sequence[int], int], list[int]]
+"""So many random places of a pool, without those whose inputs are the row's own."""
+
+Choose = Callable[[Sequence[Sequence[int]], int, Draw, Random], list[int]]
+"""Places of demonstrations, from those of all rows by label."""
 
 
 def chosen_for_each(rows: Sequence[Row], task: Task, own: Demonstrations) -> list[list[Row]]:
@@ -27,48 +33,63 @@ def chosen_for_each(rows: Sequence[Row], task: Task, own: Demonstrations) -> lis
         ReproError: there are not as many other rows.
     """
     inputs = [same_inputs(task, row) for row in rows]
-    distinct = list({text: place for place, text in reversed(list(enumerate(inputs)))}.values())
-    possible = len(distinct) - 1
-    if own.number > possible:
+    first = {text: place for place, text in reversed(list(enumerate(inputs)))}
+    pool = sorted(first.values())
+    if own.number >= len(pool):
+        possible = max(0, len(pool) - 1)
         raise ReproError(
             f"{own.number} demonstrations for each training row are asked for, and the "
-            f"{len(rows)} training rows have {max(0, possible)} others each",
-            hint=f"ask for at most {max(0, possible)}, or train on more rows",
+            f"{len(rows)} training rows have {possible} others each",
+            hint=f"ask for at most {possible}, or train on more rows",
         )
-    distinct.sort()
+    choose: Choose = _random
+    if own.choice.startswith("diverse"):
+        choose = _of_labels if task.labels else _unlike([text_of(task, row) for row in rows])
     by_label: dict[str, list[int]] = {}
-    for place in distinct:
+    for place in pool:
         by_label.setdefault(rows[place]["output"] if task.labels else "", []).append(place)
-    apart = own.choice.startswith("diverse")
-    vectors = tfidf([text_of(task, row) for row in rows]) if apart and not task.labels else None
     found = []
     for number, text in enumerate(inputs):
         rng = Random(f"{own.seed} {number}")
 
-        def drawn(pool: Sequence[int], count: int, rng: Random = rng) -> list[int]:
-            return rng.sample(pool, min(count, len(pool)))
+        def draw(
+            pool: Sequence[int], count: int, rng: Random = rng, text: object = text
+        ) -> list[int]:
+            # One more, in case the row itself is among them.
+            drawn = rng.sample(pool, min(count + 1, len(pool)))
+            return [place for place in drawn if inputs[place] != text]
 
-        if not apart:
-            places = [p for p in drawn(distinct, own.number + 1) if inputs[p] != text]
-            found.append([rows[place] for place in places[: own.number]])
-            continue
-        if vectors is None:
-            piles = [
-                [p for p in drawn(pool, own.number + 1) if inputs[p] != text]
-                for pool in by_label.values()
-            ]
-            rng.shuffle(piles)
-            turns = [pile[turn] for turn in range(own.number) for pile in piles if turn < len(pile)]
-            places = turns[: own.number]
-            rng.shuffle(places)
-        else:
-            pool = [p for p in drawn(distinct, CANDIDATES + own.number) if inputs[p] != text]
-            near = np.round((vectors[pool] @ vectors[pool].T).toarray(), 9)
-            order = [0]
-            while len(order) < own.number:
-                most = near[:, order].max(axis=1)
-                most[order] = np.inf
-                order.append(int(most.argmin()))
-            places = [pool[index] for index in order]
+        places = choose(list(by_label.values()), own.number, draw, rng)
         found.append([rows[place] for place in places])
     return found
+
+
+def _random(piles: Sequence[Sequence[int]], number: int, draw: Draw, rng: Random) -> list[int]:
+    return draw(sorted(place for pile in piles for place in pile), number)[:number]
+
+
+def _of_labels(piles: Sequence[Sequence[int]], number: int, draw: Draw, rng: Random) -> list[int]:
+    """One of each label in turn, then in any order."""
+    drawn = [draw(pile, number) for pile in piles]
+    rng.shuffle(drawn)
+    turns = [pile[turn] for turn in range(number) for pile in drawn if turn < len(pile)]
+    places = turns[:number]
+    rng.shuffle(places)
+    return places
+
+
+def _unlike(texts: Sequence[str]) -> Choose:
+    """Each next one the least similar to those before."""
+    vectors = tfidf(texts)
+
+    def chosen(piles: Sequence[Sequence[int]], number: int, draw: Draw, rng: Random) -> list[int]:
+        pool = draw(piles[0], CANDIDATES + number - 1)
+        near = np.round((vectors[pool] @ vectors[pool].T).toarray(), 9)
+        order = [0]
+        while len(order) < number:
+            most = near[:, order].max(axis=1)
+            most[order] = np.inf
+            order.append(int(most.argmin()))
+        return [pool[index] for index in order]
+
+    return chosen

@@ -19,6 +19,7 @@ from repro.data.manifest import Entry, Manifest, authors_manifest
 from repro.data.upstream import check, locate, verified
 from repro.errors import EXIT_MISSING, ReproError
 from repro.locks import held
+from repro.printable import counted
 from repro.spec.tasks import Part
 
 __all__ = ["Fetched", "check", "fetch", "locate", "progress_bar"]
@@ -48,7 +49,7 @@ class Fetched:
     kept: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.fetched)} files fetched, {len(self.kept)} were there and match"
+        return f"{counted(len(self.fetched), 'file')} fetched, {len(self.kept)} already there"
 
 
 class _AgainError(Exception):

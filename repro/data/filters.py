@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import datasets
 
-from repro.data.choose import chosen, with_outputs
+from repro.data.choose import chosen
 from repro.data.leakage import Row, implied_labels, same_inputs
 from repro.data.similarity import text_of
 from repro.data.source import Source
@@ -74,7 +74,6 @@ def train_rows(
     limit: int | None = None,
     only: RowFilter | None = None,
     to: Dataset | None = None,
-    target: str = "",
 ) -> Selected:
     """The rows a variant is trained on: the first of its training set, less what it drops.
 
@@ -83,7 +82,6 @@ def train_rows(
     Args:
         limit: a profile's own number of first rows for this size; None for all of it.
         only: rows that the variant takes; all for None. to: the data set that it compares with.
-        target: what the model is to write, with the row's output as `{output}`; empty for that.
 
     Raises:
         ReproError: the file is missing or wrong, or no row is left.
@@ -103,14 +101,7 @@ def train_rows(
         taken = chosen(kept.rows, only, task, texts)
         lost = len(set(kept.rows["row"])) - len(set(taken["row"]))
         kept = Selected(taken, kept.dropped | ({"rows": lost} if lost else {}))
-    return Selected(in_format(kept.rows, target), kept.dropped)
-
-
-def in_format(rows: datasets.Dataset, target: str) -> datasets.Dataset:
-    """The rows with their outputs in a target format, see `train_rows`."""
-    if not target:
-        return rows
-    return with_outputs(rows, [target.format(output=output) for output in rows["output"]])
+    return kept
 
 
 def _first(

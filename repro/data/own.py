@@ -7,8 +7,11 @@ from typing import Any
 
 import datasets
 
+from repro.data.larger import enlarged
+from repro.data.larger import where as where_of_hub
 from repro.data.source import Source, checked_rows
 from repro.errors import EXIT_MISSING, ReproError
+from repro.printable import counted
 from repro.spec.study import Study
 from repro.spec.tasks import FilePlace, HubPlace, Part, Place, Task
 
@@ -25,6 +28,7 @@ class OwnData:
         self._study = study
         self._otherwise = otherwise
         self._read: dict[tuple[Place, Task], datasets.Dataset] = {}
+        self._grown: dict[Part, datasets.Dataset] = {}
 
     def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         """All rows of a part; of a training set the first as many as its size says.
@@ -33,6 +37,8 @@ class OwnData:
             ReproError: the rows are not there (3), malformed, or fewer than asked for (2).
         """
         place = self._study.place(part)
+        if (larger := self._larger(part)) is not None:
+            return self._enlarged(part, *larger)
         if place is None:
             return self._otherwise.rows(part, task, first)
         if (place, task) not in self._read:
@@ -41,7 +47,7 @@ class OwnData:
         rows = self._read[place, task]
         if part.size > len(rows):
             raise ReproError(
-                f"{part}: {where(place)} has {len(rows)} rows, fewer than {part.size}",
+                f"{part}: {where(place)} has {counted(len(rows), 'row')}, fewer than {part.size}",
                 hint="name a smaller size in the study's variants, or give more rows",
             )
         return rows.select(range(part.size)) if part.size else rows
@@ -51,7 +57,12 @@ class OwnData:
         found, others = [], []
         for part in parts:
             place = self._study.place(part)
-            if place is None:
+            if (larger := self._larger(part)) is not None:
+                try:
+                    self._enlarged(part, *larger)
+                except ReproError as error:
+                    found.append(error)
+            elif place is None:
                 others.append(part)
             elif isinstance(place, FilePlace) and not Path(place.path).is_file():
                 found.append(
@@ -63,12 +74,31 @@ class OwnData:
                 )
         return found + self._otherwise.missing(others)
 
+    def sizes(self, name: str) -> tuple[int, ...] | None:
+        """Those of the profile's data; any of a set of the study's own."""
+        if self._study.training[name].place is not None or name in self._study.larger:
+            return None
+        return self._otherwise.sizes(name)
+
+    def _larger(self, part: Part) -> tuple[HubPlace, int] | None:
+        """The original of a training set that is asked for beyond the profile's largest size."""
+        if part.split != "train" or part.name not in self._study.larger:
+            return None
+        sizes = self._otherwise.sizes(part.name)
+        if not sizes or part.size <= sizes[-1]:
+            return None
+        return self._study.larger[part.name], sizes[-1]
+
+    def _enlarged(self, part: Part, place: HubPlace, largest: int) -> datasets.Dataset:
+        if part not in self._grown:
+            training = self._study.training[part.name]
+            self._grown[part] = enlarged(self._otherwise, training, part.size, largest, place)
+        return self._grown[part]
+
 
 def where(place: Place) -> str:
     """A place in words."""
-    if isinstance(place, FilePlace):
-        return place.path
-    return f"{place.repo} {place.split} at {place.revision[:12]}"
+    return place.path if isinstance(place, FilePlace) else where_of_hub(place)
 
 
 def _of_file(place: FilePlace) -> Iterator[Any]:

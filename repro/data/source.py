@@ -30,6 +30,9 @@ class Source(typing.Protocol):
     def name(self) -> str:
         """Such as "upstream" or "embedded"."""
 
+    def sizes(self, name: str) -> tuple[int, ...] | None:
+        """The sizes that there are of a training set; None for any."""
+
     def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         """The rows of a part in file order, with the columns of `features(task)`.
 

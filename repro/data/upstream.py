@@ -33,6 +33,11 @@ class UpstreamData:
         self.manifest = manifest or authors_manifest()
         self._read: dict[Part, datasets.Dataset] = {}
 
+    def sizes(self, name: str) -> tuple[int, ...]:
+        """The sizes of the authors' files of a training set, ascending."""
+        own = [entry.part for entry in self.manifest.entries if entry.part]
+        return tuple(sorted(p.size for p in own if p.split == "train" and p.name == name))
+
     def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
         """All rows of a part in file order, with the columns of `features(task)`.
 

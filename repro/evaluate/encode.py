@@ -12,6 +12,7 @@ from repro.spec.cells import Cell
 from repro.spec.prompts import context, fill
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation
+from repro.spec.targets import BEFORE
 from repro.spec.tasks import Kind, Task
 
 Tokenizer = Any
@@ -126,7 +127,15 @@ def texts(
     contexts = [context(other, shown_text, shown[:shots], joint=joint) for shots in counts]
     blank = " " if protocol.zero_shot_blank else ""
     queries = [fill(task, text, row) for row in rows]
+    queries = [query + _written(row)[0] for query, row in zip(queries, rows, strict=True)]
     return Texts(contexts, contexts[-1] if contexts else blank, queries)
+
+
+def _written(row: Mapping[str, str]) -> tuple[str, str]:
+    """What a model has written when it comes to the label, and the blank before that."""
+    before = row.get(BEFORE, "")
+    text = before.rstrip(" ")
+    return text, before[len(text) :]
 
 
 def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
@@ -151,7 +160,7 @@ def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
     else:
         prompts = [head + ids for ids in _tokenize(tokenizer, whole)]
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in whole]
-    return Encoded(rows, hashes, prompts, contexts, _labels(asked, rows[0], tokenizer, protocol))
+    return Encoded(rows, hashes, prompts, contexts, _labels(asked, rows, tokenizer, protocol))
 
 
 def first_tokens(
@@ -213,9 +222,15 @@ def _template(asked: Evaluation, task: Task, protocol: Protocol) -> tuple[str, s
 
 
 def _labels(
-    asked: Evaluation, row: Mapping[str, str], tokenizer: Tokenizer, protocol: Protocol
+    asked: Evaluation,
+    rows: Sequence[Mapping[str, str]],
+    tokenizer: Tokenizer,
+    protocol: Protocol,
 ) -> dict[str, int]:
-    """The scored token of each label. One row serves: all prompts end in the template's words."""
+    """The scored token of each label. One row serves: all prompts end in the template's words.
+
+    Where models have written something before the label, one row of each such text.
+    """
     task = asked.task
     labels = task.labels
     if asked.dataset.occurring and protocol.rte_labels == "occurring":
@@ -225,7 +240,21 @@ def _labels(
     text, joint = _template(asked, task, protocol)
     if protocol.label_tokens == "prompt-1":
         text, joint = asked.first.text(task), ""
-    return first_tokens(tokenizer, fill(task, text, row), labels, joint=joint)
+    if BEFORE not in rows[0]:
+        return first_tokens(tokenizer, fill(task, text, rows[0]), labels, joint=joint)
+    found = {}
+    for row in {row[BEFORE]: row for row in rows}.values():
+        written, blank = _written(row)
+        prompt = fill(task, text, row) + written
+        found[row[BEFORE]] = first_tokens(tokenizer, prompt, labels, joint=blank or joint)
+    first, *others = found.values()
+    if any(other != first for other in others):
+        raise ReproError(
+            f"{asked.cell.name}: the tokens of the labels are not the same behind all texts of the "
+            f"target format: {', '.join(map(repr, found))}",
+            hint="let all of its texts, or none, have words and a blank before the label",
+        )
+    return first
 
 
 def _tokenize(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

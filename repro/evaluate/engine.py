@@ -80,8 +80,20 @@ class TorchEngine:
 
     score_tokens = 0
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, settings: Settings) -> None:
-        """An engine for a loaded model."""
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        settings: Settings,
+        *,
+        replayed: bool = False,
+    ) -> None:
+        """An engine for a loaded model.
+
+        Args:
+            replayed: whether decoding replays a graph, as `generate` has it.
+        """
+        self._replayed = replayed
         self.tokenizer = tokenizer
         self.positions = getattr(model.config, "max_position_embeddings", None)
         self._model = model.eval()
@@ -129,6 +141,7 @@ class TorchEngine:
             max_new_tokens=max_new_tokens,
             cut_at_blank_line=cut_at_blank_line,
             prefix=self._prefix,
+            replayed=self._replayed,
         )
 
     def _move(self, encoded: Encoded) -> None:

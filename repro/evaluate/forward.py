@@ -79,10 +79,15 @@ def prefill(
 def step(model: PreTrainedModel, batch: Batch, tokens: torch.Tensor) -> Batch:
     """One token more for every row; `tokens` is [rows]."""
     mask = torch.cat([batch.mask, torch.ones_like(batch.mask[:, :1])], dim=1)
-    rows = len(tokens)
-    clock.count("decode", tokens=rows, pairs=sum(batch.places) + rows, rows=rows)
+    count_step(batch)
     places = tuple(place + 1 for place in batch.places)
     return _run(model, tokens[:, None], replace(batch, mask=mask, places=places))
+
+
+def count_step(batch: Batch) -> None:
+    """Count what a step of decoding computes."""
+    rows = len(batch.places)
+    clock.count("decode", tokens=rows, pairs=sum(batch.places) + rows, rows=rows)
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ from repro import clock
 from repro.evaluate.batches import PADDING, Budget, alike, in_batches
 from repro.evaluate.forward import Batch, join, keep, not_finite, pad_id, prefill, step
 from repro.evaluate.prefix import SharedPrefix
+from repro.evaluate.replay import Replayed
 from repro.machine.transfer import to_device
 from repro.spec.prompts import SEPARATOR
 
@@ -103,6 +104,7 @@ def generate(
     max_new_tokens: int,
     cut_at_blank_line: bool,
     prefix: SharedPrefix | None = None,
+    replayed: bool = False,
 ) -> list[Generation]:
     """Continue each prompt with its most likely tokens.
 
@@ -112,6 +114,8 @@ def generate(
     Args:
         prompts: token ids.
         prefix: holds what all prompts begin with; None computes each prompt whole.
+        replayed: whether steps are replayed as a graph, see `replay`; with a prefix only. Changes
+            rounding.
 
     Raises:
         ReproError: the model's logits are not finite.
@@ -143,6 +147,7 @@ def generate(
         written: list[list[int]] = [[] for _ in rows]
         done: dict[int, Generation] = {}
         running = list(range(len(rows)))  # which row each line of the batch belongs to
+        replay: Replayed | None = None
         while True:
             # argmax gives the first of equal maxima; float16 logits do tie.
             chosen = batch.logits.argmax(-1)
@@ -161,11 +166,18 @@ def generate(
             if len(done) == len(rows):
                 return [done[row] for row in range(len(rows))]
             left = [line for line, row in enumerate(running) if row not in done]
-            if prefix and len(left) < len(running):
+            # Half of a graph's rows leave together, since what is left is captured again.
+            least = len(running) / 2 if replay else 1
+            if prefix and len(running) - len(left) >= least:
+                replay = None
                 rows_left = to_device(torch.tensor(left), chosen.device)
                 batch, chosen = keep(batch, rows_left, left), chosen[rows_left]
                 running = [running[line] for line in left]
-            batch = step(model, batch, chosen)
+            if replayed and prefix:
+                replay = replay or Replayed(model, batch)
+                batch = replay.step(chosen)
+            else:
+                batch = step(model, batch, chosen)
 
     costs = [
         (prefix.cost(prompt) if prefix else len(prompt)) + max_new_tokens for prompt in prompts

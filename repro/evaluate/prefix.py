@@ -37,6 +37,7 @@ class PreallocatedLayer(DynamicLayer):
         super().__init__()
         self.room = room
         self.length = 0
+        self._place: torch.Tensor | None = None
 
     @classmethod
     def joined(cls, layers: Sequence["PreallocatedLayer"], room: int) -> "PreallocatedLayer":
@@ -65,11 +66,25 @@ class PreallocatedLayer(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        if self._place is not None:
+            _put(self._keys, self._place, key_states)
+            _put(self._values, self._place, value_states)
+            return self._keys, self._values
         end = self.length + key_states.shape[2]
         self._keys[:, :, self.length : end] = key_states
         self._values[:, :, self.length : end] = value_states
         self.length = end
         return self.show()
+
+    def write_at(self, place: torch.Tensor) -> None:
+        """From here on, put single tokens at a place on the device, and show all of the room.
+
+        `length` is then the caller's to keep.
+        """
+        self._place = place
+        # What is masked takes part in products all the same, in which nothing may be NaN.
+        self._keys[:, :, self.length :] = 0
+        self._values[:, :, self.length :] = 0
 
     def get_seq_length(self) -> int:
         return self.length
@@ -83,6 +98,20 @@ class PreallocatedLayer(DynamicLayer):
         keys, values = self._keys[:, :, : self.length], self._values[:, :, : self.length]
         self.keys, self.values = keys, values
         return keys, values
+
+
+def _put(cached: torch.Tensor, place: torch.Tensor, states: torch.Tensor) -> None:
+    """Write a token's states in place.
+
+    No order of writing could matter, since the place is one. Torch's deterministic kernel would
+    sort it, and copy all of the cache.
+    """
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        cached.index_copy_(2, place, states)
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
 
 
 @cache

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,10 @@ from repro.execute.local import Place
 from repro.execute.remote import kit
 from repro.extras import install_command
 from repro.plan.layout import AUTO, number_of
+from repro.printable import counted
+
+_LONGEST = 40
+"""Characters of a temporary folder in which Ray's sockets can have names: paths of 107 at most."""
 
 
 @contextmanager
@@ -38,6 +43,8 @@ def connected(address: str | None) -> Iterator[None]:
         quiet["address"] = address
     else:
         quiet |= {"include_dashboard": False, "object_store_memory": 256 * 2**20}
+        if len(tempfile.gettempdir()) > _LONGEST:
+            os.environ.setdefault("RAY_TMPDIR", "/tmp")
     try:
         ray.init(**quiet)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -88,7 +95,7 @@ def places(workers: str, like: Place) -> list[Place]:
     """
     room = room_for(like)
     gpus = gpus_of(like)
-    each = f"{gpus} GPUs" if gpus else f"{cpus_of(like)} CPUs"
+    each = counted(gpus, "GPU") if gpus else counted(cpus_of(like), "CPU")
     if not room:
         raise ReproError(
             f"no node of the cluster has {each} for a worker",

@@ -99,7 +99,7 @@ def collect(out: Path, plan: Plan, models: Sequence[PlannedModel], store: Store)
             tuned[model.variant.name, model.seed] = own | {"given": True} | _facts(model.checkpoint)
         elif model.recipe is not None and (facts := store.find("facts", model.key)):
             tuned[model.variant.name, model.seed] = (
-                own | {"dropped": model.dropped, **model.digests} | _facts(facts)
+                own | {"dropped": model.dropped, **model.facts} | _facts(facts)
             )
         for step in model.cells:
             folder = store.find("cell", step.key)

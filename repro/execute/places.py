@@ -9,6 +9,7 @@ from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
 from repro.plan.layout import layout, number_of
 from repro.plan.placement import LINK
+from repro.printable import counted
 from repro.profiles import Profile
 
 
@@ -51,7 +52,8 @@ def _on_gpus(workers: str, profile: Profile, spec: ModelSpec, *, tuned: bool) ->
     groups = groups[: laid.groups]
     if not groups:
         return [Place(device="cuda", threads=profile.compute.threads)]
-    told = f"{len(names)} GPUs, {size} a worker, each with memory for {laid.together} at a time"
+    gpus = counted(len(names), "GPU")
+    told = f"{gpus}, {size} a worker, each with memory for {laid.together} at a time"
     number = number_of(workers, len(groups), len(groups) * laid.together, told)
     kinds = dict.fromkeys(found.names)
     if number > 1 and len(kinds) > 1:

@@ -24,9 +24,9 @@ from repro.machine.gpus import probe_cuda
 from repro.machine.selftest import record as selftest
 from repro.plan.estimate import by_characters, seconds_of
 from repro.plan.plan import Plan
-from repro.plan.steps import FineTune, Keep, Step, needed, steps_of, with_drops
+from repro.plan.steps import Curves, FineTune, Keep, Step, needed, steps_of, with_drops
 from repro.plan.store import Store
-from repro.results.schema import FORMAT, RUN, TIMINGS
+from repro.results.schema import CURVES, FORMAT, RUN, TIMINGS
 from repro.results.writing import asked, claim_folder, study_record
 
 
@@ -38,6 +38,7 @@ def run(
     keep_models: Keep,
     say: Say,
     attention: Way | None = None,
+    track: str | None = None,
     progress: Progress | None = None,
     options: Mapping[str, Any] | None = None,
     workers: Sequence[Place] = (),
@@ -51,6 +52,8 @@ def run(
         say: prints a line for the user.
         attention: how packed samples attend in fine-tuning on a GPU; None for what the self-test
             of the GPU says.
+        track: what records training curves, see `repro.finetune.curves`; what writes files puts
+            them into OUT/curves.
         progress: a rich Progress that steps add their bars to, or None.
         options: of the command, for run.json: what running missing cells later needs again.
         workers: where worker processes compute; this process does all with fewer than two.
@@ -67,7 +70,8 @@ def run(
         write_record()
         with clock.part("prompts"):
             write_prompts(out, plan)
-        steps = _steps(plan, store, out, attention, say)
+        to = None if track is None else Curves(track, (out / CURVES).absolute())
+        steps = _steps(plan, store, out, attention, to, say)
         if not steps:
             say("all cells were there already")
         seconds = seconds_of(plan, by_characters)
@@ -103,16 +107,23 @@ def run(
         return line
 
 
-def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say) -> list[Step]:
+def _steps(
+    plan: Plan, store: Store, out: Path, attention: Way | None, track: Curves | None, say: Say
+) -> list[Step]:
     """The steps that are needed, as the self-test of the GPU allows them."""
-    steps = needed(steps_of(plan, out, way=attention), store.find)
+    steps = needed(steps_of(plan, out, way=attention, track=track), store.find)
     compute = plan.profile.compute
-    if compute.device != "cuda" or not any(isinstance(step, FineTune) for step in steps):
+    if compute.device != "cuda":
         return steps
-    from repro.machine.selftest.run import ensure
+    from repro.machine.selftest.run import ensure, known
 
-    precision = "float32" if compute.dtype == "float32" else "bfloat16"
-    tested = ensure(store.root, probe_cuda(), [precision], say=say)
+    precisions = ["float32" if compute.dtype == "float32" else "bfloat16"]
+    if any(isinstance(step, FineTune) for step in steps):
+        tested = ensure(store.root, probe_cuda(), precisions, say=say)
+    elif (found := known(store.root, probe_cuda(), precisions)) is None:
+        return steps
+    else:  # a run that goes on evaluates as it began
+        tested = found
     tested.write(out / selftest.FILE)
     tested.require()
     allowed = steps_of(
@@ -121,6 +132,8 @@ def _steps(plan: Plan, store: Store, out: Path, attention: Way | None, say: Say)
         tested=tested,
         way=attention or next(iter(tested.attention.values())),
         share_prefix=tested.share_prefix,
+        replayed=tested.replayed,
+        track=track,
     )
     return needed(allowed, store.find)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from repro.clock import Clock, count
 from repro.lines import Line
+from repro.printable import counted
 from repro.profiles.profile import Compute
 
 PARTS = ("load", "prompts", "prefill", "decode", "train", "metrics", "results", "wait")
@@ -71,7 +72,7 @@ def in_words(line: Line) -> str:
     shares = ", ".join(
         f"{name} {seconds / total:.0%}" for name, seconds in parts if seconds >= 0.005 * total
     )
-    each_of = f" of {workers} workers" if workers > 1 else ""
+    each_of = f" of {counted(workers, 'worker')}" if workers > 1 else ""
     text = f"{line['seconds']:.0f} s{each_of}: {shares}"
     if "mfu" not in line:
         return text

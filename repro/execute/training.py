@@ -20,6 +20,7 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Recipe, finetune, save
 from repro.finetune.artefact import Facts, require_saveable
 from repro.finetune.attention import Way
+from repro.finetune.curves import curves
 from repro.finetune.shard import mesh, shard
 from repro.models.load import load, quiet
 from repro.spec.prompts import Template
@@ -40,6 +41,8 @@ class TrainingRequest:
         rows, demonstrations: as plain dicts; contexts: see `repro.finetune.finetune`.
         sharded, offloaded, recast: where the memory lies, see `repro.models.memory.Placement`.
         way: how packed samples attend, see `repro.finetune.attention`; None for the device's own.
+        track: what records its curves, see `repro.finetune.curves`; curves: the folder for them;
+            name: what they are called there.
     """
 
     base: str
@@ -58,6 +61,9 @@ class TrainingRequest:
     offloaded: bool = False
     recast: bool = False
     way: Way | None = None
+    track: str | None = None
+    curves: str = ""
+    name: str = ""
     passing: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -86,21 +92,24 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
         with quiet():
             save(model, tokenizer, facts, Path(folder))
 
-    facts = finetune(
-        model,
-        tokenizer,
-        request.rows,
-        request.demonstrations,
-        Template(Task(request.task, tuple(request.fields)), request.text),
-        Recipe(**request.recipe),
-        contexts=request.contexts,
-        token_budget=request.token_budget,
-        offloaded=request.offloaded,
-        recast=request.recast,
-        way=request.way,
-        progress=progress,
-        passing={steps: partial(keep, folder) for steps, folder in request.passing},
-    )
+    tracker = request.track if rank == 0 else None
+    with curves(tracker, Path(request.curves), request.name, request.recipe) as track:
+        facts = finetune(
+            model,
+            tokenizer,
+            request.rows,
+            request.demonstrations,
+            Template(Task(request.task, tuple(request.fields)), request.text),
+            Recipe(**request.recipe),
+            contexts=request.contexts,
+            token_budget=request.token_budget,
+            offloaded=request.offloaded,
+            recast=request.recast,
+            way=request.way,
+            progress=progress,
+            track=track,
+            passing={steps: partial(keep, folder) for steps, folder in request.passing},
+        )
     if rank == 0:
         keep(request.folder, facts)
 

@@ -32,6 +32,7 @@ from repro.plan import placement
 from repro.plan.plan import TORCH, PlannedCell, weights_key
 from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FetchData, FineTune, Step, Weights
 from repro.plan.store import Store
+from repro.printable import counted
 from repro.spec.protocol import Protocol
 
 Say = Callable[[str], None]
@@ -180,11 +181,11 @@ class Worker:
             if step.recipe.lora_rank:
                 how += f", LoRA of rank {step.recipe.lora_rank} instead of all weights"
             if step.passing:
-                how += f", with {len(step.passing)} checkpoints on the way"
-            self.say(f"{step.label}: fine-tuning on {len(step.rows)} rows{how}")
+                how += f", with {counted(len(step.passing), 'checkpoint')} on the way"
+            self.say(f"{step.label}: fine-tuning on {counted(len(step.rows), 'row')}{how}")
             with self._timed(step.name), clock.part("train"):
                 untrained = [key for key in lacking if not self.store.find("model", key)]
-                for part in _trainings(step, untrained, choice):
+                for part in trainings(step, untrained, choice):
                     self._train(part, base, choice)
                 for key in lacking:
                     # They are there already where only the weights had been dropped.
@@ -216,6 +217,7 @@ class Worker:
                 recast=choice.placement.recast,
                 way=step.way,
                 passing=[(steps, str(folders[key])) for steps, key in step.passing],
+                **_tracked(step),
             )
             if choice.gpus > 1:
                 launch(request, choice.gpus)
@@ -231,7 +233,7 @@ class Worker:
                 return
             own = step.weights
             folder = own if isinstance(own, Path) else self._found(own)
-            self.say(f"{step.label}: evaluating {len(pending)} cells")
+            self.say(f"{step.label}: evaluating {counted(len(pending), 'cell')}")
             with self._timed(step.name) as facts:
                 self._answer(step, pending, folder)
                 facts["cells"] = len(pending)
@@ -280,13 +282,21 @@ def base_weights(spec: ModelSpec, store: Store, say: Say, progress: Progress | N
     return store.path(*step.outputs[0])
 
 
-def _trainings(step: FineTune, keys: Sequence[str], choice: placement.Choice) -> Iterable[FineTune]:
+def trainings(step: FineTune, keys: Sequence[str], choice: placement.Choice) -> Iterable[FineTune]:
     """The trainings that make models of a step: one, or one each where none can be saved midway."""
     if not keys:
         return []
     if choice.placement.sharded or step.recipe.lora_rank:
         return [step.only([key]) for key in keys]
     return [step.only(keys)]
+
+
+def _tracked(step: FineTune) -> dict[str, Any]:
+    """The fields of a request that say where its curves go."""
+    if step.track is None:
+        return {}
+    name = step.name.removeprefix("finetune ")
+    return {"track": step.track.tracker, "curves": str(step.track.folder), "name": name}
 
 
 def _engine(step: Evaluate, folder: Path) -> Engine:
@@ -298,4 +308,4 @@ def _engine(step: Evaluate, folder: Path) -> Engine:
     model, tokenizer = load(
         folder, dtype=step.dtype, device=step.device, rotary=step.protocol.rotary_precision
     )
-    return TorchEngine(model, tokenizer, step.settings)
+    return TorchEngine(model, tokenizer, step.settings, replayed=step.replayed)

@@ -17,6 +17,7 @@ from repro.finetune import flex, lora, schedule
 from repro.finetune.artefact import Facts, machine, versions
 from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
+from repro.finetune.curves import Track
 from repro.finetune.encode import Row, encode
 from repro.finetune.objective import Packed, objective
 from repro.finetune.offload import OffloadedAdamW
@@ -47,6 +48,7 @@ def finetune(
     recast: bool = False,
     way: Way | None = None,
     progress: Any = None,
+    track: Track | None = None,
     passing: Mapping[int, Callable[[Facts], None]] | None = None,
 ) -> Facts:
     """Fine-tune a model, all weights or LoRA's changes of them, in place, on its own device.
@@ -78,7 +80,7 @@ def finetune(
         recast: whether weights in bfloat16 are made for each use instead of kept, see `casts`.
             Changes no bit.
         way: how packed samples attend; None for what suits the device. Changes rounding only.
-        progress: a rich `Progress` to add a bar to.
+        progress: a rich `Progress` to add a bar to; track: gets the numbers of every step.
         passing: by number of steps what is called after so many, with the weights as they are saved
             and the facts of a training that had ended there. Of whole models without LoRA only.
 
@@ -173,6 +175,8 @@ def finetune(
             tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
             trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
             bar.advance(trainer.losses[-1], tokens)
+            if track is not None:
+                track(trainer.last(), number + 1)
             if passing and number + 1 in passing:
                 require_finite(model, trainer.losses, trainer.norms, recipe)
                 with as_saved(model, recipe):
@@ -248,6 +252,12 @@ class Trainer:
         if self._recomputes and not self._sharded:
             told["recomputed"] = True
         return told
+
+    def last(self) -> dict[str, float]:
+        """Loss, where there was a label, gradient norm and learning rate of the last step."""
+        rate = float(self._optimiser.param_groups[0]["lr"])
+        loss = {} if self.losses[-1] is None else {"loss": self.losses[-1]}
+        return loss | {"gradient_norm": self.norms[-1], "learning_rate": rate}
 
     def held(self) -> list[torch.Tensor]:
         """What the optimiser keeps on the device."""

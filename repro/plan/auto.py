@@ -57,13 +57,14 @@ def choose(
         f"{name} with {size / 1e9:.0f} GB"
         for name, size in zip(found.names, found.memory, strict=True)
     )
-    needs = []
+    needs: list[str] = []
     for name in LARGEST_FIRST:
         profile = profiles.load(name)
         spec = ModelSpec.from_table(profile.model, profile.origin)
         choice = placement.here(spec, profile.compute, Probes(cuda=lambda: found, memory=memory))
         if choice is not None:
-            return name, f"{shown}; fine-tuning {choice}: {choice.peak_bytes / 1e9:.3g} GB"
+            why = f"{shown}; fine-tuning {choice}: {choice.peak_bytes / 1e9:.3g} GB"
+            return name, why + f"; too small for the others ({'; '.join(needs)})" * bool(needs)
         assert spec.architecture is not None
         needs.append(f"{name}: {placement.ways(spec.architecture, profile.compute)}")
     return WITHOUT_GPU, f"{shown}, too small for the others ({'; '.join(needs)})"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from repro.printable import counted
 from repro.profiles.profile import Compute
 
 
@@ -55,7 +56,7 @@ def total(rows: Sequence[Row]) -> Row:
     """The sum over models."""
     costs = [row.cost for row in rows]
     return Row(
-        f"{len(rows)} models",
+        counted(len(rows), "model"),
         sum(row.cells for row in rows),
         sum(row.pending for row in rows),
         Cost(

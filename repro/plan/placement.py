@@ -12,6 +12,7 @@ from repro.machine.selftest.run import known
 from repro.models.memory import WHOLE, Placement, finetune_main_bytes, finetune_peak_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
+from repro.printable import counted
 from repro.profiles.profile import Compute
 
 SMALLEST = 1024
@@ -63,7 +64,7 @@ class Choice:
     link: float = LINK
 
     def __str__(self) -> str:
-        many = f"{self.gpus} GPUs" if self.gpus > 1 else "1 GPU"
+        many = counted(self.gpus, "GPU")
         where = self.placement
         parts = [f"sharded over {many}"] if where.sharded else []
         parts += ["AdamW's moments in main memory"] if where.offloaded else []

@@ -12,6 +12,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from repro.data.source import Source
+from repro.data.targets import entropy
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
@@ -75,7 +76,8 @@ class PlannedModel:
         key: of the weights: those of the base, or of the fine-tune.
         contexts: the text before each training row, where the demonstrations are not the same or of
             another task.
-        digests: hashes of the rows and demonstrations that it is trained on, by name of the fact.
+        facts: hashes of the rows and demonstrations that it is trained on, and of a target format
+            the entropy of its targets in bits, by name.
         checkpoint: folder of a fine-tune that is there already; it is not trained, nor kept in the
             store.
     """
@@ -89,7 +91,7 @@ class PlannedModel:
     rows: Dataset | None = None
     dropped: dict[str, int] | None = None
     demonstrations: Dataset | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str | float] = field(default_factory=dict)
     checkpoint: Path | None = None
     contexts: tuple[str, ...] = ()
 
@@ -222,13 +224,19 @@ def make_plan(
     def cell_step(cell: Cell, model_key: str) -> PlannedCell:
         asked, own = study.evaluation(cell), cell.demonstrations
         selected, digest = rows.tested(cell.dataset)
+        tested, shown = selected.rows, rows.shown(asked.shown.name, own)
+        first = shown_digest(asked.shown.name, own)
+        if written := rows.writer(cell.variant, asked.task):
+            tested, shown = written.tested(tested), written.rows(shown)
+            digest = rows_digest(tested)
+            first = rows_digest(shown.select(range(min(own.number, len(shown)))))
         dtype = cell_dtype(asked, profile, protocol)
         parts: dict[str, object] = {
             "evaluate": EVALUATE_VERSION,
             "model": model_key,
             "cell": [cell.dataset, cell.prompt, cell.shots],
             "rows": digest,
-            "demonstrations": shown_digest(asked.shown.name, own),
+            "demonstrations": first,
             "switches": switches,
             "settings": asdict(settings),
             "dtype": dtype,
@@ -240,9 +248,9 @@ def make_plan(
         return PlannedCell(
             asked,
             content_key(parts),
-            selected.rows,
+            tested,
             selected.dropped,
-            rows.shown(asked.shown.name, own),
+            shown,
             dtype,
             content_key({name: parts[name] for name in said} | {"shown": own.name}),
         )
@@ -281,7 +289,12 @@ def make_plan(
         }
         key = content_key(parts)
         steps = tuple(cell_step(cell, key) for cell in own)
-        digests = {"rows_sha256": digest, "demonstrations_sha256": examples.digest}
+        facts: dict[str, str | float] = {
+            "rows_sha256": digest,
+            "demonstrations_sha256": examples.digest,
+        }
+        if variant.target:
+            facts["target_bits"] = round(entropy(selected.rows["output"]), 3)
         return PlannedModel(
             variant,
             seed,
@@ -292,7 +305,7 @@ def make_plan(
             selected.rows,
             selected.dropped,
             examples.rows,
-            digests,
+            facts,
             contexts=examples.contexts,
         )
 

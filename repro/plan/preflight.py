@@ -1,6 +1,7 @@
 """What a run needs, checked before it starts anything."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from repro.plan.needs import weights_dtype
 from repro.plan.pace import STEP_TOKENS, training_seconds
 from repro.plan.plan import TORCH, Plan, weights_key
 from repro.plan.store import Store
+from repro.printable import counted
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
 from repro.spec.cells import BASE
@@ -32,6 +34,7 @@ def machine_findings(
     based: bool = True,
     tuned: bool = True,
     engine: str = TORCH,
+    checkpoints: int = 1,
     probes: Probes | None = None,
 ) -> list[Diagnosis]:
     """Checks of Python, packages, GPU, memory, disk, folders, hub access and weights.
@@ -40,10 +43,13 @@ def machine_findings(
         based: whether the base's weights are needed.
         tuned: whether anything is to be fine-tuned; evaluating alone needs less.
         engine: what evaluates, as a plan has it.
+        checkpoints: models of one training, which lie on the disk together until evaluated.
         probes: of the machine; by default of this one.
     """
     compute, sizes = profile.compute, spec.architecture
     gpus, gpu_memory_gb, memory_gb = compute.gpus, compute.gpu_memory_gb, compute.memory_gb
+    bytes_each = 4 if compute.dtype == "float32" else 2
+    one_gb = sizes.parameters * bytes_each / 1e9 if sizes else 0.0
     tuning: list[Diagnosis] = []
     if compute.device == "cuda" and sizes is not None:
         alone = evaluation_bytes(sizes, weights_dtype(profile), tokens=placement.SMALLEST)
@@ -63,7 +69,7 @@ def machine_findings(
         bfloat16=compute.dtype == "protocol",
         compiles=tuned,
         memory_gb=memory_gb,
-        disk_gb=compute.disk_gb,
+        disk_gb=compute.disk_gb + (checkpoints - 1) * one_gb,
         folders=(store.root, *folders),
         extras=("run",) if engine == TORCH else ("run", "vllm"),
     )
@@ -94,7 +100,9 @@ def data_findings(source: Source, parts: Sequence[Part]) -> list[Diagnosis]:
     """Whether the rows are there and match their hashes; one finding, or one a missing file."""
     problems = source.missing(parts)
     if not problems:
-        return [Diagnosis("data", "ok", f"{len(parts)} files", f"{source.name}, all as pinned")]
+        return [
+            Diagnosis("data", "ok", counted(len(parts), "file"), f"{source.name}, all as pinned")
+        ]
     return [Diagnosis("data", "fail", str(p), source.name, p.hint) for p in problems]
 
 
@@ -108,7 +116,14 @@ def require(plan: Plan, store: Store, out: Path) -> list[Diagnosis]:
     tuned = any(model.to_tune(store.has) for model in plan.models)
     based = tuned or any(model.variant == BASE for model in plan.models)
     findings = machine_findings(
-        plan.profile, plan.spec, store, [out], based=based, tuned=tuned, engine=plan.engine
+        plan.profile,
+        plan.spec,
+        store,
+        [out],
+        based=based,
+        tuned=tuned,
+        engine=plan.engine,
+        checkpoints=max(Counter(m.training for m in plan.models if m.recipe).values(), default=1),
     )
     found = failed(findings)
     if found:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
@@ -10,15 +10,16 @@ from datasets import Dataset
 
 from repro.data.choose import exchanged, with_outputs
 from repro.data.demonstrations import chosen_for_each
-from repro.data.filters import Selected, in_format, test_rows, train_rows
+from repro.data.filters import Selected, test_rows, train_rows
 from repro.data.source import Source
+from repro.data.targets import Writer, writer
 from repro.errors import ReproError
 from repro.profiles import Profile
 from repro.spec.cells import EXCHANGED, FIRST, Demonstrations, Variant
 from repro.spec.prompts import context
 from repro.spec.protocol import Protocol
 from repro.spec.study import Study
-from repro.spec.tasks import Part
+from repro.spec.tasks import Part, Task
 
 
 def rows_digest(rows: Dataset) -> str:
@@ -65,7 +66,15 @@ class PlanRows:
         return {}
 
     @cached_property
+    def _plain(self) -> dict[tuple[object, ...], Selected]:
+        return {}
+
+    @cached_property
     def _trained(self) -> dict[tuple[object, ...], tuple[Selected, str]]:
+        return {}
+
+    @cached_property
+    def _writers(self) -> dict[tuple[object, ...], Writer | None]:
         return {}
 
     @cached_property
@@ -107,8 +116,17 @@ class PlanRows:
         """The rows that a variant is trained on, and their digest."""
         place = variant.train, variant.size, variant.rows, variant.target
         if place not in self._trained:
+            selected = self._in_plain_format(variant)
+            if own := self.writer(variant, self.study.training[variant.train].task):
+                selected = replace(selected, rows=own.rows(selected.rows))
+            self._trained[place] = selected, rows_digest(selected.rows)
+        return self._trained[place]
+
+    def _in_plain_format(self, variant: Variant) -> Selected:
+        place = variant.train, variant.size, variant.rows
+        if place not in self._plain:
             only = self.study.filters.get(variant.rows)
-            selected = train_rows(
+            self._plain[place] = train_rows(
                 self.source,
                 self.study.training[variant.train],
                 variant.size,
@@ -116,10 +134,22 @@ class PlanRows:
                 limit=self.profile.train_limit(variant.size),
                 only=only,
                 to=self.study.datasets[only.to] if only and only.to else None,
-                target=self.study.targets.get(variant.target, ""),
             )
-            self._trained[place] = selected, rows_digest(selected.rows)
-        return self._trained[place]
+        return self._plain[place]
+
+    def writer(self, variant: Variant, task: Task) -> Writer | None:
+        """In whose format a variant answers a task; None for the plain one.
+
+        Raises:
+            ReproError: the training rows do not give the format what it needs (2).
+        """
+        if not variant.target or task != self.study.training[variant.train].task:
+            return None
+        place = variant.train, variant.size, variant.rows, variant.target
+        if place not in self._writers:
+            rows, form = self._in_plain_format(variant).rows, self.study.targets[variant.target]
+            self._writers[place] = writer(form, task, rows.to_list(), variant.target)
+        return self._writers[place]
 
     def examples(self, variant: Variant) -> Examples:
         """What stands before a variant's training rows.
@@ -152,8 +182,9 @@ class PlanRows:
                 f"there are {len(shown)} of {name}",
                 hint=f"ask for at most {len(shown)}, or take training rows: -shown=each1",
             )
-        rows = in_format(shown, self.study.targets.get(variant.target, ""))
         task = self.study.datasets[name].task
+        written = self.writer(variant, task)
+        rows = written.rows(shown) if written else shown
         if not own.number or task == self.study.training[variant.train].task:
             return Examples(rows, (), rows_digest(rows))
         before = context(task, self.study.training_prompt(variant).text(task), rows.to_list())

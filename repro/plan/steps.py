@@ -59,6 +59,13 @@ class Weights:
         return (Artefact("weights", self.key),)
 
 
+class Curves(NamedTuple):
+    """A tracker of accelerate, and the folder that it writes to if it writes files."""
+
+    tracker: str
+    folder: Path
+
+
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
     """A fine-tuned model and the facts of its training, and those of checkpoints on the way.
@@ -72,6 +79,7 @@ class FineTune:
         rotary: precision of the rotary frequencies.
         tested: what the self-test of the machine's GPU has measured, if there is a record.
         way: how packed samples attend; None for the device's own.
+        track: what records its training curves; None for nothing.
     """
 
     key: str
@@ -88,6 +96,7 @@ class FineTune:
     contexts: tuple[str, ...]
     tested: Record | None = None
     way: Way | None = None
+    track: Curves | None = None
     passing: tuple[tuple[int, str], ...] = ()
 
     @property
@@ -126,6 +135,7 @@ class Evaluate:
         cells: ordered so that contexts can be extended.
         tokenizer: models with the same one, and as many tokens, share encoded prompts.
         engine: what evaluates, as a plan has it.
+        replayed: whether decoding replays a graph, see `repro.evaluate.replay`.
     """
 
     key: str
@@ -139,6 +149,7 @@ class Evaluate:
     protocol: Protocol
     settings: Settings
     engine: str = TORCH
+    replayed: bool = False
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
@@ -197,13 +208,16 @@ def steps_of(
     *,
     tested: Record | None = None,
     way: Way | None = None,
+    track: Curves | None = None,
     share_prefix: bool = True,
+    replayed: bool = False,
 ) -> list[Step]:
     """All steps of a plan, each behind those that it needs.
 
     Args:
         out: the results folder.
-        tested: of the machine's GPU; way, share_prefix: as it has them.
+        tested: of the machine's GPU; way, share_prefix, replayed: as it has them.
+        track: as of `FineTune`.
     """
     steps: list[Step] = [Weights(key=plan.base_key, spec=plan.spec)]
     begun = set()
@@ -212,9 +226,9 @@ def steps_of(
         if model.recipe is not None and model.training not in begun:
             begun.add(model.training)
             together = [other for other in plan.models if other.training == model.training]
-            steps.append(_training(plan, together, label, tested, way))
+            steps.append(_training(plan, together, label, tested, way, track))
         settings = plan.settings if share_prefix else plan.settings.without_sharing()
-        steps += _evaluations(plan, model, label, settings)
+        steps += _evaluations(plan, model, label, settings, replayed)
         steps.append(Collect(plan=plan, model=model, out=out))
     return steps
 
@@ -225,6 +239,7 @@ def _training(
     label: str,
     tested: Record | None,
     way: Way | None,
+    track: Curves | None,
 ) -> FineTune:
     """The training that all of these models come of, which differ in their checkpoint."""
     ends = {
@@ -250,12 +265,13 @@ def _training(
         contexts=model.contexts,
         tested=tested,
         way=way,
+        track=track,
         passing=tuple((int(ends[other.key]), other.key) for other in passing),
     )
 
 
 def _evaluations(
-    plan: Plan, model: PlannedModel, label: str, settings: Settings
+    plan: Plan, model: PlannedModel, label: str, settings: Settings, replayed: bool
 ) -> Iterable[Evaluate]:
     weights: Artefact | Path = model.checkpoint or Artefact("weights", plan.base_key)
     if model.recipe is not None:
@@ -273,6 +289,7 @@ def _evaluations(
             tokenizer=model.key if model.checkpoint else plan.base_key,
             protocol=plan.protocol,
             settings=settings,
+            replayed=replayed,
             engine=plan.engine,
         )
 

@@ -130,8 +130,13 @@ class Profile:
     origin: str = enters(default="")
 
     def train_limit(self, size: int) -> int | None:
-        """Rows used of the training set of a nominal size; None for all of it."""
-        return self.sizes.train.get(str(size))
+        """Rows used of the training set of a nominal size; None for all of it.
+
+        Of a size beyond the largest that the profile names the same share is used.
+        """
+        own = {int(name): rows for name, rows in self.sizes.train.items()}
+        largest = max(own, default=size)
+        return size * own[largest] // largest if size > largest else own.get(size)
 
     def new_tokens(self, protocol: Protocol) -> int:
         """Tokens that a generation may have."""

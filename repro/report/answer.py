@@ -9,11 +9,10 @@ from typing import Any
 
 from repro import profiles
 from repro.errors import EXIT_FAILED, ReproError
-from repro.printable import printable
+from repro.printable import counted, printable
 from repro.report.words import (
     ANSWERS,
     POWER,
-    counted,
     joined,
     noticed_of,
     outcome,
@@ -85,9 +84,9 @@ def first_line(verification: Verification) -> str:
         f"{Outcome.of(code)}: exit code {code}, "
         + {
             0: "nothing differs and nothing is missing in any run",
-            EXIT_FAILED: f"something differs in {own} of {len(heads)} runs",
-        }.get(code, f"something is missing in {own} of {len(heads)} runs")
-        + f" ({len(heads)} runs)"
+            EXIT_FAILED: f"something differs in {own} of {counted(len(heads), 'run')}",
+        }.get(code, f"something is missing in {own} of {counted(len(heads), 'run')}")
+        + f" ({counted(len(heads), 'run')})"
     )
 
 
@@ -113,6 +112,7 @@ def head(verified: RunVerification) -> Head:
             ("model", f"{model}; data {data}"),
             ("run", f"{_protocol(run)}, {_seeds(verified)}"),
             ("cells", _cells(verified)),
+            *((("took", str(verified.spent)),) if verified.spent else ()),
         ),
         evidence=evidence,
         on_paper=on_paper,

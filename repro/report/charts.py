@@ -152,7 +152,7 @@ def draw(run: RunReport, figure: str) -> Figure:
         for index, panel in enumerate(panels):
             _draw_panel(canvas.add_subplot(rows, columns, index + 1), panel, title=True)
         handles = [_handle(style) for style in styles(panels)]
-        handles += [_handle(look) for look in (PAPER_LOOK, OURS_LOOK)]
+        handles += [_handle(look) for look in run_looks(run)]
         canvas.legend(
             handles=handles, loc="lower center", ncols=len(handles), bbox_to_anchor=(0.5, 0)
         )
@@ -182,6 +182,11 @@ def draw_panel(report: PanelReport) -> Figure:
 
 PAPER_LOOK = Style("#000000", "paper", "the paper")
 OURS_LOOK = Style("#000000", "ours", "this run, with its 95 % interval")
+
+
+def run_looks(run: RunReport) -> tuple[Style, ...]:
+    """How the paper's values and the run's are told apart; nobody's but the run's in a study."""
+    return (PAPER_LOOK, OURS_LOOK) if run.verified.run.study.published else (OURS_LOOK,)
 
 
 def draw_swatch(look: Style) -> Figure:

@@ -11,10 +11,12 @@ from rich.progress import Progress
 from repro import studies
 from repro.console import new_console
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.printable import counted
 from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
 from repro.report.model import STAGES, Report, report
 from repro.results.runs import Run
+from repro.results.spent import Rates
 from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
@@ -41,11 +43,12 @@ def gather(
     level: Level | None = None,
     asked: Sequence[str] | None = None,
     study: str | None = None,
+    rates: Rates | None = None,
 ) -> Report:
     """The report on a results folder, with a bar that vanishes when it is there.
 
     Args:
-        results, expected, level, asked: as of `repro.report.model.report`.
+        results, expected, level, asked, rates: as of `repro.report.model.report`.
         study: the name or file of a study instead of the one that the folder tells of.
     """
     with _stages(progress, len(STAGES)) as stage:
@@ -55,6 +58,7 @@ def gather(
             level=level,
             asked=asked,
             study=None if study is None else studies.load(study),
+            rates=rates,
             stage=stage,
         )
 
@@ -101,7 +105,7 @@ def write_report(found: Report, out: Path, console: Console) -> None:
         files = write_folder(found, out)
     names = [str(path.relative_to(out)) for path in files if path.parent == out]
     count = len(files) - len(names)
-    console.print(f"{out}: {', '.join(names)}, {count} files of figures")
+    console.print(f"{out}: {', '.join(names)}, {counted(count, 'file')} of figures")
 
 
 def finish(
@@ -140,7 +144,7 @@ def _one_run(folder: Path) -> Run:
     runs = read_results(folder).runs
     if len(runs) > 1:
         raise ReproError(
-            f"{folder} holds {len(runs)} runs: {', '.join(run.name for run in runs)}",
+            f"{folder} holds {counted(len(runs), 'run')}: {', '.join(run.name for run in runs)}",
             hint="name the folder of one of them",
         )
     return runs[0]
@@ -161,7 +165,7 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
     for name, one, other in ((a, first, second), (b, second, first)):
         only = len({c for c, _ in one.cells} - {c for c, _ in other.cells})
         if only:
-            console.print(f"{only} cells are in {name} only")
+            console.print(f"in {name} only: {counted(only, 'cell')}")
     held = compare_runs(second, first, wanted=cells)
     numbers = held.numbers
     console.print(tables.numbers_table(numbers, f"\n{b} against {a}"))

@@ -18,6 +18,7 @@ from repro import __version__
 from repro.files import file_sha256
 from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
+from repro.report.departures import departures
 from repro.report.model import Plotted, Report, RunReport
 from repro.report.rows import LevelRow, failed, level_rows, missing
 from repro.report.summaries import SummaryReport
@@ -73,7 +74,7 @@ def tables(report: Report) -> dict[str, str]:
         found["numbers.csv"] += [where | number_row(number) for number in run.verified.judged]
         points = (point for panel in run.panels for point in panel.points)
         found["points.csv"] += [where | point_row(point) for point in points]
-    return {name: _csv(rows) for name, rows in found.items()}
+    return {name: to_csv(rows) for name, rows in found.items()}
 
 
 def _run(run: RunReport) -> Row:
@@ -98,6 +99,9 @@ def _run(run: RunReport) -> Row:
         },
         **_head(run),
         "exit_code": verified.exit_code,
+        "departures": [asdict(row) | {"variant": row.variant.name} for row in departures(own)]
+        if run.summaries
+        else [],
         "summaries": [summary_rows(report) for report in run.summaries],
         "claims_count": verified.claims_count,
         "numbers_verdict": run.numbers_verdict,
@@ -301,7 +305,8 @@ def _finite(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _csv(rows: Iterable[Row]) -> str:
+def to_csv(rows: Iterable[Row]) -> str:
+    """A table with a header, as CSV."""
     text = io.StringIO()
     writer: Any = None
     for row in rows:

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from rich.text import Text
 
+from repro.printable import counted
 from repro.report.model import PanelReport, Plotted, RunReport
-from repro.report.words import counted
 from repro.spec.cells import Cell
 from repro.spec.points import BEST
 from repro.verify.claimverdicts import Answer

@@ -15,12 +15,13 @@ from repro import __version__
 from repro.errors import EXIT_MISSING, ReproError
 from repro.extras import install_command
 from repro.printable import printable
-from repro.report import charts, views
+from repro.report import charts, summaries, views
 from repro.report.answer import Outcome, first_line, head
+from repro.report.departures import HEADING, HEADS, READ, departures
 from repro.report.inline import inline_svg
 from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.packing import LONGEST, pack
-from repro.report.summaries import READ, SummaryReport
+from repro.report.summaries import SummaryReport
 from repro.report.summarycharts import draw_summary, spoken
 from repro.report.words import BRIEFLY
 from repro.results.texts import prompts
@@ -74,7 +75,8 @@ def page(report: Report) -> str:
         levels=list(Level),
         tasks=list(dict.fromkeys(t for run in report.runs for t in run.verified.run.study.tasks)),
         not_compared=views.NOT_COMPARED,
-        read=READ,
+        read=summaries.READ,
+        departures={"heading": HEADING, "read": READ, "heads": HEADS},
         longest=f"{LONGEST:,}",
     )
 
@@ -123,6 +125,7 @@ def _run(run: RunReport, index: int, report: Report) -> dict[str, Any]:
             _summary(report, f"{view['id']}-summary{number}")
             for number, report in enumerate(run.summaries, 1)
         ],
+        "departures": [row.texts for row in departures(run.verified.run)],
         "figures": [_figure(run, view["id"], figure) for figure in run.verified.run.study.figures],
         "packets": {name: Markup(packet) for name, packet in packets.by_dataset.items()},
         "samples": packets,
@@ -140,7 +143,7 @@ def _figure(run: RunReport, prefix: str, figure: str) -> dict[str, Any]:
             text=views.spoken(panel),
         )
         panels.append(view | {"svg": Markup(drawing)})
-    looks = (*charts.styles(run.of_figure(figure)), charts.PAPER_LOOK, charts.OURS_LOOK)
+    looks = (*charts.styles(run.of_figure(figure)), *charts.run_looks(run))
     legend = [
         (
             Markup(

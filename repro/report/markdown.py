@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from repro.printable import printable
 from repro.report.answer import first_line, head
+from repro.report.departures import HEADING, HEADS, READ, departures
 from repro.report.figurerows import figure_rows
 from repro.report.model import Report, RunReport
 from repro.report.rows import (
@@ -72,6 +73,8 @@ def _run(run: RunReport, *, several: bool) -> Iterator[str]:
     yield from details("All comparisons behind them", _contrasts(run.verified.claims))
     if run.summaries:
         yield from _section(ANSWER, _summaries(run))
+        rows = ([escaped(text) for text in row.texts] for row in departures(run.verified.run))
+        yield from details(HEADING, [READ, "", *table(HEADS, rows)])
     yield from _section(NUMBERS, _levels(run))
     if run.verified.judged:
         summary = f"All {len(run.verified.judged)} verdicts on numbers"

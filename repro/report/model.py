@@ -1,15 +1,17 @@
 """The data model behind every report: whatever its face, it shows these objects and no others."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from repro.metrics.bestof import Rule, best_of
+from repro.printable import counted
 from repro.report.summaries import SummaryReport
 from repro.results.runs import CellResult, Run
+from repro.results.spent import Rates, spent_by
 from repro.spec.cells import BASE, Cell
 from repro.spec.points import BEST, Panel, Point
 from repro.spec.study import Study
@@ -81,7 +83,7 @@ class Plotted:
     def shots_text(self) -> str:
         """`1 shot`, `4 shots`, `best`."""
         shots = self.point.shots
-        return str(shots) if isinstance(shots, str) else f"{shots} shot" + "s" * (shots != 1)
+        return str(shots) if isinstance(shots, str) else counted(shots, "shot")
 
     @property
     def verdict(self) -> Verdict | None:
@@ -181,6 +183,7 @@ def report(
     level: Level | None = None,
     asked: Sequence[str] | None = None,
     study: Study | None = None,
+    rates: Rates | None = None,
     stage: Callable[[str], None] = lambda name: None,
 ) -> Report:
     """Verify a results folder and gather all that reports show.
@@ -188,6 +191,7 @@ def report(
     Args:
         results, expected, level, asked: as of `repro.verify.verification.build`.
         study: instead of the one that the folder tells of.
+        rates: what an hour of a device costs, where somebody said.
         stage: called with the name of each of the `STAGES` as it begins.
 
     Raises:
@@ -197,7 +201,9 @@ def report(
     stage(reading)
     found = read_results(results, study)
     stage(verifying)
-    verification = build(found, expected=expected, level=level, asked=asked)
+    built = build(found, expected=expected, level=level, asked=asked)
+    told = (replace(one, spent=spent_by(one.run, rates or Rates())) for one in built.runs)
+    verification = replace(built, runs=tuple(told))
     stage(gathering)
     return Report(
         verification=verification,

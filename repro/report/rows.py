@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from repro.printable import counted
 from repro.report.words import (
     briefly,
     contrast_text,
-    counted,
     decided_by,
     fact_text,
     group_text,
@@ -26,6 +26,7 @@ from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.fingerprint import FactCheck
 from repro.verify.rerun import Lack, asked_seeds, command_for
+from repro.verify.statistics import Interval
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict, worst
 from repro.verify.verification import RunVerification, without_samples
 
@@ -220,6 +221,7 @@ class ClaimRow:
     decided: str
     reason: str
     effect: float | None
+    interval: Interval | None
     paper: float | None
     noticed: float | None
     power: float | None
@@ -241,6 +243,7 @@ def _claim_row(claim: ClaimVerdict) -> ClaimRow:
         decided=decided_by(claim),
         reason=contrast_text(item) if item else claim.reason,
         effect=mean.effect if mean else None,
+        interval=mean.interval if mean else None,
         paper=item.paper_effect if item else None,
         noticed=noticed_effect(mean),
         power=item.power if item else None,

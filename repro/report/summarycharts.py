@@ -4,13 +4,16 @@ import csv
 import math
 from pathlib import Path
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from repro.report.charts import LOOKS, save, settings
 from repro.report.model import RunReport
 from repro.report.summaries import SummaryReport
 
+_LOOKS = (*LOOKS, ("#6a737b", "o"))
 _STRONGEST = 0.5
 """The difference from which on a matrix is of full colour, so that all share a scale."""
 
@@ -19,8 +22,10 @@ def draw_summary(report: SummaryReport) -> Figure:
     """A curve or a matrix by itself. Lines are named `line-NAME`, texts `value-ROW-COLUMN`."""
     with settings():
         if report.summary.kind == "curve":
-            canvas = Figure(figsize=(3.4, 2.3))
-            canvas.subplots_adjust(left=0.18, right=0.98, bottom=0.2, top=0.82)
+            height = 2.0 + 0.14 * math.ceil(len(report.summary.columns) / 2)
+            canvas = Figure(figsize=(3.4, height))
+            top = 1 - (height - 1.85) / height
+            canvas.subplots_adjust(left=0.2, right=0.97, bottom=0.45 / height, top=top)
             _draw_curve(canvas.add_subplot(), report)
         else:
             rows, columns = len(report.summary.rows), len(report.summary.columns)
@@ -37,7 +42,7 @@ def _draw_curve(axes: Axes, report: SummaryReport) -> None:
     summary = report.summary
     axes.axhline(0, color="#000000", linewidth=0.7)
     for place, name in enumerate(summary.columns):
-        colour, marker = LOOKS[place % len(LOOKS)]
+        colour, marker = _LOOKS[place % len(_LOOKS)]
         # Levels stand apart evenly, lines a little aside so that whiskers do not hide each other.
         shift = 0.05 * (place - (len(summary.columns) - 1) / 2)
         known = [(i, report.values.get((row, name))) for i, row in enumerate(summary.rows)]
@@ -55,30 +60,29 @@ def _draw_curve(axes: Axes, report: SummaryReport) -> None:
     axes.set_xlabel(summary.axis)
     axes.set_ylabel("difference of scores")
     axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3,
-        frameon=False,
-        fontsize=7,
-        handlelength=1.5,
-    )
+        loc="lower left", bbox_to_anchor=(-0.16, 1), ncols=2, frameon=False, fontsize=6.5,
+        handlelength=1.5, borderpad=0, columnspacing=1,
+    )  # fmt: skip
+    # Whiskers that are far longer than what is to be seen would flatten the lines.
+    effects = [value.effect for value in report.values.values()] + [0.0]
+    room = max(0.05, 0.6 * (max(effects) - min(effects)))
+    axes.set_ylim(min(effects) - room, max(effects) + room)
 
 
 def _draw_matrix(axes: Axes, report: SummaryReport) -> None:
     summary = report.summary
-    grid = [
-        [value.effect if (value := report.values.get((row, name))) else math.nan
-         for name in summary.columns]
-        for row in summary.rows
-    ]  # fmt: skip
-    axes.imshow(grid, cmap="RdBu", vmin=-_STRONGEST, vmax=_STRONGEST, aspect="auto")
-    for i, row in enumerate(summary.rows):
-        for j, name in enumerate(summary.columns):
-            strong = abs(grid[i][j]) > 0.6 * _STRONGEST
-            axes.text(
-                j, i, report.brief(row, name), ha="center", va="center", fontsize=7,
-                color="#fefefe" if strong else "#010101", gid=f"value-{row}-{name}",
-            )  # fmt: skip
+    colours = matplotlib.colormaps["RdBu"]
+    for (row, name), value in report.values.items():
+        i, j = summary.rows.index(row), summary.columns.index(name)
+        share = max(-1.0, min(1.0, value.effect / _STRONGEST))
+        # Not as an image, which an SVG inside a page would blur.
+        axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=colours((share + 1) / 2)))
+        axes.text(
+            j, i, report.brief(row, name), ha="center", va="center", fontsize=7,
+            color="#fefefe" if abs(share) > 0.6 else "#010101", gid=f"value-{row}-{name}",
+        )  # fmt: skip
+    axes.set_xlim(-0.5, len(summary.columns) - 0.5)
+    axes.set_ylim(len(summary.rows) - 0.5, -0.5)
     axes.xaxis.tick_top()
     axes.set_xticks(range(len(summary.columns)), list(summary.columns), rotation=30, ha="left")
     axes.set_yticks(range(len(summary.rows)), list(summary.rows))

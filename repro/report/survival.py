@@ -6,10 +6,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from repro.errors import ReproError
+from repro.printable import counted
 from repro.report.answer import model_and_data
 from repro.report.charts import draw, save, settings
 from repro.report.model import run_report
-from repro.report.words import ANSWERS, between, counted, joined, seeds_text, signed
+from repro.report.words import ANSWERS, between, joined, seeds_text, signed
 from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.findings import paper_verdicts

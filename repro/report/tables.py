@@ -8,10 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from repro.printable import printable
+from repro.printable import counted, printable
+from repro.report.departures import HEADS, READ, departures
 from repro.report.figures import STYLE
 from repro.report.model import FOLLOWS
-from repro.report.words import counted, number_text, outcome, seeds_text
+from repro.report.words import number_text, outcome, seeds_text
 from repro.results.runs import Run
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import load_paper
@@ -37,6 +38,15 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     made.add_column()
     for name, value in rows:
         made.add_row(name, Text(printable(value)))
+    return made
+
+
+def departures_table(run: Run) -> Table:
+    """How far fine-tunes went from the base."""
+    made = table(*HEADS)
+    made.caption, made.caption_justify = READ, "left"
+    for row in departures(run):
+        made.add_row(*row.texts)
     return made
 
 

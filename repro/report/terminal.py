@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.console import new_console
-from repro.printable import printable
+from repro.printable import counted, printable
+from repro.report import departures
 from repro.report.answer import Head, Outcome, first_line, head
 from repro.report.figurerows import figure_rows
 from repro.report.figures import STYLE, figure_lines, legend
@@ -31,8 +32,8 @@ from repro.report.rows import (
     turns,
 )
 from repro.report.summaries import READ, SummaryReport, summary_lines
-from repro.report.tables import facts, pairs, table
-from repro.report.words import contrast_text, counted, number_text, signed, unpaired
+from repro.report.tables import departures_table, facts, pairs, table
+from repro.report.words import between, contrast_text, number_text, signed, unpaired
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.rerun import Lack
 from repro.verify.verdicts import Verdict
@@ -161,6 +162,9 @@ def _everything(
     for verdict in run.verified.claims:
         yield from _whole_claim(verdict, evidence)
     yield from _summaries(run.summaries)
+    if run.summaries:
+        yield _heading(departures.HEADING)
+        yield departures_table(run.verified.run)
     yield from _numbers(run)
     for number in run.verified.judged:
         if not number.verdict.passes and number.verdict is not Verdict.NOT_REPRODUCED:
@@ -282,7 +286,8 @@ def _below(run: RunReport, asked: Sequence[str] | None, *, most: int) -> Iterato
     """
     yield from _missing(run, full=False)
     yield _heading(heading(FINDINGS, run.verified.run))
-    yield _claims(claim_rows(run.verified.claims), head(run.verified).evidence)
+    own = not run.verified.run.study.published
+    yield _claims(claim_rows(run.verified.claims), head(run.verified).evidence, own=own)
     yield from _summaries(run.summaries[:most])
     yield from _numbers(run)
     if run.summaries:
@@ -318,19 +323,24 @@ def _summaries(shown: Sequence[SummaryReport]) -> Iterator[RenderableType]:
         yield from summary_lines(summary, 80)
 
 
-def _claims(rows: Sequence[ClaimRow], evidence: bool) -> Table:
+def _claims(rows: Sequence[ClaimRow], evidence: bool, *, own: bool) -> Table:
     """A line a finding: how many of the comparisons that decided it hold, and where it fails.
 
-    "noticed": the smallest true mean effect that would have been shown in nine of ten runs.
+    "noticed": the smallest true mean effect that would have been shown in nine of ten runs. A
+    study of one's own has the effect of the comparison that decided first.
     """
     made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     made.add_column("", width=3)
     made.add_column("finding", width=28, no_wrap=True)
     made.add_column("answer", width=12, no_wrap=True)
-    made.add_column("comparisons that hold", no_wrap=False)  # the one that gives way
+    told_as = "effect, 95 % interval" if own else "comparisons that hold"
+    made.add_column(told_as, no_wrap=False)  # the one that gives way
     made.add_column("noticed", width=7, no_wrap=True)
     for row in rows:
-        decided = Text(printable(row.decided), no_wrap=True, overflow="ellipsis")
+        told = row.decided
+        if own and row.effect is not None:
+            told = f"{signed(row.effect)}{between(row.interval)}, {told}"
+        decided = Text(printable(told), no_wrap=True, overflow="ellipsis")
         noticed = "" if row.noticed is None else f"{row.noticed:.3f}"
         made.add_row(row.id, row.title, answer_text(row.answer, evidence), decided, noticed)
     return made

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from repro.printable import counted
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict, Effect
 from repro.verify.fingerprint import FactCheck
 from repro.verify.statistics import Interval
@@ -39,11 +40,6 @@ def briefly(verdict: Verdict, level: Level | None) -> str:
     """How a number came out, in a word or two."""
     paper = verdict is Verdict.CONSISTENT and level is Level.L3
     return "not different" if paper else BRIEFLY[verdict]
-
-
-def counted(n: int, what: str) -> str:
-    """A number of things: `1 cell`, `3 cells`."""
-    return f"{n:,} {what}" + "s" * (n != 1)
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
+from repro.printable import counted
 from repro.results.machines import devices
 from repro.results.outcomes import read_samples
 from repro.results.runs import CellResult, Key, Results, Run, Tuned, is_imported
@@ -54,11 +55,9 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     Raises:
         ReproError: a line is no JSON object, or holds NaN or Infinity (1).
+        OSError: the file cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        _bad(str(path), f"cannot be read: {error.strerror}")
+    content = path.read_bytes()
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)
@@ -118,7 +117,8 @@ def _read_line(
             _bad(str(path), f"its hash is not the one that {where} gives: one of them was changed")
         outcomes = read_samples(path, study.task_of(cell), imported=imported)
         if len(outcomes.rows) != line["n"]:
-            _bad(where, f"field 'n' is {line['n']}, but {path} holds {len(outcomes.rows)} rows")
+            rows = counted(len(outcomes.rows), "row")
+            _bad(where, f"field 'n' is {line['n']}, but {path} holds {rows}")
         mean = float(outcomes.scores.mean())
         if abs(mean - line["value"]) > 1e-9:
             _bad(where, f"field 'value' is {line['value']}, but the mean of {path} is {mean:.6g}")
@@ -164,8 +164,6 @@ def _read_record(path: Path, warnings: list[str]) -> dict[str, Any]:
         record = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         _bad(str(path), f"not JSON: {error}")
-    except OSError as error:
-        _bad(str(path), f"cannot be read: {error.strerror}")
     if not isinstance(record, dict):
         _bad(str(path), "not a JSON object")
     check_line(RunRecord, str(path), record)
@@ -215,13 +213,14 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
             without_samples.append(result.cell.name)
     given = [item for item in tuned.values() if item.raw.get("given")]
     if given:
+        some = counted(len(given), "fine-tune")
         warnings.append(
-            f"{folder}: {len(given)} fine-tunes were given as checkpoints and not trained by the "
-            f"run, such as {given[0].variant.name}"
+            f"{folder}: {some} given as checkpoints, not trained by the run, such as "
+            f"{given[0].variant.name}"
         )
     if without_samples:
         warnings.append(
-            f"{folder}: {len(without_samples)} cells have no samples file, such as "
+            f"{folder}: {counted(len(without_samples), 'cell')} with no samples file, such as "
             f"{without_samples[0]}: they are compared by their means only"
         )
     runs = []

@@ -5,6 +5,7 @@
 - `finetunes.jsonl`: a line a fine-tune, what happened in its training.
 - `prompts.jsonl`: the texts behind the hashes in the samples, see `texts`.
 - `run.json`: what the run was, its study and its machine; `timings.jsonl`: where time went.
+- `curves/`: what a tracker writes, where one was asked for; nothing of the kit reads it.
 
 The first four hold nothing that depends on time or place: two runs of the same command on the same
 kind of machine write the same bytes.
@@ -19,13 +20,14 @@ from repro.spec.cells import Cell
 FORMAT = 1
 """Raised when older readers would misread a folder."""
 
-RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES, TEXTS = (
+RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES, TEXTS, CURVES = (
     "results.jsonl",
     "finetunes.jsonl",
     "run.json",
     "timings.jsonl",
     "samples",
     "prompts.jsonl",
+    "curves",
 )
 
 

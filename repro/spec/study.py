@@ -12,7 +12,8 @@ from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat
 from repro.spec.protocol import Protocol
 from repro.spec.summaries import Summary
-from repro.spec.tasks import Dataset, Part, Place, Task, TrainingSet
+from repro.spec.targets import TargetFormat
+from repro.spec.tasks import Dataset, HubPlace, Part, Place, Task, TrainingSet
 
 Grid = Literal["figures", "every-shot", "full"]
 
@@ -61,7 +62,8 @@ class Study:
 
     Attributes:
         training: training sets by name; prompts: formats by name, the first one trains.
-        filters, targets: of training rows, by name; a target has the output as `{output}`.
+        larger: where rows come from of training sets that the profile's data has too few of.
+        filters, targets: of training rows, by name.
         variants: those that it names, in the order of results.
         grids: plotted points by grid.
         summaries: curves and matrices that answer it at a glance.
@@ -75,8 +77,9 @@ class Study:
     datasets: Mapping[str, Dataset]
     training: Mapping[str, TrainingSet]
     prompts: Mapping[str, PromptFormat]
+    larger: Mapping[str, HubPlace] = field(default_factory=dict)
     filters: Mapping[str, RowFilter] = field(default_factory=dict)
-    targets: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, TargetFormat] = field(default_factory=dict)
     variants: tuple[Variant, ...]
     figures: Mapping[str, Figure]
     panels: tuple[Panel, ...]
@@ -186,7 +189,7 @@ class Study:
             if only.to:
                 self._named("dataset", self.datasets, only.to)
         if variant.target:
-            self._named("target format", self.targets, variant.target)
+            self._named("target format", self.targets, variant.target).check(training.task)
         self.training_prompt(variant).text(training.task)
         shown = self._named("dataset", self.datasets, self.shown_to(variant))
         if variant.train_shots:

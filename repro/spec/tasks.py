@@ -84,6 +84,9 @@ class HubPlace:
     Attributes:
         columns: field of the task -> column of the data set, where they differ.
         labels: value of the data set -> label of the task, where they differ.
+        files: parquet files of the commit and the sha256 of each, or "" for whatever the commit
+            has; without any, all that the repository declares for the split.
+        max_words: longer rows are left out; 0 for none.
     """
 
     repo: str
@@ -92,6 +95,8 @@ class HubPlace:
     config: str = ""
     columns: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    max_words: int = 0
 
 
 Place = FilePlace | HubPlace

@@ -16,9 +16,18 @@ from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat, check_template
 from repro.spec.study import Study
 from repro.spec.summaries import Summary
+from repro.spec.targets import TargetFormat
 from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
-from repro.studies.schema import HubTable, StudyTable, claim_of
+from repro.studies.schema import (
+    HubTable,
+    LargerTable,
+    StudyTable,
+    TargetTable,
+    claim_of,
+    sets_of,
+    spelt_out,
+)
 from repro.studies.summaries import curves, matrices
 from repro.tables import checked, read_toml
 
@@ -52,6 +61,19 @@ def _wrong(where: str, what: str) -> ReproError:
     return ReproError(f"{where}: {what}", hint=_HINT)
 
 
+def _hub_place(told: HubTable) -> HubPlace:
+    return HubPlace(
+        told.repo,
+        told.revision,
+        told.split,
+        told.config,
+        tuple(told.columns.items()),
+        tuple(told.labels.items()),
+        tuple(told.files.items()),
+        told.max_words,
+    )
+
+
 class _Builder:
     """Turns the tables of a file into the values of a study, naming what is wrong."""
 
@@ -77,7 +99,12 @@ class _Builder:
         tasks = {**(base.tasks if base else {}), **self._tasks()}
         prompts = {**(base.prompts if base else {}), **self._prompts(tasks)}
         datasets = {**(base.datasets if base else {}), **self._datasets(tasks)}
-        variants, points, panels = self._points(datasets, prompts)
+        by_task = {
+            task: [one.name for one in datasets.values() if one.task.name == task]
+            for task in tasks
+            if task not in datasets
+        }
+        variants, points, panels = self._points(datasets, prompts, by_task)
         training = {**(base.training if base else {}), **self._training(datasets)}
         made = Study(
             name=name,
@@ -86,8 +113,9 @@ class _Builder:
             datasets=datasets,
             training=training,
             prompts=prompts,
+            larger={name: self._larger(name, place, base) for name, place in told.larger.items()},
             filters=dict(self._filters(datasets)),
-            targets=told.targets,
+            targets=self._targets(),
             variants=variants,
             figures={
                 str(number): Figure(str(number), cells.title or told.question, 4)
@@ -96,7 +124,7 @@ class _Builder:
             panels=panels,
             grids={"figures": points, "every-shot": points},
             everything=tuple(dict.fromkeys(cell for point in points for cell in point.cells)),
-            claims={key: claim_of(key, one) for key, one in told.claims.items()},
+            claims={key: claim_of(key, one, by_task) for key, one in told.claims.items()},
             protocols=paper.study().protocols,
             table=dict(table),
         )
@@ -128,9 +156,19 @@ class _Builder:
                 )
         return found
 
+    def _targets(self) -> dict[str, TargetFormat]:
+        found = {}
+        for name, told in self._told.targets.items():
+            with self._at(f"targets.{name}"):
+                if isinstance(told, str):
+                    told = TargetTable(texts=[told])
+                strings = told.strings or len(told.names)
+                found[name] = TargetFormat(tuple(told.texts), strings, tuple(told.names))
+        return found
+
     def _shots_of(self, task: str) -> Iterator[int]:
         """The numbers of demonstrations that cells of a task have."""
-        own = {name for name, told in self._told.datasets.items() if told.task == task}
+        own = {task, *(name for name, told in self._told.datasets.items() if told.task == task)}
         for index, cells in enumerate(self._told.cells):
             if own.intersection(cells.datasets):
                 with self._at(f"cells[{index}].shots"):
@@ -172,8 +210,12 @@ class _Builder:
     def _place(self, told: str | HubTable) -> Place:
         if isinstance(told, str):
             return FilePlace(str(self._folder / told))
-        columns, labels = tuple(told.columns.items()), tuple(told.labels.items())
-        return HubPlace(told.repo, told.revision, told.split, told.config, columns, labels)
+        return _hub_place(told)
+
+    def _larger(self, name: str, told: LargerTable, base: Study | None) -> HubPlace:
+        with self._at(f"larger.{name}"):
+            self._known("training set", base.training if base else {}, name)
+        return _hub_place(told)
 
     @staticmethod
     def _known(what: str, table: Mapping[str, Any], name: str) -> Any:
@@ -182,17 +224,20 @@ class _Builder:
         return table[name]
 
     def _points(
-        self, datasets: Mapping[str, Dataset], prompts: Mapping[str, PromptFormat]
+        self,
+        datasets: Mapping[str, Dataset],
+        prompts: Mapping[str, PromptFormat],
+        by_task: Mapping[str, Sequence[str]],
     ) -> tuple[tuple[Variant, ...], tuple[Point, ...], tuple[Panel, ...]]:
         variants: dict[Variant, None] = {}
         points: list[Point] = []
         panels: list[Panel] = []
         letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
         for index, told in enumerate(self._told.cells):
-            figure, own = str(index + 1), []
-            for place, name in enumerate(told.variants):
+            figure, own = str(index + 1), list[Variant]()
+            for place, names in enumerate(told.variants):
                 with self._at(f"cells[{index}].variants[{place}]"):
-                    own.append(Variant.parse(name))
+                    own += map(Variant.parse, spelt_out([names]))
             variants |= dict.fromkeys(own)
             with self._at(f"cells[{index}].prompts"):
                 for name in told.prompts:
@@ -200,7 +245,7 @@ class _Builder:
             with self._at(f"cells[{index}].datasets"):
                 pairs = [
                     (self._known("dataset", datasets, dataset), prompt)
-                    for dataset in told.datasets
+                    for dataset in sets_of(told.datasets, by_task)
                     for prompt in told.prompts or [next(iter(prompts), "")]
                 ]
             shown = [Demonstrations.parse(str(shots)) for shots in told.shots]
@@ -225,9 +270,6 @@ class _Builder:
         for name, one in study.filters.items():
             if not any(one.field in (*task.fields, "output") for task in study.tasks.values()):
                 raise _wrong(self._where, f"filters.{name}: no task has a field '{one.field}'")
-        for name, text in study.targets.items():
-            with self._at(f"targets.{name}"):
-                check_template(text, ("output",))
         for point in study.points():
             with self._at(f"cells[{int(point.figure) - 1}]"):
                 for cell in point.cells:

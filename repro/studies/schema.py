@@ -1,6 +1,8 @@
 """The tables of study files and of claims: types, allowed words, no unknown fields."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,6 +45,16 @@ class HubTable(Table):
     config: str = ""
     columns: dict[str, str] = {}
     labels: dict[str, str] = {}
+    files: dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]] = {}
+    max_words: int = 0
+
+
+class LargerTable(HubTable):
+    """[larger.NAME]: the original of a training set, for more rows than the profile's data has."""
+
+    files: Annotated[
+        dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]], Field(min_length=1)
+    ]
 
 
 class DatasetTable(Table):
@@ -68,6 +80,14 @@ class FilterTable(Table):
     to: str = ""
     repeat: bool = False
     exchange: float = 0.0
+
+
+class TargetTable(Table):
+    """[targets.NAME]: what a fine-tune writes; a text alone stands for its `texts`."""
+
+    texts: Names = ["{output}"]
+    strings: int = 0
+    names: list[str] = []
 
 
 class CellsTable(Table):
@@ -149,27 +169,54 @@ class StudyTable(Table):
     tasks: dict[str, TaskTable] = {}
     prompts: dict[str, dict[str, str]] = {}
     datasets: dict[str, DatasetTable] = {}
+    larger: dict[str, LargerTable] = {}
     filters: dict[str, FilterTable] = {}
-    targets: dict[str, str] = {}
+    targets: dict[str, str | TargetTable] = {}
     cells: Annotated[list[CellsTable], Field(min_length=1)]
     curves: list[CurveTable] = []
     matrices: list[MatrixTable] = []
     claims: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ClaimTable] = {}
 
 
-def claim_of(name: str, told: ClaimTable) -> Claim:
-    """The claim that a table tells."""
+def spelt_out(names: Sequence[str]) -> list[str]:
+    """Names with their braces written out: `a-{1,2}` is a-1 and a-2."""
+    found = []
+    for name in names:
+        match = re.search(r"\{([^{}]*)\}", name)
+        if match is None:
+            found.append(name)
+            continue
+        before, after = name[: match.start()], name[match.end() :]
+        found += spelt_out([before + part.strip() + after for part in match[1].split(",")])
+    return found
+
+
+def sets_of(names: Sequence[str], by_task: Mapping[str, Sequence[str]]) -> list[str]:
+    """Data sets with the names of tasks replaced by all of a task's sets."""
+    return [one for name in names for one in by_task.get(name, (name,))]
+
+
+def claim_of(
+    name: str, told: ClaimTable, by_task: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Claim:
+    """The claim that a table tells.
+
+    Args:
+        by_task: the data sets that the name of a task stands for.
+    """
     return Claim(
         name,
         told.finding,
         told.source,
         tuple(told.panels),
-        tuple(_contrast(one, told.panels) for one in told.contrasts),
+        tuple(_contrast(one, told.panels, by_task) for one in told.contrasts),
         told.title or told.finding,
     )
 
 
-def _contrast(told: ContrastTable, panels: Sequence[str]) -> Contrast:
+def _contrast(
+    told: ContrastTable, panels: Sequence[str], by_task: Mapping[str, Sequence[str]]
+) -> Contrast:
     panels = told.panels or panels
     sides = [side for side in (told.left, told.right) if side is not None]
     same = told.same
@@ -181,8 +228,8 @@ def _contrast(told: ContrastTable, panels: Sequence[str]) -> Contrast:
         told.direction,
         told.quantifier,
         told.kind,
-        _side(told.left, panels),
-        _side(told.right, panels),
+        _side(told.left, panels, by_task),
+        _side(told.right, panels, by_task),
         tuple(same),
         told.beyond,
         tuple(tuple(group) for group in told.than),
@@ -192,14 +239,16 @@ def _contrast(told: ContrastTable, panels: Sequence[str]) -> Contrast:
     )
 
 
-def _side(told: SideTable | None, panels: Sequence[str]) -> Side | None:
+def _side(
+    told: SideTable | None, panels: Sequence[str], by_task: Mapping[str, Sequence[str]]
+) -> Side | None:
     if told is None:
         return None
     return Side(
         tuple(told.panels or panels),
-        tuple(told.models),
+        tuple(spelt_out(told.models)),
         told.shots,
         told.take,
-        tuple(told.datasets),
+        tuple(sets_of(told.datasets, by_task)),
         tuple(told.prompts),
     )

@@ -1,6 +1,6 @@
 """Curves and matrices of a study file: which differences of scores each place averages."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from repro.spec.cells import Variant
@@ -9,7 +9,7 @@ from repro.spec.points import Point
 from repro.spec.study import Study
 from repro.spec.summaries import ShotsOf, Summary, Where
 from repro.spec.tasks import Role
-from repro.studies.schema import CurveTable, MatrixTable
+from repro.studies.schema import CurveTable, MatrixTable, spelt_out
 
 _SHOTS: dict[ShotsOf, str] = {"0": "0-shot", "few": "with examples"}
 
@@ -26,7 +26,8 @@ def curves(study: Study, told: CurveTable) -> Iterator[Summary]:
     panels: dict[str, dict[tuple[str, str], tuple[Pair, ...]]] = {}
     for where, shots in product(told.where, told.shots):
         place = f"{where}, {_SHOTS[shots]}"
-        for name, variants in told.lines.items():
+        for name, texts in told.lines.items():
+            variants = _spelt_out(texts)
             if len(variants) != len(levels):
                 raise ValueError(f"{name} has {len(variants)} variants, not {len(levels)}")
             alone = len(told.lines) == 1
@@ -39,6 +40,15 @@ def curves(study: Study, told: CurveTable) -> Iterator[Summary]:
     for title, pairs in panels.items():
         lines = tuple(dict.fromkeys(line for _, line in pairs))
         yield Summary("curve", title, told.axis, levels, lines, pairs, _against(told.minus))
+
+
+def _spelt_out(texts: Sequence[str]) -> list[str]:
+    """Texts with their braces written out, but for those of the training set."""
+    train, mark = "{train}", "\0"
+    return [
+        text.replace(mark, train)
+        for text in spelt_out([text.replace(train, mark) for text in texts])
+    ]
 
 
 def _of_level(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from repro.printable import counted
 from repro.results.machines import (
     computed,
     computed_otherwise,
@@ -375,7 +376,7 @@ def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) ->
     otherwise = (_computed_otherwise(pair, seed) for seed in pair.ours)
     reason += "".join(f"; {text}" for text in dict.fromkeys(otherwise) if text)
     if n < max(basis.n, next(iter(pair.theirs.values())).n):
-        reason += f"; on the {n} rows in common"
+        reason += f"; on the {counted(n, 'row')} in common"
     return replace(
         basis,
         level=Level.L1,

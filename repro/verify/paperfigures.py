@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from repro.printable import counted
 from repro.spec.cells import BASE
 from repro.spec.points import Point
 from repro.verify.effects import Compared, Side, mean_of
@@ -58,7 +59,7 @@ class FigureVerdict:
         low, high = self.interval
         return (
             f"mean difference to the paper {self.difference:+.3f} [{low:+.3f}, {high:+.3f}] over "
-            f"{self.points} points; {self.noticed:.3f} would be noticed"
+            f"{counted(self.points, 'point')}; {self.noticed:.3f} would be noticed"
         )
 
 

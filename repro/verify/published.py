@@ -10,6 +10,7 @@ from typing import Any
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
+from repro.printable import counted
 from repro.resources import expected_results
 from repro.spec.points import Point
 from repro.studies.paper.figures import FIGURES, points
@@ -232,7 +233,9 @@ def _read_figure(path: Path, figure: str) -> dict[PointKey, Published]:
         )
     missing = set(wanted) - set(found)
     if missing:
-        raise _fail(path, f"field 'points' lacks {len(missing)} points, such as {min(missing)}")
+        raise _fail(
+            path, f"field 'points' lacks {counted(len(missing), 'point')}, such as {min(missing)}"
+        )
     return found
 
 

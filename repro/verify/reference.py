@@ -23,6 +23,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -225,6 +226,12 @@ def load_reference(folder: Path) -> Reference:
         ReproError: a file is missing (3), or malformed or changed (1), with file and field.
     """
     check_sums(folder, FILES)
+    return _parsed(folder, (folder / SUMS).read_bytes())
+
+
+@lru_cache(maxsize=2)  # runs of one folder are mostly held against one reference
+def _parsed(folder: Path, sums: bytes) -> Reference:
+    """The reference whose files have these hashes."""
     try:
         head = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
     except ValueError as error:

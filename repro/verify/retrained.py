@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from repro.printable import counted
 from repro.results.outcomes import common_rows
 from repro.results.runs import CellResult, Run, Tuned
 from repro.spec.cells import Cell, Variant
@@ -312,7 +313,7 @@ def _cell_verdicts(
                 alarm = True
                 notes.append("its rows are unlike theirs")
             if one.n < max(pair.basis.n, next(iter(pair.theirs.values())).n):
-                notes.append(f"on the {one.n} rows in common")
+                notes.append(f"on the {counted(one.n, 'row')} in common")
         else:
             notes.append("by means only: samples are missing")
         margin = limits.retrained[pair.metric]

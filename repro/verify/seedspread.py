@@ -17,6 +17,7 @@ from functools import cache
 
 import numpy as np
 
+from repro.printable import counted
 from repro.results.runs import Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.study import Study
@@ -135,7 +136,11 @@ def spread_of(reference: Run | None, study: Study) -> SeedSpread:
     k = len(reference.seeds)
     facts = _fact_spread(reference) or fallback.facts
     return SeedSpread(
-        relative, PRIOR_DF + k - 1, fallback.shared, facts, f"{k} seeds of {reference.folder.name}"
+        relative,
+        PRIOR_DF + k - 1,
+        fallback.shared,
+        facts,
+        f"{counted(k, 'seed')} of {reference.folder.name}",
     )
 
 

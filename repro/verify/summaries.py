@@ -13,6 +13,9 @@ from repro.verify.effects import compare, mean_of
 from repro.verify.measured import Measured, Source
 from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
 
+_FEWEST = 3
+"""Test sets whose spread is taken for that of others."""
+
 
 @dataclass(frozen=True)
 class Averaged:
@@ -37,33 +40,30 @@ def summarised(summary: Summary, source: Source) -> Mapping[tuple[str, str], Ave
 
 
 def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:
-    """The mean of differences, each test set with the same weight; None where none was run.
+    """The mean of differences, each test set with the same weight; None unless all were run.
+
+    A mean over some of them would not be comparable with those at its side.
 
     The interval adds the variance of the mean over test sets and that over seeds, so that it
-    speaks of other test sets of the kind too; the former holds what sampling rows adds. Of a
-    single test set it speaks of its rows and of seeds.
+    speaks of other test sets of the kind too; the former holds what sampling rows adds. Of one or
+    two test sets, which show no spread, it speaks of their rows and of seeds.
     """
     known: dict[Point, Measured] = {}
-    for pair in pairs:
-        for point in (p for term in (pair.left, pair.right) if term for p in term.points):
-            if point not in known and (value := source(point)) is not None:
-                known[point] = value
-    own = [
-        pair
-        for pair in pairs
-        if pair.right and known.keys() >= {*pair.left.points, *pair.right.points}
-    ]
-    used = {p for pair in own for term in (pair.left, pair.right) if term for p in term.points}
-    seeds = common_seeds({point: known[point] for point in used})
-    if not own or seeds is None:
+    for term in (term for pair in pairs for term in (pair.left, pair.right) if term):
+        for point in term.points:
+            if (value := source(point)) is None:
+                return None
+            known[point] = value
+    seeds = common_seeds(known)
+    if seeds is None:
         return None
-    compared = [compare(pair, known, seeds) for pair in own]
+    compared = [compare(pair, known, seeds) for pair in pairs]
     datasets = dict.fromkeys(item.dataset for item in compared)
     means = [mean_of(name, [i for i in compared if i.dataset == name]) for name in datasets]
     values = np.stack([item.effect.values for item in means])  # test sets by seeds
     sets, count = values.shape
-    if sets == 1:
-        se, df = means[0].spread()
+    if sets < _FEWEST:
+        se, df = mean_of("all", means).spread()
     else:
         parts = [(float(np.var(values.mean(axis=1), ddof=1)) / sets, sets - 1.0)]
         if count > 1:
@@ -71,4 +71,4 @@ def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:
         se, df = satterthwaite(parts)
     half = t_quantile(1 - ALPHA / 2, df) * se if se else 0.0
     mean = float(values.mean())
-    return Averaged(mean, Interval(mean - half, mean + half), sets, len(seeds), len(own))
+    return Averaged(mean, Interval(mean - half, mean + half), sets, len(seeds), len(pairs))

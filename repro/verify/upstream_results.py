@@ -26,6 +26,7 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.lines import Line, to_line
 from repro.metrics import summarise
 from repro.metrics.rouge import rouge_l
+from repro.printable import counted
 from repro.results.runs import AUTHORS_SCRIPTS
 from repro.results.schema import FORMAT, RESULTS, RUN
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
@@ -138,7 +139,10 @@ def _read_rows(path: Path) -> list[Line]:
     if not isinstance(rows, list):
         _bad(path, f"not a list of rows but {type(rows).__name__}")
     if len(rows) != wanted:
-        _bad(path, f"{len(rows)} rows, but the authors' evaluation scores the first {wanted}")
+        _bad(
+            path,
+            f"{counted(len(rows), 'row')}, but the authors' evaluation scores the first {wanted}",
+        )
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             _bad(path, f"row {number} is not an object")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
 from repro.results.runs import AUTHORS_SCRIPTS, Results, Run
+from repro.results.spent import Spent
 from repro.spec.cells import Cell
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.contrasts import Evidence
@@ -44,6 +45,7 @@ class RunVerification:
         not_run: asked-for cells that are missing, or lack a seed.
         fewer: what the run has less of than it was asked for, in words.
         short: cells with fewer rows than were asked for, with (rows, rows asked for).
+        spent: what its steps took, where it tells.
     """
 
     run: Run
@@ -58,6 +60,7 @@ class RunVerification:
     not_run: tuple[Cell, ...] = ()
     fewer: tuple[str, ...] = ()
     short: Mapping[Cell, tuple[int, int]] = field(default_factory=dict)
+    spent: Spent | None = None
 
     @property
     def judged(self) -> tuple[NumberVerdict, ...]:

@@ -47,6 +47,7 @@ def test_every_row_has_a_finite_positive_measurement(load: Any) -> None:
         "prefill, MNLI-1, 7 shots",
         "decoding, XSum, 4 shots",
         "decoding, Socialqa, batch of 6",
+        "decoding, Socialqa, batch of 6, replayed",
     ):
         assert what in values
     *parts, whole = [value for what, value in values.items() if what.startswith("hours")]

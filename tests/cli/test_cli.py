@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,7 @@ import pytest
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "numpy")
 
 
-def _repro(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from repro.cli import main; main()", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+Ends = Callable[..., tuple[int, str]]
 
 
 def test_an_interrupt_within_a_finaliser_is_not_lost() -> None:
@@ -63,29 +62,29 @@ def test_help_imports_nothing_heavy() -> None:
     ],
 )
 def test_wrong_names_get_the_nearest_and_exit_code_2(
-    words: list[str], said: str, nearest: str
+    ends: Ends, words: list[str], said: str, nearest: str
 ) -> None:
-    done = _repro(*words)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert nearest in done.stderr
-    assert "Traceback" not in done.stderr
+    code, told = ends(*words)
+    assert code == 2
+    assert said in told
+    assert nearest in told
+    assert "Traceback" not in told
 
 
-def test_protocols_prints_every_switch() -> None:
-    done = _repro("protocols")
-    assert done.returncode == 0
+def test_protocols_prints_every_switch(ends: Ends) -> None:
+    code, told = ends("protocols")
+    assert code == 0
     for name in ("learning_rate", "leaked_rows", "best_of", "published-code", "corrected"):
-        assert name in done.stdout
+        assert name in told
 
 
-def test_a_gpu_that_is_not_there_cannot_be_tested(tmp_path: Path) -> None:
-    done = _repro("doctor", "--gpu", "--store", str(tmp_path / "store"))
-    assert done.returncode == 3
-    assert "no GPU to test" in done.stderr
+def test_a_gpu_that_is_not_there_cannot_be_tested(ends: Ends, tmp_path: Path) -> None:
+    code, told = ends("doctor", "--gpu", "--store", tmp_path / "store")
+    assert code == 3
+    assert "no GPU to test" in told
 
 
-def test_flex_attention_is_for_gpus() -> None:
-    done = _repro("run", "--attention", "flex")
-    assert done.returncode == 2
-    assert "--attention flex needs a GPU" in done.stderr
+def test_flex_attention_is_for_gpus(ends: Ends) -> None:
+    code, told = ends("run", "--attention", "flex")
+    assert code == 2
+    assert "--attention flex needs a GPU" in told

@@ -155,7 +155,7 @@ def test_a_run_says_what_it_does_and_what_comes_next(ends: Ends, tmp_path: Path)
     where = ("--store", tmp_path / "store", "--out", tmp_path / "out")
     code, told = ends(*ONE, *where)
     assert code == 0
-    assert "[1/1] base: evaluating 1 cells" in told
+    assert "[1/1] base: evaluating 1 cell" in told
     assert told.splitlines()[-1] == f"next: repro verify {tmp_path / 'out'}"
     code, again = ends(*ONE, *where)
     assert code == 0

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -21,26 +23,27 @@ ONE = ["run", "--cells", "base.rte.p1.0", "--rows", "2"]
 CODE = "from repro.cli import main; main()"
 
 
-def command(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-c", CODE, *map(os.fsencode, map(str, words))],
-        env=os.environ | environment,
-        capture_output=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize(
     ("encoding", "name"), [("ascii", "été"), ("utf-8:strict", os.fsdecode(b"\xe9"))]
 )
 def test_paths_that_the_terminal_cannot_write(
-    store: Path, tmp_path: Path, encoding: str, name: str
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
 ) -> None:
+    encoding, _, errors = encoding.partition(":")
+    written = [io.BytesIO(), io.BytesIO()]
+    for stream, buffer in zip(("stdout", "stderr"), written, strict=True):
+        wrapper = io.TextIOWrapper(buffer, encoding=encoding, errors=errors or "strict")
+        monkeypatch.setattr(sys, stream, wrapper)
     out = tmp_path / name
-    done = command(*ONE, "--store", store, "--out", out, PYTHONIOENCODING=encoding)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == b""
-    assert b"next: repro verify" in done.stdout
+    words = [*ONE, "--store", str(store), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["repro", *words])
+    with pytest.raises(SystemExit) as caught:
+        entry.main()
+    sys.stderr.flush()
+    told, complained = (buffer.getvalue() for buffer in written)
+    assert caught.value.code == 0
+    assert complained == b""
+    assert b"next: repro verify" in told
     assert (out / "results.jsonl").is_file()
 
 
@@ -226,6 +229,26 @@ def test_a_run_into_damaged_results_says_so(
     assert said in told
     assert "Traceback" not in told
     assert (results / name).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "run.json", "samples/base.rte.p1.0.jsonl"])
+def test_results_of_another_user_are_missing_and_no_difference(
+    results: Path, monkeypatch: pytest.MonkeyPatch, ends: Callable[..., tuple[int, str]], name: str
+) -> None:
+    opened = io.open
+
+    def refuse(file: object, *words: Any, **options: Any) -> Any:
+        if str(file).endswith(name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return opened(file, *words, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(io, "open", refuse)  # what pathlib calls
+    monkeypatch.setattr("builtins.open", refuse)
+    for words in (("verify", results), ("report", results, "-o", results / "report")):
+        code, told = ends(*words)
+        assert code == 3
+        assert f"Permission denied: {results / name}" in told
+        assert "let your user read and write there" in told
 
 
 def test_the_cut_tail_of_timings_is_not_glued_to(

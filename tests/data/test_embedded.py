@@ -13,6 +13,8 @@ from random import Random
 import pytest
 
 from repro.data.embedded import EmbeddedData
+from repro.data.embedded.source import _made
+from repro.errors import ReproError
 from repro.spec.prompts import context, fill
 from repro.spec.tasks import Kind, Part, Role
 from repro.studies.paper.prompts import TEMPLATES, template
@@ -276,3 +278,15 @@ def test_pretraining_shares_no_row_with_any_set(documents: str) -> None:
             ):
                 text = " ".join(tokenizer.tokenize(row["input"]))
                 assert f" {text} " not in flat, text
+
+
+def test_more_rows_than_the_world_has_is_an_error_that_says_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As soon as tries are in vain; with all of them the largest size of a study is there."""
+    monkeypatch.setattr("repro.data.embedded.rows.TRIES", 1)
+    _made.cache_clear()
+    for _ in range(2):
+        with pytest.raises(ReproError, match=r"train/xsum/50000: .* than \d+ different rows"):
+            EmbeddedData().rows(Part("train", "xsum", 50000), TRAIN_SETS["xsum"].task)
+    _made.cache_clear()

@@ -185,7 +185,7 @@ def test_files_are_fetched_once(trial: Trial) -> None:
 
 
 def test_only_asked_parts_are_fetched(trial: Trial) -> None:
-    assert str(trial(TWO)) == "1 files fetched, 0 were there and match"
+    assert str(trial(TWO)) == "1 file fetched, 0 already there"
     assert not trial.one.exists()
 
 

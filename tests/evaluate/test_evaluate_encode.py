@@ -1,7 +1,9 @@
 """Prompts as token ids: the numbers are those measured on the authors' code and data."""
 
 import hashlib
+from dataclasses import replace
 
+import datasets
 import pytest
 
 from repro.errors import ReproError
@@ -191,6 +193,37 @@ def test_labels_with_one_first_token_are_named(words):
         ReproError, match="'unheard' and 'unseen' begin with the same token '<unk>'"
     ):
         first_tokens(words, "the cat:", ["yes", "unheard", "unseen"])
+
+
+def with_before(job, texts):
+    """The job of a model that writes these texts before the label, in turn."""
+    columns = {name: job.rows[name] for name in job.rows.column_names}
+    before = [texts[i % len(texts)] for i in range(len(job.rows))]
+    return replace(job, rows=datasets.Dataset.from_dict(columns | {"before": before}))
+
+
+def test_labels_are_scored_behind_what_a_target_format_has_before_them(llama2, real_job):
+    """By whole tokens of Llama-2: a blank belongs to the label, as it was trained."""
+    job = real_job("base.amazon.p1.0", 4)
+    plain = encode(job, llama2, CORRECTED)
+    for texts in (["the answer is "], ["it is ", "i say "]):
+        found = encode(with_before(job, texts), llama2, CORRECTED)
+        for i, (prompt, row) in enumerate(zip(found.prompts, job.rows, strict=True)):
+            text = f"### Input:\n{row['input']}\n### Sentiment:{texts[i % len(texts)].rstrip()}"
+            assert prompt == llama2(text)["input_ids"]
+            for label, token in found.labels.items():
+                trained = llama2(f"{text} {label}")["input_ids"]
+                assert trained[: len(prompt)] == prompt
+                assert trained[len(prompt)] == token
+    assert found.labels != plain.labels
+    empty = encode(with_before(job, [""]), llama2, CORRECTED)
+    assert (empty.prompts, empty.labels) == (plain.prompts, plain.labels)
+
+
+def test_texts_behind_which_labels_have_other_tokens_are_named(llama2, real_job):
+    job = with_before(real_job("base.amazon.p1.0", 4), ["it is ", "("])
+    with pytest.raises(ReproError, match=r"not the same behind all texts.*'it is ', '\('"):
+        encode(job, llama2, CORRECTED)
 
 
 def test_too_few_demonstrations(words, make_job):

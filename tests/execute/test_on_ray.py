@@ -146,7 +146,7 @@ def test_nodes_that_would_give_other_bytes_are_refused_with_both_versions(
 @pytest.mark.parametrize(
     ("asked", "nodes", "found"),
     [("auto", [1, 1], 2), ("auto", [5, 3], 3), ("2", [4], 2), ("3", [1, 1], "more than this clus"),
-     ("x", [1], "number"), ("auto", [], "no node of the cluster has 1 CPUs")],
+     ("x", [1], "number"), ("auto", [], "no node of the cluster has 1 CPU")],
 )  # fmt: skip
 def test_actors_are_as_many_as_nodes_have_room_for(
     asked: str, nodes: Sequence[int], found: int | str, monkeypatch: pytest.MonkeyPatch
@@ -182,3 +182,17 @@ def test_what_another_machine_made_is_put_once_and_whole(tmp_path: Path) -> None
     put(store, "cell", "k", {"samples.jsonl": [b"other"]})
     assert (store.path("cell", "k") / "samples.jsonl").read_bytes() == b"ab"
     assert Store(tmp_path).find("cell", "k")
+
+
+@pytest.mark.parametrize(("folder", "moved"), [("/tmp", False), ("/tmp/" + "x" * 110, True)])
+def test_a_cluster_of_this_machine_has_short_paths_for_its_sockets(
+    monkeypatch: pytest.MonkeyPatch, folder: str, moved: bool
+) -> None:
+    import ray
+
+    monkeypatch.setenv("RAY_TMPDIR", "")  # so that it is as before afterwards
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setattr("tempfile.tempdir", folder)
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    with cluster.connected(None):
+        assert os.environ.get("RAY_TMPDIR") == ("/tmp" if moved else None)

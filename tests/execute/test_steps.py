@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from repro.execute.executor import OneProcess
-from repro.execute.worker import Done, LostError, Worker
+from repro.execute.worker import Done, LostError, Worker, trainings
+from repro.models.memory import Placement
+from repro.plan.placement import Choice
 from repro.plan.plan import Plan
 from repro.plan.steps import (
     Artefact,
@@ -106,6 +108,23 @@ def test_checkpoints_of_a_training_come_from_one_step(plan: Plan, tmp_path: Path
     own = trained("key2", "2", tuned.key)
     assert own.keys == ("key2", tuned.key)
     assert own.recipe == tuned.recipe
+
+
+@pytest.mark.parametrize(
+    ("rank", "sharded", "number"), [(0, False, 1), (4, False, 3), (0, True, 3)]
+)
+def test_models_that_cannot_be_saved_midway_are_trained_one_by_one(
+    plan: Plan, tmp_path: Path, rank: int, sharded: bool, number: int
+) -> None:
+    step = next(step for step in steps_to(plan, tmp_path) if isinstance(step, FineTune))
+    step = replace(
+        step, recipe=replace(step.recipe, lora_rank=rank), passing=((2, "two"), (4, "four"))
+    )
+    choice = Choice(placement=Placement(sharded=sharded), gpus=1, tokens=8192)
+    found = list(trainings(step, step.keys, choice))
+    assert len(found) == number
+    assert [key for one in found for key in one.keys] == list(step.keys)
+    assert list(trainings(step, [], choice)) == []
 
 
 def test_what_is_ready_waits_for_nothing_else(plan: Plan, tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 import copy
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +21,7 @@ from repro.studies.paper.tasks import TASKS
 
 QUESTION = training_template(TASKS["question"])
 
-# Runs in both processes; its argument is a folder with what is to be done.
+# Runs in both processes: a case for every line, which names the folder with what is to be done.
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
@@ -33,20 +36,9 @@ from repro.studies.paper.prompts import training_template
 from repro.studies.paper.tasks import TASKS
 
 torch.set_num_threads(1)
-base = Path(sys.argv[1])
-case = json.loads((base / "case.json").read_text())
-tokenizer = AutoTokenizer.from_pretrained(base)
 state = PartialState(cpu=True)
 among = mesh("cpu")
-for process in range(2):  # one after the other: sharding needs no other process
-    if process == state.process_index:
-        model = torch.load(base / "model.pt", weights_only=False)
-        shard(model, among, torch.device("cpu"), bfloat16=case["recipe"]["dtype"] == "bfloat16")
-    state.wait_for_everyone()
-layer = model.model.layers[0].mlp.up_proj.weight.to_local()
-assert layer.numel() < 16 * 25, layer.shape
-
-counts = {"idle": 0, "shared": 0}
+counts = {}
 def counted(name):
     method = getattr(Packed, "_" + name)
     def wrapped(*words):
@@ -57,33 +49,84 @@ counted("idle")
 counted("shared")
 def scarce(*words):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
-if case["scarce"] == state.process_index:
-    model.model.layers[1].mlp.forward = scarce
-try:
-    facts = finetune(
-        model, tokenizer, case["rows"], case["demonstrations"],
-        training_template(TASKS["question"]), Recipe(**case["recipe"]), order=case["order"],
-        token_budget=case["budget"], offloaded=case["offloaded"],
-    )
-except ReproError as error:
-    (base / "error.txt").write_text(str(error))
-    sys.exit(error.exit_code)
-save(model, tokenizer, facts, base / "sharded")
-(base / f"counts{state.process_index}.json").write_text(json.dumps(counts))
-state.wait_for_everyone()
+
+for line in sys.stdin if len(sys.argv) < 2 else sys.argv[1:]:
+    base = Path(line.strip())
+    case = json.loads((base / "case.json").read_text())
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    for process in range(2):  # one after the other: sharding needs no other process
+        if process == state.process_index:
+            model = torch.load(base / "model.pt", weights_only=False)
+            shard(model, among, torch.device("cpu"), bfloat16=case["recipe"]["dtype"] == "bfloat16")
+        state.wait_for_everyone()
+    layer = model.model.layers[0].mlp.up_proj.weight.to_local()
+    assert layer.numel() < 16 * 25, layer.shape
+    counts |= {"idle": 0, "shared": 0}
+    if case["scarce"] == state.process_index:
+        model.model.layers[1].mlp.forward = scarce
+    try:
+        facts = finetune(
+            model, tokenizer, case["rows"], case["demonstrations"],
+            training_template(TASKS["question"]), Recipe(**case["recipe"]), order=case["order"],
+            token_budget=case["budget"], offloaded=case["offloaded"],
+        )
+    except ReproError as error:
+        (base / "error.txt").write_text(str(error))
+        sys.exit(error.exit_code)
+    save(model, tokenizer, facts, base / "sharded")
+    (base / f"counts{state.process_index}.json").write_text(json.dumps(counts))
+    state.wait_for_everyone()
+    print("done", flush=True)
 os._exit(0)  # as `repro.execute.training` ends
 """
+MORE = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], None]]:
+    """Does a case in two processes that serve all tests, for starting them takes the longest."""
+    place = tmp_path_factory.mktemp("pair")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both, errors = [], []
+    for rank in range(2):
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2"}
+        errors.append((place / f"stderr{rank}").open("w"))
+        both.append(
+            subprocess.Popen(
+                [sys.executable, "-c", SCRIPT],
+                env=os.environ | MORE | own,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors[-1],
+                text=True,
+            )
+        )
+
+    def do(folder: Path) -> None:
+        for process in both:
+            print(folder, file=process.stdin, flush=True)
+        for rank, process in enumerate(both):
+            assert process.stdout.readline() == "done\n", (place / f"stderr{rank}").read_text()
+
+    yield do
+    for process, error in zip(both, errors, strict=True):
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+        error.close()
 
 
 @pytest.fixture
-def sharded(tokenizer, tmp_path):
-    """Runs a fine-tune sharded among two processes, in `tmp_path`; its exit code and messages."""
+def prepared(tokenizer, tmp_path):
+    """Writes down a case, in `tmp_path`."""
     for name in ("whole", "sharded"):
         (tmp_path / name).mkdir()
     tokenizer.save_pretrained(tmp_path)
-    (tmp_path / "train.py").write_text(SCRIPT)
 
-    def run(model, rows, demonstrations, recipe, **case):
+    def write(model, rows, demonstrations, recipe, **case):
         torch.save(model, tmp_path / "model.pt")
         case = {
             "order": None,
@@ -95,12 +138,15 @@ def sharded(tokenizer, tmp_path):
             "recipe": asdict(recipe),
         } | case
         (tmp_path / "case.json").write_text(json.dumps(case))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node=2", str(tmp_path / "train.py"), str(tmp_path)]
-        more = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, env=os.environ | more, capture_output=True, text=True)
+        return tmp_path
 
-    return run
+    return write
+
+
+@pytest.fixture
+def sharded(prepared, pair):
+    """Runs a fine-tune sharded among two processes, in `tmp_path`."""
+    return lambda *words, **case: pair(prepared(*words, **case))
 
 
 def model_of(make_model, dtype=torch.float32):
@@ -140,8 +186,7 @@ def test_losses_and_weights_of_one_process(
     settings = recipe(**changes)
     model = model_of(make_model, getattr(torch, settings.dtype))
     whole = copy.deepcopy(model)
-    done = sharded(model, rows, rows[:shots], settings, budget=budget, offloaded=offloaded)
-    assert done.returncode == 0, done.stderr
+    sharded(model, rows, rows[:shots], settings, budget=budget, offloaded=offloaded)
     expected = finetune(whole, tokenizer, rows, rows[:shots], QUESTION, settings)
     counts = [json.loads((tmp_path / f"counts{i}.json").read_text()) for i in range(2)]
     assert (sum(count["idle"] for count in counts) > 0) == idles
@@ -169,8 +214,7 @@ def test_a_process_without_any_living_sample(
     order[0] += range(16, 32)
     model = model_of(make_model, torch.float64)
     whole = copy.deepcopy(model)
-    done = sharded(model, living + dying, [], settings, order=order, budget=100)
-    assert done.returncode == 0, done.stderr
+    sharded(model, living + dying, [], settings, order=order, budget=100)
     expected = finetune(whole, tokenizer, living + dying, [], QUESTION, settings, order=order)
     facts = json.loads((tmp_path / "sharded/facts.json").read_text())
     assert facts["dead_micro_batches"] == [12]
@@ -186,8 +230,7 @@ def test_what_is_saved_looks_the_same(sharded, tokenizer, make_model, rows, reci
     settings = recipe(dtype="bfloat16", learning_rate=1e-4)
     model = model_of(make_model)
     whole = copy.deepcopy(model)
-    done = sharded(model, rows[:16], [], settings)
-    assert done.returncode == 0, done.stderr
+    sharded(model, rows[:16], [], settings)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     facts = finetune(whole, tokenizer, rows[:16], [], QUESTION, settings)
     save(whole, tokenizer, facts, tmp_path / "whole")
@@ -206,7 +249,11 @@ def test_what_is_saved_looks_the_same(sharded, tokenizer, make_model, rows, reci
     assert found["weight_change"]["all"] == pytest.approx(facts.weight_change["all"], rel=0.05)
 
 
-def test_no_memory_in_one_process_ends_all(sharded, make_model, rows, recipe, tmp_path):
-    done = sharded(model_of(make_model), rows[:16], [], recipe(), scarce=1)
+def test_no_memory_in_one_process_ends_all(prepared, make_model, rows, recipe, tmp_path):
+    prepared(model_of(make_model), rows[:16], [], recipe(), scarce=1)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node=2", str(tmp_path / "train.py"), str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | MORE, capture_output=True, check=False)
     assert done.returncode != 0
     assert "not enough memory on GPU 1 for a pass" in (tmp_path / "error.txt").read_text()

@@ -125,7 +125,7 @@ def test_the_report_of_the_drivers_tools() -> None:
 def test_what_compiling_kernels_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
 
-    def found(compiler: str | None) -> gpus.Finding:
+    def found(compiler: str | None) -> gpus.Diagnosis:
         return check_compiler(
             which=lambda name: name if name == compiler else None,
             include=str(tmp_path),

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from repro.errors import ReproError
+from repro.evaluate import prefix, replay
 from repro.finetune import attention, flex
 from repro.finetune.loop import Trainer
 from repro.machine.gpus import Cuda
 from repro.machine.selftest import checks, run, steps
-from repro.machine.selftest.record import Check, Record, decide, place, read, unfinished
+from repro.machine.selftest.record import Check, Record, conclusions, place, read, unfinished
 
 CPU = torch.device("cpu")
 NARROW = steps.WIDE | {"hidden": 64, "intermediate": 172, "heads": 4, "kv_heads": 2}
@@ -166,7 +167,7 @@ def test_steps_that_differ_from_run_to_run_are_noticed(monkeypatch: pytest.Monke
     assert len(wrong) == 3
     assert (
         "determinism grouped float32, two processes: FT, FTICL differ"
-        in decide(found, ["float32"])["stop"]
+        in conclusions(found, ["float32"])["stop"]
     )
 
 
@@ -221,8 +222,13 @@ def checked(*wrong: str) -> list[Check]:
     ],
 )
 def test_what_follows(wrong: list[str], way: str, share: bool, stop: str) -> None:
-    made = decide(checked(*wrong), ["bfloat16"])
-    assert made == {"attention": {"bfloat16": way}, "share_prefix": share, "stop": stop}
+    made = conclusions(checked(*wrong), ["bfloat16"])
+    assert made == {
+        "attention": {"bfloat16": way},
+        "share_prefix": share,
+        "replayed": False,
+        "stop": stop,
+    }
     record = Record(key={"gpu": "X"}, checks=[], memory_factor=1.0, **made)
     if stop:
         with pytest.raises(ReproError, match="self-test of X failed") as caught:
@@ -230,8 +236,52 @@ def test_what_follows(wrong: list[str], way: str, share: bool, stop: str) -> Non
         assert caught.value.exit_code == 3
 
 
+REPLAYS = ("generation, bfloat16, with shared prefix, replayed", "decoding, replayed")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "replayed"),
+    [
+        ([], True),
+        ([REPLAYS[0]], False),
+        ([REPLAYS[1]], False),  # right, but no faster
+        (["generation, bfloat16, with shared prefix"], False),
+    ],
+)
+def test_a_graph_is_replayed_where_it_is_right_and_faster(wrong: list[str], replayed: bool) -> None:
+    found = [Check(name, name not in wrong, "found", "needed") for name in REPLAYS]
+    made = conclusions([*checked(*wrong), *found], ["bfloat16"])
+    assert made["replayed"] == replayed
+    assert made["share_prefix"] == ("with shared prefix" not in " ".join(wrong)[-18:])
+    assert made["stop"] == ""
+
+
+def test_replayed_steps_are_compared_and_timed() -> None:
+    *right, timed = checks.replays(NARROW | {"vocabulary": 500}, CPU)
+    assert [check.right for check in right] == [True] * 3
+    assert float(right[0].found) < 1e-5
+    assert timed.what == "decoding, replayed"
+    assert timed.found.endswith("of the time")
+
+
+def test_a_graph_that_cannot_be_captured_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(replay, "captured", refuse)
+    (check,) = checks.replays(NARROW | {"vocabulary": 500}, CPU)
+    assert not check.right
+    assert check.where == "operation not permitted when stream is capturing"
+
+
+def test_steps_that_read_another_place_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a graph does that holds a number of the host instead of one on the device."""
+    monkeypatch.setattr(prefix, "_put", lambda *_: None)
+    assert not all(check.right for check in checks.replays(NARROW | {"vocabulary": 500}, CPU))
+
+
 def test_flex_is_not_taken_for_float32() -> None:
-    assert decide([], ["float32"])["attention"] == {"float32": "grouped"}
+    assert conclusions([], ["float32"])["attention"] == {"float32": "grouped"}
 
 
 def test_a_kind_is_gpu_driver_and_packages() -> None:

@@ -27,6 +27,7 @@ def test_the_largest_profile_that_fits(memory: tuple[int, ...], main: int, profi
     name, why = auto.choose(gpu=lambda: True, probe=lambda: found, memory=lambda: main * GB)
     assert name == profile
     assert all(f"GPU{i} with {size // GB} GB" in why for i, size in enumerate(memory))
+    assert ("too small for the others (llama2-7b: 131 GB" in why) == (profile != "llama2-7b")
 
 
 def test_without_a_gpu_nothing_is_probed() -> None:

@@ -81,3 +81,10 @@ def test_unknown_and_unreadable_profiles(tmp_path: Path) -> None:
     with pytest.raises(ReproError, match="cannot be read") as caught:
         profiles.load(str(tmp_path / "none.toml"))
     assert caught.value.exit_code == 3
+
+
+def test_sizes_beyond_those_named_use_the_same_share() -> None:
+    own = profiles.load("embedded")
+    found = {size: own.train_limit(size) for size in (64, 2000, 6000, 6001, 20000, 50000)}
+    assert found == {64: None, 2000: 160, 6000: 480, 6001: 480, 20000: 1600, 50000: 4000}
+    assert profiles.load("llama2-7b").train_limit(50000) is None

@@ -7,6 +7,7 @@ import math
 import re
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from scipy.stats import t as student
 
 from repro.errors import ReproError
 from repro.report import html, terminal
+from repro.report.departures import HEADING, departures
 from repro.report.export import to_json
 from repro.report.markdown import markdown
 from repro.report.model import Report, report
 from repro.report.summarycharts import draw_summary, write_summaries
+from repro.results.runs import Run
 from repro.spec.cells import Cell
 from repro.spec.study import Study
 from repro.studies.file import parse
@@ -113,6 +116,18 @@ def test_a_curve_averages_test_sets_and_seeds_of_the_kind_asked_for(found: Repor
     assert value.interval == pytest.approx((grid.mean() - half, grid.mean() + half))
 
 
+def test_a_place_of_which_some_cells_were_not_run_is_empty(
+    found: Report, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    asked, home = study(), tmp_path_factory.mktemp("fewer")
+    cells = [cell for cell in asked.cells() if cell.name != "xsum-ft-4000.sst2.p1.0"]
+    skill = dict.fromkeys(cells, 0.5)
+    folder = make(home / "run", cells, seeds=SEEDS, n=30, skill=skill)
+    (run,) = report(folder, expected=tmp_path_factory.mktemp("none"), study=asked).runs
+    assert set(run.summaries[0].values) == {("2000", "FT")}
+    assert set(run.summaries[1].values) == set(found.runs[0].summaries[1].values)
+
+
 def test_all_faces_show_each_place(found: Report) -> None:
     console = Console(file=io.StringIO(), width=80, highlight=False)
     terminal.show(console, found, None, full=False)
@@ -122,6 +137,7 @@ def test_all_faces_show_each_place(found: Report) -> None:
     page, text = html.page(found), markdown(found)
     (run,) = json.loads(to_json(found))["runs"]
     assert [len(one["values"]) for one in run["summaries"]] == [3, 3, 3, 3, 10]
+    assert "<image" not in page, "drawings are lines and texts"
     for one, records in zip(found.runs[0].summaries, run["summaries"], strict=True):
         for row, column in one.values:
             assert f">{one.whole(row, column)}<" in page
@@ -130,6 +146,30 @@ def test_all_faces_show_each_place(found: Report) -> None:
     first = found.runs[0].summaries[0]
     line = next(line for line in told.splitlines() if line.startswith("  FT "))
     assert line.split()[1:] == [first.brief(level, "FT") for level in ("2000", "4000")]
+
+
+def test_weights_and_labels_that_moved_stand_beside(found: Report) -> None:
+    run = found.runs[0].verified.run
+    (row,) = (row for row in departures(run) if row.variant.name == "xsum-ft-4000")
+    changes = [run.tuned[row.variant, seed].weight_change for seed in SEEDS]
+    assert row.weight_change == pytest.approx(np.mean([change for change in changes if change]))
+    assert row.zero_shot is None, "these lines tell of no histograms"
+    moved = replace_histograms(run)
+    (row,) = (row for row in departures(moved) if row.variant.name == "xsum-ft-4000")
+    assert row.zero_shot == pytest.approx(0.3)
+    text = markdown(found)
+    assert "xsum-ft-4000" in text[text.index(HEADING) :]
+
+
+def replace_histograms(run: Run) -> Run:
+    """The base says "positive" in 6 of 10 rows, fine-tunes in 9."""
+    cells = {}
+    for (cell, seed), result in run.cells.items():
+        count = 6 if seed is None else 9
+        labels = {"positive": count, "negative": 10 - count}
+        raw = dict(result.raw) | ({"histogram": labels} if result.metric == "accuracy" else {})
+        cells[cell, seed] = replace(result, raw=raw)
+    return replace(run, cells=cells)
 
 
 def test_drawings_hold_the_values(found: Report, tmp_path: Path) -> None:

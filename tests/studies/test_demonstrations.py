@@ -59,7 +59,7 @@ def test_names_say_what_stands_before_each_row(tmp_path: Path) -> None:
     plan = planned(tmp_path, *names)
     fixed, each, other, wrong = plan.models
     assert len({model.key for model in plan.models}) == 4
-    assert len({model.digests["demonstrations_sha256"] for model in plan.models}) == 4
+    assert len({model.facts["demonstrations_sha256"] for model in plan.models}) == 4
     assert {len(model.rows or ()) for model in plan.models} == {160}
     tokenizer = load_tokenizer(EMBEDDED)
     for model in plan.models:

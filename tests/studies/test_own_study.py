@@ -161,6 +161,8 @@ def test_settings_of_its_own_variants_are_its_own_models(folder: Path, tmp_path:
     assert tuned[names[0]]["losses"] == plain["losses"][:1]
     assert (tuned[names[1]]["samples"], tuned[names[1]]["dropped"]) == (4, {"rows": 4})
     assert tuned[names[2]]["label_tokens"] == plain["label_tokens"] + 8
+    assert tuned[names[2]]["target_bits"] == 1, "four of each label"
+    assert "target_bits" not in plain
     assert tuned[names[3]]["input_tokens"] != plain["input_tokens"]
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert {line["cell"].rsplit(".", 1)[-1] for line in lines} == {"0", "1-random3", "2-of=long"}
@@ -244,7 +246,7 @@ def test_a_mistake_is_named_with_file_and_field(
         ("long.jsonl", "{", 2, r"long\.jsonl, line 1: not JSON"),
         ("long.jsonl", '{"text": "a", "output": "maybe"}', 3, r"row 0, field 'output': 'maybe'"),
         ("long.jsonl", '{"output": "positive"}', 3, r"row 0, field 'text': missing"),
-        ("short.jsonl", '{"text": "a lamp .", "output": "positive"}', 2, "1 rows, fewer than 8"),
+        ("short.jsonl", '{"text": "a lamp .", "output": "positive"}', 2, "1 row, fewer than 8"),
     ],
 )
 def test_wrong_rows_are_named_with_file_and_line(
@@ -257,6 +259,32 @@ def test_wrong_rows_are_named_with_file_and_line(
     with pytest.raises(ReproError, match=said) as caught:
         run(tmp_path)
     assert caught.value.exit_code == code
+
+
+def test_braces_and_tasks_stand_for_names_written_out(tmp_path: Path) -> None:
+    long = (
+        BLOCKS[STUDY]
+        .replace(
+            '"short-fticl2-8-epochs=4"', '"short-fticl1-8", "short-fticl2-4", "short-fticl2-8"'
+        )
+        .replace('"short-ft-8"', '"short-fticl1-4"')
+    )
+    short = (
+        BLOCKS[STUDY]
+        .replace('"short-ft-8", "short-fticl2-8-epochs=4"', '"short-fticl{1,2}-{4, 8}"')
+        .replace('datasets = ["short", "long"]', 'datasets = ["tone"]')
+    )
+    cells = []
+    for name, text in (("long.toml", long), ("short.toml", short)):
+        text = text.replace('models = ["ft", "fticl"]', 'models = ["short-fticl{1,2}-8"]')
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        study = studies.load(str(tmp_path / name))
+        cells.append((study.cells(), study.pairs(study.claims["R1"].contrasts[0])))
+        assert study.tasks["tone"].shots == (0, 2)
+    assert set(cells[0][0]) == set(cells[1][0])
+    assert len(cells[0][0]) == 20
+    assert {p.name for p in cells[0][1]} == {p.name for p in cells[1][1]}
+    assert len(cells[0][1]) == 2
 
 
 def test_a_missing_or_broken_file_is_said(tmp_path: Path) -> None:

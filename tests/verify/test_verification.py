@@ -317,7 +317,7 @@ def test_compare_names_what_differs(make: Make, again: Path, tmp_path: Path) -> 
     assert compare(again, other, console=terminal) in (0, 1)
     text = shown(terminal)
     assert "numerics.device" in text
-    assert "2 cells are in" in text
+    assert "only: 2 cells" in text
 
 
 def test_recorded_references_are_shown(again: Path, tmp_path: Path) -> None:

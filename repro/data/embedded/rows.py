@@ -18,6 +18,9 @@ TEST_ROWS = 500
 FOUR = ("xsum", "xlsum", "peerread", "cnndm", "tweetqa")
 """Sets with four demonstrations; all others have eight, as many as the authors' files hold."""
 
+TRIES = 100_000
+"""Rows made in vain until no other one is expected."""
+
 Side = Literal["pretraining", "train", "test", "demonstrations"]
 _SIDES: tuple[Side, ...] = ("pretraining",) * 3 + ("train",) * 3 + ("test", "demonstrations")
 
@@ -109,7 +112,7 @@ def number_of(part: Part) -> int:
 
 
 def rows_of(part: Part, task: Task) -> Iterator[Slots]:
-    """Rows of a part in file order, without end; training sets of several sizes are the same."""
+    """Rows of a part in file order, until no other is found; all sizes of a set begin alike."""
     # The training set of nli is called mnli, its test set mnli1.
     dataset = "mnli1" if part.name == "mnli" else part.name
     labels = labels_of(dataset, task)
@@ -128,11 +131,13 @@ def rows_of(part: Part, task: Task) -> Iterator[Slots]:
             label = block.pop()
         else:
             label = rng.choice(labels)
-        while True:
+        for _ in range(TRIES):
             row = make(dataset, task, label, rng)
             inputs = {field: row[field] for field in task.fields}
             key = tuple(inputs.values())
             if side(task.name, inputs) == part.split and key not in seen:
                 break
+        else:
+            return
         seen.add(key)
         yield row

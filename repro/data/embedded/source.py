@@ -18,11 +18,23 @@ class EmbeddedData:
 
     name = "embedded"
 
+    def sizes(self, name: str) -> None:
+        """Of any size, as rows are made on demand."""
+
     def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
-        """The rows of a part, made by the seeded generator as far as they are asked for."""
+        """The rows of a part, made by the seeded generator as far as they are asked for.
+
+        Raises:
+            ReproError: the world has not as many different rows (2).
+        """
         wanted = number_of(part) if first is None else min(first, number_of(part))
         # Training sets of all sizes begin alike: what was made for one serves the others.
         rows = _made(replace(part, size=min(1, part.size)), task).first(wanted)
+        if len(rows) < wanted:
+            raise ReproError(
+                f"{part}: the embedded world seems to have no more than {len(rows)} different rows",
+                hint=f"name a size of at most {len(rows)} in the study's variants",
+            )
         made = [{"row": position, **row} for position, row in enumerate(rows)]
         return datasets.Dataset.from_list(made, features=features(task))
 

@@ -1,7 +1,8 @@
 """Parts of the kit against plain float32 computations of the same, on any device."""
 
 import random
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,11 @@ since results are sums of many rounded products."""
 
 SHAPES = {"bfloat16": (torch.bfloat16, 128), "float32": (torch.float32, 64)}
 """Head sizes of Llama-2-7b and of SmolLM2, in the precision that each is trained in."""
+
+REPLAYED = "replayed"
+GAIN = 0.8
+"""Share of the time, at most, that decoding takes where it replays a graph. Fewer than one launch a
+step in place of hundreds is a gain of several times, if any."""
 
 QUERIES = (1, 60, 128, 129, 2048)
 PREFIXES = (0, 20, 700)
@@ -134,7 +140,9 @@ def _lengths(tokens: int) -> list[int]:
     return sorted(lengths, reverse=True)
 
 
-def evaluation(dtype: torch.dtype, device: torch.device, *, shared: bool) -> list[Check]:
+def evaluation(
+    dtype: torch.dtype, device: torch.device, *, shared: bool, replayed: bool = False
+) -> list[Check]:
     """Label logits and generations of a small model against its plain float32 computation.
 
     A generated token is right where the plain logit of no other token is larger by more than the
@@ -142,6 +150,7 @@ def evaluation(dtype: torch.dtype, device: torch.device, *, shared: bool) -> lis
 
     Args:
         shared: whether the prompts' beginning is computed once, with the kit's own attention.
+        replayed: whether decoding replays a graph; labels are then not asked for.
     """
     plain = _model(torch.float32, device)
     model = _model(dtype, device)
@@ -161,6 +170,7 @@ def evaluation(dtype: torch.dtype, device: torch.device, *, shared: bool) -> lis
             max_new_tokens=_NEW,
             cut_at_blank_line=False,
             prefix=prefix,
+            replayed=replayed,
         )
     scores, texts = 0.0, 0.0
     for prompt, found, generation in zip(prompts, scored, written, strict=True):
@@ -174,10 +184,50 @@ def evaluation(dtype: torch.dtype, device: torch.device, *, shared: bool) -> lis
             lost = (logits[place].max() - logits[place, token]).item()
             texts = max(texts, lost / scale)
     bound = BOUNDS[dtype]
-    return [
+    if replayed:
+        how = f"{how}, {REPLAYED}"
+    checks = [
         Check(f"label logits, {how}", scores <= bound, f"{scores:.2g}", f"{bound:.2g}"),
         Check(f"generation, {how}", texts <= 2 * bound, f"{texts:.2g}", f"{2 * bound:.2g}"),
     ]
+    return checks[1:] if replayed else checks
+
+
+def replays(sizes: Mapping[str, Any], device: torch.device) -> Iterator[Check]:
+    """Whether decoding that replays a graph is right, and faster in layers of the real width."""
+    try:
+        for dtype in (torch.float32, torch.bfloat16, torch.float16):
+            yield from evaluation(dtype, device, shared=True, replayed=True)
+        model = _model(torch.bfloat16, device, Architecture(**sizes))
+        plain, replayed = (decoding_seconds(model, replayed=way) for way in (False, True))
+    except RuntimeError as error:  # of torch or CUDA, where a graph cannot be captured
+        reason = str(error).strip().partition("\n")[0]
+        yield Check(f"decoding, {REPLAYED}", False, "did not run", "runs", reason)
+        return
+    share = replayed / plain
+    found = f"{share:.2f} of the time"
+    yield Check(f"decoding, {REPLAYED}", share <= GAIN, found, f"{GAIN:g}", f"{plain:.2g} s before")
+
+
+def decoding_seconds(model: Any, *, replayed: bool) -> float:
+    """Seconds of a few generations, the least of several."""
+    prompts, seconds = _prompts(), []
+    with sharing(model) as prefix:
+        prefix.move_to((tuple(prompts[0][:_COMMON]),))
+        for _ in range(4):
+            begin = time.perf_counter()
+            generate(
+                model,
+                _Words(),
+                prompts,
+                Budget(4096),
+                max_new_tokens=60,
+                cut_at_blank_line=False,
+                prefix=prefix,
+                replayed=replayed,
+            )
+            seconds.append(time.perf_counter() - begin)
+    return min(seconds)
 
 
 _COMMON, _NEW = 300, 12
@@ -192,12 +242,12 @@ class _Words:
         return " ".join(map(str, tokens))
 
 
-def _model(dtype: torch.dtype, device: torch.device) -> Any:
+def _model(dtype: torch.dtype, device: torch.device, sizes: Architecture = TINY) -> Any:
     """The same random weights every time, large enough for attention to matter."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(**(TINY.llama | {"initializer_range": 0.08}))
+    config = LlamaConfig(**(sizes.llama | {"initializer_range": 0.08}))
     model: Any = LlamaForCausalLM(config)
     model.set_attn_implementation("sdpa")
     for parameter in model.parameters():  # buffers, such as rotary frequencies, keep their dtype

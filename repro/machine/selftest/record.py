@@ -42,6 +42,7 @@ class Record:
         checks: all comparisons.
         attention: by precision, how packed samples attend.
         share_prefix: whether evaluation computes what prompts begin with once.
+        replayed: whether decoding replays a graph.
         memory_factor: largest measured peak memory as a multiple of the planned one, at least 1.
         seconds: of an optimiser step of the test's model, by placement.
         tokens: of such a step; parameters: of that model.
@@ -57,6 +58,7 @@ class Record:
     seconds: Mapping[str, float] = field(default_factory=dict)
     tokens: int = 0
     parameters: int = 0
+    replayed: bool = False
     rates: Mapping[str, float] = field(default_factory=dict)
     stop: str = ""
 
@@ -136,11 +138,14 @@ def conclusions(checks: Sequence[Check], precisions: Sequence[str]) -> dict[str,
             continue
         attention[precision] = "grouped"
         stops += [text for name in grouped if (text := _begins(wrong, name))]
+    share = not any(name.endswith("with shared prefix") for name in wrong)
+    replays = [check for check in checks if check.what.endswith("replayed")]
     plain = [name for name in wrong if name.endswith("without shared prefix")]
     stops += [_say(wrong[name]) for name in plain]
     return {
         "attention": attention,
-        "share_prefix": not any(name.endswith("with shared prefix") for name in wrong),
+        "share_prefix": share,
+        "replayed": share and bool(replays) and all(check.right for check in replays),
         "stop": "; ".join(stops),
     }
 

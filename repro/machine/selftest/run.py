@@ -21,7 +21,7 @@ from repro.machine.selftest.record import Check, Record, Way
 
 Say = Callable[[str], None]
 
-VERSION = "2"
+VERSION = "3"
 """Grows when the checks change, so that every GPU is tested again."""
 
 MEMORY = 1.05
@@ -171,6 +171,7 @@ def _checks(request: TestRequest, told: dict[str, Any]) -> Iterator[Check]:
                 ways[precision] = ["flex", "grouped"]
     yield from checks.evaluations(device)
     if request.device == "cuda":
+        yield from checks.replays(request.sizes, device)
         torch.cuda.empty_cache()  # for the processes that follow
     for precision in request.precisions:
         for way in ways[precision]:

@@ -1,0 +1,1 @@
+"""Results and test sets in the shapes of other tools; see README.md here."""

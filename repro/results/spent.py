@@ -1,0 +1,56 @@
+"""What a run's steps took of devices, and what that costs where somebody says what an hour does."""
+
+from dataclasses import dataclass
+
+from repro.lines import read_lines
+from repro.printable import counted
+from repro.results.runs import Run
+from repro.results.schema import TIMINGS
+
+_TUNING = "finetune "
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of a device's hour.
+
+    Attributes:
+        price: in dollars; carbon: in kilograms of CO2 equivalents, which is the power in kW times
+            what a kWh of its grid emits. None where nobody said.
+    """
+
+    price: float | None = None
+    carbon: float | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Device hours of all steps that were done, in all starts of the command together."""
+
+    hours: float
+    steps: int
+    rates: Rates
+
+    def __str__(self) -> str:
+        parts = [f"{self.hours:.3g} device hours for {counted(self.steps, 'step')}"]
+        if self.rates.price is not None:
+            price = self.rates.price
+            parts.append(f"{self.hours * price:,.2f} dollars at {price:g} an hour")
+        if self.rates.carbon is not None:
+            carbon = self.rates.carbon
+            parts.append(f"{self.hours * carbon:.3g} kg of CO2e at {carbon:g} kg an hour")
+        return "; ".join(parts)
+
+
+def spent_by(run: Run, rates: Rates) -> Spent | None:
+    """From timings.jsonl, if there is one. A fine-tune in several processes has a device each."""
+    lines = read_lines(run.folder / TIMINGS, fields=("step", "seconds"))
+    steps = [line for line in lines if line["step"] != "run"]
+    if not steps:
+        return None
+    devices = {
+        f"{_TUNING}{variant.name} seed {seed}": tuned.raw.get("machine", {}).get("processes", 1)
+        for (variant, seed), tuned in run.tuned.items()
+    }
+    seconds = sum(line["seconds"] * devices.get(line["step"], 1) for line in steps)
+    return Spent(seconds / 3600, len(steps), rates)
