@@ -62,7 +62,8 @@ def checked(
     """
     try:
         # As JSON, in which strict types have lists for tuples and tables for dataclasses.
-        return adapter(kind).validate_json(json.dumps(table, default=str))
+        text = json.dumps(table, default=str, ensure_ascii=False)
+        return adapter(kind).validate_json(text.encode("utf-8", "replace"))
     except ValidationError as caught:
         # Of the errors of a field that may be one of several types the deepest is meant; a
         # mistyped name rather than that the right one is missing.

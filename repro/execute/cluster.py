@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,9 @@ from repro.execute.remote import kit
 from repro.extras import install_command
 from repro.plan.layout import AUTO, number_of
 from repro.printable import counted
+
+_LONGEST = 40
+"""Characters of a temporary folder in which Ray's sockets can have names: paths of 107 at most."""
 
 
 @contextmanager
@@ -39,6 +43,8 @@ def connected(address: str | None) -> Iterator[None]:
         quiet["address"] = address
     else:
         quiet |= {"include_dashboard": False, "object_store_memory": 256 * 2**20}
+        if len(tempfile.gettempdir()) > _LONGEST:
+            os.environ.setdefault("RAY_TMPDIR", "/tmp")
     try:
         ray.init(**quiet)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

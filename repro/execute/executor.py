@@ -5,6 +5,7 @@ from typing import Protocol
 
 from repro.bars import Watch
 from repro.execute.worker import Done, LostError, Worker
+from repro.locks import BusyError
 from repro.plan.steps import Collect, Drop, Step, ready
 
 
@@ -29,7 +30,7 @@ class Executor(Protocol):
 
 
 class OneProcess:
-    """This process, which does whatever is ready first."""
+    """This process, which does what is ready first, and last what another process has in hand."""
 
     def __init__(self, worker: Worker, watch: Watch | None = None) -> None:
         self._worker = worker
@@ -38,8 +39,12 @@ class OneProcess:
     def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
         makers = {artefact: step for step in steps for artefact in step.outputs}
         waiting = list(steps)
+        busy: set[int] = set()
         while waiting:
-            step = ready(waiting)[0]
+            able = ready(waiting)
+            free = [step for step in able if id(step) not in busy]
+            step = (free or able)[0]
+            self._worker.waits = not free
             if not isinstance(step, Collect | Drop):
                 self._watch.begun("", label(step))
             try:
@@ -48,6 +53,10 @@ class OneProcess:
                 # Another process dropped what it had made: it is made again.
                 waiting.insert(0, makers[lost.artefact])
                 continue
+            except BusyError:
+                busy.add(id(step))
+                continue
+            busy.clear()
             waiting.remove(step)
             self._watch.ended("")
             done(step, took)

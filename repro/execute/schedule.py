@@ -160,12 +160,10 @@ class _Run:
             raise ReproError(told, hint=first.hint, exit_code=first.exit_code)
 
     def _ready(self) -> list[Step]:
-        """What can start: nothing it needs is still to be made, nor used by others if dropped."""
-        every = [*self._waiting, *self._pool.busy]
+        """Of what waits what can start."""
         waiting = {id(step) for step in self._waiting}
-        found = [step for step in ready(every) if id(step) in waiting]
-        used = {a for step in every if not isinstance(step, Drop) for a in step.inputs}
-        return [s for s in found if not (isinstance(s, Drop) and s.artefact in used)]
+        every = [*self._waiting, *self._pool.busy]
+        return [step for step in ready(every) if id(step) in waiting]
 
     def _here(self) -> None:
         """Do what only this process does, as long as there is any."""

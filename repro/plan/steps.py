@@ -347,6 +347,15 @@ def with_drops(steps: Sequence[Step], keep: Keep) -> list[Step]:
 
 
 def ready(waiting: Sequence[Step]) -> list[Step]:
-    """Of the steps that are still to be done those whose inputs are not still to be made."""
+    """Of the steps that are still to be done those that can start.
+
+    Nothing that they need is still to be made, and nothing that they drop is still needed.
+    """
     to_come = {artefact for step in waiting for artefact in step.outputs}
-    return [step for step in waiting if to_come.isdisjoint(step.inputs)]
+    used = {a for step in waiting if not isinstance(step, Drop) for a in step.inputs}
+    return [
+        step
+        for step in waiting
+        if to_come.isdisjoint(step.inputs)
+        and not (isinstance(step, Drop) and step.artefact in used)
+    ]

@@ -213,9 +213,10 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
             without_samples.append(result.cell.name)
     given = [item for item in tuned.values() if item.raw.get("given")]
     if given:
+        some = counted(len(given), "fine-tune")
         warnings.append(
-            f"{folder}: {len(given)} fine-tunes were given as checkpoints and not trained by the "
-            f"run, such as {given[0].variant.name}"
+            f"{folder}: {some} given as checkpoints, not trained by the run, such as "
+            f"{given[0].variant.name}"
         )
     if without_samples:
         warnings.append(

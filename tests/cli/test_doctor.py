@@ -76,7 +76,7 @@ def test_it_takes_the_options_of_a_run() -> None:
         for name in ("run", "plan", "doctor")
     }
     of_running = {"--keep-models", "--verify", "--full", "--attention"}
-    of_running |= {"--workers", "--executor", "--address"}
+    of_running |= {"--workers", "--executor", "--address", "--track"}
     assert taken["run"] - of_running <= taken["doctor"]
     assert taken["plan"] - {"--workers", "--gpus", "--price"} <= taken["doctor"]
 

@@ -51,6 +51,17 @@ def test_an_evaluation_mixes_no_devices_and_waits_once_a_token(run: Run) -> None
                 assert again == record
 
 
+def test_the_benchmark_mixes_no_devices(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REPRO_LLAMA2_TOKENIZER", raising=False)  # stored lengths are quicker
+    told = json.loads(run("waits.py", "benchmark"))
+    assert told["mixed"] == {}
+    rows = told["outcome"]
+    assert sum(name.startswith("training, ") for name in rows) == 16  # 15 mixes, and memory
+    assert rows["training, peak memory"] == rows["evaluation, peak memory"] == "1 GB"
+    assert "decoding, Socialqa, batch of 6, replayed" in rows
+    assert float(rows["hours: all"].split()[0]) > 0
+
+
 SHARED = {"8.0": 163, "8.9": 99, "9.0": 227}
 """KiB of shared memory that a block can have (CUDA C++ programming guide)."""
 

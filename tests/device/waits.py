@@ -2,8 +2,8 @@
 
 Counted are operations that mix devices, and those that wait for the device: reading a value,
 copying from or to ordinary memory, indexing by truth values. Arguments: the library made of
-`stand_in.cpp`, and "train" or "evaluate". Prints JSON: what was computed there and on the CPU, and
-the counts.
+`stand_in.cpp`, and "train", "evaluate" or "benchmark". Prints JSON: what was computed there and on
+the CPU, and the counts.
 """
 
 import ctypes
@@ -168,6 +168,19 @@ class Stream:
         return self
 
 
+class Event:
+    """Every piece of work takes a millisecond."""
+
+    def __init__(self, **_: object) -> None: ...
+
+    def record(self) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+    def elapsed_time(self, _: object) -> float:
+        return 1.0
+
+
 def stand_in() -> None:
     """Let torch take the device for one that computes."""
     LIBRARY.stand_in()
@@ -180,7 +193,11 @@ def stand_in() -> None:
     cuda.get_device_name = lambda *_: "stand-in"
     cuda.current_stream = cuda.Stream = Stream
     cuda.stream = lambda _: nullcontext()
+    cuda.Event = Event
+    cuda.reset_peak_memory_stats = lambda *_: None
+    cuda.max_memory_allocated = lambda *_: 10**9
     flex._compiled = dense  # type: ignore[assignment]
+    replay.captured = lambda work, _: work  # the device has no graphs
 
 
 def dense(scaling: float, grouped: bool) -> Any:
@@ -280,7 +297,6 @@ def evaluations() -> dict[str, Any]:
 
     module.prefill, module.step = prefill, step
     replay.Replayed.step = again  # type: ignore[method-assign]
-    replay.captured = lambda work, _: work  # the device has no graphs
     outcome: dict[str, Any] = {}
     for name, cell in CELLS.items():
         for way in ("plain", "shared", "replayed"):
@@ -321,9 +337,18 @@ def job(cell: Cell, source: EmbeddedData) -> Job:
     return Job(study().evaluation(cell), rows, shown)
 
 
+def benchmark() -> dict[str, Any]:
+    """What the GPU benchmark of a tiny model says, by row."""
+    from benchmarks import gpu
+
+    gpu.matmul_rate = lambda _: 1e12  # a large product
+    with Device():
+        return {str(row["what"]): row["measured"] for row in gpu.run(small=True, repeats=1)}
+
+
 def main(what: str) -> None:
     stand_in()
-    outcome = train() if what == "train" else evaluations()
+    outcome = {"train": train, "evaluate": evaluations, "benchmark": benchmark}[what]()
     print(json.dumps({"outcome": outcome, "mixed": dict(MIXED)}))
 
 

@@ -20,12 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_TMPDIR": "/tmp"}
 
 from ray.cluster_utils import Cluster
 
 FOLDER = Path(sys.argv[1])
-STRIKES = ["node", "driver", "worker", "node", "worker", "node"]
+STRIKES = ["node", "driver", "worker", "node"]
 # A node that is killed tells nobody; looked at this often, it is missed after about a second.
 WATCH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}
 WATCH |= {"health_check_failure_threshold": 3}

@@ -25,7 +25,7 @@ from repro.plan.plan import Plan
 from repro.plan.steps import Evaluate, Weights, steps_of
 from repro.plan.store import Store
 
-STRIKES = ["node"] * 3 + ["worker"] * 2 + ["driver"]
+STRIKES = ["node"] * 2 + ["worker", "driver"]
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -36,7 +36,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(plan: Plan, tmp_path: Path) -> None:
-    """Six are killed at random moments: nodes, workers, a driver; test_kill.py has 14 more."""
+    """Four are killed at random moments: nodes, a worker, a driver; test_kill.py has 16 more."""
     pytest.importorskip("ray", reason="Ray is not installed: the extra dev has it")
     run(plan, Store(tmp_path / "store"), tmp_path / "out", keep_models="last", say=print)
     alone = contents(tmp_path / "out")
@@ -182,3 +182,17 @@ def test_what_another_machine_made_is_put_once_and_whole(tmp_path: Path) -> None
     put(store, "cell", "k", {"samples.jsonl": [b"other"]})
     assert (store.path("cell", "k") / "samples.jsonl").read_bytes() == b"ab"
     assert Store(tmp_path).find("cell", "k")
+
+
+@pytest.mark.parametrize(("folder", "moved"), [("/tmp", False), ("/tmp/" + "x" * 110, True)])
+def test_a_cluster_of_this_machine_has_short_paths_for_its_sockets(
+    monkeypatch: pytest.MonkeyPatch, folder: str, moved: bool
+) -> None:
+    import ray
+
+    monkeypatch.setenv("RAY_TMPDIR", "")  # so that it is as before afterwards
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setattr("tempfile.tempdir", folder)
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    with cluster.connected(None):
+        assert os.environ.get("RAY_TMPDIR") == ("/tmp" if moved else None)

@@ -353,7 +353,7 @@ def test_given_checkpoints_are_evaluated_and_not_trained(
     assert {line["model_key"] for line in lines} == {known["key"]} != {tuned["key"]}
     cli.main(["verify", str(tmp_path / "out")], standalone_mode=False)
     told = " ".join(capsys.readouterr().out.split())
-    assert "1 fine-tunes were given as checkpoints and not trained by the run" in told
+    assert "1 fine-tune given as checkpoints, not trained by the run" in told
 
 
 @pytest.mark.parametrize(
@@ -470,8 +470,10 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
     assert json.loads((tmp_path / "out" / "selftest.json").read_text())["key"] == {"gpu": "X"}
 
 
-def _plan(folder: Path, profile: Any) -> tuple[Plan, Store]:
-    """A plan of one fine-tune, and an empty store."""
+def _plan(
+    folder: Path, profile: Any, cells: str = "amazon-ft-2000.amazon.p1.0"
+) -> tuple[Plan, Store]:
+    """A plan of one cell, and an empty store."""
     from repro.cli.options import build_plan, parse
 
     names = ["figures", "claims", "variants", "tests", "grid", "rows", "seeds", "data_dir"]
@@ -481,10 +483,38 @@ def _plan(folder: Path, profile: Any) -> tuple[Plan, Store]:
         study="paper",
         profile=profile.name,
         overrides=(),
-        cells="amazon-ft-2000.amazon.p1.0",
+        cells=cells,
         store=folder / "store",
         skip_missing=False,
         engine="torch",
         model=(),
     )
     return build_plan(request, print), Store(folder / "store")
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_a_run_without_fine_tunes_evaluates_as_the_gpu_was_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tested: bool
+) -> None:
+    """As it did before it was interrupted; without a record, in the ordinary way."""
+    from repro.machine.gpus import Cuda
+    from repro.machine.selftest import run as tests
+    from repro.machine.selftest.record import Record
+    from repro.plan.steps import Evaluate
+
+    kept = Record(
+        key={"gpu": "X"},
+        checks=[],
+        attention={"bfloat16": "grouped"},
+        share_prefix=True,
+        replayed=True,
+        memory_factor=1.0,
+    )
+    monkeypatch.setattr(tests, "known", lambda *_: kept if tested else None)
+    monkeypatch.setattr(whole_run, "probe_cuda", lambda: Cuda("13.0", (13, 0), (10**11,), ("X",)))
+    plan, store = _plan(tmp_path, profiles.load("embedded"), "base.socialqa.p1.0")
+    object.__setattr__(plan.profile.compute, "device", "cuda")
+    (tmp_path / "out").mkdir()
+    steps = whole_run._steps(plan, store, tmp_path / "out", None, print)
+    assert [step.replayed for step in steps if isinstance(step, Evaluate)] == [tested]
+    assert (tmp_path / "out" / "selftest.json").is_file() == tested

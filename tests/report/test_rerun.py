@@ -36,7 +36,7 @@ def parsed(command: str) -> tuple[Request, dict[str, Any]]:
     context = click.Context(cli.commands[name])
     options = cli.commands[name].make_context(name, words, parent=context).params
     of_running = ("out", "keep_models", "verify", "full", "attention")
-    names = (*of_running, "workers", "executor", "address")
+    names = (*of_running, "workers", "executor", "address", "track")
     rest = {name: options.pop(name) for name in names}
     return parse(**options), rest
 

@@ -356,7 +356,10 @@ def test_few_rows_that_were_asked_for_give_verdicts_without_a_traceback(
     run = verified(fresh, expected)
     assert not run.fewer
     tuned = [number for number in run.numbers if number.seeds]
-    assert all(f"on the {rows} rows in common" in number.reason for number in tuned)
+    assert all(
+        f"on the {rows} {'row' if rows == 1 else 'rows'} in common" in number.reason
+        for number in tuned
+    )
 
 
 def test_rows_of_other_places_in_the_test_file(fresh: Path, expected: Path, forge: Forge) -> None:
