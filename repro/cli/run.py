@@ -93,7 +93,6 @@ def run(
     from repro.execute.timing import in_words
     from repro.plan.preflight import require
     from repro.plan.store import Store
-    from repro.report.commands import finish
 
     ray = executor == "ray"
     with cluster.connected(address) if ray else nullcontext():
@@ -127,7 +126,10 @@ def run(
     )
     if not verify:
         console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
-    elif code := finish(folder, console, bars(console), full=full):
+        return
+    from repro.report.commands import finish
+
+    if code := finish(folder, console, bars(console), full=full):
         raise click.exceptions.Exit(code)
 
 

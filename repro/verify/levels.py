@@ -1,42 +1,33 @@
 """Cells held against stored ones: bit-exact (L0), same weights (L1), retrained (L2)."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from repro.printable import counted
 from repro.results.machines import (
-    computed,
-    computed_otherwise,
     elsewhere,
     parts_of,
     record_of,
 )
-from repro.results.outcomes import Outcomes, changed_inputs, common_rows, differing_rows
+from repro.results.outcomes import changed_inputs, common_rows
 from repro.results.runs import CellResult, Key, Run
 from repro.spec.cells import BASE, Cell
 from repro.verify.copies import copies
 from repro.verify.fingerprint import same_training
 from repro.verify.margins import Margins, margins
 from repro.verify.retrained import Models, Pair, against_seeds
-from repro.verify.spread import LEAST
-from repro.verify.statistics import (
-    ALPHA,
-    Floats,
-    Interval,
-    clopper_pearson,
-    difference_p,
-    paired_bootstrap,
-    t_quantile,
+from repro.verify.rowverdicts import (
+    CellPair,
+    in_all,
+    otherwise,
+    same_weights_verdict,
+    without_spread,
 )
+from repro.verify.spread import LEAST
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
-
-BySeed = Mapping[int | None, CellResult]
-_FEW_ROWS = 20
 
 
 class Held(NamedTuple):
@@ -108,7 +99,7 @@ def compare_runs(
         return "; ".join(dict.fromkeys(filter(None, told)))
 
     found: dict[Cell, NumberVerdict] = {}
-    retrained: dict[Cell, _Pair] = {}
+    retrained: dict[Cell, CellPair] = {}
     for cell in cells:
         if cell not in own:
             found[cell] = NumberVerdict(cell=cell, reason="not among the results")
@@ -118,7 +109,7 @@ def compare_runs(
                 cell=cell, verdict=Verdict.INCONCLUSIVE, reason="not in the reference"
             )
             continue
-        pair = _Pair(cell, own[cell], theirs[cell], ours, reference, limits, place(cell))
+        pair = CellPair(cell, own[cell], theirs[cell], ours, reference, limits, place(cell))
         found[cell] = (
             _forged(pair, known)
             or _copied(pair, copied)
@@ -138,40 +129,15 @@ def compare_runs(
     )
     found |= judged
     found |= {
-        cell: _without_spread(pair, found[cell])
+        cell: without_spread(pair, found[cell])
         for cell, pair in retrained.items()
         if cell not in judged
     }
     numbers = tuple(found.values())
-    return Held(numbers, (*_in_all(numbers, limits), *grouped))
+    return Held(numbers, (*in_all(numbers, limits), *grouped))
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """Both sides of one cell.
-
-    Attributes:
-        elsewhere: how lock and machine kind differ; empty if they do not.
-    """
-
-    cell: Cell
-    ours: BySeed
-    theirs: BySeed
-    our_run: Run
-    their_run: Run
-    limits: Margins
-    elsewhere: str
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        return tuple(sorted(seed for seed in self.ours if seed is not None))
-
-    @property
-    def metric(self) -> str:
-        return next(iter(self.ours.values())).metric
-
-
-def _basis(pair: _Pair) -> NumberVerdict:
+def _basis(pair: CellPair) -> NumberVerdict:
     first = next(iter(pair.ours.values()))
     return NumberVerdict(
         cell=pair.cell,
@@ -184,7 +150,7 @@ def _basis(pair: _Pair) -> NumberVerdict:
     )
 
 
-def _forged(pair: _Pair, known: _Owners) -> NumberVerdict | None:
+def _forged(pair: CellPair, known: _Owners) -> NumberVerdict | None:
     """What content keys give away: the same key, but another cell or another outcome."""
     for seed, result in pair.ours.items():
         stranger = known.other(result)
@@ -196,7 +162,7 @@ def _forged(pair: _Pair, known: _Owners) -> NumberVerdict | None:
             stored
             and stored.key == result.key
             and stored.samples_sha256 != result.samples_sha256
-            and not _computed_otherwise(pair, seed)
+            and not otherwise(pair, seed)
         ):
             reason = "same content key as in the reference, other outcome: altered, or not exact"
         if reason:
@@ -206,17 +172,7 @@ def _forged(pair: _Pair, known: _Owners) -> NumberVerdict | None:
     return None
 
 
-def _computed_otherwise(pair: _Pair, seed: int | None) -> str:
-    """Why a seed may differ by rounding at equal content keys; empty if it may not."""
-    stem = pair.cell.name if seed is None else f"{pair.cell.name}.seed{seed}"
-    told = []
-    for run in (pair.our_run, pair.their_run):
-        tuned = None if seed is None else run.tuned.get((pair.cell.variant, seed))
-        told.append(computed(run.record, stem, tuned.raw if tuned else None))
-    return computed_otherwise(*told)
-
-
-def _copied(pair: _Pair, copied: Mapping[Key, str]) -> NumberVerdict | None:
+def _copied(pair: CellPair, copied: Mapping[Key, str]) -> NumberVerdict | None:
     """A fine-tuned cell that was computed with another model's weights."""
     for seed in pair.ours:
         if pair.cell.variant != BASE and (pair.cell, seed) in copied:
@@ -229,7 +185,7 @@ def _copied(pair: _Pair, copied: Mapping[Key, str]) -> NumberVerdict | None:
     return None
 
 
-def _lacking(pair: _Pair, seeds: set[int]) -> NumberVerdict | None:
+def _lacking(pair: CellPair, seeds: set[int]) -> NumberVerdict | None:
     """A fine-tuned cell without a seed that other cells have."""
     lost = sorted(seeds - set(pair.ours))
     if not lost or None in pair.ours:
@@ -238,7 +194,7 @@ def _lacking(pair: _Pair, seeds: set[int]) -> NumberVerdict | None:
     return replace(_basis(pair), verdict=Verdict.NOT_RUN, reason=f"seed {shown} is missing")
 
 
-def _other_data(pair: _Pair) -> NumberVerdict | None:
+def _other_data(pair: CellPair) -> NumberVerdict | None:
     """Common rows by number, but not by content: results of other data are not compared."""
     runs = (pair.our_run, pair.their_run)
     if runs[0].protocol != runs[1].protocol or runs[0].overrides != runs[1].overrides:
@@ -273,7 +229,7 @@ def _strange_rows(ours: CellResult, stored: CellResult) -> int:
     return ours.n - common if common < min(ours.n, stored.n) else 0
 
 
-def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
+def _judge(pair: CellPair, level: Level | None) -> NumberVerdict:
     """The verdict at L0 or L1, or a basis of level L2 for `against_seeds`."""
     basis = _basis(pair)
     alike = {seed: _alike(pair, seed) for seed in pair.ours}
@@ -304,7 +260,7 @@ def _judge(pair: _Pair, level: Level | None) -> NumberVerdict:
     )
     same = all(kind in ("bits", "rounding", "same key") for kind in alike.values())
     if complete and (same if level is None else level is Level.L1):
-        return _same_weights_verdict(pair, basis, set(alike.values()))
+        return same_weights_verdict(pair, basis, set(alike.values()))
     if level is Level.L1:
         return replace(
             basis,
@@ -323,7 +279,7 @@ def _same_bits(result: CellResult, stored: CellResult | None) -> bool:
     )
 
 
-def _alike(pair: _Pair, seed: int | None) -> str:
+def _alike(pair: CellPair, seed: int | None) -> str:
     """How alike the weights behind a seed are: bits, rounding, same key, or other.
 
     Equal keys with other losses are not the same weights: the training was not deterministic, or
@@ -342,98 +298,3 @@ def _alike(pair: _Pair, seed: int | None) -> str:
     if kind == "unknown":
         return "same key" if ours.model_key == theirs.model_key else "other"
     return kind
-
-
-def _paired(
-    pair: _Pair, seeds: Sequence[tuple[CellResult, CellResult]]
-) -> tuple[list[tuple[Outcomes, Outcomes]], Floats]:
-    """Both outcomes on common rows, and the difference of each row, averaged over seeds."""
-    both = [(a.outcomes, b.outcomes) for a, b in seeds if a.outcomes and b.outcomes]
-    rows = common_rows([outcomes for couple in both for outcomes in couple])
-    aligned = [(a.at(rows), b.at(rows)) for a, b in both]
-    return aligned, np.mean([a.scores - b.scores for a, b in aligned], axis=0)
-
-
-def _same_weights_verdict(pair: _Pair, basis: NumberVerdict, kinds: set[str]) -> NumberVerdict:
-    """Rows decide: no more of them may differ beyond ties than between other machine kinds."""
-    aligned, difference = _paired(
-        pair, [(result, pair.theirs[seed]) for seed, result in pair.ours.items()]
-    )
-    n = len(difference)
-    if n == 0:
-        return replace(
-            basis,
-            level=Level.L1,
-            verdict=Verdict.INCONCLUSIVE,
-            reason="no rows in common with the reference",
-        )
-    # Of a few rows none may differ: one would be too large a share of them.
-    allowed = max(int(n >= _FEW_ROWS), math.floor(pair.limits.same_weights[pair.metric] * n))
-    counts = [differing_rows(a, b, pair.limits.logit_tie) for a, b in aligned]
-    reason = f"{max(counts)} of {n} rows differ beyond ties, at most {allowed} by rounding"
-    if "rounding" in kinds:
-        reason += "; the training is the same but for rounding"
-    otherwise = (_computed_otherwise(pair, seed) for seed in pair.ours)
-    reason += "".join(f"; {text}" for text in dict.fromkeys(otherwise) if text)
-    if n < max(basis.n, next(iter(pair.theirs.values())).n):
-        reason += f"; on the {counted(n, 'row')} in common"
-    return replace(
-        basis,
-        level=Level.L1,
-        verdict=Verdict.NOT_REPRODUCED if max(counts) > allowed else Verdict.REPRODUCED,
-        theirs=float(np.mean([b.scores.mean() for _, b in aligned])),
-        ours=float(np.mean([a.scores.mean() for a, _ in aligned])),
-        interval=paired_bootstrap(difference),
-        noticed=(allowed + 1) / n,
-        n=n,
-        differing=sum(counts),
-        reason=reason,
-    )
-
-
-def _in_all(numbers: Iterable[NumberVerdict], limits: Margins) -> Iterator[GroupVerdict]:
-    """Rows that differ at equal weights, over the whole run: few, though each cell may have one."""
-    held = [number for number in numbers if number.level is Level.L1 and number.n]
-    rows = sum(number.n * max(1, len(number.seeds)) for number in held)
-    if not held:
-        return
-    count = sum(number.differing or 0 for number in held)
-    allowed = max(1, math.floor(limits.all_rows * rows))
-    share = count / rows
-    yield GroupVerdict(
-        level="run",
-        name="the run",
-        what="share of rows that differ at equal weights",
-        ours=share,
-        theirs=0.0,
-        interval=clopper_pearson(count, rows),
-        logarithmic=False,
-        p_adjusted=None,
-        noticed=(allowed + 1) / rows,
-        verdict=Verdict.NOT_REPRODUCED if count > allowed else Verdict.REPRODUCED,
-        stored=1,
-    )
-
-
-def _without_spread(pair: _Pair, basis: NumberVerdict) -> NumberVerdict:
-    """Too few stored seeds: rows can tell a difference, but not whether a seed explains it."""
-    everything = [*pair.ours.values(), *pair.theirs.values()]
-    outcomes = [result.outcomes for result in everything if result.outcomes is not None]
-    rows = common_rows(outcomes) if len(outcomes) == len(everything) else np.zeros(0, dtype=int)
-    notes: list[str] = []
-    if len(rows):
-        basis = replace(basis, n=len(rows))
-        stored = next(iter(pair.theirs.values()))
-        _, difference = _paired(pair, [(result, stored) for result in pair.ours.values()])
-        se = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if basis.n > 1 else 0.0
-        interval = paired_bootstrap(difference)
-    else:
-        sides = (pair.ours, pair.theirs)
-        se = math.sqrt(sum(r.stderr**2 for side in sides for r in side.values()))
-        half = t_quantile(1 - ALPHA / 2, math.inf) * se
-        interval = Interval(basis.difference - half, basis.difference + half)  # type: ignore[operator]
-    p = difference_p(basis.difference or 0.0, se, max(1.0, basis.n - 1))
-    k = len(pair.theirs)
-    notes.insert(0, f"{k} stored seed{'s' * (k > 1)}: the spread over seeds is unknown")
-    verdict = Verdict.INCONCLUSIVE if p < ALPHA else Verdict.CONSISTENT
-    return replace(basis, interval=interval, p=p, verdict=verdict, reason="; ".join(notes))

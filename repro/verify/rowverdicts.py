@@ -1,0 +1,157 @@
+"""A cell against a stored one, row by row: at equal weights (L1), or without stored seeds."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from repro.printable import counted
+from repro.results.machines import computed, computed_otherwise
+from repro.results.outcomes import Outcomes, common_rows, differing_rows
+from repro.results.runs import CellResult, Run
+from repro.spec.cells import Cell
+from repro.verify.margins import Margins
+from repro.verify.statistics import (
+    ALPHA,
+    Floats,
+    Interval,
+    clopper_pearson,
+    difference_p,
+    paired_bootstrap,
+    t_quantile,
+)
+from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
+
+BySeed = Mapping[int | None, CellResult]
+_FEW_ROWS = 20
+
+
+@dataclass(frozen=True)
+class CellPair:
+    """Both sides of one cell.
+
+    Attributes:
+        elsewhere: how lock and machine kind differ; empty if they do not.
+    """
+
+    cell: Cell
+    ours: BySeed
+    theirs: BySeed
+    our_run: Run
+    their_run: Run
+    limits: Margins
+    elsewhere: str
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted(seed for seed in self.ours if seed is not None))
+
+    @property
+    def metric(self) -> str:
+        return next(iter(self.ours.values())).metric
+
+
+def otherwise(pair: CellPair, seed: int | None) -> str:
+    """Why a seed may differ by rounding at equal content keys; empty if it may not."""
+    stem = pair.cell.name if seed is None else f"{pair.cell.name}.seed{seed}"
+    told = []
+    for run in (pair.our_run, pair.their_run):
+        tuned = None if seed is None else run.tuned.get((pair.cell.variant, seed))
+        told.append(computed(run.record, stem, tuned.raw if tuned else None))
+    return computed_otherwise(*told)
+
+
+def _paired(
+    pair: CellPair, seeds: Sequence[tuple[CellResult, CellResult]]
+) -> tuple[list[tuple[Outcomes, Outcomes]], Floats]:
+    """Both outcomes on common rows, and the difference of each row, averaged over seeds."""
+    both = [(a.outcomes, b.outcomes) for a, b in seeds if a.outcomes and b.outcomes]
+    rows = common_rows([outcomes for couple in both for outcomes in couple])
+    aligned = [(a.at(rows), b.at(rows)) for a, b in both]
+    return aligned, np.mean([a.scores - b.scores for a, b in aligned], axis=0)
+
+
+def same_weights_verdict(pair: CellPair, basis: NumberVerdict, kinds: set[str]) -> NumberVerdict:
+    """Rows decide: no more of them may differ beyond ties than between other machine kinds."""
+    aligned, difference = _paired(
+        pair, [(result, pair.theirs[seed]) for seed, result in pair.ours.items()]
+    )
+    n = len(difference)
+    if n == 0:
+        return replace(
+            basis,
+            level=Level.L1,
+            verdict=Verdict.INCONCLUSIVE,
+            reason="no rows in common with the reference",
+        )
+    # Of a few rows none may differ: one would be too large a share of them.
+    allowed = max(int(n >= _FEW_ROWS), math.floor(pair.limits.same_weights[pair.metric] * n))
+    counts = [differing_rows(a, b, pair.limits.logit_tie) for a, b in aligned]
+    reason = f"{max(counts)} of {n} rows differ beyond ties, at most {allowed} by rounding"
+    if "rounding" in kinds:
+        reason += "; the training is the same but for rounding"
+    otherwise = (otherwise(pair, seed) for seed in pair.ours)
+    reason += "".join(f"; {text}" for text in dict.fromkeys(otherwise) if text)
+    if n < max(basis.n, next(iter(pair.theirs.values())).n):
+        reason += f"; on the {counted(n, 'row')} in common"
+    return replace(
+        basis,
+        level=Level.L1,
+        verdict=Verdict.NOT_REPRODUCED if max(counts) > allowed else Verdict.REPRODUCED,
+        theirs=float(np.mean([b.scores.mean() for _, b in aligned])),
+        ours=float(np.mean([a.scores.mean() for a, _ in aligned])),
+        interval=paired_bootstrap(difference),
+        noticed=(allowed + 1) / n,
+        n=n,
+        differing=sum(counts),
+        reason=reason,
+    )
+
+
+def in_all(numbers: Iterable[NumberVerdict], limits: Margins) -> Iterator[GroupVerdict]:
+    """Rows that differ at equal weights, over the whole run: few, though each cell may have one."""
+    held = [number for number in numbers if number.level is Level.L1 and number.n]
+    rows = sum(number.n * max(1, len(number.seeds)) for number in held)
+    if not held:
+        return
+    count = sum(number.differing or 0 for number in held)
+    allowed = max(1, math.floor(limits.all_rows * rows))
+    share = count / rows
+    yield GroupVerdict(
+        level="run",
+        name="the run",
+        what="share of rows that differ at equal weights",
+        ours=share,
+        theirs=0.0,
+        interval=clopper_pearson(count, rows),
+        logarithmic=False,
+        p_adjusted=None,
+        noticed=(allowed + 1) / rows,
+        verdict=Verdict.NOT_REPRODUCED if count > allowed else Verdict.REPRODUCED,
+        stored=1,
+    )
+
+
+def without_spread(pair: CellPair, basis: NumberVerdict) -> NumberVerdict:
+    """Too few stored seeds: rows can tell a difference, but not whether a seed explains it."""
+    everything = [*pair.ours.values(), *pair.theirs.values()]
+    outcomes = [result.outcomes for result in everything if result.outcomes is not None]
+    rows = common_rows(outcomes) if len(outcomes) == len(everything) else np.zeros(0, dtype=int)
+    notes: list[str] = []
+    if len(rows):
+        basis = replace(basis, n=len(rows))
+        stored = next(iter(pair.theirs.values()))
+        _, difference = _paired(pair, [(result, stored) for result in pair.ours.values()])
+        se = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if basis.n > 1 else 0.0
+        interval = paired_bootstrap(difference)
+    else:
+        sides = (pair.ours, pair.theirs)
+        se = math.sqrt(sum(r.stderr**2 for side in sides for r in side.values()))
+        half = t_quantile(1 - ALPHA / 2, math.inf) * se
+        interval = Interval(basis.difference - half, basis.difference + half)  # type: ignore[operator]
+    p = difference_p(basis.difference or 0.0, se, max(1.0, basis.n - 1))
+    k = len(pair.theirs)
+    notes.insert(0, f"{k} stored seed{'s' * (k > 1)}: the spread over seeds is unknown")
+    verdict = Verdict.INCONCLUSIVE if p < ALPHA else Verdict.CONSISTENT
+    return replace(basis, interval=interval, p=p, verdict=verdict, reason="; ".join(notes))
