@@ -22,7 +22,7 @@ from repro.verify.retrained import Models, Pair, against_seeds
 from repro.verify.rowverdicts import (
     CellPair,
     in_all,
-    otherwise,
+    rounding_reason,
     same_weights_verdict,
     without_spread,
 )
@@ -162,7 +162,7 @@ def _forged(pair: CellPair, known: _Owners) -> NumberVerdict | None:
             stored
             and stored.key == result.key
             and stored.samples_sha256 != result.samples_sha256
-            and not otherwise(pair, seed)
+            and not rounding_reason(pair, seed)
         ):
             reason = "same content key as in the reference, other outcome: altered, or not exact"
         if reason:

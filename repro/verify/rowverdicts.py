@@ -52,7 +52,7 @@ class CellPair:
         return next(iter(self.ours.values())).metric
 
 
-def otherwise(pair: CellPair, seed: int | None) -> str:
+def rounding_reason(pair: CellPair, seed: int | None) -> str:
     """Why a seed may differ by rounding at equal content keys; empty if it may not."""
     stem = pair.cell.name if seed is None else f"{pair.cell.name}.seed{seed}"
     told = []
@@ -91,7 +91,7 @@ def same_weights_verdict(pair: CellPair, basis: NumberVerdict, kinds: set[str]) 
     reason = f"{max(counts)} of {n} rows differ beyond ties, at most {allowed} by rounding"
     if "rounding" in kinds:
         reason += "; the training is the same but for rounding"
-    otherwise = (otherwise(pair, seed) for seed in pair.ours)
+    otherwise = (rounding_reason(pair, seed) for seed in pair.ours)
     reason += "".join(f"; {text}" for text in dict.fromkeys(otherwise) if text)
     if n < max(basis.n, next(iter(pair.theirs.values())).n):
         reason += f"; on the {counted(n, 'row')} in common"
