@@ -62,6 +62,14 @@ def test_the_benchmark_mixes_no_devices(run: Run, monkeypatch: pytest.MonkeyPatc
     assert float(rows["hours: all"].split()[0]) > 0
 
 
+def test_the_self_test_is_green(run: Run) -> None:
+    """Its checks of attention, gradients, label logits and generation, on the device."""
+    told = json.loads(run("waits.py", "selftest"))
+    assert told["mixed"] == {}
+    assert [what for what, right, _ in told["outcome"] if not right] == []
+    assert len(told["outcome"]) >= 9
+
+
 SHARED = {"8.0": 163, "8.9": 99, "9.0": 227}
 """KiB of shared memory that a block can have (CUDA C++ programming guide)."""
 
