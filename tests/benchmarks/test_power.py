@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from repro.studies.paper.figures import cells
-from repro.verify import levels, verification
+from repro.verify import levels, rowverdicts, verification
 from repro.verify.reference import Reference, load_reference, record
 from repro.verify.verdicts import Verdict
 
@@ -111,7 +111,7 @@ def blind(name: str) -> Callable[[pytest.MonkeyPatch], None]:
         patch.setattr(verification, "check_facts", lambda run, reference: ())
 
     def rows(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(levels, "differing_rows", lambda ours, theirs, tie: 0)
+        patch.setattr(rowverdicts, "differing_rows", lambda ours, theirs, tie: 0)
 
     def inputs(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(levels, "_other_data", lambda pair: None)

@@ -36,6 +36,7 @@ def _request(folder: Path, **changes: object) -> TrainingRequest:
         text=template(TASKS["sentiment"], "p1"),
         rows=rows,
         demonstrations=[],
+        contexts=[],
         recipe=asdict(recipe) | changes,
         device="cpu",
         rotary="float32",
