@@ -162,7 +162,7 @@ say "repro docker run: owner, exit code, interrupt, no GPU"
 few=(run --cells base.sst2.p1.0 --rows 4)
 install -d -o 1234 -g 1234 "$work/other" "$work/other/results" "$work/other/cache"
 theirs=(docker run --image "$image" --results "$work/other/results" --cache "$work/other/cache")
-expect 0 "1 cells in" "$repro" "${theirs[@]}" --user 1234:1234 --offline -- "${few[@]}"
+expect 0 "1 cell in" "$repro" "${theirs[@]}" --user 1234:1234 --offline -- "${few[@]}"
 [ "$(stat -c %u "$work/other/results/embedded-published-code/results.jsonl")" = 1234 ] ||
     fail "results do not belong to --user"
 expect 2 "unknown variant" "$repro" "${theirs[@]}" -- run --variants nobody
