@@ -136,8 +136,8 @@ class HubTable(Table):
 
     kind: Literal["hub"]
     repo: Annotated[str, like(_REPO, "give owner/name")]
-    revision: Annotated[str, like(r"([0-9a-f]{40})?", "give the commit as 40 hex digits")] = ""
-    architecture: str | Sizes | None = None
+    revision: Annotated[str, like(r"[0-9a-f]{40}", "give the commit as 40 hex digits")] = ""
+    architecture: Text | Sizes | None = None
     sha256: dict[str, Annotated[str, like(r"[0-9a-f]{64}", "give 64 hex digits")]] = {}
 
 

@@ -92,6 +92,8 @@ TINY = {
         ({"kind": "hub", "repo": 7}, ["'repo' is 7"]),
         ({"kind": "hub", "repo": "../etc/x"}, ["'repo' is '../etc/x'", "owner/name"]),
         ({"kind": "hub", "repo": "a/b", "revision": "main"}, ["'revision' is 'main'", "40 hex"]),
+        ({"kind": "hub", "repo": "a/b", "revision": ""}, ["'revision' is ''", "40 hex"]),
+        ({"kind": "hub", "repo": "a/b", "architecture": ""}, ["'architecture' is ''"]),
         ({"kind": "hub", "repo": "a/b", "sha256": {"x": "y"}}, ["'sha256.x'", "64 hex digits"]),
         ({"kind": "hub", "repo": "a/b", "architecture": "llama2-7"}, ["llama2-7'", "llama2-7b"]),
         ({"kind": "folder"}, ["'path' is missing"]),
