@@ -93,7 +93,10 @@ def same(rng: Random, labels: Sequence[str]) -> Maker:
     twice = len(kinds) > 1 and rng.random() < 0.3
     if twice:
         kinds[1] = kinds[0]
-    patterns = [pattern(rng, len(kinds), 2) for _ in range(rng.choice((1, 2, 2, 3)))]
+    if rng.random() < 0.35:
+        patterns = [" ".join(f"{{{place}}}" for place in range(len(kinds)))]
+    else:
+        patterns = [pattern(rng, len(kinds), 2) for _ in range(rng.choice((1, 2, 2, 3)))]
 
     def make(rng: Random) -> Example:
         one = _draw(rng, kinds)

@@ -112,9 +112,14 @@ def batch(documents: list[list[Token]]) -> Batch:
 
 
 def new_model(recipe: Pretraining) -> LlamaForCausalLM:
-    """The untrained model."""
+    """The untrained model.
+
+    Queries and keys begin as one orthogonal projection, so that a head looks for tokens like its own
+    (after "mimetic initialization", Trockman & Kolter 2023): copying a repeated list was learnt in 250
+    steps of 2,048 tokens, where from plain random weights it was not in four times as many.
+    """
     torch.manual_seed(recipe.seed)
-    return LlamaForCausalLM(
+    model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(vocabulary()),
             hidden_size=recipe.width,
@@ -126,9 +131,14 @@ def new_model(recipe: Pretraining) -> LlamaForCausalLM:
             tie_word_embeddings=True,
             bos_token_id=1,
             eos_token_id=2,
-            initializer_range=0.04,
+            initializer_range=0.02,
         )
     )
+    for layer in model.model.layers:
+        torch.nn.init.orthogonal_(layer.self_attn.q_proj.weight)
+        with torch.no_grad():
+            layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
+    return model
 
 
 def rate(phase: Phase, step: int) -> float:

@@ -7,8 +7,8 @@ with it.
 """
 
 import itertools
+import zlib
 from collections.abc import Callable, Iterator
-from functools import cache
 from random import Random
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ def group(rng: Random, facts: Facts) -> list[Pair]:
 
 
 def pool(seed: str, number: int, is_free: Callable[[Facts], bool]) -> list[Pair]:
-    """The pairs of a pool, in random order.
+    """The pairs of a pool, in random order; pools -1, 0 and all others share no fact.
 
     Args:
         number: which pool.
@@ -57,13 +57,20 @@ def pool(seed: str, number: int, is_free: Callable[[Facts], bool]) -> list[Pair]
     """
     rng = Random(f"{seed} pool {number}")
     pairs: list[Pair] = []
-    for _ in range(GROUPS):
+    known: set[str] = set()
+    while len(known) < GROUPS:
         facts = rng.choice((exchange, change))(rng)
-        while not is_free(facts):
-            facts = rng.choice((exchange, change))(rng)
-        pairs += group(rng, facts)
+        name = " / ".join(sorted(facts.names()))
+        if _kind(name) == min(number, 1) and name not in known and is_free(facts):
+            known.add(name)
+            pairs += group(rng, facts)
     rng.shuffle(pairs)
     return pairs
+
+
+def _kind(name: str) -> int:
+    """Which pools facts may be in: -1, 0, or 1 and all others."""
+    return zlib.crc32(name.encode()) % 3 - 1
 
 
 def stream(seed: str, split: str, is_free: Callable[[Facts], bool]) -> Iterator[Pair]:
@@ -80,5 +87,8 @@ def stream(seed: str, split: str, is_free: Callable[[Facts], bool]) -> Iterator[
         yield from first[TESTED : TESTED + SPARE]
     else:
         yield from first[TESTED + SPARE :]
+        known: set[Pair] = set()
         for number in itertools.count(1):
-            yield from pool(seed, number, is_free)
+            new = [pair for pair in pool(seed, number, is_free) if pair not in known]
+            known.update(new)
+            yield from new
