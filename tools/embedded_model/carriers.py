@@ -87,13 +87,17 @@ def _noise(rng: Random, text: str, share: float) -> str:
     return " ".join([*others[:place], text, *others[place:]])
 
 
-def same(rng: Random, labels: Sequence[str]) -> Maker:
-    """Two sentences with the same telling words, or with one of them changed or two exchanged."""
+def same(rng: Random, labels: Sequence[str], *, bare: bool) -> Maker:
+    """Two sentences with the same telling words, or with one of them changed or two exchanged.
+
+    Args:
+        bare: lists of the telling words instead of sentences.
+    """
     kinds = rng.sample(CATEGORIES, rng.randint(1, 4))
     twice = len(kinds) > 1 and rng.random() < 0.3
     if twice:
         kinds[1] = kinds[0]
-    if rng.random() < 0.35:
+    if bare:
         patterns = [" ".join(f"{{{place}}}" for place in range(len(kinds)))]
     else:
         patterns = [pattern(rng, len(kinds), 2) for _ in range(rng.choice((1, 2, 2, 3)))]
@@ -110,6 +114,36 @@ def same(rng: Random, labels: Sequence[str]) -> Maker:
             two[place] = f.other(rng, one[place], kinds[place])
         texts = (fill(rng.choice(patterns), values) for values in (one, two))
         return Example(tuple(texts), labels[0 if is_same else 1])
+
+    return make
+
+
+def shared(rng: Random) -> Maker:
+    """Two lists with one word in common, and that word."""
+    kinds = [rng.choice(CATEGORIES) for _ in range(rng.randint(1, 4))]
+    every = sorted({word for kind in kinds for word in kind})
+
+    def make(rng: Random) -> Example:
+        one = rng.sample(every, min(len(kinds), len(every) // 2))
+        left = [word for word in every if word not in one]
+        found = rng.choice(one)
+        two = [*rng.sample(left, min(len(left), len(one) - 1)), found]
+        rng.shuffle(two)
+        return Example((" ".join(one), " ".join(two)), f"and {found}")
+
+    return make
+
+
+def changed(rng: Random) -> Maker:
+    """Two lists that differ in one word, and the new one."""
+    kinds = [rng.choice(CATEGORIES) for _ in range(rng.randint(2, 5))]
+
+    def make(rng: Random) -> Example:
+        one = _draw(rng, kinds)
+        two, place = list(one), rng.randrange(len(kinds))
+        while two[place] in one:
+            two[place] = rng.choice(rng.choice(CATEGORIES))
+        return Example((" ".join(one), " ".join(two)), f"not {two[place]}")
 
     return make
 

@@ -15,6 +15,7 @@ from tools.embedded_model.carriers import CATEGORIES, Example
 from tools.embedded_model.makers import TASKS, Options
 
 NEWLINE, BLANK, BOS, EOS = "\n", "\n\n", "<s>", "</s>"
+
 INPUT_WEIGHT, OUTPUT_WEIGHT = 0.1, 1.0
 
 

@@ -311,9 +311,14 @@ def selection(rng: Random, options: Options) -> Maker:
     return make
 
 
+def equal(rng: Random, options: Options) -> Maker:
+    """Two lists of words, the same or not, and label words: the least of paraphrases."""
+    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options.meaning), bare=True)
+
+
 def same(rng: Random, options: Options) -> Maker:
     """Two sentences about nothing, the same or not, and label words."""
-    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options.meaning))
+    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options.meaning), bare=False)
 
 
 def follows(rng: Random, options: Options) -> Maker:
@@ -329,8 +334,11 @@ TASKS: dict[str, tuple[Callable[[Random, Options], Maker], int]] = {
     "question": (question, 2),
     "category": (category, 1),
     "selection": (selection, 1),
+    "equal": (equal, 2),
     "same": (same, 2),
     "follows": (follows, 2),
+    "shared": (lambda rng, options: carriers.shared(rng), 2),
+    "changed": (lambda rng, options: carriers.changed(rng), 2),
     "kept": (lambda rng, options: carriers.kept(rng), 1),
     "asked": (lambda rng, options: carriers.asked(rng), 2),
 }

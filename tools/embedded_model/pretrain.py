@@ -67,7 +67,7 @@ def made(rng: Random, documents: Documents, mix: Mix) -> list[Token]:
     return document(rng, mix, documents.length, options)
 
 
-HELD_OUT = 60
+HELD_OUT = 150
 """Documents of a kind by which the end of a phase is decided."""
 
 
@@ -183,19 +183,38 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def train(
-    recipe: Pretraining, *, progress: Progress | None = None, every: int = 100
+    recipe: Pretraining,
+    *,
+    progress: Progress | None = None,
+    every: int = 100,
+    checkpoints: Path | None = None,
 ) -> tuple[LlamaForCausalLM, list[Line]]:
     """Trains from scratch; returns the model and the log, one line every `every` steps.
 
     A logged loss is the mean since the line before, over the tokens of outputs.
+
+    Args:
+        checkpoints: folder in which the end of each phase is kept; training goes on from the last
+            one that is there, to the same weights.
     """
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     model = new_model(recipe)
     log: list[Line] = []
-    for phase in recipe.phases:
+    left = list(recipe.phases)
+    if checkpoints:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        ended = [phase for phase in left if (checkpoints / f"{phase.name}.pt").is_file()]
+        if ended:
+            state = torch.load(checkpoints / f"{ended[-1].name}.pt")
+            model.load_state_dict(state["model"])
+            log, left = state["log"], left[len(ended) :]
+    for phase in left:
         run_phase(model, phase, recipe, log, progress, every)
+        if checkpoints:
+            state = {"model": model.state_dict(), "log": log}
+            torch.save(state, checkpoints / f"{phase.name}.pt")
     return model, log
 
 
@@ -209,7 +228,7 @@ def run_phase(
 ) -> None:
     """Trains the model through one phase and writes on in the log."""
     rng = Random(f"{recipe.seed} {phase.name}")
-    tests = held_out(phase)
+    tests, started = held_out(phase), time.process_time()
     muon, adam = _optimisers(model, recipe)
     before, tokens = (int(log[-1]["step"]), int(log[-1]["tokens"])) if log else (0, 0)
     total = outputs = 0.0
@@ -233,6 +252,7 @@ def run_phase(
             found = {kind: round(output_loss(model, some), 4) for kind, some in tests.items()}
             loss = round(total / outputs, 4)
             line: Line = {"phase": phase.name, "step": before + step, "tokens": tokens}
+            line["seconds"] = round(time.process_time() - started)
             log.append(line | {"output_loss": loss} | found)
             total = outputs = 0.0
             if progress:
@@ -252,8 +272,8 @@ def _optimisers(model: LlamaForCausalLM, recipe: Pretraining) -> tuple[Muon, tor
 
 
 GENERATORS = {
-    "repro.data.embedded": ("words", "families", "rows"),
-    "tools.embedded_model": ("words", "makers", "documents", "tokenizer"),
+    "repro.data.embedded": ("words", "families", "pool", "rows"),
+    "tools.embedded_model": ("words", "carriers", "makers", "documents", "tokenizer"),
 }
 
 
@@ -284,10 +304,9 @@ def build(
         What `recipe.json` holds: recipe, versions, hashes, log, and the in-context table.
     """
     recipe = SMOKE if smoke else RECIPE
-    started = time.monotonic()
-    model, log = train(recipe, progress=progress, every=5 if smoke else 100)
-    seconds = time.monotonic() - started
-    return save(out, model, recipe, log, seconds, rows=4 if smoke else 250)
+    every, checkpoints = (5 if smoke else 100), out / "checkpoints"
+    model, log = train(recipe, progress=progress, every=every, checkpoints=checkpoints)
+    return save(out, model, recipe, log, rows=4 if smoke else 250)
 
 
 def save(
@@ -295,7 +314,6 @@ def save(
     model: LlamaForCausalLM,
     recipe: Pretraining,
     log: list[Line],
-    seconds: float,
     *,
     rows: int,
 ) -> dict[str, object]:
@@ -314,7 +332,8 @@ def save(
         "recipe": asdict(recipe),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokens": log[-1]["tokens"],
-        "seconds": round(seconds),
+        "seconds": sum(max(float(line["seconds"]) for line in log if line["phase"] == phase.name)
+                       for phase in recipe.phases),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
