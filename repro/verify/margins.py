@@ -32,7 +32,8 @@ class Margins:
 
     Attributes:
         same_weights: share of a cell's rows that may differ at L1; all_rows: of all rows of a run.
-        first_step: relative difference of the first step's loss and gradient norm, same seed.
+        first_step: relative difference of the first step's loss and gradient norm, same seed, by
+            the dtype of the training.
         same_training: of every loss and the weight change, for trainings equal but for rounding.
         retrained: for L2; paper: for L3; claims: for claims of equality.
         logit_tie: labels whose logits are nearer than this are tied.
@@ -43,7 +44,7 @@ class Margins:
 
     same_weights: Mapping[str, float]
     all_rows: float
-    first_step: float
+    first_step: Mapping[str, float]
     same_training: float
     retrained: Mapping[str, float]
     paper: Mapping[str, float]
@@ -52,6 +53,10 @@ class Margins:
     rouge_spread: float
     comparable: tuple[str, ...]
     seed_spread: SeedPrior
+
+    def first_step_in(self, dtype: object) -> float:
+        """`first_step` of a dtype; that of float32 where it is not known."""
+        return self.first_step.get(str(dtype), self.first_step["float32"])
 
 
 def _by_metric(table: Mapping[str, Any]) -> dict[str, float]:

@@ -88,6 +88,19 @@ def test_full_names_every_cell(reports: dict[str, Report]) -> None:
     assert all(cell.name in command for cell in verified.not_run)
 
 
+def test_bars_say_how_much_too_high_the_best_of_several_cells_may_read(
+    reports: dict[str, Report],
+) -> None:
+    found = reports["same"].runs[0]
+    bars = [p for panel in found.panels for p in panel.points if len(p.point.cells) > 1]
+    assert bars
+    assert all(0 < bar.optimism < 0.3 for bar in bars)
+    others = [p for panel in found.panels for p in panel.points if len(p.point.cells) == 1]
+    assert not any(point.optimism for point in others)
+    text = printed(reports["same"], full=True)
+    assert all(f"{bar.optimism:.3f} high" in text for bar in bars)
+
+
 def test_one_seed_is_held_against_many_and_said(reports: dict[str, Report]) -> None:
     top = head(reports["far off"].runs[0].verified)
     assert "1 seed (4); the reference has 3" in dict(top.ran)["run"]
