@@ -51,6 +51,14 @@ def test_every_profile_is_in_the_table() -> None:
         assert f"`{name}`" in README
 
 
+def test_ten_lines_tell_what_exit_code_0_says_with_rates() -> None:
+    section = README.split("## What exit code 0 says\n")[1].split("\n## ")[0].strip()
+    assert len(section.splitlines()) <= 10
+    assert max(map(len, section.splitlines())) <= 120
+    points = re.split(r"^- ", section, flags=re.M)[1:]
+    assert all(re.search(r"\d %", point) for point in points)
+
+
 def test_files_that_it_names_exist() -> None:
     for name in re.findall(r"`((?:repro|expected_results|docker|tests|tools)/[\w./-]*)`", README):
         assert (ROOT / name).exists(), name

@@ -110,8 +110,7 @@ def test_damage_is_noticed_whatever_is_drawn(power: Any, held: Any, what: str) -
         ("other prompt or gold in one row of a cell", 1, "data"),
         ("5 of 100 rows of a base cell flipped", 1, "rows"),
         ("one accuracy to 0", 1, "cell"),
-        ("all accuracies -.03", 1, "run"),
-        ("a cell missing", 3, "missing"),
+        ("a seed missing", 3, "missing"),
     ],
 )
 def test_a_row_tells_at_which_level_and_with_which_exit_code(
