@@ -13,7 +13,7 @@ from typing import Any
 from repro.results.runs import Run, Tuned
 from repro.results.schema import FINETUNES, RUN
 from repro.spec.cells import BASE
-from repro.verify.margins import Margins, margins
+from repro.verify.margins import Margins, margins_of
 from repro.verify.orders import order_digest
 from repro.verify.verdicts import Verdict
 
@@ -59,7 +59,7 @@ class FactCheck:
 
 def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tuple[FactCheck, ...]:
     """All facts of a run that a reference knows; the fine-tunes are those that have cells."""
-    limits = limits or margins()
+    limits = limits or margins_of(reference)
     found = list(_of_run(run, reference))
     wanted = sorted(
         {(c.variant, s) for c, s in run.cells if c.variant != BASE and s is not None},
@@ -139,8 +139,6 @@ def _of_same_seed(subject: str, ours: Tuned, same: Tuned, limits: Margins) -> It
     for name in _SEEDED:
         if name in same.raw:
             yield _exact(subject, name, ours.raw.get(name), same.raw[name])
-    recipe = same.raw.get("recipe")
-    most = limits.first_step_in(recipe.get("dtype") if isinstance(recipe, dict) else None)
     for name, shown in _FIRST.items():
         theirs = _first(same.raw, name)
         if theirs is None:
@@ -153,10 +151,10 @@ def _of_same_seed(subject: str, ours: Tuned, same: Tuned, limits: Margins) -> It
         yield FactCheck(
             subject=subject,
             fact=shown,
-            verdict=Verdict.REPRODUCED if apart <= most else Verdict.NOT_REPRODUCED,
+            verdict=Verdict.REPRODUCED if apart <= limits.first_step else Verdict.NOT_REPRODUCED,
             ours=f"{mine:.8g}",
             theirs=f"{theirs:.8g}",
-            reason=f"{apart:.2g} apart, at most {most:g} by rounding",
+            reason=f"{apart:.2g} apart, at most {limits.first_step:g} by rounding",
         )
 
 

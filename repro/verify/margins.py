@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from repro.results.runs import Run
 from repro.spec.tasks import METRICS
 
 
@@ -32,8 +33,7 @@ class Margins:
 
     Attributes:
         same_weights: share of a cell's rows that may differ at L1; all_rows: of all rows of a run.
-        first_step: relative difference of the first step's loss and gradient norm, same seed, by
-            the dtype of the training.
+        first_step: relative difference of the first step's loss and gradient norm, same seed.
         same_training: of every loss and the weight change, for trainings equal but for rounding.
         retrained: for L2; paper: for L3; claims: for claims of equality.
         logit_tie: labels whose logits are nearer than this are tied.
@@ -44,7 +44,7 @@ class Margins:
 
     same_weights: Mapping[str, float]
     all_rows: float
-    first_step: Mapping[str, float]
+    first_step: float
     same_training: float
     retrained: Mapping[str, float]
     paper: Mapping[str, float]
@@ -54,20 +54,29 @@ class Margins:
     comparable: tuple[str, ...]
     seed_spread: SeedPrior
 
-    def first_step_in(self, dtype: object) -> float:
-        """`first_step` of a dtype; that of float32 where it is not known."""
-        return self.first_step.get(str(dtype), self.first_step["float32"])
-
 
 def _by_metric(table: Mapping[str, Any]) -> dict[str, float]:
     return {metric: float(table[metric]) for metric in METRICS.values()}
 
 
+def margins_of(reference: Run) -> Margins:
+    """The margins for what is held against a run: as its fine-tunes round, or else as its device.
+
+    Profiles for GPUs follow the precisions of the protocol, which have 16 bits.
+    """
+    recipes = [tuned.raw.get("recipe") for tuned in reference.tuned.values()]
+    told = {str(recipe.get("dtype")) for recipe in recipes if isinstance(recipe, dict)}
+    numerics = reference.identity.get("numerics")
+    device = str(numerics.get("device")) if isinstance(numerics, dict) else ""
+    half = told != {"float32"} if told else device.startswith("cuda")
+    return margins("bfloat16" if half else "float32")
+
+
 @cache
-def margins() -> Margins:
-    """The margins as registered."""
+def margins(dtype: str = "float32") -> Margins:
+    """The margins as registered, of runs that were computed in a dtype."""
     text = files("repro.verify").joinpath("margins.toml").read_text(encoding="utf-8")
-    table = tomllib.loads(text)
+    table = {name: part | part.get(dtype, {}) for name, part in tomllib.loads(text).items()}
     spread = table["seed_spread"]
     return Margins(
         _by_metric(table["same_weights"]),
