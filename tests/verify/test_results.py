@@ -109,6 +109,8 @@ def test_bad_samples_are_refused_even_when_hashes_were_made_to_agree(
         (field(0, prediction="negative"), "largest logit"),
         (field(0, score=0), "unlike prediction"),
         (lambda lines: lines[0].pop("prediction"), "lacks the prediction"),
+        (field(0, prediction={"positive": 1}), "line 1: field 'logits' lacks the prediction"),
+        (field(0, prediction=["positive"]), "line 1: field 'logits' lacks the prediction"),
         (field(0, logits={"positive": float("nan"), "negative": 0.0}), "logits"),
     ],
 )
