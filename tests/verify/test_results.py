@@ -1,6 +1,7 @@
 """Results folders: what is refused, with file and line; what is kept apart or only warned of."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,25 @@ def test_classification_samples_must_agree_with_themselves(
     edit(path, change)
     reseal(folder, cell.name, 1 if ".seed1" in path.name else None)
     with pytest.raises(ReproError, match=message):
+        read_results(folder)
+
+
+@pytest.mark.parametrize(
+    ("told", "field"),
+    [
+        ({"study": "scale"}, "study"),
+        ({"study": {"name": 3}}, "study.name"),
+        ({"study": {}}, "study.name"),
+        ({"budgets": {"reduced": []}}, "budgets.reduced"),
+        ({"parts": [{"cells": 0.5}]}, "parts[0].cells"),
+    ],
+)
+def test_a_record_of_another_form_is_refused_with_its_field(
+    folder: Path, told: dict[str, object], field: str
+) -> None:
+    record = json.loads((folder / "run.json").read_text()) | told
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ReproError, match=rf"run\.json: field '{re.escape(field)}'"):
         read_results(folder)
 
 
