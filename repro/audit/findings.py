@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from repro.audit import labels, leaks, prompting, scores, texts, training
 from repro.audit.material import Material
 from repro.audit.measure import Finding, Measurement
-from repro.audit.tokenizer import LineTokenizer
-from repro.data.source import Source
 from repro.errors import unknown
 
 _F1 = "ROUGE-L F1"
@@ -92,8 +90,7 @@ def chosen(only: Iterable[str] | None = None) -> tuple[Finding, ...]:
 
 
 def audit(
-    source: Source,
-    tokenizer: LineTokenizer | None,
+    material: Material,
     *,
     only: Iterable[str] | None = None,
     progress: Callable[[Finding], None] | None = None,
@@ -107,10 +104,9 @@ def audit(
     Raises:
         ReproError: no such finding, or rows that are missing or wrong.
     """
-    material = Material(source, tokenizer)
     measured = []
     for finding in chosen(only):
-        if finding.needs_tokenizer and tokenizer is None:
+        if finding.needs_tokenizer and not material.has_tokenizer:
             continue
         if progress:
             progress(finding)

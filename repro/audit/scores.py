@@ -48,11 +48,10 @@ def token_baselines(material: Material) -> dict[str, Value]:
 
     The run-on is the reference, a blank line and the prompt of demonstration 1.
     """
-    limit = material.published.max_new_tokens
+    limit = material.new_tokens
 
     def cut(text: str) -> str:
-        tokenizer = material.tokenizer
-        return tokenizer.decode(tokenizer.ids(text)[:limit])
+        return str(material.tokenizer.decode(material.ids(text)[:limit]))
 
     measured: dict[str, Value] = {}
     gains = []
@@ -77,10 +76,10 @@ def token_baselines(material: Material) -> dict[str, Value]:
 
 def reference_lengths(material: Material) -> dict[str, Value]:
     """References that 60 tokens cannot hold, of the first 250; CNN/DailyMail's lengths (A8)."""
-    limit = material.published.max_new_tokens
+    limit = material.new_tokens
 
     def lengths(name: str, first: int | None) -> list[int]:
-        return [len(material.tokenizer.ids(row["output"])) for row in material.test(name, first)]
+        return [len(material.ids(row["output"])) for row in material.test(name, first)]
 
     measured: dict[str, Value] = {
         f"{name}: longer than 60": sum(length > limit for length in lengths(name, FIRST))
