@@ -30,9 +30,9 @@ _BOS, _BLANK = 1, 29871
 
 HEADS = ("section", "finding", "what", "unit", "authors' data", "embedded data")
 READ = (
-    "Left the stored values of the authors' data with Llama-2's tokenizer, right what the same code "
-    "finds in the embedded data with the embedded tokenizer, sizes and lengths. Lines in which "
-    "neither has anything are left out; - is what the audit does not state."
+    "On the left are the stored values of the authors' data with Llama-2's tokenizer, on the right "
+    "what the same code finds in the embedded data with the embedded tokenizer, sizes and lengths. "
+    "Lines in which neither has anything are left out; - is what the audit does not state."
 )
 
 
@@ -117,16 +117,19 @@ def report(pairs: Sequence[Beside], *, every: bool = False) -> RenderableType:
     found = Table(box=None, pad_edge=False)
     found.add_column("section")
     found.add_column("finding", ratio=1)
-    found.add_column("unit")
     found.add_column(HEADS[4], justify="right")
     found.add_column(HEADS[5], justify="right")
     for finding, own in groupby(pairs, key=lambda pair: pair.finding):
-        listed = [pair for pair in own if every or not pair.empty]
-        title = Text(finding.title, style="bold").append(f"  {finding.id}", style="not bold dim")
-        found.add_row(linked(finding.section), title, *(() if listed else ("", "none", "none")))
+        told = list(own)
+        unit = told[-1].real.unit
+        title = Text(f"{finding.title}, {unit}", "bold").append(f"  {finding.id}", "not bold dim")
+        listed = [pair for pair in told if every or not pair.empty]
+        found.add_row(linked(finding.section), title, *(() if listed else ("none", "none")))
         for pair in listed:
-            texts = (pair.real.what, pair.real.unit, number(pair.real), number(pair.made))
-            found.add_row("", *map(Text, texts))
+            what = (
+                pair.real.what if pair.real.unit == unit else f"{pair.real.what}, {pair.real.unit}"
+            )
+            found.add_row("", *map(Text, (what, number(pair.real), number(pair.made))))
     return Group(found, Text(), Text(f"{READ} Sections are of {NAME}."))
 
 

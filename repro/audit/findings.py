@@ -78,14 +78,14 @@ def chosen(only: Iterable[str] | None = None) -> tuple[Finding, ...]:
     Raises:
         ReproError: no such finding.
     """
-    wanted = set(only or ())
-    names = [name for finding in FINDINGS for name in (finding.id, finding.section)]
-    for name in sorted(wanted - set(names)):
-        raise unknown("finding", name, dict.fromkeys(names))
+    wanted = {name.casefold(): name for name in only or ()}
+    names = {name.casefold(): name for f in FINDINGS for name in (f.id, f.section)}
+    for name in sorted(set(wanted) - set(names)):
+        raise unknown("finding", wanted[name], dict.fromkeys(names.values()))
     return tuple(
         finding
         for finding in FINDINGS
-        if not wanted or finding.id in wanted or finding.section in wanted
+        if not wanted or finding.id in wanted or finding.section.casefold() in wanted
     )
 
 

@@ -14,6 +14,7 @@ from repro.studies.paper.tasks import DATASETS
 
 TEMPLATES = 10
 NAME = "NAME"
+_WORD = re.compile(r"\w+")
 _CAPITALISED = re.compile(r"\b[A-Z]\w*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -91,9 +92,13 @@ def reference_lengths(material: Material) -> dict[str, Value]:
 
 
 def without_names(row: Row) -> str:
-    """A question with the capitalised words of its context replaced by NAME."""
-    words = set(re.findall(r"\w+", row["input"]))
-    return _CAPITALISED.sub(lambda m: NAME if m.group() in words else m.group(), row["output"])
+    """A question with the capitalised words of its context replaced by NAME.
+
+    Where a context is written without capitals, any of its words may be a name.
+    """
+    words = set(_WORD.findall(row["input"]))
+    named = _CAPITALISED if row["input"] != row["input"].lower() else _WORD
+    return named.sub(lambda m: NAME if m.group() in words else m.group(), row["output"])
 
 
 def names_asked_about(rows: Sequence[Row]) -> frozenset[str]:
@@ -102,7 +107,7 @@ def names_asked_about(rows: Sequence[Row]) -> frozenset[str]:
         word
         for row in rows
         for word in _CAPITALISED.findall(row["output"])
-        if word in set(re.findall(r"\w+", row["input"]))
+        if word in set(_WORD.findall(row["input"]))
     )
 
 

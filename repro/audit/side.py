@@ -83,12 +83,13 @@ class Side:
 
     def _training(self) -> Iterator[Line]:
         limit = self.profile.longest(self.protocol)
-        yield Line("training-truncation", "sequences are cut at", "tokens", (limit,))
+        yield Line("xsum-truncation", "sequences are cut at", "tokens", (limit,))
         for train, size, shots in runs():
+            xsum = train == "xsum"
             for what in ("no target token left", "target cut partly"):
                 yield self._percent(
-                    "training-truncation",
-                    f"{train} {size}, {shots} shots: ",
+                    "xsum-truncation" if xsum else "training-truncation",
+                    f"{shots} shots: " if xsum else f"{train} {size}, {shots} shots: ",
                     what,
                     self._rows(f"train/{train}/{size}"),
                     f"{variant(train, size, shots)}: {what}",
@@ -173,7 +174,7 @@ class Side:
             counts: tuple[Value | None, ...] = (None, None)
             if places is not None:
                 counts = (len(places), sum(place < self._scored for place in places))
-            yield Line("demonstrations-in-test", f"{name}: all, scored", "rows", counts)
+            yield Line("demonstrations-in-test", name, "rows: all, scored", counts)
         for train, size in TRAINED:
             name, finding = f"{train} {size}", "demonstrations-in-train"
             numbers = self._listed(finding, f"{name}: demonstrations")
@@ -188,19 +189,18 @@ class Side:
         return [] if value == "none" else [int(part) for part in str(value).split(", ")]
 
     def _lengths(self) -> Iterator[Line]:
-        told = ", ".join(LENGTHS)
         for train, size, shots in runs():
             if size == SMALLEST:
                 yield self._several("training-lengths", f"{train} {size}, {shots} shots",
-                                    f"{variant(train, size, shots)}: {told}")  # fmt: skip
+                                    variant(train, size, shots))  # fmt: skip
         for name in DATASETS:
             for side in ("input", "output"):
                 part = f"test/{name}, {side}"
-                yield self._several("text-lengths", part, f"{name}, {side}: {told}")
+                yield self._several("text-lengths", part, f"{name}, {side}")
 
     def _several(self, finding: str, name: str, told: str) -> Line:
         values = tuple(self._number(finding, f"{name}: {what}") for what in LENGTHS)
-        return Line(finding, told, "tokens", values)
+        return Line(finding, told, f"tokens: {', '.join(LENGTHS)}", values)
 
 
 def variant(train: str, size: int, shots: int) -> str:

@@ -8,7 +8,7 @@ from repro.cli import completion
 from repro.cli.completion import listed
 from repro.cli.folders import FOLDER, STUDY
 from repro.console import new_console
-from repro.plan.select import claim_names
+from repro.plan.select import claim_names, split_names
 from repro.printable import counted
 
 
@@ -155,7 +155,7 @@ def audit(
     from repro.audit import run, run_embedded
 
     console = new_console()
-    names = claim_names(only) or None
+    names = split_names(only) or None
     if data == "embedded":
         _end(run_embedded(names, out, console, every=every))
         return

@@ -44,13 +44,12 @@ def _head(published: Run) -> Iterator[str]:
     yield ""
     yield (
         "Each line sets one switch of the protocol published-code as `corrected` has it, the last "
-        "one all of them. A switch touches a cell if it changes the tokens or golds that a model is "
-        "asked, what is scored, or the samples of its fine-tune; only these cells were run again, "
-        "all others are as they were. Changes are in points of accuracy or ROUGE-L; the interval is "
-        "95 % of their mean, over test rows, and over seeds where fine-tunes were made anew. Behind "
-        "a finding stands the effect of its first comparison. What a flaw does here, it need not do "
-        "to Llama-2: sections of [the audit](AUDIT.md) have its share in the authors' data, and "
-        "[the audit of this world](embedded-audit.md) the one here."
+        "one all of them. A switch touches a cell if it changes the tokens or golds of its "
+        "prompts, how answers are scored, or the samples of its fine-tune. Only these cells were "
+        "run again; all others are as they were. Changes are in points of accuracy or ROUGE-L; "
+        "the interval is 95 % of their mean, over test rows, and over seeds where fine-tunes were "
+        "made anew. Behind a finding stands the effect of its first comparison. What a flaw does "
+        "here it need not do to Llama-2: [the audit](AUDIT.md) has its share in the authors' data."
     )
 
 
