@@ -95,7 +95,7 @@ def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tup
     before = _claims(published, spread, draws)
     values = mended(study.protocols[published.protocol], study.protocols[CORRECTED])
     told: list[tuple[str, str, str, dict[str, Any]]] = [
-        (name, f"{name} = {value}", switches()[name].audit, {name: value})
+        (name, f"{name} = {_typed(value)}", switches()[name].audit, {name: value})
         for name, value in values.items()
     ]
     told.append((CORRECTED, CORRECTED, "", values))
@@ -122,6 +122,11 @@ def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tup
             )
         )
     return tuple(found)
+
+
+def _typed(value: object) -> str:
+    """A value as one types it behind --set."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def merged(published: Run, run: Run | None, changed: Mapping[str, Any]) -> Run:
