@@ -165,7 +165,7 @@ def _cells(pair: Beside) -> tuple[str, ...]:
 
 def to_markdown(pairs: Sequence[Beside]) -> str:
     """The lines in which one side shows something."""
-    rows = (map(escaped, _cells(pair)) for pair in pairs if not pair.empty)
+    rows = ([*map(escaped, _cells(pair))] for pair in pairs if not pair.empty)
     lines = ["# Audit of the embedded data beside that of the authors' data", ""]
     lines += [f"Made by `repro audit --data embedded`. {READ} Sections are of {NAME}.", ""]
     return "\n".join([*lines, *table(HEADS, rows)]) + "\n"
