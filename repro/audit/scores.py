@@ -91,14 +91,16 @@ def reference_lengths(material: Material) -> dict[str, Value]:
     return measured
 
 
-def without_names(row: Row) -> str:
-    """A question with the capitalised words of its context replaced by NAME.
+def may_be_names(rows: Sequence[Row]) -> re.Pattern[str]:
+    """The words that may be names: capitalised ones; any, where no context has a capital."""
+    capitals = any(row["input"] != row["input"].lower() for row in rows)
+    return _CAPITALISED if capitals else _WORD
 
-    Where a context is written without capitals, any of its words may be a name.
-    """
+
+def without_names(row: Row, names: re.Pattern[str] = _CAPITALISED) -> str:
+    """A question with those of the words replaced by NAME that its context has too."""
     words = set(_WORD.findall(row["input"]))
-    named = _CAPITALISED if row["input"] != row["input"].lower() else _WORD
-    return named.sub(lambda m: NAME if m.group() in words else m.group(), row["output"])
+    return names.sub(lambda m: NAME if m.group() in words else m.group(), row["output"])
 
 
 def names_asked_about(rows: Sequence[Row]) -> frozenset[str]:
@@ -119,15 +121,16 @@ def first_name(text: str, names: frozenset[str]) -> str:
 def socialqa_templates(material: Material) -> dict[str, Value]:
     """How few templates the Socialqa questions are made of, in questions (A8)."""
     train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
-    exact = Counter(without_names(row) for row in train)
-    folded = Counter(without_names(row).casefold() for row in train)
+    names = may_be_names(train)
+    exact = Counter(without_names(row, names) for row in train)
+    folded = Counter(without_names(row, names).casefold() for row in train)
     top = {template for template, _ in folded.most_common(TEMPLATES)}
     return {
         "train, the most frequent template": exact.most_common(1)[0][0],
         "train, of the most frequent template": exact.most_common(1)[0][1],
         "train, percent of the ten templates": 100 * sum(folded[t] for t in top) / len(train),
         "first 250, percent of the ten templates": 100
-        * mean([without_names(row).casefold() in top for row in test]),
+        * mean([without_names(row, names).casefold() in top for row in test]),
     }
 
 
