@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from repro.cli.folders import FOLDER
-from repro.cli.options import Request, build_plan, parse, with_options
+from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
 from repro.printable import counted
@@ -63,14 +63,18 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
         keys = {cell.key for model in plan.models for cell in model.cells}
         return replace(run, cells={k: cell for k, cell in run.cells.items() if cell.key in keys})
 
-    first = build_plan(request, console.print)
+    def planned(asked: Request) -> Plan:
+        fetch_data(asked, console)
+        return build_plan(asked, console.print)
+
+    first = planned(request)
     published = computed(first, first.protocol_name)
     weights = Store(request.store).find("weights", first.base_key)
     assert weights is not None
     touched = Touched(first, load_tokenizer(weights))
     runs = {}
     for name, mended in _mended(request):
-        part = touched.part(build_plan(mended, console.print))
+        part = touched.part(planned(mended))
         cells = sum(len(model.cells) for model in part.models)
         console.print(f"{name}: {counted(cells, 'cell')} touched")
         if cells:

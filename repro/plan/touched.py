@@ -12,6 +12,7 @@ from repro.evaluate.encode import Job
 from repro.evaluate.encode import encode as encode_prompts
 from repro.finetune.encode import encode
 from repro.plan.plan import Plan, PlannedCell, PlannedModel
+from repro.spec.protocol import Protocol
 from repro.spec.tasks import Kind
 
 _ENCODED = ("max_length", "truncation_side", "label_boundary")
@@ -80,13 +81,18 @@ class Touched:
         return self._prompts(before, self.first) != self._prompts(after, plan)
 
     def _prompts(self, planned: PlannedCell, plan: Plan) -> str:
-        """A digest of the tokens and golds of a cell."""
+        """What `asked` says of a cell."""
         # Cells of several models have the same prompts.
         if planned.prompts not in self._digests:
             job = Job(planned.asked, planned.rows, planned.demonstrations)
-            made = encode_prompts(job, self.tokenizer, plan.protocol)
-            self._digests[planned.prompts] = _digest((made.rows, made.prompts, made.labels))
+            self._digests[planned.prompts] = asked(job, self.tokenizer, plan.protocol)
         return self._digests[planned.prompts]
+
+
+def asked(job: Job, tokenizer: Any, protocol: Protocol) -> str:
+    """A digest of what a model is asked in a cell: rows, tokens of prompts and of labels."""
+    made = encode_prompts(job, tokenizer, protocol)
+    return _digest((made.rows, made.prompts, made.labels))
 
 
 def _digest(value: object) -> str:

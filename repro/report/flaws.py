@@ -34,7 +34,8 @@ def markdown(published: Run, found: Sequence[Flaw]) -> str:
 
 def _head(published: Run) -> Iterator[str]:
     model, data = model_and_data(published)
-    yield "# What each flaw does in the embedded world"
+    embedded = published.record.get("data") == "embedded"
+    yield f"# What each flaw does{' in the embedded world' if embedded else ''}"
     yield ""
     yield (
         f"Made by `repro flaws`; do not edit. Model: {model}; data: {data}; "
