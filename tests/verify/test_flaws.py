@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from repro.report.flaws import markdown
@@ -108,8 +109,16 @@ def test_rows_that_are_left_out_change_the_mean_of_the_others(
     assert (flaw.cells, flaw.anew) == (1, 0)
     assert flaw.mean == pytest.approx(after - before)
     assert flaw.interval is not None
-    # Drawn with the rows that are left out, both means move together.
-    assert flaw.interval.low < flaw.mean < flaw.interval.high < 0
+    # Both means are of the rows that are drawn.
+    rng = np.random.default_rng(1)
+    score = np.array([whole[row] for row in range(100)])
+    kept_rows = ~np.isin(np.arange(100), right)
+    drawn = []
+    for _ in range(4000):
+        rows = rng.integers(0, 100, 100)
+        drawn.append(score[rows][kept_rows[rows]].mean() - score[rows].mean())
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert flaw.interval == pytest.approx((low, high), abs=0.01)
 
 
 def test_only_verdicts_that_are_others_are_told(published: Path) -> None:
