@@ -128,8 +128,13 @@ class Side:
     def _labels(self) -> Iterator[Line]:
         for task in (task for task in TASKS.values() if task.labels):
             for few in ("0-shot", "few-shot"):
-                every = self._number("label-matches", f"{task.name}, p1, {few}")
-                yield self._percent("label-matches", f"{task.name}, p2, ", few, every)
+                every, own = (
+                    self._number("label-matches", f"{task.name}, {prompt}, {few}")
+                    for prompt in ("p1", "p2")
+                )
+                other = 100 * (1 - own / every) if every and own is not None else None
+                told = f"{task.name}, p2, {few}: another token than is scored"
+                yield Line("label-matches", told, "%", (other,))
         for name in CLASSIFICATION:
             yield self._percent("no-majority", name, f", first {FIRST}", self._scored, name)
         for name in CLASSIFICATION:

@@ -148,13 +148,17 @@ def test_openings_tell_bos_and_stray_blanks() -> None:
     )
 
 
-def test_prompts_open_as_the_published_code_has_them(
-    shown: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def more_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many demonstrations of every set as the largest shot counts show."""
     for name, dataset in DATASETS.items():
         task = dataset.task
         row = dict.fromkeys(task.fields, "shown") | {"output": (task.labels or ("so",))[0]}
         monkeypatch.setitem(ROWS, f"demonstrations/{name}", [row] * 8)
+
+
+@pytest.mark.usefixtures("more_shown")
+def test_prompts_open_as_the_published_code_has_them(shown: Callable[..., Any]) -> None:
     found = shown("A3")
     for what, opened in {
         "training": "1 BOS",
@@ -164,6 +168,14 @@ def test_prompts_open_as_the_published_code_has_them(
         "classification, few-shot": "0 BOS",
     }.items():
         assert found[what] == (opened, opened)
+
+
+@pytest.mark.usefixtures("more_shown")
+def test_labels_of_another_token_show_although_none_matches(shown: Callable[..., Any]) -> None:
+    found = shown("label-matches")
+    # AUDIT A5: never the scored token behind prompt 2 of nli; here words have no blank in them.
+    assert found["nli, p2, 0-shot: another token than is scored"] == ("100.0", "0.0")
+    assert found["paraphrase, p2, few-shot: another token than is scored"] == ("0.0", "0.0")
 
 
 def test_a_finding_that_has_no_line_is_named(shown: Callable[..., Any]) -> None:
