@@ -1,6 +1,12 @@
 """Fixtures for all tests."""
 
 import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +26,44 @@ def upstream() -> UpstreamData:
     if not folder:
         pytest.skip(f"{VARIABLE} does not name a copy of the authors' data")
     return UpstreamData(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[str]:
+    """A program that is Python with torch, transformers and the kit loaded; see `warm.py`."""
+    script = Path(__file__).with_name("warm.py")
+    # Under /tmp, since a socket's path has 107 characters at most.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        address, program = f"{folder}/socket", Path(folder, "python")
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(address)
+            door.listen(99)
+            server = subprocess.Popen(
+                [sys.executable, str(script), "serve", str(door.fileno())],
+                env=environment, pass_fds=[door.fileno()], stdin=subprocess.PIPE,
+            )  # fmt: skip
+        with server:
+            asking = shlex.join([sys.executable, "-IS", str(script), address])
+            program.write_text(f'#!/bin/sh\nexec {asking} "$0" "$@"\n', encoding="utf-8")
+            program.chmod(0o755)
+            yield str(program)
+            assert server.stdin is not None
+            server.stdin.close()
+
+
+@pytest.fixture
+def warm(warm_python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python that the test or the kit starts, by `sys.executable`, is `warm_python`."""
+    monkeypatch.setattr(sys, "executable", warm_python)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without drawings, which take most of their time and are tested in tests/report."""
+    from repro.report import charts
+
+    monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
+    monkeypatch.setattr(charts, "svg_text", lambda canvas: '<svg viewBox="0 0 1 1"></svg>')
+    monkeypatch.setattr(charts, "draw_panel", lambda panel: None)
+    monkeypatch.setattr(charts, "draw_swatch", lambda look: None)

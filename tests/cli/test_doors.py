@@ -59,6 +59,7 @@ def test_names_are_shown_as_they_are(
     assert name.replace("\x1b", "\\x1b") in told
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_reader_that_leaves_does_not_end_a_run(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = [*ONE, "--store", str(store), "--out", str(out)]

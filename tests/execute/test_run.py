@@ -372,6 +372,7 @@ def test_checkpoints_that_are_none(tmp_path: Path, name: str | None, said: str, 
     assert caught.value.exit_code == code
 
 
+@pytest.mark.usefixtures("warm")
 def test_two_processes_on_one_store_end_in_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     processes = []
     for number in ("1", "2"):
