@@ -82,7 +82,7 @@ def test_workers_killed_at_any_moment_change_nothing(
         pid = process._process.pid
         if len(struck) < 4 and pid is not None:
             struck.append(pid)
-            threading.Timer(moments.uniform(0, 2), kill, (pid,)).start()
+            threading.Timer(moments.uniform(0, 0.5), kill, (pid,)).start()
 
     monkeypatch.setattr(local._Process, "give", give_and_kill)
     monkeypatch.setattr(schedule, "DEATHS", 9)
@@ -105,6 +105,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
