@@ -1,11 +1,8 @@
 """Fixtures for all tests."""
 
 import os
-import shlex
-import socket
-import subprocess
+import runpy
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +14,8 @@ from repro.data.upstream import VARIABLE, UpstreamData
 # The same examples on every machine, however slow it is, and nothing left in the checkout.
 settings.register_profile("kit", deadline=None, derandomize=True, database=None)
 settings.load_profile("kit")
+
+WARM = runpy.run_path(str(Path(__file__).with_name("warm.py")))
 
 
 @pytest.fixture(scope="session")
@@ -31,25 +30,8 @@ def upstream() -> UpstreamData:
 @pytest.fixture(scope="session")
 def warm_python() -> Iterator[str]:
     """A program that is Python with torch, transformers and the kit loaded; see `warm.py`."""
-    script = Path(__file__).with_name("warm.py")
-    # Under /tmp, since a socket's path has 107 characters at most.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        address, program = f"{folder}/socket", Path(folder, "python")
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-        with socket.socket(socket.AF_UNIX) as door:
-            door.bind(address)
-            door.listen(99)
-            server = subprocess.Popen(
-                [sys.executable, str(script), "serve", str(door.fileno())],
-                env=environment, pass_fds=[door.fileno()], stdin=subprocess.PIPE,
-            )  # fmt: skip
-        with server:
-            asking = shlex.join([sys.executable, "-IS", str(script), address])
-            program.write_text(f'#!/bin/sh\nexec {asking} "$0" "$@"\n', encoding="utf-8")
-            program.chmod(0o755)
-            yield str(program)
-            assert server.stdin is not None
-            server.stdin.close()
+    with WARM["started"]() as program:
+        yield program
 
 
 @pytest.fixture

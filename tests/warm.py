@@ -1,21 +1,27 @@
 """Python processes that start warm: forks of one that has torch, transformers and the kit loaded.
 
-Loading these takes 4 s of CPU in every process, and many tests start several. `started` makes a
+Loading these takes 4 s of CPU in every process, and many tests start several. `started` gives a
 program that takes the words of `python` (-c CODE, -m MODULE or a script) and stands for the process
 that does them: its ends, exit code, signals and environment are that process's. Only variables that
 libraries read while they are loaded come too late, so what is tested of a cold start, such as the
-order of imports, needs `sys.executable`.
+order of imports, needs Python itself.
 
-Run as a program: `warm.py serve NUMBER` forks, where NUMBER is a listening socket's; `warm.py SOCKET PROGRAM WORDS...` asks it to.
+Run as a program: `warm.py serve NUMBER LIBRARY MODULES...` loads these and forks, where NUMBER is a
+listening socket's and LIBRARY may be empty; `warm.py SOCKET PROGRAM WORDS...` asks it to.
 """
 
 import json
 import os
+import shlex
 import socket
+import subprocess
 import sys
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-PRELOADED = (
+KIT = (
     "torch.distributed.run",
     "transformers.models.llama.modeling_llama",
     "repro.cli.main",
@@ -26,6 +32,29 @@ PRELOADED = (
     "repro.machine.peak",
     "repro.report.commands",
 )
+
+
+@contextmanager
+def started(modules: Sequence[str] = KIT, library: str = "") -> Iterator[str]:
+    """A program that is Python with these modules loaded, after a shared library."""
+    # Under /tmp, since a socket's path has 107 characters at most.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        address, program = f"{folder}/socket", Path(folder, "python")
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(address)
+            door.listen(99)
+            server = subprocess.Popen(
+                [sys.executable, __file__, "serve", str(door.fileno()), library, *modules],
+                env=environment, pass_fds=[door.fileno()], stdin=subprocess.PIPE,
+            )  # fmt: skip
+        with server:
+            asking = shlex.join([sys.executable, "-IS", __file__, address])
+            program.write_text(f'#!/bin/sh\nexec {asking} "$0" "$@"\n', encoding="utf-8")
+            program.chmod(0o755)
+            yield str(program)
+            assert server.stdin is not None
+            server.stdin.close()
 
 
 def ask(address: str, program: str, words: list[str]) -> int:
@@ -41,13 +70,16 @@ def ask(address: str, program: str, words: list[str]) -> int:
     return code
 
 
-def serve(door: socket.socket) -> None:
+def serve(door: socket.socket, library: str, modules: Sequence[str]) -> None:
     """Fork for whoever asks, until standard input ends; a fork whose asker is gone is killed."""
+    import ctypes
     import importlib
     import select
     import signal
 
-    for name in PRELOADED:
+    if library:
+        ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+    for name in modules:
         importlib.import_module(name)
     woken, wakes = os.pipe2(os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -106,6 +138,9 @@ def do(asker: socket.socket) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.executable, words, folder, environment = json.loads(told)
     os.chdir(folder)
     os.environ.clear()
@@ -141,6 +176,6 @@ def do(asker: socket.socket) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(socket.socket(fileno=int(sys.argv[2])))
+        serve(socket.socket(fileno=int(sys.argv[2])), sys.argv[3], sys.argv[4:])
     else:
         sys.exit(ask(sys.argv[1], sys.argv[2], sys.argv[3:]))
