@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 KILLS = 24
 # Labels and texts, with and without examples; fine-tunes of a step or two, for it is not arithmetic
 # that is interrupted here.

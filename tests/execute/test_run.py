@@ -474,9 +474,7 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
     assert json.loads((tmp_path / "out" / "selftest.json").read_text())["key"] == {"gpu": "X"}
 
 
-def _plan(
-    folder: Path, profile: Any, cells: str = AMAZON[0]
-) -> tuple[Plan, Store]:
+def _plan(folder: Path, profile: Any, cells: str = AMAZON[0]) -> tuple[Plan, Store]:
     """A plan of one cell, and an empty store."""
     from repro.cli.options import build_plan, parse
 
