@@ -19,7 +19,7 @@ print("é", file=sys.stderr)
 
 @pytest.mark.parametrize("kind", ["code", "script"])
 def test_words_folder_environment_and_streams(warm_python: str, tmp_path: Path, kind: str) -> None:
-    (tmp_path / "script.py").write_text(TELL)
+    (tmp_path / "script.py").write_text(TELL, encoding="utf-8")
     first = ["-c", TELL] if kind == "code" else ["script.py"]
     done = subprocess.run(
         [warm_python, "-u", *first, "a b", ""],

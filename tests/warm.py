@@ -167,8 +167,9 @@ def do(asker: socket.socket) -> None:
         traceback.print_exc()
         code = 1
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for end in (sys.stdout, sys.stderr):
+            if not end.closed:
+                end.flush()
     except OSError:
         code = 120  # as Python ends
     os._exit(code)
