@@ -6,9 +6,11 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,9 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are forks of a process that has torch loaded, which costs each of them 4 s."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["repro.execute.run", "repro.evaluate", "repro.finetune"])
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", "/tmp")  # a socket's path has 107 characters at most
+        forkserver.ensure_running()
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
 
 
