@@ -13,7 +13,7 @@ TELL = """
 import json, os, sys
 assert "torch" in sys.modules
 print(json.dumps([sys.argv, os.getcwd(), os.environ["TOLD"], sys.executable, input()]))
-print("é", file=sys.stderr)
+print("so", file=sys.stderr)
 """
 
 
@@ -26,7 +26,7 @@ def test_words_folder_environment_and_streams(warm_python: str, tmp_path: Path, 
         cwd=tmp_path, env=os.environ | {"TOLD": BYTE},
         input="said\n", capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "é\n")
+    assert (done.returncode, done.stderr) == (0, "so\n")
     argv = [first[0], "a b", ""]
     assert json.loads(done.stdout) == [argv, str(tmp_path), BYTE, warm_python, "said"]
 
