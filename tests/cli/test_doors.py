@@ -24,17 +24,17 @@ CODE = "from repro.cli import main; main()"
 
 
 @pytest.mark.parametrize(
-    ("encoding", "name"), [("ascii", "été"), ("utf-8:strict", os.fsdecode(b"\xe9"))]
+    ("encoding", "name"), [("ascii", "été".encode()), ("utf-8:strict", b"\xe9")]
 )
 def test_paths_that_the_terminal_cannot_write(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: bytes
 ) -> None:
     encoding, _, errors = encoding.partition(":")
     written = [io.BytesIO(), io.BytesIO()]
     for stream, buffer in zip(("stdout", "stderr"), written, strict=True):
         wrapper = io.TextIOWrapper(buffer, encoding=encoding, errors=errors or "strict")
         monkeypatch.setattr(sys, stream, wrapper)
-    out = tmp_path / name
+    out = tmp_path / os.fsdecode(name)
     words = [*ONE, "--store", str(store), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["repro", *words])
     with pytest.raises(SystemExit) as caught:
