@@ -25,6 +25,7 @@ def _benchmarks(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.usefixtures("warm")
 def test_the_small_mode_prints_each_benchmark_with_machine_and_versions() -> None:
     done = _benchmarks("verify", "power", "training", "grid")
     assert done.returncode == 0, done.stderr

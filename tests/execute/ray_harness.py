@@ -1,6 +1,6 @@
 """Runs a plan on a Ray of two nodes, and kills nodes, workers and drivers at random moments.
 
-Usage: python ray_harness.py FOLDER   (FOLDER/plan.pickle is the plan)
+Usage: python ray_harness.py FOLDER PYTHON   (FOLDER/plan.pickle is the plan; PYTHON runs drivers)
 
 First a plain run, FOLDER/apart, on nodes with stores of their own. Then runs in which somebody is
 killed each time that work was seen going on, on one node with a store of its own, which is lost
@@ -89,7 +89,7 @@ def _does_steps(pid: int) -> bool:
 def start(folder: Path, address: str) -> "subprocess.Popen[str]":
     """A driver."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", DRIVER, str(folder), address]
+    command = [sys.argv[2], "-c", DRIVER, str(folder), address]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

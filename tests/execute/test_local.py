@@ -1,13 +1,16 @@
 """Several worker processes: the same bytes whatever their number, and whoever dies."""
 
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -42,17 +45,30 @@ def whole(plan: Plan, folder: Path, workers: Sequence[Place] = ()) -> dict[str, 
     return {path.name: path.read_bytes() for path in files}
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forks of a process that has torch loaded, which costs each of them 4 s."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["repro.execute.run", "repro.evaluate", "repro.finetune"])
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", "/tmp")  # a socket's path has 107 characters at most
+        forkserver.ensure_running()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
+
+
 @pytest.fixture(scope="module")
 def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return whole(plan, tmp_path_factory.mktemp("alone"))
 
 
+@pytest.mark.usefixtures("forked")
 def test_two_workers_write_the_bytes_of_one(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
     assert whole(plan, tmp_path, TWO) == alone
 
 
+@pytest.mark.usefixtures("forked")
 def test_workers_killed_at_any_moment_change_nothing(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +87,7 @@ def test_workers_killed_at_any_moment_change_nothing(
         pid = process._process.pid
         if len(struck) < 4 and pid is not None:
             struck.append(pid)
-            threading.Timer(moments.uniform(0, 8), kill, (pid,)).start()
+            threading.Timer(moments.uniform(0, 0.5), kill, (pid,)).start()
 
     monkeypatch.setattr(local._Process, "give", give_and_kill)
     monkeypatch.setattr(schedule, "DEATHS", 9)
@@ -94,6 +110,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -118,6 +135,7 @@ def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     assert whole(plan, tmp_path, TWO) == alone
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_step_that_fails_is_told_once_and_the_others_go_on(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +165,7 @@ def test_a_step_that_fails_is_told_once_and_the_others_go_on(
     assert not any(name.endswith(broken.name.removeprefix("finetune ")) for name in done)
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_worker_that_dies_again_and_again_ends_the_run_with_the_step(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

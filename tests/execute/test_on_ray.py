@@ -35,7 +35,9 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
-def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(plan: Plan, tmp_path: Path) -> None:
+def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(
+    plan: Plan, tmp_path: Path, warm_python: str
+) -> None:
     """Four are killed at random moments: nodes, a worker, a driver; test_kill.py has 16 more."""
     pytest.importorskip("ray", reason="Ray is not installed: the extra dev has it")
     run(plan, Store(tmp_path / "store"), tmp_path / "out", keep_models="last", say=print)
@@ -44,7 +46,7 @@ def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(plan: Plan, tmp_p
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment.pop("REPRO_STORE", None)
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("ray_harness.py"), tmp_path],
+        [sys.executable, Path(__file__).with_name("ray_harness.py"), tmp_path, warm_python],
         capture_output=True,
         text=True,
         env=environment,

@@ -42,6 +42,7 @@ def test_a_fine_tune_on_four_devices_counts_four_times(folder: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_faces_tell_it_and_the_price_only_where_asked(folder: Path, tmp_path: Path) -> None:
     for more, told in (([], False), (["--price", "2"], True)):
         out = tmp_path / f"report{len(more)}"

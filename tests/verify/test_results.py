@@ -241,7 +241,8 @@ def test_texts_may_hold_any_character(folder: Path, edit: Edit, reseal: Edit) ->
     path = sample_path(folder)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[0]["text"] = "a\u2028b\u0085c"
-    path.write_text("".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
+    text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
+    path.write_text(text, encoding="utf-8")
     from hashlib import sha256
 
     new = sha256(path.read_bytes()).hexdigest()
