@@ -114,7 +114,7 @@ class _Builder:
             training=training,
             prompts=prompts,
             larger={name: self._larger(name, place, base) for name, place in told.larger.items()},
-            filters=dict(self._filters(datasets)),
+            filters=self._filters(datasets),
             targets=self._targets(),
             variants=variants,
             figures={
@@ -139,12 +139,12 @@ class _Builder:
             with self._at(f"matrices[{index}]"):
                 yield from matrices(study, matrix)
 
-    def _filters(self, datasets: Mapping[str, Dataset]) -> Iterator[tuple[str, RowFilter]]:
+    def _filters(self, datasets: Mapping[str, Dataset]) -> Mapping[str, RowFilter]:
         for name, told in self._told.filters.items():
             with self._at(f"filters.{name}"):
                 if told.to:
                     self._known("dataset", datasets, told.to)
-                yield name, RowFilter(**told.model_dump() | {"values": tuple(told.values)})
+        return self._told.filters
 
     def _tasks(self) -> dict[str, Task]:
         found = {}

@@ -168,7 +168,7 @@ def test_a_kind_of_the_users_own_is_a_file(tmp_path: Path) -> None:
         ("--profile llama2-7b --gpus h100:8 --workers 5", "5 workers are more than 8 x H100", 2),
         ("--profile llama2-7b --gpus h100:8 --workers many", "--workers is a number", 2),
         ("--profile embedded --workers 0", "--workers is a number", 2),
-        ("--profile llama2-7b --gpus none.toml:8", "none.toml cannot be read", 3),
+        ("--profile llama2-7b --gpus none.toml:8", "GPU kind file none.toml cannot be read", 3),
     ],
 )
 def test_what_cannot_be_planned_is_told_in_one_message(words: str, said: str, code: int) -> None:
