@@ -182,13 +182,13 @@ def test_what_cannot_be_planned_is_told_in_one_message(words: str, said: str, co
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("", "one table with the fields"),
-        (OWN.replace("gb = 150", ""), "one table with the fields"),
+        ("", "is one table"),
+        (OWN.replace("gb = 150", ""), "field 'gb' is missing"),
         (OWN.replace("150", "0"), "field 'gb' is 0"),
         (OWN.replace("150", '"much"'), "field 'gb' is 'much'"),
         (OWN.replace('"Mine"', "7"), "field 'told' is 7"),
-        (OWN + OWN.replace("mine", "other"), "one table with the fields"),
-        ("no = [", "cannot be read"),
+        (OWN + OWN.replace("mine", "other"), "is one table"),
+        ("no = [", "not TOML"),
     ],
 )
 def test_a_wrong_file_is_told_by_its_field(wrong: str, said: str, tmp_path: Path) -> None:
