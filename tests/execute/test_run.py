@@ -519,3 +519,26 @@ def test_a_run_without_fine_tunes_evaluates_as_the_gpu_was_tested(
     steps = whole_run._steps(plan, store, tmp_path / "out", None, None, print)
     assert [step.replayed for step in steps if isinstance(step, Evaluate)] == [tested]
     assert (tmp_path / "out" / "selftest.json").is_file() == tested
+
+
+START = """
+import sys
+from repro.cli.main import cli
+from repro.execute.executor import OneProcess
+slow = {"accelerate", "scipy.sparse", "torch._dynamo", "transformers.modeling_utils"}
+OneProcess.run = lambda *_: print("imported:", *sorted(slow & set(sys.modules)))
+cli.main(["run", *sys.argv[1:]], standalone_mode=False)
+"""
+
+
+def test_a_run_imports_what_computes_in_its_first_step_at_the_earliest(tmp_path: Path) -> None:
+    """Drivers of workers, and runs that find all done, do without; it takes seconds."""
+    where = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    done = subprocess.run(
+        [sys.executable, "-c", START, *where, *PART],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "imported:" in done.stdout.split("\n")
