@@ -4,10 +4,11 @@
 imported on first use, so that plans and drivers do without.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from repro.evaluate.encode import Job
 from repro.evaluate.settings import Settings
+from repro.late import late
 
 if TYPE_CHECKING:
     from repro.evaluate.engine import Engine, TorchEngine
@@ -15,17 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Job", "Sample", "Settings", "TorchEngine", "evaluate"]
 
-_LATE = {
-    "Engine": "repro.evaluate.engine",
-    "TorchEngine": "repro.evaluate.engine",
-    "Sample": "repro.evaluate.run",
-    "evaluate": "repro.evaluate.run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_LATE[name]), name)
+__getattr__ = late(
+    __name__, {"Engine": "engine", "TorchEngine": "engine", "Sample": "run", "evaluate": "run"}
+)

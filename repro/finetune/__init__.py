@@ -4,10 +4,11 @@
 first use, so that plans and drivers do without.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from repro.finetune.facts import FACTS, Facts
 from repro.finetune.recipe import Recipe, recipe_from
+from repro.late import late
 
 if TYPE_CHECKING:
     from repro.finetune.artefact import save
@@ -15,15 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["FACTS", "Facts", "Recipe", "finetune", "recipe_from", "save"]
 
-_LATE = {
-    "save": "repro.finetune.artefact",
-    "finetune": "repro.finetune.loop",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_LATE[name]), name)
+__getattr__ = late(__name__, {"finetune": "loop", "save": "artefact"})
