@@ -14,7 +14,7 @@ from repro.cli.main import cli
 from repro.cli.options import parse
 from repro.execute import worker as running
 from repro.execute.training import TrainingRequest
-from repro.finetune.artefact import FACTS
+from repro.finetune import FACTS
 from repro.models.files import copy_model
 from repro.models.spec import EMBEDDED
 

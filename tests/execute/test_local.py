@@ -8,17 +8,21 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+import torch
 
 from repro import profiles
 from repro.errors import ReproError
 from repro.execute import local, schedule
 from repro.execute import places as where
+from repro.execute.executor import Executor, OneProcess
 from repro.execute.local import LocalWorkers, Place
 from repro.execute.run import run
 from repro.execute.schedule import parts
@@ -135,34 +139,75 @@ def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     assert whole(plan, tmp_path, TWO) == alone
 
 
-@pytest.mark.usefixtures("forked")
-def test_a_step_that_fails_is_told_once_and_the_others_go_on(
-    plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The weights of a given model are not there; all other cells are."""
-    said: list[str] = []
-    out, store = tmp_path / "out", Store(tmp_path / "store")
-    (out / "samples").mkdir(parents=True)
-    steps = steps_of(plan, out)
-    broken = next(step for step in steps if isinstance(step, FineTune))
-    index = next(i for i, step in enumerate(steps) if step is broken)
-    from dataclasses import replace
+class NoRoom:
+    """Training rows for which there is no memory."""
 
-    steps[index] = replace(broken, recipe=replace(broken.recipe, learning_rate=1e9))
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __len__(self) -> int:
+        return 1
+
+    def to_list(self) -> list[dict[str, str]]:
+        raise self._error
+
+
+def _diverging(step: FineTune) -> FineTune:
+    return replace(step, recipe=replace(step.recipe, learning_rate=1e9))
+
+
+def _cramped(error: Exception, step: FineTune) -> FineTune:
+    return replace(step, rows=NoRoom(error))  # type: ignore[arg-type]
+
+
+CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+
+@pytest.mark.parametrize(
+    ("workers", "broken", "code", "told"),
+    [
+        (2, _diverging, 1, "diverged"),
+        (2, partial(_cramped, MemoryError()), 3, "out of memory"),
+        (1, partial(_cramped, CUDA), 3, "out of memory: CUDA out of memory. Tried to allocate 2"),
+        (1, _diverging, 1, "diverged"),
+    ],
+    ids=["two: diverged", "two: main memory", "one: memory of a GPU", "one: diverged"],
+)
+def test_a_step_that_fails_is_told_once_and_the_others_go_on(
+    plan: Plan,
+    tmp_path: Path,
+    workers: int,
+    broken: Callable[[FineTune], FineTune],
+    code: int,
+    told: str,
+) -> None:
+    said: list[str] = []
+    store = Store(tmp_path / "store")
+    (tmp_path / "out" / "samples").mkdir(parents=True)
+    steps = steps_of(plan, tmp_path / "out")
+    index, whole = next((i, s) for i, s in enumerate(steps) if isinstance(s, FineTune))
+    steps[index] = broken(whole)
     done: list[str] = []
 
     def note(step: Step, took: Done) -> None:
         done.append(step.name)
 
     own = Worker(store, say=said.append)
-    workers = LocalWorkers(own, TWO, seconds_of(plan, by_characters), said.append)
-    with pytest.raises(ReproError, match="diverged") as caught:
-        workers.run(steps, note)
-    assert caught.value.exit_code == 1
-    assert sum("failed" in text for text in said) == 1
-    other = [s for s in steps if isinstance(s, FineTune) and s.key != broken.key]
-    assert {step.name for step in other} <= set(done)
-    assert not any(name.endswith(broken.name.removeprefix("finetune ")) for name in done)
+    executor: Executor = OneProcess(own)
+    if workers > 1:
+        seconds = seconds_of(plan, by_characters)
+        executor = LocalWorkers(own, TWO[:workers], seconds, said.append)
+    with pytest.raises(ReproError, match=f"^{whole.name} failed: .*{told}") as caught:
+        executor.run(steps, note)
+    assert caught.value.exit_code == code
+    assert caught.value.hint
+    (line,) = [text for text in said if "failed" in text]
+    assert line == str(caught.value)
+    model = whole.name.removeprefix("finetune ")
+    waiting = {step.name for step in steps if model in step.name}
+    assert len(waiting) == 3, "the fine-tune, its evaluation, and its results"
+    # An evaluation may be done in parts, which have its name.
+    assert set(done) == {step.name for step in steps} - waiting
 
 
 @pytest.mark.usefixtures("forked")

@@ -15,6 +15,7 @@ import click
 import pytest
 from datasets import Dataset
 
+from repro import evaluate as evaluation
 from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
@@ -179,7 +180,7 @@ def _after(calls: int, error: BaseException) -> Callable[..., Any]:
             calls -= 1
             yield found
 
-    real = running.evaluate
+    real = evaluation.evaluate
     return evaluate
 
 
@@ -187,7 +188,7 @@ def test_an_interrupt_keeps_finished_cells_and_the_same_command_goes_on(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(running, "evaluate", _after(6, KeyboardInterrupt()))
+        patch.setattr(evaluation, "evaluate", _after(6, KeyboardInterrupt()))
         with pytest.raises(click.Abort):
             _run(tmp_path)
     assert len(_lines(tmp_path)) == 6
@@ -215,7 +216,7 @@ def test_a_fault_of_the_machine_is_explained_and_loses_nothing(
 ) -> None:
     where = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
     with monkeypatch.context() as patch:
-        patch.setattr(running, "evaluate", _after(2, fault))
+        patch.setattr(evaluation, "evaluate", _after(2, fault))
         patch.setattr(sys, "argv", ["repro", "run", *where, *PART])
         with pytest.raises(SystemExit) as caught:
             main()
@@ -270,13 +271,13 @@ def test_a_training_switch_leaves_the_base_alone(
 ) -> None:
     """Content keys: a clipped fine-tune is another one, the base's cells are the same."""
     evaluated = []
-    real = running.evaluate
+    real = evaluation.evaluate
 
     def counted(engine: Any, jobs: Any, *args: Any, **kwargs: Any) -> Any:
         evaluated.extend(job.cell.name for job in jobs)
         return real(engine, jobs, *args, **kwargs)
 
-    monkeypatch.setattr(running, "evaluate", counted)
+    monkeypatch.setattr(evaluation, "evaluate", counted)
     out = ["--out", str(tmp_path / "out"), "--store", str(finished / "store")]
     cli.main(["run", *out, *PART, "--set", "clip_norm=0.5"], standalone_mode=False)
     assert len(evaluated) == 6
@@ -520,3 +521,26 @@ def test_a_run_without_fine_tunes_evaluates_as_the_gpu_was_tested(
     steps = whole_run._steps(plan, store, tmp_path / "out", None, None, print)
     assert [step.replayed for step in steps if isinstance(step, Evaluate)] == [tested]
     assert (tmp_path / "out" / "selftest.json").is_file() == tested
+
+
+START = """
+import sys
+from repro.cli.main import cli
+from repro.execute.executor import OneProcess
+slow = {"accelerate", "scipy.sparse", "torch._dynamo", "transformers.modeling_utils"}
+OneProcess.run = lambda *_: print("imported:", *sorted(slow & set(sys.modules)))
+cli.main(["run", *sys.argv[1:]], standalone_mode=False)
+"""
+
+
+def test_a_run_imports_what_computes_in_its_first_step_at_the_earliest(tmp_path: Path) -> None:
+    """Drivers of workers, and runs that find all done, do without; it takes seconds."""
+    where = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    done = subprocess.run(
+        [sys.executable, "-c", START, *where, *PART],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "imported:" in done.stdout.split("\n")
