@@ -191,15 +191,14 @@ def test_faces_show_what_either_side_has(
     pairs, measured = beside(material, load(EXPECTED), chosen(["no-majority"]))
     written = {path.name for path in write(pairs, measured, tmp_path / "out")}
     assert written == {"audit.html", "audit.md", "audit.json", "audit.csv"}
-    text = (tmp_path / "out" / "audit.md").read_text()
+    text = (tmp_path / "out" / "audit.md").read_text(encoding="utf-8")
     assert "| mnli1 | % | 0.8 | 50.0 |" in text
     assert "| mnli2 | % | 2.4 | 0.0 |" in text
     assert "sst2" not in text
-    assert (
-        '<td data-label="embedded data" class="num">50.0</td>'
-        in (tmp_path / "out" / "audit.html").read_text()
-    )
-    lines = json.loads((tmp_path / "out" / "audit.json").read_text())["lines"]
+    assert '<td data-label="embedded data" class="num">50.0</td>' in (
+        tmp_path / "out" / "audit.html"
+    ).read_text(encoding="utf-8")
+    lines = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))["lines"]
     (own,) = (line for line in lines if line["what"] == "mnli1")
     assert (own["authors"], own["embedded"]) == ([100 * 2 / 250], [50])
     with (tmp_path / "out" / "audit.csv").open() as file:
