@@ -295,7 +295,7 @@ def other_size(run: Run, rng: Random) -> Run:
 
 
 def other_seed(run: Run, rng: Random) -> Run:
-    """The whole run under another seed's name."""
+    """The whole run under another seed's name, in the recipes too."""
     old, new = run.seeds[0], 9_999
 
     def label(result: CellResult) -> CellResult:
@@ -303,7 +303,9 @@ def other_seed(run: Run, rng: Random) -> Run:
 
     cells = {(c, s and new): label(result) for (c, s), result in run.cells.items()}
     tuned = {
-        (v, new): replace(t, seed=new, raw={**t.raw, "seed": new})
+        (v, new): replace(
+            t, seed=new, raw={**t.raw, "seed": new, "recipe": {**t.raw["recipe"], "seed": new}}
+        )
         for (v, s), t in run.tuned.items()
         if s == old
     }
@@ -327,6 +329,54 @@ def scaled_losses(run: Run, rng: Random) -> Run:
     key = _one(run, rng)
     losses = [3 * loss if loss else loss for loss in run.tuned[key].losses]
     return _edit(run, [key], losses=losses, weight_change={"all": 1.0})
+
+
+def _facts_of(tuned: Tuned) -> list[str]:
+    """What its training and its name say, that is all but where it was made."""
+    own = ("variant", "seed", "key", "task", "machine", "versions")
+    return [name for name in tuned.raw if name not in own]
+
+
+def edited_fact(run: Run, rng: Random) -> Run:
+    """One fact of one fine-tune is another, drawn at random."""
+    key = _one(run, rng)
+    names = _facts_of(run.tuned[key])
+    name = names[int(rng.integers(len(names)))]
+    old = run.tuned[key].raw[name]
+    return _edit(run, [key], **{name: _other(old, rng)})
+
+
+def _other(value: object, rng: Random) -> object:
+    """A value that differs a little from another of its type: one entry of a table or list."""
+    if isinstance(value, dict):
+        names = list(value) or ["more"]
+        name = names[int(rng.integers(len(names)))]
+        return {**value, name: _other(value.get(name, 0), rng)}
+    if isinstance(value, list):
+        return [_other(value[0], rng), *value[1:]]
+    if isinstance(value, str):
+        return value[::-1] + "0"
+    assert isinstance(value, int | float)
+    return value + 1
+
+
+def missing_fact(run: Run, rng: Random) -> Run:
+    """One fact of one fine-tune is not told, drawn at random."""
+    key = _one(run, rng)
+    old = run.tuned[key]
+    names = _facts_of(old)
+    gone = names[int(rng.integers(len(names)))]
+    raw = {name: value for name, value in old.raw.items() if name != gone}
+    losses = () if gone == "losses" else old.losses
+    change = None if gone == "weight_change" else old.weight_change
+    found = replace(old, losses=losses, weight_change=change, raw=raw)
+    return replace(run, tuned={**run.tuned, key: found})
+
+
+def missing_seed(run: Run, rng: Random) -> Run:
+    """Another seed was asked for as well, and nothing of it is there."""
+    asked = {**run.record["asked"], "seeds": [*run.seeds, 9_999]}
+    return replace(run, record={**run.record, "asked": asked})
 
 
 def no_facts(run: Run, rng: Random) -> Run:

@@ -314,7 +314,7 @@ def cases() -> tuple[Case, ...]:
 
 
 def rows(draws: int = 100, *, small: bool = False) -> list[Row]:
-    """Rows of the table: injection, level, share with the wanted exit code, target, met.
+    """Rows of the table: injection, level, exit codes, share with the wanted one, target, met.
 
     Args:
         small: the cases of one seed only.
@@ -327,10 +327,10 @@ def rows(draws: int = 100, *, small: bool = False) -> list[Row]:
         share = codes.count(case.wanted) / draws
         found.append(
             {
-                "injection": case.injection,
+                "injection": f"{case.injection}: exit code {case.wanted}",
                 "level": "L3 and claims",
                 "draws": draws,
-                "exit code": case.wanted,
+                "codes": codes,
                 "share": share,
                 "target": case.target,
                 "met": share >= case.target,
@@ -339,10 +339,10 @@ def rows(draws: int = 100, *, small: bool = False) -> list[Row]:
     code = judged(noise_free()).exit_code
     found.append(
         {
-            "injection": "a noise-free copy of the published numbers",
+            "injection": "a noise-free copy of the published numbers: exit code 0",
             "level": "L3 and claims",
             "draws": 1,
-            "exit code": 0,
+            "codes": [code],
             "share": float(code == 0),
             "target": 1.0,
             "met": code == 0,

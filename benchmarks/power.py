@@ -2,13 +2,16 @@
 
 A seed of the reference is taken out and held against the others as a new run would be, damaged in
 memory, and judged by the code behind `repro verify`. "noticed" is the share of draws whose exit
-code is not 0; where something is missing, 3 counts as well as 1. Damage to what a seed has on
-record is also held against a reference that knows the seed. Last, made-up runs of Llama-2-7b are
-held against the published numbers, and stored seeds against each other by the claims.
+code is not 0, with its interval; where something is missing, 3 counts as well as 1. "level" says
+where alarms were raised, in what share of the draws each. Damage to what a seed has on record is
+also held against a reference that knows the seed. Last, made-up runs of Llama-2-7b are held against
+the published numbers, where "noticed" is the share of the wanted exit code, and stored seeds
+against each other by the claims.
 """
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -16,17 +19,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks import _claim_alarms, _paper_runs
 from benchmarks import _injections as damage
+from repro.errors import EXIT_MISSING
 from repro.results.runs import Run
 from repro.verify.margins import margins
 from repro.verify.published import default_folder
 from repro.verify.reference import Reference, load_reference
 from repro.verify.retrained import Models
-from repro.verify.statistics import rng_for
-from repro.verify.verdicts import Verdict
+from repro.verify.statistics import ALPHA, clopper_pearson, rng_for
+from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import RunVerification, verify_numbers
 
 Row = dict[str, Any]
@@ -64,8 +66,12 @@ def cases() -> list[Case]:
         Case("another value of a switch", damage.other_switch, 1.0),
         Case("another seed's name", damage.other_seed, 1.0),
         Case("losses x 3 and weight change 1", damage.scaled_losses, 1.0),
+        Case("one fact edited, seed stored", damage.edited_fact, 1.0, True),
+        Case("one fact missing, seed stored", damage.missing_fact, 1.0, True),
+        Case("one fact missing", damage.missing_fact, 1.0),
         Case("no finetunes.jsonl", damage.no_facts, 1.0),
         Case("a cell missing", damage.without_cells, 1.0),
+        Case("a seed missing", damage.missing_seed, 1.0),
         Case("every cell cut to 2 rows", damage.fewer_rows(2), 1.0),
         Case("every cell cut to 1 row", damage.fewer_rows(1), 1.0),
         Case("fine-tune replaced by the base", damage.replaced("base", exact=True), 0.99),
@@ -133,15 +139,52 @@ def _held(folder: Path) -> HeldOut:
     return HeldOut(load_reference(folder))
 
 
+LEVELS = ("fact", "data", "rows", "cell", "fine-tune", "figure", "run")
+"""Where an alarm can be raised, in the order in which they are looked at."""
+
+
+def _levels(verified: RunVerification) -> set[str]:
+    """The levels at which something differs, or at which a fact is missing."""
+    bad, found = Verdict.NOT_REPRODUCED, set()
+    found |= {"fact" for check in verified.facts if check.verdict is not Verdict.REPRODUCED}
+    cells = {Level.L1: "rows", Level.L2: "cell"}
+    found |= {
+        # Without a level: other rows, prompts or weights than it says; no scores were compared.
+        "data" if number.level is None else cells.get(number.level, "data")
+        for number in verified.numbers
+        if number.verdict is bad
+    }
+    return found | {group.level for group in verified.groups if group.verdict is bad}
+
+
 def _case(folder: Path, draws: int, index: int) -> Row:
     """The row of a case, in whichever process."""
-    case = cases()[index]
-    share, count = _noticed(_held(folder), case, draws)
-    return _row(case.what, share, count, least=case.target, reached=case.reached)
+    return _case_row(_held(folder), cases()[index], draws)
 
 
-def _noticed(held: HeldOut, case: Case, draws: int) -> tuple[float, int]:
-    """The share noticed, and of how many draws."""
+def _case_row(held: HeldOut, case: Case, draws: int) -> Row:
+    found = _outcomes(held, case, draws)
+    codes = [code for code, _ in found]
+    by_level = Counter(level for _, levels in found for level in levels)
+    by_level["missing"] = codes.count(EXIT_MISSING)
+    at = [
+        f"{level} {by_level[level] / len(found):.0%}"
+        for level in (*LEVELS, "missing")
+        if by_level[level]
+    ]
+    return _row(
+        case.what,
+        sum(code != 0 for code in codes),
+        len(codes),
+        level=", ".join(at),
+        codes=codes,
+        least=case.target,
+        reached=case.reached,
+    )
+
+
+def _outcomes(held: HeldOut, case: Case, draws: int) -> list[tuple[int, set[str]]]:
+    """The exit code of each draw, and the levels of its alarms."""
     rng = rng_for(f"power/{case.what}/{case.target}")
     found = []
     for draw in range(draws):
@@ -149,38 +192,45 @@ def _noticed(held: HeldOut, case: Case, draws: int) -> tuple[float, int]:
         run = case.inject(held.run(seed), rng)
         if run is not None:
             verified = held.verify(run, None if case.stored else seed)
-            found.append(verified.exit_code != 0)
-    return float(np.mean(found)) if found else 0.0, len(found)
+            found.append((verified.exit_code, _levels(verified)))
+    return found
 
 
-def false_alarms(held: HeldOut) -> tuple[list[Row], Mapping[int, list[str]]]:
+def false_alarms(held: HeldOut) -> tuple[list[Row], Mapping[int, set[str]]]:
     """Undamaged seeds against the others: which alarms each raises, by level."""
-    alarms: dict[int, list[str]] = {}
+    alarms: dict[int, set[str]] = {}
+    codes = []
     for seed in held.seeds:
         verified = held.verify(held.run(seed), seed)
-        own = ["cell" for item in verified.numbers if item.verdict is Verdict.NOT_REPRODUCED]
-        own += [item.level for item in verified.groups if item.verdict is Verdict.NOT_REPRODUCED]
-        own += ["fact" for item in verified.facts if item.verdict is not Verdict.REPRODUCED]
-        alarms[seed] = own + ["exit code"] * (verified.exit_code != 0)
-    rows: list[Row] = []
-    for level in ("exit code", "fact", "cell", "fine-tune", "figure", "run"):
-        share = float(np.mean([level in own for own in alarms.values()]))
-        if level == "exit code":
-            rows.append(_row("nothing: a new seed", share, len(alarms), most=0.05))
-        else:
-            rows.append(_row(f"nothing: a new seed, alarms at level {level}", share, len(alarms)))
+        codes.append(verified.exit_code)
+        alarms[seed] = _levels(verified)
+    raised = sum(code != 0 for code in codes)
+    rows = [_row("nothing: a new seed", raised, len(codes), level="any", codes=codes, most=ALPHA)]
+    for level in LEVELS:
+        count = sum(level in own for own in alarms.values())
+        rows.append(_row("nothing: a new seed", count, len(codes), level=level))
     return rows, alarms
 
 
 def _row(
     what: str,
-    share: float,
+    count: float,
     draws: int,
     *,
+    level: str,
+    codes: Sequence[int] = (),
     least: float | None = None,
     most: float | None = None,
     reached: float | None = None,
 ) -> Row:
+    """A row of the table.
+
+    Args:
+        count: draws that were noticed; draws: of how many.
+        codes: their exit codes, where they are known.
+        least, most, reached: shares, see `Case`.
+    """
+    share = count / draws if draws else 0.0
     target, met = "", ""
     if least is not None:
         target, met = f"at least {least:.0%}", "yes" if share >= least - 1e-9 else "no"
@@ -188,10 +238,14 @@ def _row(
             met = "out of reach"
     if most is not None:
         target, met = f"at most {most:.0%}", "yes" if share <= most + 1e-9 else "no"
+    low, high = clopper_pearson(round(count), draws) if draws else (0.0, 1.0)
     return {
         "injected": what,
+        "level": level,
         "noticed": f"{share:.1%}",
+        "95 %": f"{low:.0%} to {high:.0%}",
         "draws": draws,
+        "exit code": ", ".join(f"{code}: {n}" for code, n in sorted(Counter(codes).items())),
         "target": target,
         "target met": met,
     }
@@ -201,9 +255,11 @@ def _paper(draws: int, *, small: bool) -> list[Row]:
     """Made-up runs of Llama-2-7b against the published numbers: the share of the wanted code."""
     return [
         _row(
-            f"{row['injection']}: exit code {row['exit code']}",
-            row["share"],
+            row["injection"],
+            round(row["share"] * row["draws"]),
             row["draws"],
+            level=row["level"],
+            codes=row["codes"],
             least=row["target"],
         )
         for row in _paper_runs.rows(draws, small=small)
@@ -224,17 +280,27 @@ def run(*, small: bool = False, repeats: int = 1, reference: Path | None = None)
         held = HeldOut(load_reference(folder))
         held.seeds = held.seeds[:3]
         rows, _ = false_alarms(held)
-        for case in cases():
-            share, count = _noticed(held, case, 1)
-            rows.append(_row(case.what, share, count, least=case.target))
+        rows += [_case_row(held, case, 1) for case in cases()]
         return [row | {"target met": ""} for row in (*rows, *_paper(1, small=True))]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         paper = pool.submit(_paper, DRAWS, small=False)
         found = pool.map(partial(_case, folder, DRAWS), every)
         rows, _ = false_alarms(_held(folder))
         rows += [*found, *paper.result()]
-    for item in _claim_alarms.rows(reference):
-        share = max(item["above"], item["below"])
-        what = f"nothing: {item['what']}, spread by {item['spread over seeds']}"
-        rows.append(_row(what, share, item["tests"]))
-    return rows
+    return rows + _claim_alarms_rows(reference)
+
+
+def _claim_alarms_rows(reference: Path | None) -> list[Row]:
+    """The tests behind claims; those without the spread over seeds are there for comparison."""
+    own = _claim_alarms.SPREADS[1:]
+    return [
+        _row(
+            f"nothing: {item['what']}, spread by {item['spread over seeds']}",
+            max(item["above"], item["below"]) * item["tests"],
+            item["tests"],
+            level="claims",
+            most=ALPHA if item["spread over seeds"] in own else None,
+        )
+        | {"95 %": ""}  # its tests are not independent
+        for item in _claim_alarms.rows(reference)
+    ]

@@ -21,9 +21,12 @@ def sync(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that readers, and a kill at any moment, see the old or the new content."""
+    """Write a file so that readers, and a kill at any moment, see the old or the new content.
+
+    One process at a time writes to a folder; what a killed one left is written over by the next.
+    """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_bytes(data)
         sync(temporary)

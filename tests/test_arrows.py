@@ -39,6 +39,7 @@ SMALL = {
     "errors",
     "extras",
     "files",
+    "late",
     "lines",
     "locks",
     "printable",

@@ -17,7 +17,7 @@ from repro.cli.main import cli
 from repro.evaluate import Job
 from repro.execute import worker as running
 from repro.execute.training import TrainingRequest
-from repro.finetune.artefact import FACTS
+from repro.finetune import FACTS
 from repro.spec.cells import Cell
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +49,14 @@ def test_options_of_the_main_job_exist() -> None:
 def test_every_profile_is_in_the_table() -> None:
     for name in profiles.names():
         assert f"`{name}`" in README
+
+
+def test_ten_lines_tell_what_exit_code_0_says_with_rates() -> None:
+    section = README.split("## What exit code 0 says\n")[1].split("\n## ")[0].strip()
+    assert len(section.splitlines()) <= 10
+    assert max(map(len, section.splitlines())) <= 120
+    points = re.split(r"^- ", section, flags=re.M)[1:]
+    assert all(re.search(r"\d %", point) for point in points)
 
 
 def test_files_that_it_names_exist() -> None:
@@ -88,9 +96,9 @@ def test_a_run_of_the_whole_grid_prints_the_lines_of_the_readme(
     """The default run, planned and stored as ever; only the models are left out."""
     monkeypatch.setattr(running, "materialise", lambda spec, folder, progress: {})
     monkeypatch.setattr(running, "load", lambda *args, **options: (None, None))
-    monkeypatch.setattr(running, "TorchEngine", lambda *args, **more: Engine())
+    monkeypatch.setattr("repro.evaluate.TorchEngine", lambda *args, **more: Engine())
     monkeypatch.setattr(running, "train", tune)
-    monkeypatch.setattr(running, "evaluate", evaluate)
+    monkeypatch.setattr("repro.evaluate.evaluate", evaluate)
     monkeypatch.setattr(os, "fsync", lambda file: None)  # of hundreds of artefacts
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")

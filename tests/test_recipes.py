@@ -14,10 +14,9 @@ from repro.cli.main import cli
 from repro.cli.options import parse
 from repro.execute import worker as running
 from repro.execute.training import TrainingRequest
-from repro.finetune.artefact import FACTS
+from repro.finetune import FACTS
 from repro.models.files import copy_model
 from repro.models.spec import EMBEDDED
-from repro.report import charts
 
 ROOT = Path(__file__).parents[1]
 DOCS = [(ROOT / "docs" / name).read_text("utf-8") for name in ("recipes.md", "add-a-model.md")]
@@ -55,12 +54,10 @@ def tune(request: TrainingRequest, **_: object) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> Path:
     """A folder as a checkout is, and a model of one's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(running, "train", tune)
-    # Few rows, and figures without drawing: the numbers are not what is tested here.
-    monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
     (tmp_path / "expected_results").symlink_to(ROOT / "expected_results")
     shutil.copytree(EMBEDDED, tmp_path / "my-model")
     return tmp_path

@@ -16,8 +16,9 @@ from repro.cli.folders import FOLDER
 from repro.data.filters import test_rows
 from repro.data.source import Source
 from repro.data.upstream import UpstreamData, locate
-from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
+from repro.evaluate.encode import Job, Tokenizer
 from repro.models.load import load_tokenizer
+from repro.plan.touched import asked
 from repro.spec.cells import BASE, Cell
 from repro.spec.protocol import Protocol
 from repro.spec.study import Study
@@ -51,16 +52,11 @@ def touched(source: Source, study: Study, tokenizer: Tokenizer) -> dict[str, int
     corrected = study.protocols["corrected"]
 
     @cache
-    def encoded(cell: Cell, protocol: Protocol) -> Encoded:
-        asked = study.evaluation(cell)
-        shown = source.rows(Part("demonstrations", cell.dataset), asked.task)
-        return encode(
-            Job(asked, test_rows(source, asked.dataset, protocol).rows, shown), tokenizer, protocol
-        )
-
-    def differs(cell: Cell, protocol: Protocol) -> bool:
-        one, other = encoded(cell, published), encoded(cell, protocol)
-        return one.prompts != other.prompts or one.labels != other.labels
+    def tokens(cell: Cell, protocol: Protocol) -> str:
+        own = study.evaluation(cell)
+        shown = source.rows(Part("demonstrations", cell.dataset), own.task)
+        rows = test_rows(source, own.dataset, protocol).rows
+        return asked(Job(own, rows, shown), tokenizer, protocol)
 
     counts = {}
     for switch in SWITCHES:
@@ -68,7 +64,8 @@ def touched(source: Source, study: Study, tokenizer: Tokenizer) -> dict[str, int
         protocol = replace(published, **changed)
         # Prompts do not depend on the variant: the base's stand for all.
         counts[switch] = sum(
-            differs(replace(cell, variant=BASE), protocol) for cell in study.cells()
+            tokens(base, published) != tokens(base, protocol)
+            for base in (replace(cell, variant=BASE) for cell in study.cells())
         )
     return counts
 

@@ -5,14 +5,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repro.audit import faces, show
+from repro import profiles
+from repro.audit import beside, faces, show
 from repro.audit import tokenizer as tokenizers
 from repro.audit.compare import Agreement, compare, load
 from repro.audit.findings import audit, chosen
+from repro.audit.material import Material
 from repro.audit.measure import Finding
 from repro.bars import bars
+from repro.data.embedded import EmbeddedData
 from repro.data.upstream import UpstreamData, locate
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
+from repro.models.load import load_tokenizer
+from repro.models.spec import EMBEDDED
 from repro.resources import expected_results
 
 EXPECTED = expected_results() / "audit"
@@ -66,7 +71,9 @@ def run(
             done = [f for f in findings if f not in not_run].index(finding)
             progress.update(bar, description=finding.title, completed=done)
 
-        measurements = audit(source, tokenizer, only=[f.id for f in findings], progress=say)
+        measurements = audit(
+            Material(source, tokenizer), only=[f.id for f in findings], progress=say
+        )
     comparisons = compare(measurements, stored, not_run=not_run)
     console.print(show.report(findings, comparisons, every=every))
     if lacking is not None:
@@ -78,3 +85,31 @@ def run(
     if Agreement.DIFFERS in verdicts:
         return EXIT_FAILED
     return EXIT_MISSING if not_run else 0
+
+
+def run_embedded(
+    only: Sequence[str] | None,
+    out: Path | None,
+    console: Console,
+    *,
+    expected: Path = EXPECTED,
+    every: bool = False,
+) -> int:
+    """Print what the findings come to in the embedded data, beside the stored values.
+
+    There is nothing to be equal to, so that the exit code is 0.
+
+    Args:
+        only, out, expected, every: as of `run`.
+
+    Raises:
+        ReproError: unknown finding, or one that is not held against other data (2); stored values
+            missing (3).
+    """
+    material = Material(EmbeddedData(), load_tokenizer(EMBEDDED), profiles.load("embedded"))
+    pairs, measured = beside.beside(material, load(expected), chosen(only))
+    console.print(beside.report(pairs, every=every))
+    if out is not None:
+        names = ", ".join(path.name for path in beside.write(pairs, measured, out))
+        console.print(f"{out}: {names}")
+    return 0

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from repro.audit import labels, leaks, prompting, scores, texts, training
 from repro.audit.material import Material
 from repro.audit.measure import Finding, Measurement
-from repro.audit.tokenizer import LineTokenizer
-from repro.data.source import Source
 from repro.errors import unknown
 
 _F1 = "ROUGE-L F1"
@@ -80,20 +78,19 @@ def chosen(only: Iterable[str] | None = None) -> tuple[Finding, ...]:
     Raises:
         ReproError: no such finding.
     """
-    wanted = set(only or ())
-    names = [name for finding in FINDINGS for name in (finding.id, finding.section)]
-    for name in sorted(wanted - set(names)):
-        raise unknown("finding", name, dict.fromkeys(names))
+    wanted = {name.casefold(): name for name in only or ()}
+    names = {name.casefold(): name for f in FINDINGS for name in (f.id, f.section)}
+    for name in sorted(set(wanted) - set(names)):
+        raise unknown("finding", wanted[name], dict.fromkeys(names.values()))
     return tuple(
         finding
         for finding in FINDINGS
-        if not wanted or finding.id in wanted or finding.section in wanted
+        if not wanted or finding.id in wanted or finding.section.casefold() in wanted
     )
 
 
 def audit(
-    source: Source,
-    tokenizer: LineTokenizer | None,
+    material: Material,
     *,
     only: Iterable[str] | None = None,
     progress: Callable[[Finding], None] | None = None,
@@ -107,10 +104,9 @@ def audit(
     Raises:
         ReproError: no such finding, or rows that are missing or wrong.
     """
-    material = Material(source, tokenizer)
     measured = []
     for finding in chosen(only):
-        if finding.needs_tokenizer and tokenizer is None:
+        if finding.needs_tokenizer and not material.has_tokenizer:
             continue
         if progress:
             progress(finding)

@@ -1,13 +1,14 @@
-"""What the audit reads: rows of the authors' files, and encodings that several findings share."""
+"""What the audit reads: rows of a source, and encodings that several findings share."""
 
 from dataclasses import dataclass, replace
 
-from repro.audit.tokenizer import LineTokenizer
+from repro import profiles
 from repro.data.source import Source
-from repro.evaluate.encode import Encoded, Job, common_prefix
+from repro.evaluate.encode import Encoded, Job, Tokenizer, common_prefix
 from repro.evaluate.encode import encode as encode_prompts
 from repro.finetune.encode import encode
 from repro.finetune.recipe import recipe_from
+from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Demonstrations
 from repro.spec.protocol import Protocol
 from repro.spec.tasks import Kind, Part, Task
@@ -20,6 +21,9 @@ Row = dict[str, str]
 
 FIRST = 250
 """Rows of a test file that the published code scores (AUDIT A7)."""
+
+PAPER = "llama2-7b"
+"""The profile of the paper's own sizes and lengths."""
 
 # The snapshot that was audited lacks the two larger XSum training files.
 TRAINED = tuple(
@@ -81,35 +85,66 @@ class Material:
 
     Args:
         source: where the rows come from.
-        tokenizer: Llama-2's; None where only findings that need none are asked for.
+        tokenizer: of the model; None where only findings that need none are asked for.
+        profile: how many rows are used, and how lengths are scaled; as in the paper by default.
+
+    Attributes:
+        profile: the one given, or the paper's.
+        recipe: of the fine-tunes, under the published protocol.
+        new_tokens: that a generation may have.
     """
 
-    def __init__(self, source: Source, tokenizer: LineTokenizer | None = None) -> None:
+    def __init__(
+        self, source: Source, tokenizer: Tokenizer = None, profile: Profile | None = None
+    ) -> None:
         self._source = source
         self._tokenizer = tokenizer
+        self.profile = profile or profiles.load(PAPER)
         self._rows: dict[Part, list[Row]] = {}
         self._lengths: dict[tuple[str, int], dict[tuple[str, ...], Length]] = {}
         self._prompts: dict[tuple[str, str, int], Prompts] = {}
         self.published: Protocol = protocol("published-code")
+        self.recipe = recipe_from(
+            self.published,
+            seed=0,
+            dtype="float32",
+            length_factor=self.profile.scale.length,
+        )
+        self.new_tokens = self.profile.new_tokens(self.published)
 
     @property
-    def tokenizer(self) -> LineTokenizer:
+    def has_tokenizer(self) -> bool:
+        return self._tokenizer is not None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
             raise ValueError("this finding needs a tokenizer")
         return self._tokenizer
 
-    def _read(self, part: Part) -> list[Row]:
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text, without BOS."""
+        found = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return list(found)
+
+    def _read(self, part: Part, first: int | None = None) -> list[Row]:
         if part not in self._rows:
-            self._rows[part] = self._source.rows(part, task_of(part)).to_list()
+            self._rows[part] = self._source.rows(part, task_of(part), first).to_list()[:first]
         return self._rows[part]
 
+    @property
+    def scored(self) -> int:
+        """Rows of a test file that are scored, if it has as many."""
+        return min(FIRST, self.profile.sizes.test or FIRST)
+
     def train(self, name: str, size: int) -> list[Row]:
-        """All rows of a training file."""
-        return self._read(Part("train", name, size))
+        """The rows of a training file that are used, all as in the paper."""
+        return self._read(Part("train", name, size), self.profile.train_limit(size))
 
     def test(self, dataset: str, first: int | None = None) -> list[Row]:
-        """The rows of a test file, or its first ones."""
-        return self._read(Part("test", dataset))[:first]
+        """The rows of a test file, or its first ones, of which a profile may use fewer."""
+        rows = self._read(Part("test", dataset))
+        return rows if first is None else rows[: min(first, self.scored)]
 
     def demonstrations(self, dataset: str) -> list[Row]:
         """All in-context examples of a test set."""
@@ -137,7 +172,7 @@ class Material:
             asked = study().evaluation(Cell(BASE, dataset, prompt, Demonstrations(shots)))
             rows = self._source.rows(Part("test", dataset), asked.task)
             shown = self._source.rows(Part("demonstrations", dataset), asked.task)
-            rows = rows.select(range(min(FIRST, len(rows))))
+            rows = rows.select(range(min(self.scored, len(rows))))
             job = Job(asked, rows, shown)
             self._prompts[key] = _prompts(encode_prompts(job, self.tokenizer, self.published))
         return self._prompts[key]
@@ -162,7 +197,7 @@ def _lengths(material: Material, train: str, shots: int, rows: list[Row]) -> lis
     task = TRAIN_SETS[train].task
     shown = material.shown(task, shots)
     template = training_template(task)
-    recipe = recipe_from(material.published, seed=0, dtype="float32")
+    recipe = material.recipe
     uncut = replace(recipe, max_length=0)
     whole = encode(rows, shown, template, material.tokenizer, uncut)
     apart = whole

@@ -9,7 +9,6 @@ from repro.audit.measure import Value
 from repro.audit.statistics import mean
 from repro.evaluate.encode import first_tokens as in_context
 from repro.finetune.encode import encode
-from repro.finetune.recipe import recipe_from
 from repro.spec.prompts import context, fill
 from repro.spec.tasks import Kind
 from repro.studies.paper.prompts import PROMPTS, template, training_template
@@ -25,7 +24,6 @@ def opening(sequences: Sequence[Sequence[int]], count: int) -> str:
 def first_tokens(material: Material) -> dict[str, Value]:
     """The ids that open the prompts of each path: how many BOS, and whether a blank (A3)."""
     measured: dict[str, Value] = {}
-    recipe = recipe_from(material.published, seed=0, dtype="float32")
     for name, few in (("training", False), ("training with demonstrations", True)):
         opened: list[Sequence[int]] = []
         for train, training in TRAIN_SETS.items():
@@ -34,7 +32,9 @@ def first_tokens(material: Material) -> dict[str, Value]:
             rows = material.train(train, 2000)[:FIRST]
             opened += [
                 s.ids
-                for s in encode(rows, shown, training_template(task), material.tokenizer, recipe)
+                for s in encode(
+                    rows, shown, training_template(task), material.tokenizer, material.recipe
+                )
             ]
         measured[name] = opening(opened, 3)
     joints: list[Sequence[int]] = []

@@ -14,6 +14,7 @@ from repro.studies.paper.tasks import DATASETS
 
 TEMPLATES = 10
 NAME = "NAME"
+_WORD = re.compile(r"\w+")
 _CAPITALISED = re.compile(r"\b[A-Z]\w*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -48,11 +49,10 @@ def token_baselines(material: Material) -> dict[str, Value]:
 
     The run-on is the reference, a blank line and the prompt of demonstration 1.
     """
-    limit = material.published.max_new_tokens
+    limit = material.new_tokens
 
     def cut(text: str) -> str:
-        tokenizer = material.tokenizer
-        return tokenizer.decode(tokenizer.ids(text)[:limit])
+        return str(material.tokenizer.decode(material.ids(text)[:limit]))
 
     measured: dict[str, Value] = {}
     gains = []
@@ -77,10 +77,10 @@ def token_baselines(material: Material) -> dict[str, Value]:
 
 def reference_lengths(material: Material) -> dict[str, Value]:
     """References that 60 tokens cannot hold, of the first 250; CNN/DailyMail's lengths (A8)."""
-    limit = material.published.max_new_tokens
+    limit = material.new_tokens
 
     def lengths(name: str, first: int | None) -> list[int]:
-        return [len(material.tokenizer.ids(row["output"])) for row in material.test(name, first)]
+        return [len(material.ids(row["output"])) for row in material.test(name, first)]
 
     measured: dict[str, Value] = {
         f"{name}: longer than 60": sum(length > limit for length in lengths(name, FIRST))
@@ -91,10 +91,16 @@ def reference_lengths(material: Material) -> dict[str, Value]:
     return measured
 
 
-def without_names(row: Row) -> str:
-    """A question with the capitalised words of its context replaced by NAME."""
-    words = set(re.findall(r"\w+", row["input"]))
-    return _CAPITALISED.sub(lambda m: NAME if m.group() in words else m.group(), row["output"])
+def may_be_names(rows: Sequence[Row]) -> re.Pattern[str]:
+    """The words that may be names: capitalised ones; any, where no context has a capital."""
+    capitals = any(row["input"] != row["input"].lower() for row in rows)
+    return _CAPITALISED if capitals else _WORD
+
+
+def without_names(row: Row, names: re.Pattern[str] = _CAPITALISED) -> str:
+    """A question with those of the words replaced by NAME that its context has too."""
+    words = set(_WORD.findall(row["input"]))
+    return names.sub(lambda m: NAME if m.group() in words else m.group(), row["output"])
 
 
 def names_asked_about(rows: Sequence[Row]) -> frozenset[str]:
@@ -103,7 +109,7 @@ def names_asked_about(rows: Sequence[Row]) -> frozenset[str]:
         word
         for row in rows
         for word in _CAPITALISED.findall(row["output"])
-        if word in set(re.findall(r"\w+", row["input"]))
+        if word in set(_WORD.findall(row["input"]))
     )
 
 
@@ -115,15 +121,16 @@ def first_name(text: str, names: frozenset[str]) -> str:
 def socialqa_templates(material: Material) -> dict[str, Value]:
     """How few templates the Socialqa questions are made of, in questions (A8)."""
     train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
-    exact = Counter(without_names(row) for row in train)
-    folded = Counter(without_names(row).casefold() for row in train)
+    names = may_be_names(train)
+    exact = Counter(without_names(row, names) for row in train)
+    folded = Counter(without_names(row, names).casefold() for row in train)
     top = {template for template, _ in folded.most_common(TEMPLATES)}
     return {
         "train, the most frequent template": exact.most_common(1)[0][0],
         "train, of the most frequent template": exact.most_common(1)[0][1],
         "train, percent of the ten templates": 100 * sum(folded[t] for t in top) / len(train),
         "first 250, percent of the ten templates": 100
-        * mean([without_names(row).casefold() in top for row in test]),
+        * mean([without_names(row, names).casefold() in top for row in test]),
     }
 
 

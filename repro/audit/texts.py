@@ -29,10 +29,9 @@ def text_lengths(material: Material) -> dict[str, Value]:
     """Tokens of all input fields together, and of the outputs, without special tokens (D1)."""
     found: dict[str, Value] = {}
     for name, task, rows in files(material):
-        tokenizer = material.tokenizer
         lengths = {
-            "input": [sum(len(tokenizer.ids(row[f])) for f in task.fields) for row in rows],
-            "output": [len(tokenizer.ids(row["output"])) for row in rows],
+            "input": [sum(len(material.ids(row[f])) for f in task.fields) for row in rows],
+            "output": [len(material.ids(row["output"])) for row in rows],
         }
         for side, own in lengths.items():
             values: dict[str, Value] = {

@@ -32,7 +32,8 @@ def lost(lengths: Sequence[Length]) -> float:
     return 100 * (1 - sum(x.kept for x in lengths) / sum(x.target for x in lengths))
 
 
-def _runs() -> list[tuple[str, int, int]]:
+def runs() -> list[tuple[str, int, int]]:
+    """Training set, size and demonstrations of every training run."""
     return [
         (train, size, shots)
         for train, size in TRAINED
@@ -110,15 +111,15 @@ def xsum_fit(material: Material) -> dict[str, Value]:
 
 def xsum_test_prompts(material: Material) -> dict[str, Value]:
     """Test prompts of the training's shape that are as long as the training maximum (A2)."""
-    tokenizer, text = material.tokenizer, template(_SUMMARY, "p1")
+    text = template(_SUMMARY, "p1")
     measured: dict[str, Value] = {}
     for shots in (0, *fticl_shots(_SUMMARY)):
         before = context(_SUMMARY, text, material.shown(_SUMMARY, shots))
         lengths = [
-            1 + len(tokenizer.ids(before + fill(_SUMMARY, text, row)))
+            1 + len(material.ids(before + fill(_SUMMARY, text, row)))
             for row in material.test("xsum", FIRST)
         ]
-        limit = material.published.max_length
+        limit = material.recipe.max_length
         measured[f"{shots} shots: prompts of the maximum or longer"] = sum(
             length >= limit for length in lengths
         )
@@ -128,7 +129,7 @@ def xsum_test_prompts(material: Material) -> dict[str, Value]:
 def training_truncation(material: Material) -> dict[str, Value]:
     """Samples of every training run that are cut (C)."""
     measured: dict[str, Value] = {}
-    for train, size, shots in _runs():
+    for train, size, shots in runs():
         counts = truncation(material.lengths(train, size, shots))
         counts.pop("target complete")
         measured |= {f"{train} {size}, {shots} shots: {k}": v for k, v in counts.items()}
@@ -138,7 +139,7 @@ def training_truncation(material: Material) -> dict[str, Value]:
 def training_lengths(material: Material) -> dict[str, Value]:
     """Lengths of every training run before cutting, and tokens of an epoch after it (C)."""
     measured: dict[str, Value] = {}
-    for train, size, shots in _runs():
+    for train, size, shots in runs():
         lengths = material.lengths(train, size, shots)
         context = lengths[0].source - material.lengths(train, size, 0)[0].source
         totals = [x.total for x in lengths]
@@ -164,7 +165,7 @@ def label_boundary(material: Material) -> dict[str, Value]:
     """
     measured: dict[str, Value] = {
         f"{train} {size}, {shots} shots": sum(x.fused for x in material.lengths(train, size, shots))
-        for train, size, shots in _runs()
+        for train, size, shots in runs()
         if not shots or train == "xsum"
     }
     pairs = zip(material.train("xsum", 2000), material.lengths("xsum", 2000, 0), strict=True)
@@ -176,14 +177,13 @@ def label_boundary(material: Material) -> dict[str, Value]:
 
 def label_boundary_test(material: Material) -> dict[str, Value]:
     """References of the test files that would fuse with the prompt's colon (A11)."""
-    tokenizer = material.tokenizer
     measured: dict[str, Value] = {}
     for name in GENERATION:
         task = DATASETS[name].task
         cue = template(task, "p1").rpartition("\n")[2]
-        alone = tokenizer.ids("\n" + cue)
+        alone = material.ids("\n" + cue)
         measured[name] = sum(
-            tokenizer.ids("\n" + cue + row["output"])[: len(alone)] != alone
+            material.ids("\n" + cue + row["output"])[: len(alone)] != alone
             for row in material.test(name)
         )
     return measured

@@ -20,6 +20,7 @@ from repro.cli.docker import docker
 from repro.cli.doctor import doctor
 from repro.cli.export import export
 from repro.cli.findings import findings
+from repro.cli.flaws import flaws
 from repro.cli.groups import Headed
 from repro.cli.import_upstream import import_upstream
 from repro.cli.models import models
@@ -59,7 +60,7 @@ cli.add_under(
     {
         "Run": (run, plan, doctor),
         "Read results": (verify, report, compare, merge, expected, export, import_upstream),
-        "The paper": (claims, findings, audit, protocols),
+        "The paper": (claims, findings, flaws, audit, protocols),
         "Set up": (profiles, schema, data, models, docker),
     }
 )

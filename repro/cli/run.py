@@ -12,6 +12,7 @@ from repro.cli.folders import FOLDER
 from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
+from repro.late import uncollected
 from repro.machine.kinds import kinds
 from repro.printable import counted
 
@@ -69,30 +70,31 @@ def run(
 
     Interrupted or killed, the same command goes on from there. `repro verify` shows the scores.
     """
-    request = parse(**options)
-    if attention == "flex" and request.profile.compute.device == "cpu":
-        raise ReproError(
-            f"--attention flex needs a GPU, and the profile {request.profile.name} has none",
-            hint="leave --attention out",
-        )
-    if address is not None and executor != "ray":
-        raise ReproError(
-            "--address is of a Ray cluster", hint=f"--executor ray --address {address}"
-        )
-    console = new_console()
-    if track is not None:
-        from repro.finetune.curves import require as require_tracker
+    with uncollected():
+        request = parse(**options)
+        if attention == "flex" and request.profile.compute.device == "cpu":
+            raise ReproError(
+                f"--attention flex needs a GPU, and the profile {request.profile.name} has none",
+                hint="leave --attention out",
+            )
+        if address is not None and executor != "ray":
+            raise ReproError(
+                "--address is of a Ray cluster", hint=f"--executor ray --address {address}"
+            )
+        console = new_console()
+        if track is not None:
+            from repro.finetune.curves import require as require_tracker
 
-        require_tracker(track)
-    fetch_data(request, console)
-    plan = build_plan(request, console.print)
-    from repro.bars import bars
-    from repro.execute import cluster
-    from repro.execute.places import places
-    from repro.execute.run import run as execute
-    from repro.execute.timing import in_words
-    from repro.plan.preflight import require
-    from repro.plan.store import Store
+            require_tracker(track)
+        fetch_data(request, console)
+        plan = build_plan(request, console.print)
+        from repro.bars import bars
+        from repro.execute import cluster
+        from repro.execute.places import places
+        from repro.execute.run import run as execute
+        from repro.execute.timing import in_words
+        from repro.plan.preflight import require
+        from repro.plan.store import Store
 
     ray = executor == "ray"
     with cluster.connected(address) if ray else nullcontext():

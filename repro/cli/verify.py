@@ -8,7 +8,7 @@ from repro.cli import completion
 from repro.cli.completion import listed
 from repro.cli.folders import FOLDER, STUDY
 from repro.console import new_console
-from repro.plan.select import claim_names
+from repro.plan.select import claim_names, split_names
 from repro.printable import counted
 
 
@@ -122,6 +122,9 @@ def show(folder: Path) -> None:
 
 
 @click.command(short_help="Recompute what is wrong with the published code.")
+@click.option("--data", type=click.Choice(["upstream", "embedded"]), default="upstream",
+              show_default=True, help="The authors' data, held against stored values; or the "
+              "embedded data, beside these.")  # fmt: skip
 @click.option("--data-dir", type=FOLDER, help="A copy of the authors' data.")
 @click.option(
     "--tokenizer",
@@ -130,18 +133,30 @@ def show(folder: Path) -> None:
     help="A folder with the Llama-2 tokenizer.json.",
 )
 @click.option("--only", metavar="IDS", help="Only these findings, such as A2,A4.")
-@click.option("--all", "every", is_flag=True, help="Print every value, not only differing ones.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Print every value, not only differing ones or other than 0.",
+)
 @click.option("-o", "--out", type=FOLDER, help="Write the report in every form to this folder.")
 def audit(
+    data: str,
     data_dir: Path | None,
     tokenizer: Path | None,
     only: str | None,
     every: bool,
     out: Path | None,
 ) -> None:  # fmt: skip
-    """Recompute what is wrong with the published code and data, without any model."""
-    from repro.audit import run
+    """Recompute what is wrong with the published code and data, without any model.
+
+    With `--data embedded`, print what the same code finds in the data that the kit makes itself.
+    """
+    from repro.audit import run, run_embedded
 
     console = new_console()
-    names = claim_names(only) or None
+    names = split_names(only) or None
+    if data == "embedded":
+        _end(run_embedded(names, out, console, every=every))
+        return
     _end(run(data_dir, tokenizer, names, out, console, every=every))

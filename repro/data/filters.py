@@ -35,6 +35,7 @@ def test_rows(
     protocol: Protocol,
     *,
     limit: int | None = None,  # noqa: PT028  # no pytest function, in spite of its name
+    leaking: int | None = None,  # noqa: PT028
 ) -> Selected:
     """The rows of a test set that are scored: the first `protocol.rows`, less what it drops.
 
@@ -42,6 +43,7 @@ def test_rows(
 
     Args:
         limit: a profile's own cap on the number of first rows.
+        leaking: its number of first rows of the training set whose labels may imply test labels.
 
     Raises:
         ReproError: a file is missing or wrong, or no row is left.
@@ -60,7 +62,7 @@ def test_rows(
         shown = _shown(source, dataset.name, task)
         checks["demonstrations_in_test"] = [same_inputs(task, row) in shown for row in rows]
     if protocol.leaked_rows == "drop" and dataset.leak:
-        train = source.rows(Part("train", *dataset.leak), task).to_list()
+        _, train = _first(source, Part("train", *dataset.leak), task, leaking)
         checks["leaked_rows"] = [label is not None for label in implied_labels(rows, train)]
     return _keep(first, checks, str(part))
 

@@ -13,7 +13,7 @@ from repro.data.source import Source, checked_rows
 from repro.errors import EXIT_MISSING, ReproError
 from repro.printable import counted
 from repro.spec.study import Study
-from repro.spec.tasks import FilePlace, HubPlace, Part, Place, Task
+from repro.spec.tasks import DataPlace, FilePlace, HubPlace, Part, Task
 
 
 class OwnData:
@@ -27,7 +27,7 @@ class OwnData:
         self.name = f"the study {study.name}"
         self._study = study
         self._otherwise = otherwise
-        self._read: dict[tuple[Place, Task], datasets.Dataset] = {}
+        self._read: dict[tuple[DataPlace, Task], datasets.Dataset] = {}
         self._grown: dict[Part, datasets.Dataset] = {}
 
     def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
@@ -96,7 +96,7 @@ class OwnData:
         return self._grown[part]
 
 
-def where(place: Place) -> str:
+def where(place: DataPlace) -> str:
     """A place in words."""
     return place.path if isinstance(place, FilePlace) else where_of_hub(place)
 

@@ -6,13 +6,16 @@ Similarities are rounded, so that the order of rows does not depend on a process
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, diags  # type: ignore[import-untyped]
 
 from repro.data.leakage import Row, same_text
 from repro.spec.tasks import Task
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
 _DIGITS = 9
 
@@ -22,8 +25,10 @@ def text_of(task: Task, row: Row) -> str:
     return " ".join(same_text(row[field]) for field in task.fields)
 
 
-def tfidf(texts: Sequence[str]) -> csr_matrix:
+def tfidf(texts: Sequence[str]) -> "csr_matrix":
     """A vector of length 1 a text: counts of words x (ln((1 + n) / (1 + texts with it)) + 1)."""
+    from scipy.sparse import csr_matrix, diags  # slow to import
+
     vocabulary: dict[str, int] = {}
     rows, columns, counts = [], [], []
     for number, text in enumerate(texts):

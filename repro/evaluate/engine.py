@@ -1,7 +1,6 @@
 """What answers a cell's prompts: the interface, and the kit's own engine."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from transformers import PreTrainedModel
@@ -13,25 +12,7 @@ from repro.evaluate.forward import pad_id
 from repro.evaluate.generate import Generation, generate
 from repro.evaluate.prefix import SharedPrefix, segments, sharing, supports_sharing
 from repro.evaluate.score import label_logits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How cells are computed.
-
-    Attributes:
-        token_budget: rows times tokens that a batch may hold, tokens to come included.
-        max_new_tokens: length of a generation, already scaled to the profile's model.
-        share_prefix: compute what a cell's prompts begin with once, where the model allows it.
-    """
-
-    token_budget: int
-    max_new_tokens: int
-    share_prefix: bool = True
-
-    def without_sharing(self) -> "Settings":
-        """The same, but every prompt computed whole."""
-        return replace(self, share_prefix=False)
+from repro.evaluate.settings import Settings
 
 
 class Engine(Protocol):

@@ -12,8 +12,9 @@ from rich.progress import Progress
 from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
-from repro.evaluate.engine import Engine, Settings
+from repro.evaluate.engine import Engine
 from repro.evaluate.score import best_label
+from repro.evaluate.settings import Settings
 from repro.metrics.rouge import rouge_l
 from repro.spec.cells import Cell
 from repro.spec.protocol import Protocol

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repro.files import file_sha256, write_atomically
-from repro.finetune.artefact import FACTS
+from repro.finetune import FACTS
 from repro.lines import Line, read_lines, to_line
 from repro.metrics import summarise
 from repro.plan.plan import Plan, PlannedCell, PlannedModel

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from repro.bars import Watch
-from repro.execute.worker import Done, LostError, Worker
+from repro.errors import ReproError
+from repro.execute.worker import Done, LostError, Say, Worker
 from repro.locks import BusyError
 from repro.plan.steps import Collect, Drop, Step, ready
 
@@ -24,9 +25,41 @@ class Executor(Protocol):
             done: called in this process behind every step.
 
         Raises:
-            ReproError: what the first step that failed met; steps that were done stay done.
+            ReproError: what the first step that failed met, once all are done that do not wait for
+                one that failed.
         """
         ...
+
+
+class Failures:
+    """Steps that failed for a reason of their own, which ends neither the others nor their models.
+
+    Args:
+        say: prints a line for the user.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._errors: list[ReproError] = []
+
+    def note(self, step: Step, error: ReproError, waiting: list[Step]) -> None:
+        """Say that a step failed, and take what needs its outputs out of `waiting`."""
+        told = f"{step.name} failed: {error}"
+        self._say(told)
+        # Not the error itself, which may hold what the step had in memory.
+        self._errors.append(ReproError(told, hint=error.hint, exit_code=error.exit_code))
+        lost = set(step.outputs)
+        while more := [s for s in waiting if lost.intersection(s.inputs)]:
+            for dependent in more:
+                waiting.remove(dependent)
+                lost.update(dependent.outputs)
+
+    def end(self) -> None:
+        """Raise the first failure, if there is one."""
+        if self._errors:
+            first, more = self._errors[0], len(self._errors) - 1
+            told = f"{first}; and {more} more" if more else str(first)
+            raise ReproError(told, hint=first.hint, exit_code=first.exit_code)
 
 
 class OneProcess:
@@ -39,6 +72,7 @@ class OneProcess:
     def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
         makers = {artefact: step for step in steps for artefact in step.outputs}
         waiting = list(steps)
+        failures = Failures(self._worker.say)
         busy: set[int] = set()
         while waiting:
             able = ready(waiting)
@@ -56,10 +90,16 @@ class OneProcess:
             except BusyError:
                 busy.add(id(step))
                 continue
+            except ReproError as error:
+                waiting.remove(step)
+                self._watch.ended("")
+                failures.note(step, error, waiting)
+                continue
             busy.clear()
             waiting.remove(step)
             self._watch.ended("")
             done(step, took)
+        failures.end()
 
 
 def label(step: Step) -> str:

@@ -14,7 +14,7 @@ from rich.progress import Progress, TaskID
 
 from repro.bars import Shown, Watch
 from repro.execute.worker import Done
-from repro.finetune.artefact import FACTS
+from repro.finetune import FACTS
 from repro.plan.cost import duration
 from repro.plan.steps import Collect, Evaluate, FineTune, Step
 from repro.plan.store import Store

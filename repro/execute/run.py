@@ -17,14 +17,13 @@ from repro.execute.prompts import write_prompts
 from repro.execute.timing import time_line
 from repro.execute.worker import Done, Say, Worker
 from repro.files import write_atomically
-from repro.finetune.attention import Way
 from repro.lines import Line, append_line
 from repro.machine import numerics as machine
 from repro.machine.gpus import probe_cuda
 from repro.machine.selftest import record as selftest
 from repro.plan.estimate import by_characters, seconds_of
 from repro.plan.plan import Plan
-from repro.plan.steps import Curves, FineTune, Keep, Step, needed, steps_of, with_drops
+from repro.plan.steps import Curves, FineTune, Keep, Step, Way, needed, steps_of, with_drops
 from repro.plan.store import Store
 from repro.results.schema import CURVES, FORMAT, RUN, TIMINGS
 from repro.results.writing import asked, claim_folder, study_record

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from repro.errors import EXIT_MISSING, ReproError
+from repro.execute.executor import Failures
 from repro.execute.worker import Done, LostError, Say, Worker
 from repro.locks import BusyError
 from repro.plan.makespan import SHARES
@@ -141,7 +142,7 @@ class _Run:
         self._own, self._pool, self._done, self._say = own, pool, done, say
         self._expected = expected
         self._deaths: dict[int, int] = {}
-        self._failures: list[ReproError] = []
+        self._failures = Failures(say)
 
     def finish(self) -> None:
         """Until nothing waits."""
@@ -154,10 +155,7 @@ class _Run:
                 continue
             for step, answer in self._pool.answers():
                 self._take(step, answer)
-        if self._failures:
-            first, more = self._failures[0], len(self._failures) - 1
-            told = f"{first}; and {more} more" if more else str(first)
-            raise ReproError(told, hint=first.hint, exit_code=first.exit_code)
+        self._failures.end()
 
     def _ready(self) -> list[Step]:
         """Of what waits what can start."""
@@ -197,7 +195,7 @@ class _Run:
             self._expected[id(step)] = -1.0  # whatever else is ready comes first
             self._waiting.append(step)
         elif isinstance(answer, ReproError):
-            self._fail(step, answer)
+            self._failures.note(step, answer, self._waiting)
         elif isinstance(answer, Ended):
             self._died(step, answer)
         else:
@@ -209,19 +207,10 @@ class _Run:
             self._say(f"{step.name}: the worker ended ({how}); another one takes over")
             self._waiting.append(step)
             return
-        told = f"{step.name}: {deaths} workers ended with it ({how})"
+        told = f"{deaths} workers ended with it ({how})"
         hint = "look for memory that ran out (dmesg), or take fewer --workers"
-        self._fail(step, ReproError(told, hint=hint, exit_code=EXIT_MISSING))
-
-    def _fail(self, step: Step, error: ReproError) -> None:
-        """Note a failure, and leave out what waits for it."""
-        self._failures.append(error)
-        self._say(f"{step.name} failed: {error}")
-        lost = set(step.outputs)
-        while more := [s for s in self._waiting if lost.intersection(s.inputs)]:
-            for waiting in more:
-                self._waiting.remove(waiting)
-                lost.update(waiting.outputs)
+        error = ReproError(told, hint=hint, exit_code=EXIT_MISSING)
+        self._failures.note(step, error, self._waiting)
 
     def _fail_waiting(self) -> None:
         names = ", ".join(step.name for step in self._waiting[:3])

@@ -13,16 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import PartialState  # type: ignore[import-untyped]
-
 from repro.errors import EXIT_MISSING, ReproError
-from repro.finetune import Recipe, finetune, save
-from repro.finetune.artefact import Facts, require_saveable
-from repro.finetune.attention import Way
-from repro.finetune.curves import curves
-from repro.finetune.shard import mesh, shard
+from repro.finetune import Facts, Recipe
+from repro.machine.exhausted import explained
 from repro.models.load import load, quiet
+from repro.plan.steps import Way
 from repro.spec.prompts import Template
 from repro.spec.tasks import Task
 
@@ -69,6 +64,14 @@ class TrainingRequest:
 
 def train(request: TrainingRequest, *, progress: object = None) -> None:
     """Fine-tune and save. With several processes each works on its own GPU, the first saves."""
+    import torch  # this and what follows is slow to import
+    from accelerate import PartialState  # type: ignore[import-untyped]
+
+    from repro.finetune import finetune, save
+    from repro.finetune.artefact import require_saveable
+    from repro.finetune.curves import curves
+    from repro.finetune.shard import mesh, shard
+
     # Joins the processes before anything asks for it.
     state = PartialState(cpu=request.device == "cpu")
     rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -143,8 +146,11 @@ def _main() -> None:
     text = Path(sys.argv[1]).read_text(encoding="utf-8")
     request = TrainingRequest(**json.loads(text))
     machine.prepare(0, device=request.device)
+    from accelerate import PartialState  # after these settings
+
     try:
-        train(request)
+        with explained():
+            train(request)
         PartialState().wait_for_everyone()
         sys.stdout.flush()
         os._exit(0)  # taking the interpreter down may abort it, by torch's threads for sharding

@@ -9,21 +9,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.progress import Progress
 
 from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
-from repro.evaluate import Engine, Job, TorchEngine, evaluate
+from repro.evaluate import Job
 from repro.evaluate.encode import Encoded, encode
 from repro.execute.collect import collect, note_budget
 from repro.execute.timing import count_training
 from repro.execute.training import TrainingRequest, launch, train
 from repro.files import write_atomically
-from repro.finetune.artefact import FACTS
+from repro.finetune import FACTS
 from repro.lines import Line, to_line
+from repro.machine.exhausted import explained
 from repro.models.load import load
 from repro.models.memory import WHOLE
 from repro.models.sources import materialise
@@ -34,6 +35,9 @@ from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FetchData, FineT
 from repro.plan.store import Store
 from repro.printable import counted
 from repro.spec.protocol import Protocol
+
+if TYPE_CHECKING:
+    from repro.evaluate import Engine
 
 Say = Callable[[str], None]
 
@@ -104,7 +108,7 @@ class Worker:
             LostError: an input is not in the store.
             BusyError: another process has it in hand, and this one does not wait.
         """
-        with clock.measuring() as measured:
+        with clock.measuring() as measured, explained():
             self._lines = []
             self._do(step)
             return Done(self._lines, measured)
@@ -239,6 +243,8 @@ class Worker:
                 facts["cells"] = len(pending)
 
     def _answer(self, step: Evaluate, pending: list[PlannedCell], folder: Path) -> None:
+        from repro.evaluate import evaluate  # slow to import
+
         by_cell = {cell.cell: cell for cell in pending}
         with clock.part("load"):
             engine = _engine(step, folder)
@@ -299,8 +305,10 @@ def _tracked(step: FineTune) -> dict[str, Any]:
     return {"track": step.track.tracker, "curves": str(step.track.folder), "name": name}
 
 
-def _engine(step: Evaluate, folder: Path) -> Engine:
+def _engine(step: Evaluate, folder: Path) -> "Engine":
     """What answers a step's prompts."""
+    from repro.evaluate import TorchEngine  # slow to import
+
     if step.engine != TORCH:
         from repro.evaluate.vllm import VllmEngine  # only where it is asked for
 

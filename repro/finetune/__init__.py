@@ -1,29 +1,19 @@
 """Rows -> token ids, labels, weights -> optimiser steps -> a fine-tuned model (FT and FTICL).
 
-`finetune` and `save` bring torch with them and are imported on first use, so that a plan can be
-made from `Recipe` alone.
+`finetune` and `save` bring torch and the slow parts of transformers with them and are imported on
+first use, so that plans and drivers do without.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from repro.finetune.facts import FACTS, Facts
 from repro.finetune.recipe import Recipe, recipe_from
+from repro.late import late
 
 if TYPE_CHECKING:
-    from repro.finetune.artefact import Facts, save
+    from repro.finetune.artefact import save
     from repro.finetune.loop import finetune
 
-__all__ = ["Facts", "Recipe", "finetune", "recipe_from", "save"]
+__all__ = ["FACTS", "Facts", "Recipe", "finetune", "recipe_from", "save"]
 
-_LATE = {
-    "Facts": "repro.finetune.artefact",
-    "save": "repro.finetune.artefact",
-    "finetune": "repro.finetune.loop",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_LATE[name]), name)
+__getattr__ = late(__name__, {"finetune": "loop", "save": "artefact"})

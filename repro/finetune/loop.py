@@ -14,11 +14,12 @@ from torch.distributed.tensor import DTensor
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import flex, lora, schedule
-from repro.finetune.artefact import Facts, machine, versions
+from repro.finetune.artefact import machine, versions
 from repro.finetune.attention import Way
 from repro.finetune.batches import Weighted, weigh
 from repro.finetune.curves import Track
 from repro.finetune.encode import Row, encode
+from repro.finetune.facts import Facts
 from repro.finetune.objective import Packed, objective
 from repro.finetune.offload import OffloadedAdamW
 from repro.finetune.outcome import as_saved, counts, diverged, require_finite, round_weights

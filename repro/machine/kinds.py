@@ -2,15 +2,20 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from repro.errors import EXIT_MISSING, ReproError, unknown
+from pydantic import Field
+
+from repro.errors import ReproError, unknown
+from repro.tables import checked, read_toml
 
 _FILE = "kinds.toml"
+
+
+_Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,17 +24,17 @@ class GpuKind:
 
     name: str
     told: str
-    gb: float
-    tflops: float
-    memory: float
-    link: float
+    gb: _Positive
+    tflops: _Positive
+    memory: _Positive
+    link: _Positive
 
 
 @cache
 def kinds() -> Mapping[str, GpuKind]:
     """Those that the kit knows."""
     text = files("repro.machine").joinpath(_FILE).read_text(encoding="utf-8")
-    return {name: _kind(table, _FILE) for name, table in tomllib.loads(text).items()}
+    return {name: checked(GpuKind, table, _FILE) for name, table in tomllib.loads(text).items()}
 
 
 def of(asked: str) -> tuple[GpuKind, int]:
@@ -45,7 +50,7 @@ def of(asked: str) -> tuple[GpuKind, int]:
             f"--gpus is KIND:COUNT, not '{asked}'",
             hint=several if "," in asked else f"--gpus h100:8; kinds: {', '.join(kinds())}",
         )
-    return (_read(Path(name)) if name.endswith(".toml") else _known(name.lower())), int(count)
+    return (_read(name) if name.endswith(".toml") else _known(name.lower())), int(count)
 
 
 def named(told: str) -> GpuKind | None:
@@ -59,33 +64,11 @@ def _known(name: str) -> GpuKind:
     return kinds()[name]
 
 
-def _read(path: Path) -> GpuKind:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReproError(
-            f"{path} cannot be read: {error}",
-            hint="a TOML file with one table as in repro/machine/kinds.toml",
-            exit_code=EXIT_MISSING,
-        ) from None
-    (table,) = tables.values() if len(tables) == 1 else ({},)
-    return _kind(table, str(path))
-
-
-def _kind(table: Any, where: str) -> GpuKind:
-    known = {field.name: field.type for field in fields(GpuKind)}
-    if not isinstance(table, dict) or set(table) != set(known):
-        raise ReproError(
-            f"{where}: a kind of GPU is one table with the fields {', '.join(known)}",
-            hint="see repro/machine/kinds.toml",
-        )
-    for name, value in table.items():
-        right = isinstance(value, str)
-        if known[name] is float:
-            right = type(value) in (int, float) and 0 < value < float("inf")
-        if not right:
-            raise ReproError(
-                f"{where}: field '{name}' is {value!r}",
-                hint="a text" if known[name] is str else "a number above 0",
-            )
-    return GpuKind(**table)
+def _read(path: str) -> GpuKind:
+    hint = "a TOML file with one table as in repro/machine/kinds.toml"
+    tables = read_toml(path, what="GPU kind", hint=hint)
+    if len(tables) != 1:
+        raise ReproError(f"{path}: a kind of GPU is one table", hint=hint)
+    (table,) = tables.values()
+    kind: GpuKind = checked(GpuKind, table if isinstance(table, dict) else tables, path, hint=hint)
+    return kind

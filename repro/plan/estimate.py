@@ -1,6 +1,7 @@
 """What a plan would cost: tokens, time and disk, before anything runs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from repro.models.load import load_tokenizer
@@ -32,7 +33,20 @@ def counter(plan: Plan, store: Store) -> tuple[Count, str]:
         folder = EMBEDDED
     if folder is None:
         return by_characters, f"guessed from characters, {CHARACTERS_A_TOKEN} a token"
-    return count_with(load_tokenizer(folder)), "counted with the model's tokenizer"
+    return count_in(folder), "counted with the model's tokenizer"
+
+
+def count_in(folder: Path) -> Count:
+    """Counting by the tokenizer of a model folder; a file of tokenizers needs no transformers."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return count_with(load_tokenizer(folder))
+    from tokenizers import Tokenizer  # not part of the light install
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return lambda texts: [len(found.ids) for found in tokenizer.encode_batch(texts)]
 
 
 def count_with(tokenizer: Any) -> Count:
@@ -109,6 +123,7 @@ class _Tokens:
         self._count = count
         self._contexts: dict[str, int] = {}
         self._queries: dict[tuple[str, str], int] = {}
+        self._prompts: dict[str, int] = {}
 
     def _context(self, text: str) -> int:
         if text not in self._contexts:
@@ -117,15 +132,17 @@ class _Tokens:
 
     def prompt(self, cell: PlannedCell) -> int:
         """Of a cell's prompts, the context once."""
-        where = (cell.cell.dataset, cell.cell.prompt)
-        if where not in self._queries:
-            task, text = cell.asked.task, cell.asked.prompt.text(cell.asked.task)
-            queries = self._count([fill(task, text, row) for row in cell.rows])
-            self._queries[where] = sum(queries)
-        task = cell.asked.shown.task
-        shown = cell.demonstrations.to_list()[: cell.cell.shots]
-        before = context(task, cell.asked.prompt.text(task), shown)
-        return self._context(before) + self._queries[where]
+        if cell.prompts not in self._prompts:
+            where = (cell.cell.dataset, cell.cell.prompt)
+            if where not in self._queries:
+                task, text = cell.asked.task, cell.asked.prompt.text(cell.asked.task)
+                queries = self._count([fill(task, text, row) for row in cell.rows.to_list()])
+                self._queries[where] = sum(queries)
+            task = cell.asked.shown.task
+            shown = cell.demonstrations.to_list()[: cell.cell.shots]
+            before = context(task, cell.asked.prompt.text(task), shown)
+            self._prompts[cell.prompts] = self._context(before) + self._queries[where]
+        return self._prompts[cell.prompts]
 
     def new(self, cell: PlannedCell) -> int:
         """Of a cell's generations."""
@@ -140,7 +157,7 @@ class _Tokens:
         task, text = model.template.task, model.template.text
         contexts = model.contexts or (context(task, text, model.demonstrations.to_list()),)
         before = [self._context(text) for text in contexts]
-        own = self._count([fill(task, text, row) + row["output"] for row in model.rows])
+        own = self._count([fill(task, text, row) + row["output"] for row in model.rows.to_list()])
         if not model.contexts:
             before *= len(own)
         samples = [shown + tokens for shown, tokens in zip(before, own, strict=True)]

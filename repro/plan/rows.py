@@ -88,8 +88,13 @@ class PlanRows:
     def tested(self, dataset: str) -> tuple[Selected, str]:
         """The rows of a test set that are scored, and their digest."""
         if dataset not in self._tested:
+            own = self.study.datasets[dataset]
             selected = test_rows(
-                self.source, self.study.datasets[dataset], self.protocol, limit=self.test_limit
+                self.source,
+                own,
+                self.protocol,
+                limit=self.test_limit,
+                leaking=self.profile.train_limit(own.leak[1]) if own.leak else None,
             )
             self._tested[dataset] = selected, rows_digest(selected.rows)
         return self._tested[dataset]

@@ -30,8 +30,18 @@ class Selection:
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
-    """The names of a comma-separated option."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    """The names of a comma-separated option; none where it is not given.
+
+    Raises:
+        ReproError: it is given and names nothing, as by a shell variable that is not set (2).
+    """
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    if text is not None and not names:
+        raise ReproError(
+            f"an option that takes a list of names got none: '{text}'",
+            hint="leave the option out to take all",
+        )
+    return names
 
 
 def claim_names(text: str | None) -> tuple[str, ...]:

@@ -154,7 +154,8 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
     """Hold run B against run A, cell by cell, and print the differences.
 
     Returns:
-        0 if all common cells are at least CONSISTENT, 1 if one is not, 3 if there is none.
+        As of `verify`: 0 if no common cell differs, 1 if one does, 3 if there is none, or one that
+        cannot be decided.
     """
     console = console or new_console()
     first, second = _one_run(a), _one_run(b)
@@ -171,10 +172,10 @@ def compare(a: Path, b: Path, console: Console | None = None) -> int:
     console.print(tables.numbers_table(numbers, f"\n{b} against {a}"))
     if not numbers:
         return EXIT_MISSING
-    judged = [number.verdict for number in numbers] + [group.verdict for group in held.groups]
-    if any(not v.passes and v is not Verdict.NOT_RUN for v in judged):
+    judged = {number.verdict for number in numbers} | {group.verdict for group in held.groups}
+    if Verdict.NOT_REPRODUCED in judged:
         return EXIT_FAILED
-    return EXIT_MISSING if Verdict.NOT_RUN in judged else 0
+    return 0 if all(verdict.passes for verdict in judged) else EXIT_MISSING
 
 
 def record_expected(

@@ -22,7 +22,7 @@ from repro.report.departures import departures
 from repro.report.model import Plotted, Report, RunReport
 from repro.report.rows import LevelRow, failed, level_rows, missing
 from repro.report.summaries import SummaryReport
-from repro.report.words import decided_by, noticed_effect, noticed_of
+from repro.report.words import EQUAL_POWER, decided_by, noticed_effect, noticed_of
 from repro.results.texts import TEXTS
 from repro.spec.points import Point
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict, Effect
@@ -208,6 +208,7 @@ def number_row(number: NumberVerdict) -> Row:
         "equivalence_p": number.equivalence_p,
         "margin": number.margin,
         "power": number.power,
+        "power_of": "" if number.power is None else EQUAL_POWER,
         "noticed": noticed_of(number),
         "constant": number.constant,
         "reason": number.reason,
@@ -239,6 +240,7 @@ def point_row(item: Plotted) -> Row:
         "seeds": item.seeds,
         "n": item.n,
         "chosen": item.chosen,
+        "optimism": item.optimism,
     }
 
 

@@ -108,7 +108,8 @@ def _missing(run: RunReport) -> Iterator[str]:
 
 
 def _findings(run: RunReport) -> list[str]:
-    heads = ["id", "answer", "what decided", "effect", "noticed", "power", "paper", "finding"]
+    power = "power to show the paper's effect"
+    heads = ["id", "answer", "what decided", "effect", "noticed", power, "paper", "finding"]
     rows = (
         [
             row.id,

@@ -54,6 +54,7 @@ class Plotted:
         numbers: verdicts on its cells against the reference, or on the point against the paper.
         chosen: for bars, the shot counts that were best, over all seeds; none without
             samples.
+        optimism: how much too high ours may read because it is the best of several cells.
     """
 
     point: Point
@@ -64,6 +65,7 @@ class Plotted:
     n: int = 0
     numbers: tuple[NumberVerdict, ...] = ()
     chosen: tuple[int, ...] = ()
+    optimism: float = 0.0
 
     @property
     def series(self) -> str:
@@ -76,8 +78,9 @@ class Plotted:
 
     @property
     def chosen_text(self) -> str:
-        """The shot counts of a bar: `1 shot`, `0 or 2 shots`."""
-        return " or ".join(map(str, self.chosen)) + " shot" + "s" * (self.chosen != (1,))
+        """The shot counts of a bar: `1 shot, up to 0.021 high`, `0 or 2 shots`."""
+        text = " or ".join(map(str, self.chosen)) + " shot" + "s" * (self.chosen != (1,))
+        return text + (f", up to {self.optimism:.3f} high" if self.optimism else "")
 
     @property
     def shots_text(self) -> str:
@@ -235,6 +238,7 @@ def run_report(verified: RunVerification) -> RunReport:
             n=measured.n,
             numbers=tuple(numbers),
             chosen=_chosen(run, point, measured.seeds or (None,)) if point.shots == BEST else (),
+            optimism=measured.optimism,
         )
 
     every = [plotted(point) for point in study.points(every_shot=run.best_of != "smallest")]

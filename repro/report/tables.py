@@ -14,6 +14,7 @@ from repro.report.figures import STYLE
 from repro.report.model import FOLLOWS
 from repro.report.words import number_text, outcome, seeds_text
 from repro.results.runs import Run
+from repro.verify.claimverdicts import Answer, ContrastVerdict
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import load_paper
 from repro.verify.reference import Reference
@@ -54,17 +55,17 @@ def paper_table() -> Table:
     """Does each finding follow from the figures as printed?"""
     title = "Do the findings follow from the published figures?"
     made = table("", "finding", "from its figures", title=title)
+
+    def row(name: str, what: str, items: Iterable[ContrastVerdict], answer: Answer) -> None:
+        counts = "; ".join(f"{i.mean.right_count} of {i.mean.total}" for i in items if i.mean)
+        made.add_row(name, f"{what} ({counts})", Text(FOLLOWS[answer], style=STYLE[answer]))
+
     for verdict in paper_verdicts():
-        counts = "; ".join(
-            f"{item.mean.right_count} of {item.mean.total}"
-            for item in verdict.contrasts
-            if item.mean and not item.contrast.beyond
-        )
-        made.add_row(
-            verdict.claim.id,
-            f"{verdict.claim.finding} ({counts})",
-            Text(FOLLOWS[verdict.verdict], style=STYLE[verdict.verdict]),
-        )
+        own = [item for item in verdict.contrasts if not item.contrast.beyond]
+        row(verdict.claim.id, verdict.claim.finding, own, verdict.verdict)
+        for item in verdict.contrasts:
+            if item.contrast.beyond:
+                row("", f"not claimed: {item.contrast.name}", [item], item.verdict)
     return made
 
 

@@ -21,6 +21,7 @@ from repro.report.rows import (
 )
 from repro.report.words import (
     BRIEFLY,
+    EQUAL_POWER,
     counted,
     noticed_effect,
     noticed_text,
@@ -309,7 +310,7 @@ def _facts(
         yield "Difference", f"{row['difference']} {row['interval']}".strip()
         yield "Noticed from", row["noticed"]
         if verdict.margin is not None:
-            yield "Margin", f"{verdict.margin:.3f}; power {percent(verdict.power)}"
+            yield "Margin", f"{verdict.margin:.3f}; power {percent(verdict.power)} {EQUAL_POWER}"
     for item in plotted:
         point = item.point
         best = " (the best of several cells)" if point.shots == BEST else ""

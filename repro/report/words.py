@@ -11,6 +11,8 @@ from repro.verify.statistics import Interval
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
 POWER = "in nine of ten runs"
+EQUAL_POWER = "to show equality within the margin, if there is no difference"
+"""What the power of a number is the power of."""
 _NOTICED_NUMBER = 1.65
 """Half-widths of a 95 % interval that a two-sided test at 5 % notices in nine of ten runs."""
 _NOTICED_EFFECT = 1.5

@@ -86,7 +86,7 @@ def _read(path: Path) -> _Folder:
     try:
         record = json.loads((path / RUN).read_text(encoding="utf-8"))
         record["identity"]["numerics"]  # what follows needs it
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ReproError(
             f"{path / RUN} is missing or not the record of a run",
             hint="name results folders that repro run wrote",

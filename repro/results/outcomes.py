@@ -67,14 +67,14 @@ def _bad(path: Path, number: int, what: str) -> NoReturn:
 
 
 def _gap(sample: dict[str, Any], path: Path, number: int) -> float:
-    logits = sample.get("logits")
-    if not isinstance(logits, dict) or sample.get("prediction") not in logits:
+    logits, label = sample.get("logits"), sample.get("prediction")
+    if not isinstance(logits, dict) or not isinstance(label, str) or label not in logits:
         _bad(path, number, "field 'logits' lacks the prediction")
     values = list(logits.values())
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
         _bad(path, number, "field 'logits' holds something else than numbers")
     values.sort(reverse=True)
-    if logits[sample["prediction"]] != values[0]:
+    if logits[label] != values[0]:
         _bad(path, number, "field 'prediction' is not the label with the largest logit")
     return float(values[0] - values[1]) if len(values) > 1 else math.inf
 

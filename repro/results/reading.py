@@ -158,7 +158,7 @@ def read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
 
 def _read_record(path: Path, warnings: list[str]) -> dict[str, Any]:
     if not path.is_file():
-        warnings.append(f"{path} is missing: machine and versions of these results are unknown")
+        warnings.append(f"machine and versions of these results are unknown: {path} is missing")
         return {}
     try:
         record = json.loads(path.read_bytes())
@@ -194,6 +194,7 @@ def _check_model(
 
 
 def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[Run]:
+    # Faces that have little room cut a warning's end: its folder, whose path may be long.
     record = _read_record(folder / RUN, warnings)
     identity = record.get("identity", {})
     study = study_of(record)
@@ -215,13 +216,13 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
     if given:
         some = counted(len(given), "fine-tune")
         warnings.append(
-            f"{folder}: {some} given as checkpoints, not trained by the run, such as "
-            f"{given[0].variant.name}"
+            f"{some} given as checkpoints, not trained by the run, such as "
+            f"{given[0].variant.name}: {folder}"
         )
     if without_samples:
         warnings.append(
-            f"{folder}: {counted(len(without_samples), 'cell')} with no samples file, such as "
-            f"{without_samples[0]}: they are compared by their means only"
+            f"{counted(len(without_samples), 'cell')} with no samples file, such as "
+            f"{without_samples[0]}, are compared by their means only: {folder}"
         )
     runs = []
     for (profile, protocol, overrides), cells in groups.items():
@@ -239,15 +240,15 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
         )
         if differing:
             warnings.append(
-                f"{folder}: {len(cells)} cells are of {run.name}, unlike {RUN}; kept apart"
+                f"{len(cells)} cells are of {run.name}, unlike {RUN}; kept apart: {folder}"
             )
         warnings += _uneven_rows(run)
         if len(made := devices(record)) > 1:
-            warnings.append(f"{folder}: cells of {len(made)} kinds of machines: {'; '.join(made)}")
+            warnings.append(f"cells of {len(made)} kinds of machines: {'; '.join(made)}; {folder}")
         kinds = {_kind(item) for item in tuned.values()}
         if len(kinds) > 1:
             told = "; ".join(sorted(kinds))
-            warnings.append(f"{folder}: fine-tunes of {len(kinds)} kinds of machines: {told}")
+            warnings.append(f"fine-tunes of {len(kinds)} kinds of machines: {told}; {folder}")
         runs.append(run)
     return runs
 
@@ -269,8 +270,8 @@ def _uneven_rows(run: Run) -> list[str]:
             rows = tuple(int(row) for row in result.outcomes.rows)
             seen.setdefault(result.cell.dataset, set()).add(rows)
     return [
-        f"{run.folder}: cells of {name} have {min(map(len, sets))} to {max(map(len, sets))} rows; "
-        "those in common are compared"
+        f"cells of {name} have {min(map(len, sets))} to {max(map(len, sets))} rows; "
+        f"those in common are compared: {run.folder}"
         for name, sets in seen.items()
         if len(sets) > 1
     ]

@@ -65,6 +65,12 @@ class WeightChange(_Checked):
     all: NonNegativeFloat | None = None
 
 
+class FinetuneMachine(_Checked):
+    """Where a fine-tune was made: `processes` trained it together, each on a device."""
+
+    processes: PositiveInt = 1
+
+
 class FinetuneLine(_Checked):
     """A line of finetunes.jsonl; a loss is null where a step had no label token."""
 
@@ -73,6 +79,14 @@ class FinetuneLine(_Checked):
     key: str
     losses: list[NonNegativeFloat | None] | None = None
     weight_change: WeightChange | None = None
+    machine: FinetuneMachine | None = None
+
+
+class TimingLine(_Checked):
+    """A line of timings.jsonl: what a step of the plan took."""
+
+    step: str
+    seconds: NonNegativeFloat
 
 
 class Asked(_Checked):
@@ -82,11 +96,34 @@ class Asked(_Checked):
     seeds: list[int] = []
 
 
+class StudyRecord(_Checked):
+    """The study of a run, with its table where it is a user's."""
+
+    name: str
+    table: dict[str, Any] | None = None
+
+
+class Budgets(_Checked):
+    """Tokens of a batch; `reduced` where memory ran out, by the stem of the samples file."""
+
+    reduced: dict[str, dict[str, Any]] = {}
+
+
+class Part(_Checked):
+    """The run.json of a folder that results were joined from, with the cells from there."""
+
+    cells: list[str] = []
+    budgets: Budgets | None = None
+
+
 class RunRecord(_Checked):
     """run.json; `identity` holds what all cells of the folder have in common."""
 
     format: Literal[1]
     identity: dict[str, Any]
+    study: StudyRecord | None = None
+    budgets: Budgets | None = None
+    parts: list[Part] = []
     asked: Asked = Asked()
 
 

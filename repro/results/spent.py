@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from repro.lines import read_lines
 from repro.printable import counted
+from repro.results.reading import check_line, json_lines
 from repro.results.runs import Run
-from repro.results.schema import TIMINGS
+from repro.results.schema import TIMINGS, TimingLine
 
 _TUNING = "finetune "
 
@@ -43,13 +43,21 @@ class Spent:
 
 
 def spent_by(run: Run, rates: Rates) -> Spent | None:
-    """From timings.jsonl, if there is one. A fine-tune in several processes has a device each."""
-    lines = read_lines(run.folder / TIMINGS, fields=("step", "seconds"))
-    steps = [line for line in lines if line["step"] != "run"]
+    """From timings.jsonl, if there is one. A fine-tune in several processes has a device each.
+
+    Raises:
+        ReproError: a line is malformed (1), with file and line.
+    """
+    path = run.folder / TIMINGS
+    steps = []
+    for where, line in json_lines(path) if path.is_file() else ():
+        check_line(TimingLine, where, line)
+        if line["step"] != "run":
+            steps.append(line)
     if not steps:
         return None
     devices = {
-        f"{_TUNING}{variant.name} seed {seed}": tuned.raw.get("machine", {}).get("processes", 1)
+        f"{_TUNING}{variant.name} seed {seed}": (tuned.raw.get("machine") or {}).get("processes", 1)
         for (variant, seed), tuned in run.tuned.items()
     }
     seconds = sum(line["seconds"] * devices.get(line["step"], 1) for line in steps)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from repro.errors import EXIT_FAILED, ReproError
+from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import write_atomically
 from repro.lines import Line, read_lines, to_line
 from repro.results.reading import json_lines
@@ -35,7 +35,14 @@ def write_texts(folder: Path, new: Iterable[Line], datasets: Sequence[str]) -> N
         return datasets.index(line["dataset"]), line["prompt"], kind == "row", shots
 
     path = folder / TEXTS
-    lines = {key(line): line for line in read_lines(path)}
+    try:
+        lines = {key(line): line for line in read_lines(path, fields=("dataset", "prompt", "text"))}
+    except (KeyError, ValueError):
+        raise ReproError(
+            f"{path} has a line that is no text of this study's prompts",
+            hint=f"move {TEXTS} away: the same `repro run` writes it again",
+            exit_code=EXIT_MISSING,
+        ) from None
     known = dict(lines)
     lines |= {key(line): line for line in new}
     if lines != known:

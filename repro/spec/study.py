@@ -13,7 +13,7 @@ from repro.spec.prompts import PromptFormat
 from repro.spec.protocol import Protocol
 from repro.spec.summaries import Summary
 from repro.spec.targets import TargetFormat
-from repro.spec.tasks import Dataset, HubPlace, Part, Place, Task, TrainingSet
+from repro.spec.tasks import DataPlace, Dataset, HubPlace, Part, Task, TrainingSet
 
 Grid = Literal["figures", "every-shot", "full"]
 
@@ -226,7 +226,7 @@ class Study:
         """The named protocol, with single switches overridden."""
         return replace(self.protocols[name], **dict(overrides))  # type: ignore[arg-type]
 
-    def place(self, part: Part) -> Place | None:
+    def place(self, part: Part) -> DataPlace | None:
         """Where a part's rows are read from; None for the profile's data."""
         if part.split == "train":
             return self.training[part.name].place

@@ -99,7 +99,7 @@ class HubPlace:
     max_words: int = 0
 
 
-Place = FilePlace | HubPlace
+DataPlace = FilePlace | HubPlace
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Dataset:
     role: Role | None = None
     occurring: tuple[str, ...] = ()
     leak: tuple[str, int] | None = None
-    places: Mapping[Split, Place] = field(default_factory=dict, hash=False)
+    places: Mapping[Split, DataPlace] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_name("data set", self.name)
@@ -138,7 +138,7 @@ class TrainingSet:
     name: str
     task: Task
     dataset: str
-    place: Place | None = None
+    place: DataPlace | None = None
 
     def __post_init__(self) -> None:
         check_name("training set", self.name)

@@ -17,7 +17,7 @@ from repro.spec.prompts import PromptFormat, check_template
 from repro.spec.study import Study
 from repro.spec.summaries import Summary
 from repro.spec.targets import TargetFormat
-from repro.spec.tasks import Dataset, FilePlace, HubPlace, Place, Role, Split, Task, TrainingSet
+from repro.spec.tasks import DataPlace, Dataset, FilePlace, HubPlace, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
 from repro.studies.schema import (
     HubTable,
@@ -114,7 +114,7 @@ class _Builder:
             training=training,
             prompts=prompts,
             larger={name: self._larger(name, place, base) for name, place in told.larger.items()},
-            filters=dict(self._filters(datasets)),
+            filters=self._filters(datasets),
             targets=self._targets(),
             variants=variants,
             figures={
@@ -139,12 +139,12 @@ class _Builder:
             with self._at(f"matrices[{index}]"):
                 yield from matrices(study, matrix)
 
-    def _filters(self, datasets: Mapping[str, Dataset]) -> Iterator[tuple[str, RowFilter]]:
+    def _filters(self, datasets: Mapping[str, Dataset]) -> Mapping[str, RowFilter]:
         for name, told in self._told.filters.items():
             with self._at(f"filters.{name}"):
                 if told.to:
                     self._known("dataset", datasets, told.to)
-                yield name, RowFilter(**told.model_dump() | {"values": tuple(told.values)})
+        return self._told.filters
 
     def _tasks(self) -> dict[str, Task]:
         found = {}
@@ -188,7 +188,7 @@ class _Builder:
         found = {}
         for name, told in self._told.datasets.items():
             with self._at(f"datasets.{name}"):
-                places: dict[Split, Place] = {"test": self._place(told.test)}
+                places: dict[Split, DataPlace] = {"test": self._place(told.test)}
                 if told.demonstrations is not None:
                     places["demonstrations"] = self._place(told.demonstrations)
                 found[name] = Dataset(
@@ -207,7 +207,7 @@ class _Builder:
             if told.train is not None
         }
 
-    def _place(self, told: str | HubTable) -> Place:
+    def _place(self, told: str | HubTable) -> DataPlace:
         if isinstance(told, str):
             return FilePlace(str(self._folder / told))
         return _hub_place(told)

@@ -18,7 +18,7 @@ from repro.spec.claims import (
     Side,
     Take,
 )
-from repro.spec.filters import Order
+from repro.spec.filters import RowFilter
 from repro.spec.summaries import ShotsOf, Where
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -66,20 +66,6 @@ class DatasetTable(Table):
     test: str | HubTable
     demonstrations: str | HubTable | None = None
     train: str | HubTable | None = None
-
-
-class FilterTable(Table):
-    """[filters.NAME]: which training rows are taken."""
-
-    field: str = "output"
-    values: list[str] = []
-    min_words: int | None = None
-    max_words: int | None = None
-    order: Order = "first"
-    share: float = 1.0
-    to: str = ""
-    repeat: bool = False
-    exchange: float = 0.0
 
 
 class TargetTable(Table):
@@ -170,7 +156,7 @@ class StudyTable(Table):
     prompts: dict[str, dict[str, str]] = {}
     datasets: dict[str, DatasetTable] = {}
     larger: dict[str, LargerTable] = {}
-    filters: dict[str, FilterTable] = {}
+    filters: dict[str, RowFilter] = {}
     targets: dict[str, str | TargetTable] = {}
     cells: Annotated[list[CellsTable], Field(min_length=1)]
     curves: list[CurveTable] = []

@@ -13,7 +13,8 @@ from typing import Any
 from repro.results.runs import Run, Tuned
 from repro.results.schema import FINETUNES, RUN
 from repro.spec.cells import BASE
-from repro.verify.margins import Margins, margins
+from repro.verify.margins import Margins, margins_of
+from repro.verify.orders import order_digest
 from repro.verify.verdicts import Verdict
 
 _SEEDLESS = (
@@ -30,9 +31,9 @@ _SEEDLESS = (
     "unused_samples",
 )
 """Exact facts that are the same for every seed."""
-_SEEDED = ("order_sha256", "dead_micro_batches")
+_ORDER = "order_sha256"
+_SEEDED = (_ORDER, "dead_micro_batches")
 """Exact facts that depend on the seed."""
-FEW = 20
 _FIRST = {"losses": "loss of the first step", "gradient_norms": "gradient norm of the first step"}
 
 
@@ -58,17 +59,12 @@ class FactCheck:
 
 def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tuple[FactCheck, ...]:
     """All facts of a run that a reference knows; the fine-tunes are those that have cells."""
-    limits = limits or margins()
+    limits = limits or margins_of(reference)
     found = list(_of_run(run, reference))
     wanted = sorted(
         {(c.variant, s) for c, s in run.cells if c.variant != BASE and s is not None},
         key=lambda place: (run.study.rank(place[0]), *place),
     )
-    orders: dict[tuple[int, str], set[str]] = {}
-    for tuned in (*reference.tuned.values(), *run.tuned.values()):
-        place = (tuned.seed, str(tuned.raw.get("samples")))
-        if isinstance(order := tuned.raw.get("order_sha256"), str):
-            orders.setdefault(place, set()).add(order)
     for variant, seed in wanted:
         stored = [t for (v, _), t in reference.tuned.items() if v == variant]
         if not stored:
@@ -87,9 +83,12 @@ def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tupl
             )
             continue
         same = reference.tuned.get((variant, seed))
-        found += _of_finetune(subject, ours, stored[0], same, limits)
-        if same is None:
-            found += _of_order(subject, ours, orders)
+        found += _of_finetune(subject, ours, stored[0], limits)
+        found += (
+            _of_new_seed(subject, ours, stored[0])
+            if same is None
+            else _of_same_seed(subject, ours, same, limits)
+        )
     return tuple(found)
 
 
@@ -110,9 +109,8 @@ def _of_run(run: Run, reference: Run) -> Iterator[FactCheck]:
             yield _exact(subject, f"switch {name}", own.get(name), switches.get(name))
 
 
-def _of_finetune(
-    subject: str, ours: Tuned, stored: Tuned, same: Tuned | None, limits: Margins
-) -> Iterator[FactCheck]:
+def _of_finetune(subject: str, ours: Tuned, stored: Tuned, limits: Margins) -> Iterator[FactCheck]:
+    """Facts that no seed changes."""
     for name in _SEEDLESS:
         if name in stored.raw:
             yield _exact(subject, name, ours.raw.get(name), stored.raw[name])
@@ -134,8 +132,10 @@ def _of_finetune(
                 theirs=f"{wanted:.8g}",
                 reason="not told, or 0",
             )
-    if same is None:
-        return
+
+
+def _of_same_seed(subject: str, ours: Tuned, same: Tuned, limits: Margins) -> Iterator[FactCheck]:
+    """Facts that depend on the seed, which is stored."""
     for name in _SEEDED:
         if name in same.raw:
             yield _exact(subject, name, ours.raw.get(name), same.raw[name])
@@ -158,40 +158,39 @@ def _of_finetune(
         )
 
 
-def _of_order(
-    subject: str, ours: Tuned, orders: Mapping[tuple[int, str], set[str]]
-) -> Iterator[FactCheck]:
-    """Where the seed is not stored: one seed gives as many samples the same order in all tasks.
-
-    Another seed gives them another order.
-    """
-    samples = ours.raw.get("samples")
-    known = orders.get((ours.seed, str(samples)), set())
-    others = [
-        seed
-        for (seed, count), found in orders.items()
-        if seed != ours.seed
-        and count == str(samples)
-        and str(ours.raw.get("order_sha256")) in found
+def _of_new_seed(subject: str, ours: Tuned, stored: Tuned) -> Iterator[FactCheck]:
+    """The order of a seed that is not stored follows from it; the rest must at least be told."""
+    told, wanted = ours.raw.get(_ORDER), _drawn(stored, ours.seed)
+    if told is not None and wanted is not None:
+        right = told == wanted
+        yield FactCheck(
+            subject=subject,
+            fact=_ORDER,
+            verdict=Verdict.REPRODUCED if right else Verdict.NOT_REPRODUCED,
+            ours=_shown(told),
+            reason="" if right else f"seed {ours.seed} gives {_shown(wanted)}",
+        )
+    untold = [name for name in _SEEDED if name in stored.raw and ours.raw.get(name) is None]
+    untold += [
+        shown
+        for name, shown in _FIRST.items()
+        if _first(stored.raw, name) is not None and _first(ours.raw, name) is None
     ]
-    # Few samples have few orders, which two seeds may share.
-    if others and isinstance(samples, int) and samples > FEW:
-        yield FactCheck(
-            subject=subject,
-            fact="order_sha256",
-            verdict=Verdict.NOT_REPRODUCED,
-            ours=_shown(ours.raw["order_sha256"]),
-            reason=f"the order is that of seed {others[0]}",
-        )
-    if isinstance(ours.raw.get("order_sha256"), str) and len(known) > 1:
-        yield FactCheck(
-            subject=subject,
-            fact="order_sha256",
-            verdict=Verdict.NOT_REPRODUCED,
-            ours=str(ours.raw["order_sha256"])[:12],
-            reason=f"fine-tunes of seed {ours.seed} on {ours.raw.get('samples')} samples read them "
-            f"in {len(known)} different orders",
-        )
+    for name in untold:
+        yield FactCheck(subject=subject, fact=name, verdict=Verdict.NOT_RUN, reason="not told")
+
+
+def _drawn(stored: Tuned, seed: int) -> str | None:
+    """The order that a seed gives to as many rows and epochs as were stored.
+
+    None where the stored one does not follow from its own seed either.
+    """
+    samples, recipe = stored.raw.get("samples"), stored.raw.get("recipe")
+    epochs = recipe.get("epochs") if isinstance(recipe, dict) else None
+    if not isinstance(samples, int) or not isinstance(epochs, int):
+        return None
+    known = order_digest(samples, epochs, stored.seed) == stored.raw.get(_ORDER)
+    return order_digest(samples, epochs, seed) if known else None
 
 
 def _exact(subject: str, fact: str, ours: object, theirs: object) -> FactCheck:

@@ -17,7 +17,7 @@ from repro.results.runs import CellResult, Key, Run
 from repro.spec.cells import BASE, Cell
 from repro.verify.copies import copies
 from repro.verify.fingerprint import same_training
-from repro.verify.margins import Margins, margins
+from repro.verify.margins import Margins, margins_of
 from repro.verify.retrained import Models, Pair, against_seeds
 from repro.verify.rowverdicts import (
     CellPair,
@@ -85,7 +85,7 @@ def compare_runs(
     Returns:
         A verdict a cell, and those of all that retrained cells belong to.
     """
-    limits = limits or margins()
+    limits = limits or margins_of(reference)
     cells = list(reference.by_cell if wanted is None else wanted)
     own, theirs = ours.by_cell, reference.by_cell
     known, copied = owners(reference), copies(ours)

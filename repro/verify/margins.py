@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from repro.results.runs import Run
 from repro.spec.tasks import METRICS
 
 
@@ -58,11 +59,24 @@ def _by_metric(table: Mapping[str, Any]) -> dict[str, float]:
     return {metric: float(table[metric]) for metric in METRICS.values()}
 
 
+def margins_of(reference: Run) -> Margins:
+    """The margins for what is held against a run: as its fine-tunes round, or else as its device.
+
+    Profiles for GPUs follow the precisions of the protocol, which have 16 bits.
+    """
+    recipes = [tuned.raw.get("recipe") for tuned in reference.tuned.values()]
+    told = {str(recipe.get("dtype")) for recipe in recipes if isinstance(recipe, dict)}
+    numerics = reference.identity.get("numerics")
+    device = str(numerics.get("device")) if isinstance(numerics, dict) else ""
+    half = told != {"float32"} if told else device.startswith("cuda")
+    return margins("bfloat16" if half else "float32")
+
+
 @cache
-def margins() -> Margins:
-    """The margins as registered."""
+def margins(dtype: str = "float32") -> Margins:
+    """The margins as registered, of runs that were computed in a dtype."""
     text = files("repro.verify").joinpath("margins.toml").read_text(encoding="utf-8")
-    table = tomllib.loads(text)
+    table = {name: part | part.get(dtype, {}) for name, part in tomllib.loads(text).items()}
     spread = table["seed_spread"]
     return Margins(
         _by_metric(table["same_weights"]),

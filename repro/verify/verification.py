@@ -151,7 +151,7 @@ def build(
     for run in found.runs:
         reference = None if level is Level.L3 else find_reference(root, run)
         if reference is None and level is not Level.L3:
-            warnings.append(f"nothing is stored in {root} for {run.name}")
+            warnings.append(f"nothing is stored for {run.name} in {root}")
         verified.append(_verify_run(run, reference, level, asked, draws))
     return Verification(runs=tuple(verified), warnings=tuple(warnings))
 

@@ -44,7 +44,7 @@ def test_equal_values_exit_0_and_others_1(tmp_path: Path) -> None:
     only, folder = ["no-majority"], tmp_path / "out"
     assert run(None, None, only, folder, console, expected=_expected(tmp_path, 2)) == 0
     assert "EQUAL" in out.getvalue()
-    written = json.loads((folder / "audit.json").read_text())
+    written = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     (comparison,) = written["comparisons"]
     assert (comparison["stored"], comparison["recomputed"], comparison["verdict"]) == (
         2,
@@ -96,7 +96,9 @@ def test_a_section_stands_for_its_findings(tmp_path: Path) -> None:
 def test_the_published_data_has_every_stored_value(tokenizer_dir: Path, tmp_path: Path) -> None:
     console, out = _console(100)
     assert run(None, tokenizer_dir, None, tmp_path / "out", console) == 0, out.getvalue()
-    comparisons = json.loads((tmp_path / "out/audit.json").read_text())["comparisons"]
+    comparisons = json.loads((tmp_path / "out/audit.json").read_text(encoding="utf-8"))[
+        "comparisons"
+    ]
     assert {c["verdict"] for c in comparisons} == {"EQUAL"}
     # Where AUDIT.md is wrong, the table says so.
     assert "AUDIT says 339" in out.getvalue()

@@ -59,7 +59,7 @@ def test_faces_agree_and_show_texts_as_texts(tmp_path: Path) -> None:
     with (folder / "audit.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert {(line["finding"], line["what"]): line["verdict"] for line in lines} == TOLD
-    stored = json.loads((folder / "audit.json").read_text())["comparisons"]
+    stored = json.loads((folder / "audit.json").read_text("utf-8"))["comparisons"]
     assert Counter(item["verdict"] for item in stored) == counts
 
     cases = Tree.parse(folder / "junit.xml").getroot().findall("testsuite/testcase")
@@ -70,7 +70,7 @@ def test_faces_agree_and_show_texts_as_texts(tmp_path: Path) -> None:
     assert kinds == {"passed": 1, "failure": 1, "skipped": 1}
 
     page = Page()
-    page.feed((folder / "audit.html").read_text())
+    page.feed((folder / "audit.html").read_text("utf-8"))
     values = {row[0]: row[4] for row in page.rows if len(row) == 6 and row[4] in counts}
     assert values == {
         what.replace("\x1b", "\\x1b"): verdict.value for (_, what), verdict in TOLD.items()
@@ -78,7 +78,7 @@ def test_faces_agree_and_show_texts_as_texts(tmp_path: Path) -> None:
     assert "script" not in page.tags
     assert page.tags.count("section") == len(findings)
 
-    text = (folder / "audit.md").read_text()
+    text = (folder / "audit.md").read_text("utf-8")
     assert "<script>" not in text
     assert "AUDIT says 3" in text
     assert [line.split(" | ")[-1] for line in text.splitlines() if "A5 |" in line] == [

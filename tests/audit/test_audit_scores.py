@@ -56,6 +56,18 @@ def test_templates_of_socialqa(hand_made: Callable[..., Any]) -> None:
     assert scores.template_scores(material)["the most frequent template"] == pytest.approx(0.5)
 
 
+def test_templates_where_no_context_has_a_capital(hand_made: Callable[..., Any]) -> None:
+    rows = [_asked(f"{n} ran home .", f"why did {n} run ?") for n in ("ash", "jan", "lee")]
+    rows += [_asked("ash sat .", f"odd {i} ?") for i in range(20)]
+    source = hand_made({"train/socialqa/6000": rows, "test/socialqa": rows[:4]})
+    found = scores.socialqa_templates(Material(source))
+    assert found["train, the most frequent template"] == "why did NAME run ?"
+    assert found["train, of the most frequent template"] == 3
+    # A single capital, and words in lower case are no names any more.
+    rows.append(_asked("Ash sat .", "odd ?"))
+    assert scores.socialqa_templates(Material(source))["train, of the most frequent template"] == 1
+
+
 def test_baselines_of_a_set(hand_made: Callable[..., Any]) -> None:
     source = hand_made(
         {

@@ -64,10 +64,14 @@ def held(power: Any, reference: Reference) -> Any:
 
 
 def share(power: Any, held: Any, what: str, draws: int = 4) -> float:
+    return sum(code != 0 for code, _ in outcomes(power, held, what, draws)) / draws
+
+
+def outcomes(power: Any, held: Any, what: str, draws: int = 4) -> list[tuple[int, set[str]]]:
     (case,) = [case for case in power.cases() if case.what == what]
-    found, count = power._noticed(held, case, draws)
-    assert count > 0
-    return float(found)
+    found = power._outcomes(held, case, draws)
+    assert len(found) == draws
+    return found  # type: ignore[no-any-return]
 
 
 CERTAIN = [
@@ -79,8 +83,12 @@ CERTAIN = [
     "another value of a switch",
     "another seed's name",
     "losses x 3 and weight change 1",
+    "one fact edited, seed stored",
+    "one fact missing, seed stored",
+    "one fact missing",
     "no finetunes.jsonl",
     "a cell missing",
+    "a seed missing",
     "every cell cut to 2 rows",
     "every cell cut to 1 row",
     "fine-tune replaced by the base",
@@ -95,12 +103,33 @@ def test_damage_is_noticed_whatever_is_drawn(power: Any, held: Any, what: str) -
     assert share(power, held, what) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("what", "code", "level"),
+    [
+        ("other base weights", 1, "fact"),
+        ("other prompt or gold in one row of a cell", 1, "data"),
+        ("5 of 100 rows of a base cell flipped", 1, "rows"),
+        ("one accuracy to 0", 1, "cell"),
+        ("a seed missing", 3, "missing"),
+    ],
+)
+def test_a_row_tells_at_which_level_and_with_which_exit_code(
+    power: Any, held: Any, what: str, code: int, level: str
+) -> None:
+    (case,) = [case for case in power.cases() if case.what == what]
+    row = power._case_row(held, case, 4)
+    assert f"{code}: " in row["exit code"]  # a seed may raise an alarm of its own besides
+    assert f"{level} " in row["level"]
+    assert row["95 %"] == "40% to 100%"
+
+
 def test_undamaged_seeds_are_not_noticed(power: Any, held: Any) -> None:
     """Of eight faithful seeds at a nominal 5 %, three or more alarms have a chance of .6 %."""
     rows, alarms = power.false_alarms(held)
-    assert sum("exit code" in own for own in alarms.values()) <= 2
+    assert sum(map(bool, alarms.values())) <= 2
     assert all("fact" not in own for own in alarms.values())
     assert [row["draws"] for row in rows] == [8] * len(rows)
+    assert [row["level"] for row in rows] == ["any", *power.LEVELS]
     assert rows[0]["target"] == "at most 5%"
 
 
@@ -168,8 +197,10 @@ def test_the_table_has_a_row_for_each_kind_of_damage(
     monkeypatch.setattr(power, "cases", lambda: few)
     rows = power.run(small=True, reference=reference.folder)
     told = [row["injected"] for row in rows]
-    assert [case.what for case in few] == told[6:8]
-    assert any("published" in what for what in told[8:])
+    undamaged = 1 + len(power.LEVELS)
+    assert set(told[:undamaged]) == {"nothing: a new seed"}
+    assert [case.what for case in few] == told[undamaged : undamaged + 2]
+    assert any("published" in what for what in told[undamaged + 2 :])
     assert {row["target met"] for row in rows} == {""}, "few draws are not judged"
     assert len({tuple(row) for row in rows}) == 1, "columns are the same in all rows"
 

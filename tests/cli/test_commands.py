@@ -15,7 +15,6 @@ from click.shell_completion import ShellComplete
 
 from repro import __version__, profiles
 from repro.cli.main import cli
-from repro.report import charts
 
 Ends = Callable[..., tuple[int, str]]
 ROOT = Path(__file__).parents[2]
@@ -210,11 +209,8 @@ def test_two_results_are_compared(
     assert "has no results.jsonl" in told
 
 
-def test_a_report_is_written_whole_and_replaced(
-    ends: Ends, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Drawing takes most of the time, and is tested with the charts.
-    monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_is_written_whole_and_replaced(ends: Ends, results: Path, tmp_path: Path) -> None:
     out, stored = tmp_path / "report", tmp_path / "stored"
     assert ends("expected", "record", results, "--out", stored)[0] == 0
     for _ in range(2):

@@ -24,17 +24,17 @@ CODE = "from repro.cli import main; main()"
 
 
 @pytest.mark.parametrize(
-    ("encoding", "name"), [("ascii", "été"), ("utf-8:strict", os.fsdecode(b"\xe9"))]
+    ("encoding", "name"), [("ascii", "été".encode()), ("utf-8:strict", b"\xe9")]
 )
 def test_paths_that_the_terminal_cannot_write(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: bytes
 ) -> None:
     encoding, _, errors = encoding.partition(":")
     written = [io.BytesIO(), io.BytesIO()]
     for stream, buffer in zip(("stdout", "stderr"), written, strict=True):
         wrapper = io.TextIOWrapper(buffer, encoding=encoding, errors=errors or "strict")
         monkeypatch.setattr(sys, stream, wrapper)
-    out = tmp_path / name
+    out = tmp_path / os.fsdecode(name)
     words = [*ONE, "--store", str(store), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["repro", *words])
     with pytest.raises(SystemExit) as caught:
@@ -59,6 +59,7 @@ def test_names_are_shown_as_they_are(
     assert name.replace("\x1b", "\\x1b") in told
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_reader_that_leaves_does_not_end_a_run(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = [*ONE, "--store", str(store), "--out", str(out)]
@@ -181,6 +182,9 @@ def test_home_in_an_option(
         (["--seeds", "99999999999999999999999"], "whole numbers from 0 to 4294967295"),
         (["--set", "bos_few_shot_classification=7"], "0, 1 or 2, not 7"),
         (["--set", "learning_rate=inf"], "learning_rate cannot be inf"),
+        (["--cells", ""], "takes a list of names got none: ''"),
+        (["--tests", " ,"], "leave the option out to take all"),
+        (["--seeds", ""], "takes a list of names got none: ''"),
     ],
 )
 def test_values_out_of_range_say_what_is_allowed(
@@ -212,8 +216,13 @@ def results(store: Path, tmp_path: Path, ends: Callable[..., tuple[int, str]]) -
         ("results.jsonl", b"[" * 100_000, "line 1: not a JSON object"),
         ("finetunes.jsonl", b'{"variant": "nobody", "seed": 1}\n', "which the kit lacks"),
         ("run.json", b'{"format": 1, "identity": []}', "is not the record of a run"),
+        ("prompts.jsonl", b"{}\n", "line 1: field 'dataset' is missing"),
+        ("prompts.jsonl", b'{"dataset": "rte", "prompt": "p1", "text": ""}\n', "that is no text"),
     ],
-    ids=["cut in a character", "empty object", "deep", "unknown variant", "identity"],
+    ids=[
+        *("cut in a character", "empty object", "deep", "unknown variant", "identity"),
+        *("text of nothing", "text of no row"),
+    ],
 )
 def test_a_run_into_damaged_results_says_so(
     store: Path,

@@ -76,6 +76,16 @@ def test_a_claim_on_a_healthy_run_of_another_model_is_no_failure(run: Path, stor
     assert done.output.startswith("NOT COMPLETE")
 
 
+def test_a_note_is_told_however_long_the_path_of_the_results_is(
+    run: Path, stored: Path, tmp_path: Path
+) -> None:
+    edit(run / "finetunes.jsonl", lambda line: line.update(given=True))
+    far = tmp_path / ("folder" * 20) / ("folder" * 20)
+    far.mkdir(parents=True)
+    done = verify(run.rename(far / "run"), stored)
+    assert "fine-tunes given as checkpoints, not trained by the run" in said(done)
+
+
 def without(name: str) -> Change:
     return lambda line: line.pop(name)
 

@@ -123,6 +123,9 @@ def test_leaked_rows_go_by_the_largest_training_set_and_for_paws_alone() -> None
     selected = filters.test_rows(PAWS, DATASETS["paws"], with_only("leaked_rows"))
     assert (numbers(selected), selected.dropped) == ([2], {"leaked_rows": 2})
     assert numbers(filters.test_rows(PAWS, DATASETS["qqp"], with_only("leaked_rows"))) == [0]
+    # The second test row's label needs the third training row, which the profile does not use.
+    fewer = filters.test_rows(PAWS, DATASETS["paws"], with_only("leaked_rows"), leaking=2)
+    assert (numbers(fewer), fewer.dropped) == ([1, 2], {"leaked_rows": 1})
 
 
 def test_nothing_left_is_an_error_that_names_the_switches() -> None:

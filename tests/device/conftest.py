@@ -1,10 +1,11 @@
 """The stand-in for a GPU, and scripts on it."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,22 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(scope="session")
+def with_library(library: Path) -> Iterator[str]:
+    """Python that loaded the stand-in before torch, which asks once whether there is a device."""
+    warm = runpy.run_path(str(HERE.parent / "warm.py"))
+    modules = ("transformers.models.llama.modeling_llama", "datasets", "torch._dynamo")
+    with warm["started"](modules, str(library)) as program:
+        yield program
+
+
 @pytest.fixture
-def run(library: Path) -> Callable[..., str]:
+def run(library: Path, with_library: str) -> Callable[..., str]:
     """Runs a script on the stand-in, and gives the last line that it prints."""
 
     def run(script: str, *words: object) -> str:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(HERE / script), str(library), *map(str, words)]
+        command = [with_library, str(HERE / script), str(library), *map(str, words)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()[-1]

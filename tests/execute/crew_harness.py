@@ -93,9 +93,9 @@ def main() -> None:
     import torch  # noqa: F401  # imported before forking, so that a try costs little
     import transformers
 
-    import repro.evaluate
+    import repro.evaluate.run
     import repro.execute.run
-    import repro.finetune
+    import repro.finetune.loop
 
     del transformers, repro
     rng = random.Random(SEED)

@@ -1,12 +1,13 @@
 """Runs a plan on a Ray of two nodes, and kills nodes, workers and drivers at random moments.
 
-Usage: python ray_harness.py FOLDER   (FOLDER/plan.pickle is the plan)
+Usage: python ray_harness.py FOLDER PYTHON   (FOLDER/plan.pickle is the plan; PYTHON runs drivers)
 
-First a plain run, FOLDER/apart, on nodes with stores of their own. Then runs in which somebody is
-killed each time that work was seen going on, on one node with a store of its own, which is lost
-with it, and one that sees the driver's store. When a run has finished in spite of its kills, the
-next begins afresh; the last one is left to finish. Prints as JSON, for each of these runs, FOLDER/0
-and so on, who was killed.
+First a plain run, FOLDER/apart, on nodes with stores of their own. Then one, FOLDER/joined, on the
+first node alone, which another joins meanwhile that has another kit, FOLDER/other. Then runs in
+which somebody is killed each time that work was seen going on, on one node with a store of its own,
+which is lost with it, and one that sees the driver's store. When a run has finished in spite of its
+kills, the next begins afresh; the last one is left to finish. Prints as JSON, for each of these
+runs, FOLDER/0 and so on, who was killed.
 """
 
 import json
@@ -33,18 +34,35 @@ WATCH |= {"health_check_failure_threshold": 3}
 DRIVER = """
 import pickle, sys
 from pathlib import Path
-from repro.execute import cluster, schedule
+import ray
+from repro.execute import cluster, on_ray, schedule
 from repro.execute.local import Place
 from repro.execute.run import run
 from repro.plan.store import Store
 
-folder, address = Path(sys.argv[1]), sys.argv[2]
+folder, address, *pauses = Path(sys.argv[1]), *sys.argv[2:]
 schedule.DEATHS = 99
+
+def say(text):
+    # At the first work that is seen, a driver that is to pause waits for a line.
+    print(text, flush=True)
+    if pauses and "evaluating" in text:
+        pauses.clear()
+        sys.stdin.readline()
+
+def grow_at_once(actors):
+    grow(actors)
+    if actors._starting:
+        ray.wait([*actors._starting], num_returns=len(actors._starting))
+
+if pauses:  # whoever joins is looked at before the run is over
+    grow, on_ray._Actors._grow = on_ray._Actors._grow, grow_at_once
+
 plan = pickle.loads((folder.parent / "plan.pickle").read_bytes())
 with cluster.connected(address):
     places = [Place(device="cpu", threads=1)] * 2
     run(plan, Store(folder / "store"), folder / "out", keep_models="last",
-        say=lambda text: print(text, flush=True), workers=places, on_ray=True)
+        say=say, workers=places, on_ray=True)
 """
 
 
@@ -59,8 +77,8 @@ class Nodes:
         self.stores = stores
         self.nodes = [self._add(store) for store in stores]
 
-    def _add(self, store: Path | None) -> Any:
-        own = {"REPRO_STORE": str(store)} if store else {}
+    def _add(self, store: Path | None, **environment: str) -> Any:
+        own = environment | ({"REPRO_STORE": str(store)} if store else {})
         return self.cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20, env_vars=own)
 
     def replace(self, number: int, store: Path | None, *, kill: bool) -> None:
@@ -68,6 +86,10 @@ class Nodes:
         self.cluster.remove_node(self.nodes[number], allow_graceful=not kill)
         self.nodes[number] = self._add(store)
         self.stores[number] = store
+
+    def join(self, number: int, kit: Path) -> None:
+        """Another node in the place of one that has left, with a kit of its own."""
+        self.nodes[number] = self._add(None, PYTHONPATH=f"{kit}:{os.environ['PYTHONPATH']}")
 
     def workers(self) -> list[int]:
         """Processes of workers that do steps."""
@@ -86,17 +108,31 @@ def _does_steps(pid: int) -> bool:
     return False
 
 
-def start(folder: Path, address: str) -> "subprocess.Popen[str]":
+def start(folder: Path, address: str, *pauses: str) -> "subprocess.Popen[str]":
     """A driver."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", DRIVER, str(folder), address]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.argv[2], "-c", DRIVER, str(folder), address, *pauses]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def ended(driver: "subprocess.Popen[str]") -> None:
     """A driver that came to the end of what it says may not have failed."""
     if driver.wait():
         sys.exit(f"a run failed by itself: {driver.returncode}")
+
+
+def joined_meanwhile(nodes: Nodes, address: str) -> None:
+    """A run on the first node, which another joins."""
+    nodes.cluster.remove_node(nodes.nodes[1])
+    driver = start(FOLDER / "joined", address, "pauses")
+    assert driver.stdin is not None
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        print("joined", line, end="", flush=True)
+        if "evaluating" in line and not driver.stdin.closed:
+            nodes.join(1, FOLDER / "other")
+            driver.stdin.close()
+    ended(driver)
 
 
 def strike(whom: str, nodes: Nodes, driver: "subprocess.Popen[str]", rng: random.Random) -> None:
@@ -121,6 +157,7 @@ def main() -> None:
     print(plain.stdout.read(), flush=True)
     ended(plain)
     print("nobody was killed", flush=True)
+    joined_meanwhile(nodes, address)
     nodes.replace(1, None, kill=False)
     rng = random.Random(5)
     left, runs = list(STRIKES), [[]]  # type: ignore[var-annotated]

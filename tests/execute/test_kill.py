@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 KILLS = 24
 # Labels and texts, with and without examples; fine-tunes of a step or two, for it is not arithmetic
 # that is interrupted here.
@@ -21,6 +23,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
+@pytest.mark.usefixtures("warm")
 def test_killed_runs_resume_to_the_same_bytes(tmp_path: Path) -> None:
     harness = Path(__file__).with_name("kill_harness.py")
     options = ["--cells", ",".join(GRID), "--rows", "8"]
@@ -40,6 +43,7 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path: Path) -> None:
         assert [path.name for path in left.iterdir() if path.name.startswith("cell")] == []
 
 
+@pytest.mark.usefixtures("warm")
 def test_killed_workers_and_drivers_end_in_the_same_bytes(tmp_path: Path) -> None:
     """Of two workers and their driver, somebody is killed 16 times; test_on_ray.py has the rest."""
     harness = Path(__file__).with_name("crew_harness.py")

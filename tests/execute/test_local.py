@@ -1,21 +1,28 @@
 """Several worker processes: the same bytes whatever their number, and whoever dies."""
 
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+import torch
 
 from repro import profiles
 from repro.errors import ReproError
 from repro.execute import local, schedule
 from repro.execute import places as where
+from repro.execute.executor import Executor, OneProcess
 from repro.execute.local import LocalWorkers, Place
 from repro.execute.run import run
 from repro.execute.schedule import parts
@@ -42,17 +49,30 @@ def whole(plan: Plan, folder: Path, workers: Sequence[Place] = ()) -> dict[str, 
     return {path.name: path.read_bytes() for path in files}
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forks of a process that has torch loaded, which costs each of them 4 s."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["repro.execute.run", "repro.evaluate", "repro.finetune"])
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", "/tmp")  # a socket's path has 107 characters at most
+        forkserver.ensure_running()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
+
+
 @pytest.fixture(scope="module")
 def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return whole(plan, tmp_path_factory.mktemp("alone"))
 
 
+@pytest.mark.usefixtures("forked")
 def test_two_workers_write_the_bytes_of_one(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
     assert whole(plan, tmp_path, TWO) == alone
 
 
+@pytest.mark.usefixtures("forked")
 def test_workers_killed_at_any_moment_change_nothing(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +91,7 @@ def test_workers_killed_at_any_moment_change_nothing(
         pid = process._process.pid
         if len(struck) < 4 and pid is not None:
             struck.append(pid)
-            threading.Timer(moments.uniform(0, 8), kill, (pid,)).start()
+            threading.Timer(moments.uniform(0, 0.5), kill, (pid,)).start()
 
     monkeypatch.setattr(local._Process, "give", give_and_kill)
     monkeypatch.setattr(schedule, "DEATHS", 9)
@@ -94,6 +114,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -118,35 +139,78 @@ def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     assert whole(plan, tmp_path, TWO) == alone
 
 
-def test_a_step_that_fails_is_told_once_and_the_others_go_on(
-    plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The weights of a given model are not there; all other cells are."""
-    said: list[str] = []
-    out, store = tmp_path / "out", Store(tmp_path / "store")
-    (out / "samples").mkdir(parents=True)
-    steps = steps_of(plan, out)
-    broken = next(step for step in steps if isinstance(step, FineTune))
-    index = next(i for i, step in enumerate(steps) if step is broken)
-    from dataclasses import replace
+class NoRoom:
+    """Training rows for which there is no memory."""
 
-    steps[index] = replace(broken, recipe=replace(broken.recipe, learning_rate=1e9))
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __len__(self) -> int:
+        return 1
+
+    def to_list(self) -> list[dict[str, str]]:
+        raise self._error
+
+
+def _diverging(step: FineTune) -> FineTune:
+    return replace(step, recipe=replace(step.recipe, learning_rate=1e9))
+
+
+def _cramped(error: Exception, step: FineTune) -> FineTune:
+    return replace(step, rows=NoRoom(error))  # type: ignore[arg-type]
+
+
+CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+
+@pytest.mark.parametrize(
+    ("workers", "broken", "code", "told"),
+    [
+        (2, _diverging, 1, "diverged"),
+        (2, partial(_cramped, MemoryError()), 3, "out of memory"),
+        (1, partial(_cramped, CUDA), 3, "out of memory: CUDA out of memory. Tried to allocate 2"),
+        (1, _diverging, 1, "diverged"),
+    ],
+    ids=["two: diverged", "two: main memory", "one: memory of a GPU", "one: diverged"],
+)
+def test_a_step_that_fails_is_told_once_and_the_others_go_on(
+    plan: Plan,
+    tmp_path: Path,
+    workers: int,
+    broken: Callable[[FineTune], FineTune],
+    code: int,
+    told: str,
+) -> None:
+    said: list[str] = []
+    store = Store(tmp_path / "store")
+    (tmp_path / "out" / "samples").mkdir(parents=True)
+    steps = steps_of(plan, tmp_path / "out")
+    index, whole = next((i, s) for i, s in enumerate(steps) if isinstance(s, FineTune))
+    steps[index] = broken(whole)
     done: list[str] = []
 
     def note(step: Step, took: Done) -> None:
         done.append(step.name)
 
     own = Worker(store, say=said.append)
-    workers = LocalWorkers(own, TWO, seconds_of(plan, by_characters), said.append)
-    with pytest.raises(ReproError, match="diverged") as caught:
-        workers.run(steps, note)
-    assert caught.value.exit_code == 1
-    assert sum("failed" in text for text in said) == 1
-    other = [s for s in steps if isinstance(s, FineTune) and s.key != broken.key]
-    assert {step.name for step in other} <= set(done)
-    assert not any(name.endswith(broken.name.removeprefix("finetune ")) for name in done)
+    executor: Executor = OneProcess(own)
+    if workers > 1:
+        seconds = seconds_of(plan, by_characters)
+        executor = LocalWorkers(own, TWO[:workers], seconds, said.append)
+    with pytest.raises(ReproError, match=f"^{whole.name} failed: .*{told}") as caught:
+        executor.run(steps, note)
+    assert caught.value.exit_code == code
+    assert caught.value.hint
+    (line,) = [text for text in said if "failed" in text]
+    assert line == str(caught.value)
+    model = whole.name.removeprefix("finetune ")
+    waiting = {step.name for step in steps if model in step.name}
+    assert len(waiting) == 3, "the fine-tune, its evaluation, and its results"
+    # An evaluation may be done in parts, which have its name.
+    assert set(done) == {step.name for step in steps} - waiting
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_worker_that_dies_again_and_again_ends_the_run_with_the_step(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import repro
 from repro.cli.main import cli
 from repro.errors import ReproError
 from repro.execute import cluster
@@ -35,18 +38,24 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
-def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(plan: Plan, tmp_path: Path) -> None:
+def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(
+    plan: Plan, tmp_path: Path, warm_python: str
+) -> None:
     """Four are killed at random moments: nodes, a worker, a driver; test_kill.py has 16 more."""
     pytest.importorskip("ray", reason="Ray is not installed: the extra dev has it")
     run(plan, Store(tmp_path / "store"), tmp_path / "out", keep_models="last", say=print)
     alone = contents(tmp_path / "out")
     (tmp_path / "plan.pickle").write_bytes(pickle.dumps(plan))
+    other = shutil.copytree(Path(repro.__file__).parent, tmp_path / "other" / "repro")
+    with (other / "errors.py").open("a", encoding="utf-8") as module:
+        module.write("# of another version\n")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment.pop("REPRO_STORE", None)
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("ray_harness.py"), tmp_path],
+        [sys.executable, Path(__file__).with_name("ray_harness.py"), tmp_path, warm_python],
         capture_output=True,
         text=True,
+        cwd=tmp_path,  # Ray's workers look there first
         env=environment,
         check=False,
     )
@@ -62,6 +71,13 @@ def test_two_nodes_write_the_bytes_of_one_process_whoever_dies(plan: Plan, tmp_p
     assert done.stdout.split("killed")[0].count("base weights:") == 1
     assert list(tmp_path.glob("one/weights/*"))
     assert list(tmp_path.glob("two/weights/*"))
+    # The node that joined with another kit was refused once, with both versions.
+    (refused,) = [line for line in done.stdout.splitlines() if "refused" in line]
+    assert refused.startswith(f"joined refused: the node {socket.gethostname()} would give other")
+    found = re.search(r"kit (\S+ \(modules \w+\)), here (\S+ \(modules \w+\))$", refused)
+    assert found is not None
+    assert found[1] != found[2] == cluster.kit()
+    assert contents(tmp_path / "joined" / "out") == alone
     struck: list[list[str]] = json.loads(done.stdout.splitlines()[-1])
     assert sorted(whom for kills in struck for whom in kills) == sorted(STRIKES)
     for number in range(len(struck)):

@@ -15,6 +15,7 @@ import click
 import pytest
 from datasets import Dataset
 
+from repro import evaluate as evaluation
 from repro import profiles
 from repro.cli.main import cli, main
 from repro.errors import ReproError
@@ -29,9 +30,12 @@ from repro.plan.store import Store
 from repro.spec.cells import Cell
 from repro.verify.reading import read_results
 
-PART = ["--variants", "base,amazon-ft-2000,socialqa-fticl1-2000", "--rows", "6"]
-PART += ["--figures", "4,6", "--tests", "amazon,socialqa"]
-PART_CELLS = 5 + 3 + 3
+# Fine-tunes of four steps.
+AMAZON = [f"amazon-ft-32.amazon.p1.{shots}" for shots in (0, 2, 4)]
+CELLS = [f"socialqa-fticl1-32.socialqa.p1.{shots}" for shots in (0, 1, 2)] + AMAZON
+CELLS += [f"base.{test}.p1.{n}" for test in ("socialqa", "amazon") for n in (1, 2)]
+PART = ["--cells", ",".join([*CELLS, "base.amazon.p1.0"]), "--rows", "6"]
+PART_CELLS = len(CELLS) + 1
 
 
 def _run(folder: Path, *words: str, store: str = "store") -> None:
@@ -85,7 +89,7 @@ def test_each_line_says_what_a_reader_must_know(finished: Path) -> None:
         assert (line["seed"] is None) == (line["variant"] == "base")
         assert (line["profile"], line["protocol"]) == ("embedded", "published-code")
     tuned = _lines(finished, "finetunes.jsonl")
-    assert {line["variant"] for line in tuned} == {"amazon-ft-2000", "socialqa-fticl1-2000"}
+    assert {line["variant"] for line in tuned} == {"amazon-ft-32", "socialqa-fticl1-32"}
     assert all(line["weight_change"] for line in tuned)
 
 
@@ -116,7 +120,7 @@ def test_each_fine_tune_tells_the_digests_of_what_it_read(
     _run(finished)
     told = {line["variant"]: line for line in _lines(finished, "finetunes.jsonl")}
     models = {model.variant.name: model for model in plans[0].models if model.seed is not None}
-    assert set(told) == set(models) == {"amazon-ft-2000", "socialqa-fticl1-2000"}
+    assert set(told) == set(models) == {"amazon-ft-32", "socialqa-fticl1-32"}
     for name, line in told.items():
         model = models[name]
         for fact, rows in (
@@ -129,7 +133,7 @@ def test_each_fine_tune_tells_the_digests_of_what_it_read(
         assert line["demonstrations"] == len(model.demonstrations or [])
     none = hashlib.sha256(b"[]").hexdigest()
     shown = {name: line["demonstrations_sha256"] for name, line in told.items()}
-    assert shown["amazon-ft-2000"] == none != shown["socialqa-fticl1-2000"]
+    assert shown["amazon-ft-32"] == none != shown["socialqa-fticl1-32"]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,7 @@ def _after(calls: int, error: BaseException) -> Callable[..., Any]:
             calls -= 1
             yield found
 
-    real = running.evaluate
+    real = evaluation.evaluate
     return evaluate
 
 
@@ -184,7 +188,7 @@ def test_an_interrupt_keeps_finished_cells_and_the_same_command_goes_on(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(running, "evaluate", _after(6, KeyboardInterrupt()))
+        patch.setattr(evaluation, "evaluate", _after(6, KeyboardInterrupt()))
         with pytest.raises(click.Abort):
             _run(tmp_path)
     assert len(_lines(tmp_path)) == 6
@@ -212,7 +216,7 @@ def test_a_fault_of_the_machine_is_explained_and_loses_nothing(
 ) -> None:
     where = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
     with monkeypatch.context() as patch:
-        patch.setattr(running, "evaluate", _after(2, fault))
+        patch.setattr(evaluation, "evaluate", _after(2, fault))
         patch.setattr(sys, "argv", ["repro", "run", *where, *PART])
         with pytest.raises(SystemExit) as caught:
             main()
@@ -267,13 +271,13 @@ def test_a_training_switch_leaves_the_base_alone(
 ) -> None:
     """Content keys: a clipped fine-tune is another one, the base's cells are the same."""
     evaluated = []
-    real = running.evaluate
+    real = evaluation.evaluate
 
     def counted(engine: Any, jobs: Any, *args: Any, **kwargs: Any) -> Any:
         evaluated.extend(job.cell.name for job in jobs)
         return real(engine, jobs, *args, **kwargs)
 
-    monkeypatch.setattr(running, "evaluate", counted)
+    monkeypatch.setattr(evaluation, "evaluate", counted)
     out = ["--out", str(tmp_path / "out"), "--store", str(finished / "store")]
     cli.main(["run", *out, *PART, "--set", "clip_norm=0.5"], standalone_mode=False)
     assert len(evaluated) == 6
@@ -291,7 +295,7 @@ def test_diverging_training_stops_with_an_error_and_no_weights(tmp_path: Path) -
 
 
 def test_weights_can_be_dropped_and_facts_stay(tmp_path: Path) -> None:
-    words = ["--cells", "amazon-ft-2000.amazon.p1.0", "--rows", "6"]
+    words = ["--cells", AMAZON[0], "--rows", "6"]
     _run(tmp_path, *words, "--keep-models", "none")
     assert not list((tmp_path / "store").glob("model/*"))
     assert not list((tmp_path / "store").glob("weights/*"))
@@ -299,7 +303,7 @@ def test_weights_can_be_dropped_and_facts_stay(tmp_path: Path) -> None:
     _run(tmp_path, *words, "--keep-models", "none")
     assert len(_lines(tmp_path)) == 1
     # Another cell needs the weights again, of which the facts are there.
-    _run(tmp_path, "--cells", "amazon-ft-2000.sst2.p1.0", *words[2:], "--keep-models", "none")
+    _run(tmp_path, "--cells", "amazon-ft-32.sst2.p1.0", *words[2:], "--keep-models", "none")
     assert len(_lines(tmp_path)) == 2
     assert len(_lines(tmp_path, "finetunes.jsonl")) == 1
 
@@ -315,7 +319,7 @@ def test_moments_in_main_memory_change_no_bit(
     monkeypatch.setattr(placement, "here", lambda *machine, **options: choice)
     _run(tmp_path)
     told = " ".join(capsys.readouterr().out.split())
-    assert "fine-tuning on 160 rows, AdamW's moments in main memory" in told
+    assert "fine-tuning on 32 rows, AdamW's moments in main memory" in told
     own, stored = _bytes(tmp_path), _bytes(finished)
     tuned, expected = own.pop("finetunes.jsonl"), stored.pop("finetunes.jsonl")
     assert b'"offloaded": true' in tuned
@@ -329,19 +333,19 @@ def test_given_checkpoints_are_evaluated_and_not_trained(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tuned,) = (t for t in _lines(finished, "finetunes.jsonl") if t["variant"] == "amazon-ft-2000")
+    (tuned,) = (t for t in _lines(finished, "finetunes.jsonl") if t["variant"] == "amazon-ft-32")
     given = tmp_path / "given"
     given.mkdir()
-    (given / "amazon-ft-2000").symlink_to(finished / "store" / "model" / tuned["key"])
+    (given / "amazon-ft-32").symlink_to(finished / "store" / "model" / tuned["key"])
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained, or took the base")
 
     monkeypatch.setattr(running, "train", refuse)
     monkeypatch.setattr(running, "materialise", refuse)
-    words = [*PART, "--variants", "amazon-ft-2000", "--checkpoints", str(given)]
+    words = ["--cells", ",".join(AMAZON), "--rows", "6", "--checkpoints", str(given)]
     _run(tmp_path, *words, "--keep-models", "none")
-    assert (given / "amazon-ft-2000" / "model.safetensors").is_file()
+    assert (given / "amazon-ft-32" / "model.safetensors").is_file()
     lines = _lines(tmp_path)
     samples = [line["samples"] for line in lines]
     assert len(samples) == 3
@@ -359,7 +363,7 @@ def test_given_checkpoints_are_evaluated_and_not_trained(
 @pytest.mark.parametrize(
     ("name", "said", "code"),
     [
-        ("amazon-ft-2000", "checkpoint .*amazon-ft-2000", 3),
+        ("amazon-ft-32", "checkpoint .*amazon-ft-32", 3),
         ("amazon", "no folder in it is named like a selected model", 2),
         (None, "is no folder", 3),
     ],
@@ -372,6 +376,7 @@ def test_checkpoints_that_are_none(tmp_path: Path, name: str | None, said: str, 
     assert caught.value.exit_code == code
 
 
+@pytest.mark.usefixtures("warm")
 def test_two_processes_on_one_store_end_in_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     processes = []
     for number in ("1", "2"):
@@ -470,9 +475,7 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
     assert json.loads((tmp_path / "out" / "selftest.json").read_text())["key"] == {"gpu": "X"}
 
 
-def _plan(
-    folder: Path, profile: Any, cells: str = "amazon-ft-2000.amazon.p1.0"
-) -> tuple[Plan, Store]:
+def _plan(folder: Path, profile: Any, cells: str = AMAZON[0]) -> tuple[Plan, Store]:
     """A plan of one cell, and an empty store."""
     from repro.cli.options import build_plan, parse
 
@@ -518,3 +521,26 @@ def test_a_run_without_fine_tunes_evaluates_as_the_gpu_was_tested(
     steps = whole_run._steps(plan, store, tmp_path / "out", None, None, print)
     assert [step.replayed for step in steps if isinstance(step, Evaluate)] == [tested]
     assert (tmp_path / "out" / "selftest.json").is_file() == tested
+
+
+START = """
+import sys
+from repro.cli.main import cli
+from repro.execute.executor import OneProcess
+slow = {"accelerate", "scipy.sparse", "torch._dynamo", "transformers.modeling_utils"}
+OneProcess.run = lambda *_: print("imported:", *sorted(slow & set(sys.modules)))
+cli.main(["run", *sys.argv[1:]], standalone_mode=False)
+"""
+
+
+def test_a_run_imports_what_computes_in_its_first_step_at_the_earliest(tmp_path: Path) -> None:
+    """Drivers of workers, and runs that find all done, do without; it takes seconds."""
+    where = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    done = subprocess.run(
+        [sys.executable, "-c", START, *where, *PART],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "imported:" in done.stdout.split("\n")

@@ -184,6 +184,7 @@ def test_any_order_that_inputs_allow_gives_the_same_bytes(
     assert len(results(tmp_path / "out")) == 6
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_step_can_be_done_in_another_process(
     plan: Plan, tmp_path: Path, reference: dict[str, bytes]
 ) -> None:

@@ -44,6 +44,7 @@ def _request(folder: Path, **changes: object) -> TrainingRequest:
     )
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
 def test_two_processes_end_in_the_same_weights(tmp_path: Path, sharded: bool) -> None:
     one, two = _request(tmp_path / "one"), replace(_request(tmp_path / "two"), sharded=sharded)
@@ -74,6 +75,7 @@ def test_moments_in_main_memory_change_no_bit(tmp_path: Path) -> None:
     assert [facts["machine"]["offloaded"] for facts in told] == [False, True]
 
 
+@pytest.mark.usefixtures("warm")
 def test_an_error_of_a_process_is_told(tmp_path: Path) -> None:
     request = _request(tmp_path / "bad", max_length=1)
     with pytest.raises(ReproError, match="no training sample has a label left"):

@@ -117,7 +117,7 @@ def test_other_data_and_models_bring_their_licences(run: Path, tmp_path: Path) -
     record = json.loads((copy / "run.json").read_text())
     model = {"kind": "hub", "repo": "somebody/a-model", "revision": "0" * 40}
     (copy / "run.json").write_text(json.dumps(record | {"data": "upstream", "model": model}))
-    text = (export(copy, "hf-dataset", tmp_path / "data") / "README.md").read_text()
+    text = (export(copy, "hf-dataset", tmp_path / "data") / "README.md").read_text("utf-8")
     assert 'license: "other"' in text
     assert "a licence of its own" in text
     assert "licence of the base model" in text

@@ -2,6 +2,7 @@
 
 import pytest
 
+from repro.audit.tokenizer import load
 from repro.errors import ReproError
 from repro.finetune.encode import encode
 from repro.studies.paper.prompts import training_template
@@ -94,16 +95,22 @@ def test_a_tokenizer_without_eos_is_an_error(tokenizer, recipe, rows):
         encode(rows, [], QUESTION, tokenizer, recipe())
 
 
+@pytest.fixture(scope="module")
+def by_lines(llama_folder):
+    """Llama-2's tokens, for all of the authors' rows: `tests/audit` holds it against the whole."""
+    return load(llama_folder)
+
+
 @pytest.mark.parametrize(
     ("shots", "tokens", "dead", "cut"),
     [(0, 845_643, 3, 3), (1, 1_663_956, 357, 66), (2, 1_892_999, 866, 119)],
 )
 def test_xsum_loses_the_targets_that_the_audit_counted(
-    llama_tokenizer, upstream, recipe, shots, tokens, dead, cut
+    by_lines, upstream, recipe, shots, tokens, dead, cut
 ):
     rows = upstream("summary/xsum_train_2000.json")
     demonstrations = upstream("summary/few_shot/xsum_few_shot.json")[:shots]
-    samples = encode(rows, demonstrations, SUMMARY, llama_tokenizer, recipe())
+    samples = encode(rows, demonstrations, SUMMARY, by_lines, recipe())
     assert sum(len(sample.ids) for sample in samples) == tokens
     assert sum(not sample.labels for sample in samples) == dead
     assert sum(bool(sample.cut and sample.labels) for sample in samples) == cut
@@ -135,12 +142,10 @@ def test_thirteen_xsum_targets_fuse_with_the_colon(llama_tokenizer, upstream, re
     ],
 )
 def test_input_tokens_of_the_other_tasks(
-    llama_tokenizer, upstream, recipe, task, name, dataset, shots, tokens
+    by_lines, upstream, recipe, task, name, dataset, shots, tokens
 ):
     rows = upstream(f"{name}.json")
     demonstrations = upstream(f"{dataset}_few_shot.json")[:shots]
-    samples = encode(
-        rows, demonstrations, training_template(TASKS[task]), llama_tokenizer, recipe()
-    )
+    samples = encode(rows, demonstrations, training_template(TASKS[task]), by_lines, recipe())
     assert sum(len(sample.ids) for sample in samples) == tokens
     assert not any(sample.cut for sample in samples)

@@ -329,6 +329,7 @@ os._exit(0)  # as `repro.execute.training` ends
 """
 
 
+@pytest.mark.usefixtures("warm")
 def test_two_processes_take_the_steps_of_one(
     tokenizer, make_model, rows, recipe, same_losses, same_weights, tmp_path
 ):

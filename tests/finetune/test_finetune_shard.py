@@ -83,7 +83,9 @@ MORE = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], None]]:
+def pair(
+    tmp_path_factory: pytest.TempPathFactory, warm_python: str
+) -> Iterator[Callable[[Path], None]]:
     """Does a case in two processes that serve all tests, for starting them takes the longest."""
     place = tmp_path_factory.mktemp("pair")
     with socket.socket() as free:
@@ -96,7 +98,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], 
         errors.append((place / f"stderr{rank}").open("w"))
         both.append(
             subprocess.Popen(
-                [sys.executable, "-c", SCRIPT],
+                [warm_python, "-c", SCRIPT],
                 env=os.environ | MORE | own,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -249,6 +251,7 @@ def test_what_is_saved_looks_the_same(sharded, tokenizer, make_model, rows, reci
     assert found["weight_change"]["all"] == pytest.approx(facts.weight_change["all"], rel=0.05)
 
 
+@pytest.mark.usefixtures("warm")
 def test_no_memory_in_one_process_ends_all(prepared, make_model, rows, recipe, tmp_path):
     prepared(model_of(make_model), rows[:16], [], recipe(), scarce=1)
     (tmp_path / "train.py").write_text(SCRIPT)

@@ -23,6 +23,7 @@ print(json.dumps([
 """
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
     ("device", "own", "expected"),
     [

@@ -1,6 +1,7 @@
 """The self-test on a CPU, and whether it notices what it is there to notice."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def test_a_prefix_that_is_not_seen_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="module")
-def whole() -> Record:
+def whole(warm_python: str) -> Record:
     """The record of a self-test of this CPU."""
     request = run.TestRequest(
         key={"gpu": "CPU"},
@@ -94,7 +95,9 @@ def whole() -> Record:
         sizes=NARROW,
     )
     said: list[str] = []
-    record = run.test(request, said.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", warm_python)
+        record = run.test(request, said.append)
     assert len(said) == len(record.checks)
     return record
 

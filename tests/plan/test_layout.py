@@ -168,7 +168,7 @@ def test_a_kind_of_the_users_own_is_a_file(tmp_path: Path) -> None:
         ("--profile llama2-7b --gpus h100:8 --workers 5", "5 workers are more than 8 x H100", 2),
         ("--profile llama2-7b --gpus h100:8 --workers many", "--workers is a number", 2),
         ("--profile embedded --workers 0", "--workers is a number", 2),
-        ("--profile llama2-7b --gpus none.toml:8", "none.toml cannot be read", 3),
+        ("--profile llama2-7b --gpus none.toml:8", "GPU kind file none.toml cannot be read", 3),
     ],
 )
 def test_what_cannot_be_planned_is_told_in_one_message(words: str, said: str, code: int) -> None:
@@ -182,13 +182,13 @@ def test_what_cannot_be_planned_is_told_in_one_message(words: str, said: str, co
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("", "one table with the fields"),
-        (OWN.replace("gb = 150", ""), "one table with the fields"),
+        ("", "is one table"),
+        (OWN.replace("gb = 150", ""), "field 'gb' is missing"),
         (OWN.replace("150", "0"), "field 'gb' is 0"),
         (OWN.replace("150", '"much"'), "field 'gb' is 'much'"),
         (OWN.replace('"Mine"', "7"), "field 'told' is 7"),
-        (OWN + OWN.replace("mine", "other"), "one table with the fields"),
-        ("no = [", "cannot be read"),
+        (OWN + OWN.replace("mine", "other"), "is one table"),
+        ("no = [", "not TOML"),
     ],
 )
 def test_a_wrong_file_is_told_by_its_field(wrong: str, said: str, tmp_path: Path) -> None:

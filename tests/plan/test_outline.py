@@ -18,7 +18,7 @@ from repro.models.load import load_tokenizer
 from repro.models.memory import Placement
 from repro.models.spec import EMBEDDED, ModelSpec
 from repro.plan.cost import total
-from repro.plan.estimate import costs, count_with
+from repro.plan.estimate import costs, count_in, count_with
 from repro.plan.outline import EPOCHS, counts, outline
 from repro.plan.placement import Choice
 from repro.profiles import load, names
@@ -120,6 +120,14 @@ def test_the_counts_are_those_of_the_authors_data(upstream: UpstreamData) -> Non
         pytest.skip("REPRO_LLAMA2_TOKENIZER is not set")
     count = count_with(load_tokenizer(Path(folder)))
     assert_stored(measure(upstream, count, "", study(), **SOME), "upstream")
+
+
+@pytest.mark.parametrize("folder", [str(EMBEDDED), os.environ.get("REPRO_LLAMA2_TOKENIZER")])
+def test_a_tokenizer_counts_without_transformers_as_with_it(folder: str | None) -> None:
+    if folder is None:
+        pytest.skip("REPRO_LLAMA2_TOKENIZER is not set")
+    texts = ["", "word", "Two lines\n\nand  blanks ", "\u00fcn\u00efcode \u6f22", "x" * 3000]
+    assert count_in(Path(folder))(texts) == count_with(load_tokenizer(Path(folder)))(texts)
 
 
 def test_the_counts_hold_numbers_only() -> None:

@@ -1,6 +1,7 @@
 """The store keeps whole artefacts and nothing else."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,13 @@ def test_keys_do_not_depend_on_order_and_change_with_content(parts: dict[str, ob
 
 def test_atomic_writing_replaces_and_cleans_up(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
+    with pytest.MonkeyPatch.context() as killed:  # another process, between the two
+        killed.setattr(os, "getpid", lambda: 1)
+        killed.setattr(os, "replace", lambda *_: 1 / 0)
+        killed.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(ZeroDivisionError):
+            write_atomically(path, "half")
+    assert not path.exists()
     write_atomically(path, "old")
     write_atomically(path, json.dumps({"new": 1}))
     assert json.loads(path.read_text()) == {"new": 1}

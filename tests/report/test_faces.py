@@ -311,9 +311,8 @@ def test_the_order_of_lines_changes_nothing(expected: Path, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
     """Without drawings and HTML, which have tests of their own."""
-    monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
     monkeypatch.setattr(html, "write", lambda found, path: path.write_text("page"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from repro.report import charts, html, views
+from repro.report import html, views
 from repro.report.answer import first_line, head
 from repro.report.model import report
 from repro.report.rows import failed, missing
@@ -189,10 +189,8 @@ def test_filters_leave_the_cells_that_the_data_model_names(
     assert visible_cells(again) == visible_cells(page)
 
 
-def test_two_protocols_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charts, "svg_text", lambda canvas: '<svg viewBox="0 0 1 1"></svg>')
-    monkeypatch.setattr(charts, "draw_panel", lambda panel: None)
-    monkeypatch.setattr(charts, "draw_swatch", lambda look: None)
+@pytest.mark.usefixtures("undrawn")
+def test_two_protocols_are_kept_apart(tmp_path: Path) -> None:
     some = cells(["1"])[:4]
     for protocol in ("published-code", "corrected"):
         MAKER["write_results"](tmp_path / "runs" / protocol, some, n=5, protocol=protocol)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from repro.report import terminal
 from repro.report.answer import Outcome, first_line, head
+from repro.report.export import to_json
 from repro.report.model import Report, report
 from repro.studies.paper.claims import claims
 from repro.studies.paper.figures import cells
@@ -86,6 +87,27 @@ def test_full_names_every_cell(reports: dict[str, Report]) -> None:
     (command,) = [line for line in text.split("\n") if line.startswith("  repro run") and
                   GRID[-1].name in line]  # fmt: skip
     assert all(cell.name in command for cell in verified.not_run)
+
+
+def test_bars_say_how_much_too_high_the_best_of_several_cells_may_read(
+    reports: dict[str, Report],
+) -> None:
+    found = reports["same"].runs[0]
+    bars = [p for panel in found.panels for p in panel.points if len(p.point.cells) > 1]
+    assert bars
+    assert all(0 < bar.optimism < 0.3 for bar in bars)
+    others = [p for panel in found.panels for p in panel.points if len(p.point.cells) == 1]
+    assert not any(point.optimism for point in others)
+    text = printed(reports["same"], full=True)
+    assert all(f"{bar.optimism:.3f} high" in text for bar in bars)
+
+
+def test_each_power_says_what_it_is_the_power_of(reports: dict[str, Report]) -> None:
+    (run,) = json.loads(to_json(reports["far off"]))["runs"]
+    assert any(number["power"] is not None for number in run["numbers"])
+    assert any(claim["power"] is not None for claim in run["claims"])
+    for row in (*run["numbers"], *run["claims"]):
+        assert bool(row["power_of"]) == (row["power"] is not None)
 
 
 def test_one_seed_is_held_against_many_and_said(reports: dict[str, Report]) -> None:

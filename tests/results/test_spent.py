@@ -2,11 +2,13 @@
 
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
 
 from repro.cli.main import cli
+from repro.errors import ReproError
 from repro.report.model import report
 from repro.results.spent import Rates
 from repro.spec.cells import Cell
@@ -40,6 +42,7 @@ def test_a_fine_tune_on_four_devices_counts_four_times(folder: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_faces_tell_it_and_the_price_only_where_asked(folder: Path, tmp_path: Path) -> None:
     for more, told in (([], False), (["--price", "2"], True)):
         out = tmp_path / f"report{len(more)}"
@@ -54,3 +57,22 @@ def test_results_that_do_not_tell_have_no_such_line(folder: Path, tmp_path: Path
     made = MAKERS["write_results"](tmp_path / "run", [Cell.parse("base.sst2.p1.0")], n=20)
     (run,) = report(made).verification.runs
     assert run.spent is None
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"step": "weights", "seconds": "42"}, "seconds"),
+        ({"step": "weights", "seconds": -1}, "seconds"),
+        ({"step": ["weights"], "seconds": 1}, "step"),
+        ({"step": "weights"}, "seconds"),
+    ],
+)
+def test_a_malformed_time_is_refused_with_file_and_line(
+    folder: Path, tmp_path: Path, line: dict[str, object], field: str
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "run"))
+    with (copy / "timings.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    with pytest.raises(ReproError, match=rf"timings\.jsonl, line 6: field '{field}'"):
+        report(copy)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from repro.studies.paper.figures import cells, points
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import TRAIN_SETS
 from repro.verify.levels import compare_runs
+from repro.verify.orders import order_digest
 from repro.verify.published import load_paper
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
@@ -78,8 +80,9 @@ def facts(
 ) -> dict[str, object]:
     """A line of finetunes.jsonl, with all facts that the embedded profile records.
 
-    Rows, demonstrations and tokens depend on the variant, the order on seed and size, the first
-    step on variant and seed; the later steps on the run's luck. Another machine adds rounding.
+    Rows, demonstrations and tokens depend on the variant, the order on seed and size as in the
+    trainer, the first step on variant and seed, later steps on the run's luck. Another machine adds
+    rounding.
     """
     size, shots, samples = variant.size, variant.train_shots, variant.size * 2 // 25
     steps = samples // 8
@@ -90,7 +93,7 @@ def facts(
     rounding = 1 + 1e-7 * rng("rounding", variant.name, machine, noise).normal(size=steps)
     change = 9e-5 if variant.method == "ft" else 8e-5
     change *= 1 + 0.01 * rng(variant.name, seed, *luck).normal()
-    recipe = {
+    recipe: dict[str, Any] = {
         "learning_rate": 0.0005, "epochs": 2, "micro_batch": 2, "accumulation": 8,
         "max_length": 256, "truncation_side": "right", "loss_weighting": "micro-batch",
         "clip_norm": 0.0, "label_boundary": "joint", "seed": seed, "dtype": "float32",
@@ -107,7 +110,7 @@ def facts(
         "recipe": recipe,
         "task": TRAIN_SETS[variant.train].task.name,
         "demonstrations": shots,
-        "order_sha256": digest("order", seed, samples),
+        "order_sha256": order_digest(samples, recipe["epochs"], seed),
         "samples": samples,
         "steps": steps,
         "input_tokens": samples * 30 * (1 + shots),

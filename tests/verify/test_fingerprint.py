@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repro.finetune import schedule
 from repro.results.runs import Run, Tuned
 from repro.spec.cells import Variant
 from repro.studies.paper.figures import cells
@@ -22,7 +23,6 @@ VARIANT = Variant.parse("xsum-fticl1-2000")
 SUBJECT = "xsum-fticl1-2000 seed 1"
 GOOD, BAD, LOST = Verdict.REPRODUCED, Verdict.NOT_REPRODUCED, Verdict.NOT_RUN
 Make = Callable[..., Path]
-LIMIT = margins().first_step
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def part(run: Run, seed: int, new: int | None = None) -> Run:
 
 def told(run: Run, **changes: object) -> Run:
     """The run with other facts for VARIANT; None takes a fact away."""
-    (key,) = [key for key in run.tuned if key[0] == VARIANT]
+    key = next(key for key in run.tuned if key[0] == VARIANT)
     old = run.tuned[key]
     raw: dict[str, Any] = {**old.raw, **changes}
     raw = {name: value for name, value in raw.items() if value is not None}
@@ -92,6 +92,7 @@ EXACT = {
     "dead_samples": 1, "unused_samples": 1,
 }  # fmt: skip
 SEEDED = {"order_sha256": "0", "dead_micro_batches": [1, 0]}
+FIRST = {"losses": "loss of the first step", "gradient_norms": "gradient norm of the first step"}
 
 
 @pytest.mark.parametrize("name", [*EXACT, *SEEDED])
@@ -134,23 +135,18 @@ def test_the_seed_of_the_recipe_is_that_of_the_run(reference: Run) -> None:
     assert failing(checks) == {"recipe: seed": BAD}
 
 
-@pytest.mark.parametrize(
-    ("name", "fact"),
-    [
-        ("losses", "loss of the first step"),
-        ("gradient_norms", "gradient norm of the first step"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("factor", "verdict"),
-    [(1.0, GOOD), (1 + 0.9 * LIMIT, GOOD), (1 - 0.9 * LIMIT, GOOD), (1 + 1.1 * LIMIT, BAD)],
-)
+@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("share", "verdict"), [(0, GOOD), (0.9, GOOD), (-0.9, GOOD), (1.1, BAD)])
 def test_the_first_step_is_equal_but_for_rounding(
-    reference: Run, name: str, fact: str, factor: float, verdict: Verdict
+    reference: Run, name: str, dtype: str, share: float, verdict: Verdict
 ) -> None:
+    """By as much as its dtype rounds."""
+    fact, recipe = FIRST[name], reference.tuned[VARIANT, 1].raw["recipe"] | {"dtype": dtype}
+    reference = told(reference, recipe=recipe)
     own = part(reference, 1)
     values = list(own.tuned[VARIANT, 1].raw[name])
-    values[0] *= factor
+    values[0] *= 1 + share * margins(dtype).first_step
     assert of(check_facts(told(own, **{name: values}), reference))[fact] is verdict
     for unknown in ([], [None, *values[1:]], "none"):
         lacking = {**own.tuned[VARIANT, 1].raw, name: unknown}
@@ -196,33 +192,49 @@ def test_fine_tunes_without_cells_or_without_a_stored_one_are_left_out(reference
     assert SUBJECT not in {check.subject for check in check_facts(own, less)}
 
 
-def relabelled(reference: Run, order: Callable[[str], str | None]) -> Run:
-    """Seed 1 as the unknown seed 9 in all facts, with another order of rows."""
-    own = part(reference, 1, new=9)
+def relabelled(run: Run, new: int) -> Run:
+    """Seed 1 as the unknown seed in all facts, but for the order of rows."""
+    own = part(run, 1, new=new)
     tuned = {
-        key: replace(
-            t,
-            raw={
-                **t.raw,
-                "recipe": {**t.raw["recipe"], "seed": 9},
-                "order_sha256": order(t.variant.name),
-            },
-        )
+        key: replace(t, raw={**t.raw, "recipe": {**t.raw["recipe"], "seed": new}})
         for key, t in own.tuned.items()
     }
     return replace(own, tuned=tuned)
 
 
-def test_a_new_seed_has_one_order_which_no_stored_seed_has(reference: Run) -> None:
-    assert failing(check_facts(relabelled(reference, lambda name: "9"), reference)) == {}
-    stored = reference.tuned[VARIANT, 1].raw["order_sha256"]
-    checks = check_facts(relabelled(reference, lambda name: stored), reference)
-    assert failing(checks) == {"order_sha256": BAD}
-    assert {c.reason for c in checks if c.verdict is BAD} == {"the order is that of seed 1"}
-    two = relabelled(reference, lambda name: "8" if name == VARIANT.name else "9")
-    checks = check_facts(two, reference)
-    assert failing(checks) == {"order_sha256": BAD}
-    assert any("2 different orders" in check.reason for check in checks)
+def ordered(run: Run, order: str) -> Run:
+    """The run with this order in all fine-tunes."""
+    tuned = {k: replace(t, raw={**t.raw, "order_sha256": order}) for k, t in run.tuned.items()}
+    return replace(run, tuned=tuned)
+
+
+def test_the_order_of_a_new_seed_is_the_one_that_it_gives(reference: Run) -> None:
+    """Whatever the other fine-tunes of the run say: a single one under a wrong name is told."""
+    new = relabelled(reference, 9)
+    samples = {t.raw["samples"] for t in new.tuned.values()}
+    assert len(samples) == 1
+    right = schedule.digest(schedule.shuffled(*samples, 2, 9))
+    assert failing(check_facts(ordered(new, right), reference)) == {}
+    unshuffled = schedule.digest([list(range(*samples))] * 2)
+    for wrong in (reference.tuned[VARIANT, 1].raw["order_sha256"], unshuffled):
+        checks = check_facts(ordered(new, wrong), reference)
+        assert failing(checks) == {"order_sha256": BAD}
+        (reason,) = {check.reason for check in checks if check.verdict is BAD}
+        assert reason == f"seed 9 gives {right[:12]}"
+
+
+def test_an_order_that_no_seed_gives_is_no_rule_for_new_seeds(reference: Run) -> None:
+    """Such as stored runs that read their rows unshuffled."""
+    new = ordered(relabelled(reference, 9), "9")
+    assert failing(check_facts(new, reference)) == {"order_sha256": BAD}
+    assert failing(check_facts(new, ordered(reference, "8"))) == {}
+
+
+@pytest.mark.parametrize("name", [*SEEDED, "gradient_norms"])
+def test_facts_of_a_new_seed_must_be_told(reference: Run, name: str) -> None:
+    stored = replace(reference, tuned={k: t for k, t in reference.tuned.items() if k[1] != 1})
+    lost = failing(check_facts(told(part(reference, 1), **{name: None}), stored))
+    assert lost == {FIRST.get(name, name): LOST}
 
 
 def test_base_weights_and_switches_of_the_run(reference: Run) -> None:

@@ -15,7 +15,7 @@ from repro.results.machines import elsewhere
 from repro.spec.cells import Cell
 from repro.studies.paper.figures import cells
 from repro.verify.levels import compare_runs
-from repro.verify.margins import Margins, margins
+from repro.verify.margins import Margins, margins, margins_of
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record
 from repro.verify.verdicts import Level, NumberVerdict, Verdict
@@ -126,6 +126,57 @@ def test_at_equal_weights_the_number_of_other_rows_decides(
     assert number.noticed == pytest.approx(2 / 60)
     low, high = number.interval
     assert low <= -0.002 * changed / 60 <= high
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_models_in_16_bits_may_differ_in_more_texts(
+    same: Path, stored: Path, forge: Forge, turn: Edit, dtype: str
+) -> None:
+    """As many as they did between machine kinds, and no more."""
+    reference = load_reference(stored).run
+    tuned = {
+        key: replace(t, raw={**t.raw, "recipe": {**t.raw["recipe"], "dtype": dtype}})
+        for key, t in reference.tuned.items()
+    }
+    reference = replace(reference, tuned=tuned)
+    most = int(60 * margins(dtype).same_weights["rougeL"])
+    with forge(same) as f:
+        kept = f.rows(BASE_CELL)
+    for changed, verdict in ((most, Verdict.REPRODUCED), (most + 1, Verdict.NOT_REPRODUCED)):
+        with forge(same) as f:
+            rows = [dict(row) for row in kept]
+            for row in rows[:changed]:
+                turn(row, 0.002)
+            f.write(BASE_CELL, rows)
+        (run,) = read_results(same).runs
+        found = {n.cell.name: n for n in compare_runs(run, reference).numbers}[BASE_CELL[0]]
+        assert (found.level, found.verdict) == (Level.L1, verdict)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "device", "half"),
+    [
+        (["float32"], "cuda H100", False),
+        (["bfloat16"], "cpu AVX512", True),
+        (["float32", "bfloat16"], "cpu AVX512", True),
+        ([], "cuda H100", True),
+        ([], "cpu AVX512", False),
+        ([], None, False),
+    ],
+)
+def test_margins_are_those_of_the_stored_precision(
+    stored: Path, dtypes: list[str], device: str | None, half: bool
+) -> None:
+    """Of its fine-tunes; of its device where it has none."""
+    run = load_reference(stored).run
+    tuned = {
+        key: replace(one, raw={**one.raw, "recipe": {"dtype": dtype}})
+        for (key, one), dtype in zip(run.tuned.items(), dtypes, strict=False)
+    }
+    record = {**run.record, "identity": {**run.identity, "numerics": {"device": device}}}
+    found = margins_of(replace(run, tuned=tuned, record=record))
+    assert found is margins("bfloat16" if half else "float32")
+    assert (found.logit_tie > margins().logit_tie) == half
 
 
 def test_texts_that_score_alike_are_no_other_rows(

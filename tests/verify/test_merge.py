@@ -100,6 +100,7 @@ def test_other_samples_of_an_equal_key_are_an_error(make: Make, tmp_path: Path) 
     [
         ("protocol", "protocol", 2),
         ("record", r"run\.json is missing", 3),
+        ("deep", r"run\.json is missing or not", 3),
         ("sample", "is missing or not what", 3),
         ("out", "exists", 2),
     ],
@@ -112,6 +113,8 @@ def test_what_cannot_be_joined_is_named(
     other = make(tmp_path / "b", PAWS, protocol=protocol)
     if damage == "record":
         (other / "run.json").unlink()
+    if damage == "deep":
+        (other / "run.json").write_text("[" * 100_000)
     if damage == "sample":
         next((other / "samples").iterdir()).write_text("")
     if damage == "out":

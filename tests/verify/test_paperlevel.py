@@ -63,3 +63,15 @@ def test_imported_fine_tunes_of_unknown_seed_have_a_spread(make: Make, tmp_path:
         (found[name],) = against_paper(one, [point], known, run_source(one))
     assert found["unknown"].interval == pytest.approx(found["known"].interval)
     assert "spread over seeds from" in found["unknown"].reason
+
+
+def test_a_bar_says_how_much_too_high_it_may_read(make: Make, tmp_path: Path) -> None:
+    bar = next(point for point in points(["5"]) if point.series == "FC1")
+    (run,) = read_results(make(tmp_path / "run", bar.cells, n=250)).runs
+    source = run_source(run)
+    (found,) = against_paper(run, [bar], {bar: load_paper().of(bar)}, source)
+    measured = source(bar)
+    assert measured is not None
+    assert measured.optimism > 0.005
+    told = f"the best of {len(bar.cells)} cells, which reads up to {measured.optimism:.3f} too high"
+    assert told in found.reason

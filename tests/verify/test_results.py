@@ -1,6 +1,7 @@
 """Results folders: what is refused, with file and line; what is kept apart or only warned of."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,8 @@ def test_bad_samples_are_refused_even_when_hashes_were_made_to_agree(
         (field(0, prediction="negative"), "largest logit"),
         (field(0, score=0), "unlike prediction"),
         (lambda lines: lines[0].pop("prediction"), "lacks the prediction"),
+        (field(0, prediction={"positive": 1}), "line 1: field 'logits' lacks the prediction"),
+        (field(0, prediction=["positive"]), "line 1: field 'logits' lacks the prediction"),
         (field(0, logits={"positive": float("nan"), "negative": 0.0}), "logits"),
     ],
 )
@@ -121,6 +124,25 @@ def test_classification_samples_must_agree_with_themselves(
     edit(path, change)
     reseal(folder, cell.name, 1 if ".seed1" in path.name else None)
     with pytest.raises(ReproError, match=message):
+        read_results(folder)
+
+
+@pytest.mark.parametrize(
+    ("told", "field"),
+    [
+        ({"study": "scale"}, "study"),
+        ({"study": {"name": 3}}, "study.name"),
+        ({"study": {}}, "study.name"),
+        ({"budgets": {"reduced": []}}, "budgets.reduced"),
+        ({"parts": [{"cells": 0.5}]}, "parts[0].cells"),
+    ],
+)
+def test_a_record_of_another_form_is_refused_with_its_field(
+    folder: Path, told: dict[str, object], field: str
+) -> None:
+    record = json.loads((folder / "run.json").read_text()) | told
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ReproError, match=rf"run\.json: field '{re.escape(field)}'"):
         read_results(folder)
 
 
@@ -219,7 +241,8 @@ def test_texts_may_hold_any_character(folder: Path, edit: Edit, reseal: Edit) ->
     path = sample_path(folder)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[0]["text"] = "a\u2028b\u0085c"
-    path.write_text("".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
+    text = "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines)
+    path.write_text(text, encoding="utf-8")
     from hashlib import sha256
 
     new = sha256(path.read_bytes()).hexdigest()

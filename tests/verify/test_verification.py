@@ -17,7 +17,7 @@ from repro.errors import ReproError
 from repro.metrics import best_of
 from repro.report.commands import compare, follow, record_expected, show_expected, verify
 from repro.results.outcomes import read_samples
-from repro.spec.cells import Cell
+from repro.spec.cells import BASE, Cell
 from repro.spec.points import Point
 from repro.studies.paper.claims import claims
 from repro.studies.paper.figures import cells, points
@@ -314,10 +314,23 @@ def test_compare_names_what_differs(make: Make, again: Path, tmp_path: Path) -> 
     assert "What differs" not in shown(terminal)
     other = make(tmp_path / "b", CELLS[2:], seeds=(1,), n=40, machine="cpu B", noise="B")
     terminal = console()
-    assert compare(again, other, console=terminal) in (0, 1)
-    text = shown(terminal)
+    assert compare(again, other, console=terminal) in (0, 3)
+    text = " ".join(shown(terminal).split())  # a long path wraps
     assert "numerics.device" in text
     assert "only: 2 cells" in text
+
+
+def test_compare_ends_as_verify_does(
+    make: Make, tmp_path: Path, published: dict[Cell, float]
+) -> None:
+    """What cannot be decided is no difference: one seed against another says nothing of spread."""
+    tuned = [cell for cell in CELLS if cell.variant != BASE]
+    stored = make(tmp_path / "a", tuned, seeds=(1,), n=40)
+    lower = {cell: 0.5 * value for cell, value in published.items()}
+    far = make(tmp_path / "b", tuned, seeds=(2,), n=40, noise="b", skill=lower)
+    terminal = console()
+    assert compare(stored, far, console=terminal) == 3
+    assert "not to be decided against the stored run" in " ".join(shown(terminal).split())
 
 
 def test_recorded_references_are_shown(again: Path, tmp_path: Path) -> None:
@@ -344,7 +357,11 @@ def test_following_from_the_figures_is_printed() -> None:
     terminal = console()
     follow(terminal)
     text = shown(terminal)
-    assert text.count("does not follow") == 4
+    assert text.count("does not follow") == 4 + 1, "four findings, and what C12 does not claim"
+    flat = " ".join(text.split())
+    assert "(66 of 72; " in flat
+    # The text of a row wraps in its column; beside it stands the next one.
+    assert re.search(r"not claimed: the same out of .*\n\s+domain \(35 of 90\)", text)
     assert "0.932" in text
     assert max(map(len, text.splitlines())) <= 80
 

@@ -1,0 +1,204 @@
+"""What each flaw does: cells of the published protocol held against those with a switch mended.
+
+A run with a switch mended holds only the cells that the switch touches; all others are those of the
+published protocol.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from repro.results.runs import CellResult, Key, Run
+from repro.spec.protocol import Protocol
+from repro.studies.paper.protocols import switches
+from repro.verify.claimverdicts import ClaimVerdict
+from repro.verify.findings import judge_claims, published_verdicts
+from repro.verify.published import default_folder
+from repro.verify.reference import find_reference
+from repro.verify.runscores import is_paired
+from repro.verify.seedspread import SeedSpread, spread_of
+from repro.verify.statistics import Floats, Interval, percentile_interval, resampling_weights
+from repro.verify.verification import evidence
+
+DRAWS = 2000
+"""Of the bootstrap over rows: limits of intervals are then right to about .002."""
+
+CORRECTED = "corrected"
+
+
+class Change(NamedTuple):
+    """A score before and after."""
+
+    cell: str
+    seed: int | None
+    before: float
+    after: float
+
+    @property
+    def difference(self) -> float:
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """What mending a flaw changes.
+
+    Attributes:
+        name: the switch with its value, or a whole protocol.
+        audit: the sections on it; empty for a whole protocol.
+        changes: of all cells that it touches, each seed for itself.
+        anew: fine-tunes that are made anew, each seed for itself.
+        mean: of the changes; None without any.
+        interval: 95 % of it, over rows, and over seeds where fine-tunes are made anew.
+        claims: by id, before and after.
+    """
+
+    name: str
+    audit: str
+    changes: tuple[Change, ...]
+    anew: int
+    mean: float | None
+    interval: Interval | None
+    claims: Mapping[str, tuple[ClaimVerdict, ClaimVerdict]]
+
+    @property
+    def cells(self) -> int:
+        return len({change.cell for change in self.changes})
+
+    @property
+    def largest(self) -> Change | None:
+        """The largest change; None if there is none."""
+        found = max(self.changes, key=lambda change: abs(change.difference), default=None)
+        return found if found and found.difference else None
+
+
+def mended(published: Protocol, corrected: Protocol) -> dict[str, Any]:
+    """The switches in which two protocols differ, with their values in the second."""
+    values = vars(corrected)
+    return {name: values[name] for name, value in vars(published).items() if values[name] != value}
+
+
+def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tuple[Flaw, ...]:
+    """Each switch that `corrected` sets, alone, then all of them.
+
+    Args:
+        published: all cells under the published protocol.
+        runs: by switch, and `corrected`: the cells that are touched; none where none is.
+        draws: of the bootstrap over rows.
+    """
+    study = published.study
+    reference = find_reference(default_folder(), published)
+    spread = spread_of(reference.run if reference else None, study)
+    before = _claims(published, spread, draws)
+    values = mended(study.protocols[published.protocol], study.protocols[CORRECTED])
+    told: list[tuple[str, str, str, dict[str, Any]]] = [
+        (name, f"{name} = {_typed(value)}", switches()[name].audit, {name: value})
+        for name, value in values.items()
+    ]
+    told.append((CORRECTED, CORRECTED, "", values))
+    found = []
+    for key, name, audit, changed in told:
+        run = runs.get(key)
+        after = _claims(merged(published, run, changed), spread, draws)
+        cells = run.cells if run else {}
+        anew = _anew(published, run) if run else frozenset()
+        changes = tuple(
+            Change(cell.name, seed, published.cells[cell, seed].value, result.value)
+            for (cell, seed), result in cells.items()
+        )
+        drawn = _drawn(published, cells, anew, spread, draws)
+        found.append(
+            Flaw(
+                name,
+                audit,
+                changes,
+                len(anew),
+                float(np.mean([change.difference for change in changes])) if changes else None,
+                percentile_interval(drawn) if changes else None,
+                {claim: (before[claim], after[claim]) for claim in before},
+            )
+        )
+    return tuple(found)
+
+
+def _typed(value: object) -> str:
+    """A value as one types it behind --set."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def merged(published: Run, run: Run | None, changed: Mapping[str, Any]) -> Run:
+    """The published protocol's run with what is touched in its place."""
+    switched = published.record.get("switches", {}) | changed
+    return replace(
+        published,
+        cells={**published.cells, **(run.cells if run else {})},
+        tuned={**published.tuned, **(run.tuned if run else {})},
+        record={**published.record, "switches": switched},
+        overrides=changed,
+    )
+
+
+def _anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:
+    """Fine-tunes that the published protocol's run has not."""
+    return frozenset(
+        (variant.name, seed)
+        for (variant, seed), tuned in run.tuned.items()
+        if (variant, seed) not in published.tuned or published.tuned[variant, seed].key != tuned.key
+    )
+
+
+def _claims(run: Run, spread: SeedSpread, draws: int) -> dict[str, ClaimVerdict]:
+    judged = judge_claims(
+        list(run.study.claims),
+        evidence(run, spread, draws),
+        published=published_verdicts() if run.study.published else None,
+        paired=is_paired(run),
+        power=False,
+    )
+    return {claim.claim.id: claim for claim in judged}
+
+
+def _drawn(
+    published: Run,
+    cells: Mapping[Key, CellResult],
+    anew: frozenset[tuple[str, int]],
+    spread: SeedSpread,
+    draws: int,
+) -> Floats:
+    """Draws of the mean change: rows of each test set drawn again, and the luck of other seeds.
+
+    Rows that one side leaves out are left out of its mean when they are drawn. A fine-tune that is
+    made anew is as lucky as another seed would be, and so was the one in its place.
+    """
+    seeds = max(1, len(published.seeds))
+    total = np.zeros(draws)
+    # By test set, since only a few matrices of weights are kept.
+    for (cell, seed), after in sorted(cells.items(), key=lambda item: item[0][0].dataset):
+        before = published.cells[cell, seed]
+        rows = _rows(before, after)
+        total += _resampled(after, cell.dataset, draws, rows)
+        total -= _resampled(before, cell.dataset, draws, rows)
+        if (cell.variant.name, seed) in anew:
+            luck = spread.luck(cell, after.value, after.n, draws)
+            total += math.sqrt(2 / seeds) * luck
+    return total / max(1, len(cells))
+
+
+def _rows(*results: CellResult) -> Sequence[int]:
+    """All rows that one of the results has."""
+    found = {int(row) for one in results if one.outcomes for row in one.outcomes.rows}
+    return sorted(found)
+
+
+def _resampled(result: CellResult, dataset: str, draws: int, rows: Sequence[int]) -> Floats:
+    """The mean score of rows that are drawn again, of those that the result has."""
+    if result.outcomes is None:
+        return np.full(draws, result.value)
+    weights = resampling_weights(len(rows), f"rows/{dataset}", draws)
+    if len(result.outcomes.rows) < len(rows):
+        weights = weights[:, np.searchsorted(rows, result.outcomes.rows)]
+    drawn = np.maximum(weights.sum(axis=1), 1)
+    return np.asarray(weights @ result.outcomes.scores / drawn, dtype=np.float64)
