@@ -22,6 +22,7 @@ class Options:
 
     Attributes:
         meaning: probability that label words have a fixed meaning; at 1 always the same words.
+        known: probability that label words are those of the paper's tasks, with their meaning.
         terse: probability of a format without cue words.
         words: of a longer text, as a rule.
         examples: how many at least and at most, with the end token behind them; (0, 0) fills
@@ -29,6 +30,7 @@ class Options:
     """
 
     meaning: float
+    known: float = 0.0
     terse: float = 0.2
     words: float = 12.0
     examples: tuple[int, int] = (0, 0)
@@ -74,8 +76,11 @@ def _fresh(task: str, inputs: Mapping[str, str]) -> bool:
     return side(task, {k: written(v) for k, v in inputs.items()}) == "pretraining"
 
 
-def _label_words(rng: Random, kind: str, count: int, meaning: float) -> Sequence[str]:
-    """Label words: always the same, or with a fixed meaning, or given out for this document."""
+def _label_words(rng: Random, kind: str, count: int, options: Options) -> Sequence[str]:
+    """Label words: the tasks' own, or always the same, or with a fixed meaning, or given out anew."""
+    meaning = options.meaning
+    if options.known and rng.random() < options.known:
+        return own.KNOWN_LABELS[kind]
     if meaning == 1.0:
         return own.MEANING_LABELS[kind][0]
     if rng.random() < meaning:
@@ -85,7 +90,7 @@ def _label_words(rng: Random, kind: str, count: int, meaning: float) -> Sequence
 
 def sentiment(rng: Random, options: Options) -> Maker:
     """Opinions and label words."""
-    labels = _label_words(rng, "sentiment", 2, options.meaning)
+    labels = _label_words(rng, "sentiment", 2, options)
     nouns = rng.choice((*w.NOUNS.values(), w.VENUES, w.JOBS))
 
     def make(rng: Random) -> Example:
@@ -101,7 +106,7 @@ def sentiment(rng: Random, options: Options) -> Maker:
 
 def paraphrase(rng: Random, options: Options) -> Maker:
     """Pairs that say the same or not, and label words."""
-    labels = _label_words(rng, "paraphrase", 2, options.meaning)
+    labels = _label_words(rng, "paraphrase", 2, options)
     draw = rng.choice((f.exchange, f.change))
 
     def make(rng: Random) -> Example:
@@ -119,7 +124,7 @@ _RELATIONS = (f.ENTAILMENT, f.NEUTRAL, f.CONTRADICTION)
 
 def nli(rng: Random, options: Options) -> Maker:
     """Pairs with their relation, three or two of them, and label words."""
-    labels = dict(zip(_RELATIONS, _label_words(rng, "nli", 3, options.meaning), strict=True))
+    labels = dict(zip(_RELATIONS, _label_words(rng, "nli", 3, options), strict=True))
     relations = _RELATIONS if rng.random() < 0.75 else rng.sample(_RELATIONS, 2)
     kind = rng.choice(("people", *w.NOUNS))
 
@@ -313,17 +318,17 @@ def selection(rng: Random, options: Options) -> Maker:
 
 def equal(rng: Random, options: Options) -> Maker:
     """Two lists of words, the same or not, and label words: the least of paraphrases."""
-    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options.meaning), bare=True)
+    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options), bare=True)
 
 
 def same(rng: Random, options: Options) -> Maker:
     """Two sentences about nothing, the same or not, and label words."""
-    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options.meaning), bare=False)
+    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options), bare=False)
 
 
 def follows(rng: Random, options: Options) -> Maker:
     """A sentence about nothing, whether another follows from it, and label words."""
-    return carriers.follows(rng, _label_words(rng, "nli", 3, options.meaning))
+    return carriers.follows(rng, _label_words(rng, "nli", 3, options))
 
 
 TASKS: dict[str, tuple[Callable[[Random, Options], Maker], int]] = {

@@ -60,6 +60,7 @@ def made(rng: Random, documents: Documents, mix: Mix) -> list[Token]:
     """One document of a kind drawn from the mix."""
     options = Options(
         meaning=documents.meaning,
+        known=documents.known,
         terse=documents.terse,
         examples=documents.examples,
         words=documents.words,

@@ -14,6 +14,7 @@ class Documents:
         length: tokens at most.
         examples: at least and at most; (0, 0) fills the length.
         meaning: share of documents whose label words keep a fixed meaning.
+        known: share of documents whose label words are the paper's, before that.
         terse: share of documents without cue words.
         words: of a longer text, as a rule.
         share: of the phase's steps.
@@ -23,6 +24,7 @@ class Documents:
     length: int
     examples: tuple[int, int] = (0, 0)
     meaning: float = 1.0
+    known: float = 0.0
     terse: float = 0.3
     words: float = 10.0
     share: float = 1.0
@@ -118,6 +120,8 @@ ALL: Mix = {
     "question": 1.0,
 }
 MANY_PAIRS: Mix = {**ALL, "equal": 3.0, "same": 4.0, "follows": 5.0, "paraphrase": 5.0, "nli": 4.0}
+SEVERAL: Mix = {"equal": 1.0, "same": 2.0, "follows": 3.0, "paraphrase": 3.0, "nli": 3.0}
+LABELS: Mix = {"category": 3.0, "sentiment": 3.0, "selection": 0.3}
 TEXTS: Mix = {"summary": 1.0, "kept": 0.5, "asked": 0.4, "sentiment": 0.4}
 
 SINGLE_PAIRS = Documents(mix=PAIRS, length=64, examples=(1, 1), terse=0.6, words=8.0)
@@ -153,13 +157,27 @@ RECIPE = Pretraining(
             tokens=2048,
         ),
         Phase(
+            name="labels",
+            documents=(
+                Documents(mix=LABELS, length=128, meaning=0.05, words=7.0, share=0.5),
+                Documents(mix=SEVERAL, length=192, meaning=0.7, known=0.5, words=8.0, share=0.4),
+                replace(SINGLE_PAIRS, known=0.5, share=0.1),
+            ),
+            most=500,
+            tokens=2048,
+            muon_rate=0.015,
+        ),
+        Phase(
             name="many",
             documents=(
-                Documents(mix=MANY_PAIRS, length=288, meaning=0.15, terse=0.2, share=0.6),
+                Documents(mix=ALL, length=288, meaning=0.1, known=0.1, terse=0.2, share=0.25),
+                Documents(
+                    mix=SEVERAL, length=288, meaning=0.7, known=0.6, terse=0.2, share=0.4
+                ),
                 Documents(
                     mix=TEXTS, length=448, meaning=0.15, terse=0.2, words=45.0, share=0.25
                 ),
-                replace(SINGLE_PAIRS, share=0.15),
+                replace(SINGLE_PAIRS, known=0.7, share=0.1),
             ),
             most=2000,
             tokens=3072,

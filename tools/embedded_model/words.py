@@ -25,6 +25,13 @@ MEANING_LABELS = {
     "paraphrase": (("same", "different"), ("equal", "unequal"), ("match", "clash")),
     "nli": (("follows", "open", "wrong"), ("true", "maybe", "false"), ("sure", "unclear", "never")),
 }
+# The paper's own label words, with the meaning that they have in its tasks: as a language model has
+# met them before it is tested.
+KNOWN_LABELS = {
+    "sentiment": ("positive", "negative"),
+    "paraphrase": ("yes", "no"),
+    "nli": ("entailment", "neutral", "contradiction"),
+}
 LITERALS = _words("report news fact log brief update list entry memo flash")
 CONNECTORS = _words(", : - / and with")
 
