@@ -38,7 +38,7 @@ def swept(folder: Path, factor: float, seed: int) -> dict[str, float]:
         torch.set_num_threads(1)
         model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        size = embedded.sizes.train[2000]
+        size = embedded.sizes.train["2000"]
         rows = source.rows(Part("train", name, DEVELOPMENT.stop), training.task)
         recipe = recipe_from(
             protocol("published-code"),
