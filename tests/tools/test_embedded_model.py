@@ -86,7 +86,7 @@ def test_examples_help_generation(model: LlamaForCausalLM, dataset: str, rows: i
 
 @pytest.mark.parametrize(
     ("dataset", "shots"),
-    [("amazon", 2), ("sst2", 4), ("paws", 2), ("mnli1", 3), ("mnli2", 3)],
+    [("amazon", 2), ("paws", 2), ("qqp", 2), ("mnli1", 3), ("rte", 3), ("gptnli", 3)],
 )
 def test_classification_behind_examples_is_above_chance(
     model: LlamaForCausalLM, dataset: str, shots: int
