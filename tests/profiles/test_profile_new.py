@@ -27,7 +27,7 @@ def test_every_setting_stands_there_with_its_meaning(tmp_path: Path) -> None:
                               if " = " in line or line.startswith("[")))  # fmt: skip
     loaded = profiles.load(str(path))
     assert loaded.compute.lora_rank == 0
-    assert loaded.sizes.test == 100
+    assert loaded.sizes.test == 60
 
 
 @pytest.mark.parametrize(

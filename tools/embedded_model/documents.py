@@ -11,9 +11,11 @@ from random import Random
 from typing import NamedTuple
 
 from tools.embedded_model import words as own
-from tools.embedded_model.makers import CATEGORIES, TASKS, Example, Options
+from tools.embedded_model.carriers import CATEGORIES, Example
+from tools.embedded_model.makers import TASKS, Options
 
 NEWLINE, BLANK, BOS, EOS = "\n", "\n\n", "<s>", "</s>"
+
 INPUT_WEIGHT, OUTPUT_WEIGHT = 0.1, 1.0
 
 
@@ -125,11 +127,3 @@ def document(rng: Random, mix: Mapping[str, float], length: int, options: Option
     if name == "repeats":
         return repeats(rng, length)
     return task_document(rng, name, length, options)
-
-
-def packed(rng: Random, mix: Mapping[str, float], length: int, options: Options) -> list[Token]:
-    """Documents one after another until the length; the last one is cut."""
-    found: list[Token] = []
-    while len(found) < length:
-        found += document(rng, mix, length - len(found), options)
-    return found

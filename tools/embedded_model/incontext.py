@@ -5,7 +5,7 @@ two can be held against each other.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from rouge_score.rouge_scorer import RougeScorer
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from repro.data.embedded import EmbeddedData
 from repro.spec.prompts import SEPARATOR, context, fill
-from repro.spec.tasks import Part
+from repro.spec.tasks import Part, Task
 from repro.studies.paper.prompts import template
 from repro.studies.paper.tasks import DATASETS
 
@@ -21,7 +21,6 @@ BATCH = 50
 NEW_TOKENS = 20
 
 
-@torch.no_grad()
 def scores(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -31,23 +30,36 @@ def scores(
     rows: int,
     prompt: str = "p1",
 ) -> list[float]:
-    """ROUGE-L F1 or 0/1 of each of the first test rows, in file order.
+    """ROUGE-L F1 or 0/1 of each of the first test rows, in file order."""
+    task = DATASETS[dataset].task
+    source = EmbeddedData()
+    shown = source.rows(Part("demonstrations", dataset), task).select(range(shots))
+    before = context(task, template(task, prompt), list(shown))
+    tests = list(source.rows(Part("test", dataset), task).select(range(rows)))
+    return scored(model, tokenizer, task, tests, before=before, prompt=prompt)
+
+
+@torch.no_grad()
+def scored(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    task: Task,
+    tests: Sequence[Mapping[str, str]],
+    *,
+    before: str = "",
+    prompt: str = "p1",
+) -> list[float]:
+    """ROUGE-L F1 or 0/1 of each row, behind the text `before`.
 
     Labels are scored by the logit of their only token behind the prompt; text is generated
     greedily up to a blank line, the end token or 20 tokens.
     """
-    task = DATASETS[dataset].task
     text = template(task, prompt)
-    source = EmbeddedData()
-    before = context(
-        task, text, list(source.rows(Part("demonstrations", dataset), task).select(range(shots)))
-    )
-    tests = list(source.rows(Part("test", dataset), task).select(range(rows)))
     prompts = [tokenizer(before + fill(task, text, row)).input_ids for row in tests]
     blank = tokenizer.convert_tokens_to_ids(SEPARATOR)
     rouge = RougeScorer(["rougeL"])
     found: list[float] = []
-    for start in range(0, rows, BATCH):
+    for start in range(0, len(tests), BATCH):
         some = prompts[start : start + BATCH]
         longest = max(map(len, some))
         padding = [longest - len(ids) for ids in some]

@@ -1,4 +1,4 @@
-"""What pre-training documents are about: examples of ten kinds of tasks.
+"""What pre-training documents are about: examples of twelve kinds of tasks.
 
 What a document asks for (label words, output style) is drawn with its maker, and can only be told
 from its examples. The generators of the out-of-domain sets never occur.
@@ -7,19 +7,13 @@ from its examples. The generators of the out-of-domain sets never occur.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
 
 from repro.data.embedded import families as f
 from repro.data.embedded import words as w
-from repro.data.embedded.rows import side, written
+from repro.data.embedded.rows import fact_sides, side, written
+from tools.embedded_model import carriers
 from tools.embedded_model import words as own
-
-
-class Example(NamedTuple):
-    """Input fields and output, words parted by blanks."""
-
-    fields: tuple[str, ...]
-    output: str
+from tools.embedded_model.carriers import CATEGORIES, Example, Maker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,26 +22,26 @@ class Options:
 
     Attributes:
         meaning: probability that label words have a fixed meaning; at 1 always the same words.
+        known: probability that label words are those of the paper's tasks, with their meaning.
         terse: probability of a format without cue words.
-        swaps: pairs with exchanged roles for every pair with a changed word, in paraphrases.
+        words: of a longer text, as a rule.
         examples: how many at least and at most, with the end token behind them; (0, 0) fills
             the length.
     """
 
     meaning: float
+    known: float = 0.0
     terse: float = 0.2
-    swaps: int = 1
+    words: float = 12.0
     examples: tuple[int, int] = (0, 0)
 
 
-Maker = Callable[[Random], Example]
-
 EVENT_QUESTIONS = {
-    "who": "who {past} the {thing}",
-    "thing": "what did {who} {lemma}",
-    "place": "where did {who} {lemma} the {thing}",
-    "day": "when did {who} {lemma} the {thing}",
-    "colour": "which colour was the {thing}",
+    "who": ("who {past} the {thing}",),
+    "thing": ("what did {who} {lemma}",),
+    "place": ("where did {who} {lemma} the {thing}",),
+    "day": ("when did {who} {lemma} the {thing}",),
+    "colour": ("which colour was the {thing}",),
 }
 
 
@@ -82,8 +76,11 @@ def _fresh(task: str, inputs: Mapping[str, str]) -> bool:
     return side(task, {k: written(v) for k, v in inputs.items()}) == "pretraining"
 
 
-def _label_words(rng: Random, kind: str, count: int, meaning: float) -> Sequence[str]:
-    """Label words: always the same, or with a fixed meaning, or given out for this document."""
+def _label_words(rng: Random, kind: str, count: int, options: Options) -> Sequence[str]:
+    """Label words: the tasks' own, or always the same, or with a fixed meaning, or given out anew."""
+    meaning = options.meaning
+    if options.known and rng.random() < options.known:
+        return own.KNOWN_LABELS[kind]
     if meaning == 1.0:
         return own.MEANING_LABELS[kind][0]
     if rng.random() < meaning:
@@ -93,13 +90,14 @@ def _label_words(rng: Random, kind: str, count: int, meaning: float) -> Sequence
 
 def sentiment(rng: Random, options: Options) -> Maker:
     """Opinions and label words."""
-    labels = _label_words(rng, "sentiment", 2, options.meaning)
+    labels = _label_words(rng, "sentiment", 2, options)
     nouns = rng.choice((*w.NOUNS.values(), w.VENUES, w.JOBS))
 
     def make(rng: Random) -> Example:
         positive = rng.random() < 0.5
         while True:
-            text = f.opinion(rng, positive, nouns)
+            words = f.word_count(rng, options.words, 0.5, 60)
+            text = f.opinion(rng, positive, words, nouns)
             if _fresh("sentiment", {"input": text}):
                 return Example((text,), labels[0 if positive else 1])
 
@@ -108,15 +106,15 @@ def sentiment(rng: Random, options: Options) -> Maker:
 
 def paraphrase(rng: Random, options: Options) -> Maker:
     """Pairs that say the same or not, and label words."""
-    labels = _label_words(rng, "paraphrase", 2, options.meaning)
-    pair = rng.choice((*[f.swap_pair] * options.swaps, f.change_pair))
+    labels = _label_words(rng, "paraphrase", 2, options)
+    draw = rng.choice((f.exchange, f.change))
 
     def make(rng: Random) -> Example:
         same = rng.random() < 0.5
-        while True:
-            one, two = pair(rng, same)
-            if _fresh("paraphrase", {"input_1": one, "input_2": two}):
-                return Example((one, two), labels[0 if same else 1])
+        facts = draw(rng)
+        while fact_sides(facts) != {"pretraining"}:
+            facts = draw(rng)
+        return Example(f.facts_pair(rng, facts, same), labels[0 if same else 1])
 
     return make
 
@@ -126,7 +124,7 @@ _RELATIONS = (f.ENTAILMENT, f.NEUTRAL, f.CONTRADICTION)
 
 def nli(rng: Random, options: Options) -> Maker:
     """Pairs with their relation, three or two of them, and label words."""
-    labels = dict(zip(_RELATIONS, _label_words(rng, "nli", 3, options.meaning), strict=True))
+    labels = dict(zip(_RELATIONS, _label_words(rng, "nli", 3, options), strict=True))
     relations = _RELATIONS if rng.random() < 0.75 else rng.sample(_RELATIONS, 2)
     kind = rng.choice(("people", *w.NOUNS))
 
@@ -175,7 +173,7 @@ def summary(rng: Random, options: Options) -> Maker:
 
         def told(rng: Random) -> tuple[f.Slots, str]:
             slots = f.event(rng, nouns)
-            return slots, f.story(rng, slots)
+            return slots, f.story(rng, slots, f.word_count(rng, options.words, 0.4, 150))
 
         told_by: Callable[[Random], tuple[f.Slots, str]] = told
         task = "summary"
@@ -222,9 +220,9 @@ _SHORT = {
 def question(rng: Random, options: Options) -> Maker:
     """Texts with an answer, and the question to it in a style."""
     is_social = rng.random() < 0.5
-    plain = f.SOCIAL_QUESTIONS if is_social else EVENT_QUESTIONS
-    forms = rng.choice((plain, plain, _ECHOES, _SHORT))
-    forms = {slot: forms[slot] for slot in plain}
+    plain: Mapping[str, Sequence[str]] = f.SOCIAL_QUESTIONS if is_social else EVENT_QUESTIONS
+    others = rng.choice((None, None, _ECHOES, _SHORT))
+    forms = {slot: (others[slot],) if others else plain[slot] for slot in plain}
     if rng.random() < 0.3:
         forms = {slot: forms[slot] for slot in rng.sample(list(forms), 2)}
     start = rng.choice(("", "", "", "say", "tell me", "quiz :", "so ,", "now tell :", "ask"))
@@ -240,7 +238,7 @@ def question(rng: Random, options: Options) -> Maker:
             else:
                 slots = f.event(rng, nouns)
                 slots["object"] = "the " + slots["thing"]
-                text = f.story(rng, slots)
+                text = f.story(rng, slots, f.word_count(rng, options.words, 0.4, 60))
             if not _fresh("question" if is_social else "summary", {"input": text}):
                 continue
             if not any(slots[slot] in text.split() for slot in forms):
@@ -251,67 +249,6 @@ def question(rng: Random, options: Options) -> Maker:
     return make
 
 
-def rewrite(rng: Random, options: Options) -> Maker:
-    """A sentence and the same fact in one certain wording."""
-    templates = rng.choice((f.MEETING_TEMPLATES, f.ROUTE_TEMPLATES, f.PURCHASE_TEMPLATES))
-    wanted = rng.choice(templates)
-
-    def make(rng: Random) -> Example:
-        slots = f.event(rng)
-        if templates is f.MEETING_TEMPLATES:
-            slots |= f.social(rng)
-        slots["goal"] = f.other(rng, slots["place"], w.PLACES)
-        return Example(
-            (f.reword(rng, rng.choice(templates).format(**slots)),), wanted.format(**slots)
-        )
-
-    return make
-
-
-def lookup(rng: Random, options: Options) -> Maker:
-    """Two attributes of a thing or person; asked for one, the value, or that it is not told."""
-    people = rng.random() < 0.4
-    attributes = w.PERSON_ATTRIBUTES if people else f.THING_ATTRIBUTES
-    nouns = w.PEOPLE if people else rng.choice(tuple(w.NOUNS.values()))
-
-    def make(rng: Random) -> Example:
-        names = rng.sample(list(attributes), 3)
-        values = {name: rng.choice(attributes[name]) for name in names[:2]}
-        noun = rng.choice(nouns)
-        asked = rng.choice(names)
-        if people:
-            one, two = (told_of_person(name, values[name]) for name in names[:2])
-            text = f"{noun} {one} and {two} ."
-        else:
-            one, two = (f.told_of_thing(name, values[name]) for name in names[:2])
-            text = f"the {noun} {one} and {two} ."
-        return Example((text, asked), values.get(asked, "unknown"))
-
-    return make
-
-
-CATEGORIES = (
-    w.PEOPLE,
-    w.PLACES,
-    w.DAYS,
-    w.COLOURS,
-    w.THINGS,
-    w.FOODS,
-    w.ANIMALS,
-    w.JOBS,
-    w.VENUES,
-    w.MOODS,
-    w.GOOD + w.GOOD_VERBS,
-    w.BAD + w.BAD_VERBS,
-    w.HOBBIES,
-    w.ACTIONS,
-    w.TOPICS,
-    w.METHODS,
-    w.CRIMES,
-    w.SKILLS,
-    w.HABITATS,
-    w.MEALS,
-)
 _KINDS = (
     "people",
     "place",
@@ -333,6 +270,13 @@ _KINDS = (
     "about",
     "owner",
     "home",
+    "size",
+    "age",
+    "weight",
+    "heat",
+    "price",
+    "deed",
+    "act",
 )
 
 
@@ -358,24 +302,6 @@ def category(rng: Random, options: Options) -> Maker:
     return make
 
 
-def equality(rng: Random, options: Options) -> Maker:
-    """Two words or lists, the same or not, and label words: the least of paraphrases."""
-    labels = _label_words(rng, "paraphrase", 2, options.meaning)
-    words = rng.choice(CATEGORIES)
-    length = rng.choice((1, 1, 2, 3))
-
-    def make(rng: Random) -> Example:
-        one = [rng.choice(words) for _ in range(length)]
-        two = list(one)
-        same = rng.random() < 0.5
-        if not same:
-            position = rng.randrange(length)
-            two[position] = f.other(rng, two[position], words)
-        return Example((" ".join(one), " ".join(two)), labels[0 if same else 1])
-
-    return make
-
-
 def selection(rng: Random, options: Options) -> Maker:
     """Lists of words, and some of them in a certain order: the least of summaries."""
     length = rng.randint(2, 6)
@@ -390,16 +316,35 @@ def selection(rng: Random, options: Options) -> Maker:
     return make
 
 
+def equal(rng: Random, options: Options) -> Maker:
+    """Two lists of words, the same or not, and label words: the least of paraphrases."""
+    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options), bare=True)
+
+
+def same(rng: Random, options: Options) -> Maker:
+    """Two sentences about nothing, the same or not, and label words."""
+    return carriers.same(rng, _label_words(rng, "paraphrase", 2, options), bare=False)
+
+
+def follows(rng: Random, options: Options) -> Maker:
+    """A sentence about nothing, whether another follows from it, and label words."""
+    return carriers.follows(rng, _label_words(rng, "nli", 3, options))
+
+
 TASKS: dict[str, tuple[Callable[[Random, Options], Maker], int]] = {
     "sentiment": (sentiment, 1),
     "paraphrase": (paraphrase, 2),
     "nli": (nli, 2),
     "summary": (summary, 1),
     "question": (question, 2),
-    "rewrite": (rewrite, 1),
-    "lookup": (lookup, 2),
     "category": (category, 1),
-    "equality": (equality, 2),
     "selection": (selection, 1),
+    "equal": (equal, 2),
+    "same": (same, 2),
+    "follows": (follows, 2),
+    "shared": (lambda rng, options: carriers.shared(rng), 2),
+    "changed": (lambda rng, options: carriers.changed(rng), 2),
+    "kept": (lambda rng, options: carriers.kept(rng), 1),
+    "asked": (lambda rng, options: carriers.asked(rng), 2),
 }
 """Kinds of task documents: what makes them, and how many input fields they have."""

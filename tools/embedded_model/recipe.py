@@ -1,145 +1,57 @@
-"""How the embedded micro Llama is pre-trained: phases, mixes of documents, rates."""
+"""How the embedded micro Llama is pre-trained: phases, mixes of documents, rates, criteria."""
 
 from dataclasses import dataclass, field, replace
 
 Mix = dict[str, float]
 
-# First phase. Lists and repeats come first: copying, and looking back for a label, are learnt
-# from them.
-EARLY: Mix = {
-    "repeats": 3.0,
-    "selection": 2.0,
-    "category": 4.0,
-    "equality": 2.0,
-    "sentiment": 1.0,
-    "summary": 0.5,
-    "lookup": 0.5,
-}
-BROAD: Mix = {
-    "repeats": 0.3,
-    "selection": 0.7,
-    "category": 1.0,
-    "equality": 0.8,
-    "sentiment": 1.5,
-    "paraphrase": 2.5,
-    "nli": 2.5,
-    "summary": 1.5,
-    "question": 1.5,
-    "rewrite": 0.8,
-    "lookup": 1.0,
-}
-# Single examples, whose labels always mean the same, teach what a pair is about: in longer
-# documents every word has occurred before, which hides whether two sentences share it. Nearly all
-# of them must be pairs; where a third was, nothing was learnt.
-FIRST_PAIRS: Mix = {
-    "equality": 3.0,
-    "nli": 4.0,
-    "paraphrase": 4.0,
-    "sentiment": 0.5,
-    "lookup": 0.5,
-}
-EQUALITY: Mix = {"equality": 1.0}
-PAIRS: Mix = {"equality": 2.0, "nli": 3.0, "paraphrase": 4.0, "sentiment": 0.5, "lookup": 0.5}
-# Kept up while few-shot documents come back: two to five examples whose labels keep a fixed
-# meaning, then long ones of all kinds, most of whose labels are given out anew, then long ones
-# nearly all of pairs: among all kinds, labels of pairs that are given out anew were not learnt.
-KEPT_PAIRS: Mix = {"nli": 3.0, "paraphrase": 3.0, "equality": 1.0, "sentiment": 0.5, "lookup": 0.5}
-FEW: Mix = {
-    "selection": 0.2,
-    "category": 1.0,
-    "equality": 1.0,
-    "sentiment": 1.0,
-    "paraphrase": 3.0,
-    "nli": 4.0,
-    "summary": 0.5,
-    "question": 0.5,
-    "lookup": 0.3,
-}
-MANY: Mix = {
-    "repeats": 0.2,
-    "selection": 0.4,
-    "category": 1.5,
-    "equality": 1.0,
-    "sentiment": 2.5,
-    "paraphrase": 2.5,
-    "nli": 3.0,
-    "summary": 1.2,
-    "question": 1.2,
-    "rewrite": 0.3,
-    "lookup": 0.3,
-}
-MANY_PAIRS: Mix = {
-    "equality": 3.0,
-    "paraphrase": 3.0,
-    "nli": 3.0,
-    "sentiment": 0.5,
-    "lookup": 0.3,
-    "summary": 0.3,
-    "question": 0.3,
-}
-
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """Size of steps and rates of a phase; each phase has optimisers of its own.
+class Documents:
+    """Documents of a phase, one a row.
 
     Attributes:
-        steps: optimiser steps; tokens: about so many a step.
-        learning_rate: peak for embeddings and norms (AdamW); muon_rate: for all other matrices.
-        warmup: steps up to the peak; horizon: step at which the rates would be down to 2 %, after
-            falling linearly over `decay` steps; 0 keeps them at their peak.
+        mix: kinds ("repeats", keys of `makers.TASKS`) and their weights.
+        length: tokens at most.
+        examples: at least and at most; (0, 0) fills the length.
+        meaning: share of documents whose label words keep a fixed meaning.
+        known: share of documents whose label words are the paper's, before that.
+        terse: share of documents without cue words.
+        words: of a longer text, as a rule.
+        share: of the phase's steps.
     """
 
-    steps: int
-    tokens: int
-    learning_rate: float
-    muon_rate: float
-    warmup: int
-    horizon: int = 0
-    decay: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Broad:
-    """A phase on rows packed with few-shot documents, from easy kinds to all.
-
-    Attributes:
-        length: tokens a row; early_length: in the first `early_steps` steps. In twice as many the
-            easy mix turns into the broad one.
-        meaning: share of documents whose label words keep a fixed meaning, at the start and at
-            the horizon.
-    """
-
-    pace: Pace
+    mix: Mix
     length: int
-    early_length: int
-    early_steps: int
-    meaning: tuple[float, float]
+    examples: tuple[int, int] = (0, 0)
+    meaning: float = 1.0
+    known: float = 0.0
+    terse: float = 0.3
+    words: float = 10.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixed:
-    """A phase on one document a row: in each step either single examples or few-shot documents.
+class Phase:
+    """A phase; it has optimisers of its own.
 
     Attributes:
-        single, many: kinds of documents in either.
-        single_length, many_length: tokens a row, at most.
-        single_terse, terse: share of documents without cue words, in either.
-        singles: share of steps with single examples.
-        meaning: share of few-shot documents whose label words keep a fixed meaning.
-        examples: of few-shot documents, at least and at most; (0, 0) fills the length.
+        documents: what is read; each step draws one of them by its share.
+        most: steps at most; tokens: about so many a step.
+        until: loss of outputs, in nats a token, of kinds of held-out documents (of the first
+            entry of `documents`); the phase ends when all are met. Empty: after all its steps.
+        learning_rate: peak for embeddings and norms (AdamW); muon_rate: for all other matrices.
+        warmup: steps up to the peak; decay: steps at the end in which rates fall to 2 %.
     """
 
-    pace: Pace
-    single: Mix
-    single_length: int
-    single_terse: float = 0.5
-    singles: float = 1.0
-    many: Mix = field(default_factory=dict)
-    many_length: int = 0
-    meaning: float = 1.0
-    terse: float = 0.2
-    examples: tuple[int, int] = (0, 0)
+    name: str
+    documents: tuple[Documents, ...]
+    most: int
+    tokens: int = 4096
+    until: dict[str, float] = field(default_factory=dict)
+    learning_rate: float = 2e-3
+    muon_rate: float = 0.01
+    warmup: int = 30
+    decay: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +69,7 @@ class Pretraining:
     width: int = 128
     inner: int = 344
     heads: int = 4
-    phases: tuple[Broad | Mixed, ...]
+    phases: tuple[Phase, ...]
     weight_decay: float = 0.05
     beta2: float = 0.98
     clip_norm: float = 1.0
@@ -165,99 +77,118 @@ class Pretraining:
     threads: int = 1
 
 
+# Lists and repeats come first: copying, and looking back for a label, are learnt from them.
+LISTS: Mix = {
+    "repeats": 4.0,
+    "selection": 2.0,
+    "category": 4.0,
+    "kept": 1.0,
+    "sentiment": 0.5,
+    "shared": 1.0,
+    "changed": 1.0,
+}
+# Single examples whose labels always mean the same teach what a pair is about: in longer documents
+# every word has occurred before, which hides whether two sentences share it. Nearly all of them
+# must be pairs. To find the word that two lists share, or the one that is new, is learnt in a few
+# hundred steps, and with it whether lists and sentences are the same, which without it was not learnt
+# in 4 M tokens.
+PAIRS: Mix = {
+    "shared": 2.0,
+    "changed": 2.0,
+    "equal": 3.0,
+    "same": 2.0,
+    "follows": 2.0,
+    "paraphrase": 2.0,
+    "nli": 1.0,
+    "sentiment": 0.3,
+}
+ALL: Mix = {
+    "repeats": 0.2,
+    "selection": 0.3,
+    "category": 1.0,
+    "sentiment": 2.0,
+    "shared": 0.3,
+    "changed": 0.3,
+    "equal": 1.0,
+    "same": 2.0,
+    "follows": 2.0,
+    "paraphrase": 2.0,
+    "nli": 2.0,
+    "kept": 1.5,
+    "asked": 1.5,
+    "summary": 1.5,
+    "question": 1.0,
+}
+MANY_PAIRS: Mix = {**ALL, "equal": 3.0, "same": 4.0, "follows": 5.0, "paraphrase": 5.0, "nli": 4.0}
+SEVERAL: Mix = {"equal": 1.0, "same": 2.0, "follows": 3.0, "paraphrase": 3.0, "nli": 3.0}
+LABELS: Mix = {"category": 3.0, "sentiment": 3.0, "selection": 0.3}
+TEXTS: Mix = {"summary": 1.0, "kept": 0.5, "asked": 0.4, "sentiment": 0.4}
+
+SINGLE_PAIRS = Documents(mix=PAIRS, length=64, examples=(1, 1), terse=0.6, words=8.0)
+
 RECIPE = Pretraining(
     phases=(
-        Broad(
-            pace=Pace(
-                steps=1600,
-                tokens=4096,
-                learning_rate=3e-3,
-                muon_rate=0.02,
-                warmup=100,
-                horizon=3000,
-                decay=2100,
+        Phase(
+            name="lists",
+            documents=(Documents(mix=LISTS, length=64, meaning=0.5, terse=0.0),),
+            most=1500,
+            tokens=2048,
+            until={"category": 0.85, "selection": 0.95},
+            learning_rate=3e-3,
+            muon_rate=0.02,
+        ),
+        Phase(
+            name="pairs",
+            documents=(SINGLE_PAIRS,),
+            most=4500,
+            tokens=1536,
+            until={"equal": 0.27, "same": 0.2, "follows": 0.25, "paraphrase": 0.15, "nli": 0.12},
+            muon_rate=0.015,
+        ),
+        Phase(
+            name="few",
+            documents=(
+                Documents(
+                    mix=MANY_PAIRS, length=160, examples=(2, 5), meaning=0.6, terse=0.3, share=0.7
+                ),
+                replace(SINGLE_PAIRS, share=0.3),
             ),
-            length=256,
-            early_length=96,
-            early_steps=250,
-            meaning=(0.6, 0.35),
+            most=1500,
+            tokens=2048,
         ),
-        Mixed(
-            pace=Pace(steps=600, tokens=6144, learning_rate=2e-3, muon_rate=0.01, warmup=30),
-            single=FIRST_PAIRS,
-            single_length=48,
-            single_terse=0.7,
-        ),
-        Mixed(
-            pace=Pace(steps=200, tokens=4000, learning_rate=2e-3, muon_rate=0.01, warmup=30),
-            single=EQUALITY,
-            single_length=20,
-            single_terse=1.0,
-        ),
-        Mixed(
-            pace=Pace(steps=1000, tokens=6144, learning_rate=2e-3, muon_rate=0.01, warmup=30),
-            single=PAIRS,
-            single_length=48,
-            single_terse=0.7,
-        ),
-        Mixed(
-            pace=Pace(steps=500, tokens=4608, learning_rate=1.5e-3, muon_rate=0.007, warmup=50),
-            single=KEPT_PAIRS,
-            single_length=48,
-            singles=0.4,
-            many=FEW,
-            many_length=144,
-            meaning=0.999999,
-            terse=0.4,
-            examples=(2, 5),
-        ),
-        Mixed(
-            pace=Pace(steps=1000, tokens=4608, learning_rate=2e-3, muon_rate=0.01, warmup=50),
-            single=KEPT_PAIRS,
-            single_length=48,
-            singles=0.2,
-            many=MANY,
-            many_length=288,
-            meaning=0.35,
-            terse=0.3,
-        ),
-        Mixed(
-            pace=Pace(steps=800, tokens=4608, learning_rate=2e-3, muon_rate=0.01, warmup=50),
-            single=KEPT_PAIRS,
-            single_length=48,
-            singles=0.2,
-            many=MANY_PAIRS,
-            many_length=288,
-            meaning=0.1,
-            terse=0.3,
-        ),
-        Mixed(
-            pace=Pace(
-                steps=400,
-                tokens=4608,
-                learning_rate=2e-3,
-                muon_rate=0.01,
-                warmup=20,
-                horizon=400,
-                decay=400,
+        Phase(
+            name="labels",
+            documents=(
+                Documents(mix=LABELS, length=128, meaning=0.05, words=7.0, share=0.5),
+                Documents(mix=SEVERAL, length=192, meaning=0.7, known=0.5, words=8.0, share=0.4),
+                replace(SINGLE_PAIRS, known=0.5, share=0.1),
             ),
-            single=KEPT_PAIRS,
-            single_length=48,
-            singles=0.2,
-            many=MANY,
-            many_length=288,
-            meaning=0.2,
-            terse=0.3,
+            most=500,
+            tokens=2048,
+            muon_rate=0.015,
+        ),
+        Phase(
+            name="many",
+            documents=(
+                Documents(mix=ALL, length=288, meaning=0.1, known=0.1, terse=0.2, share=0.25),
+                Documents(
+                    mix=SEVERAL, length=288, meaning=0.7, known=0.6, terse=0.2, share=0.4
+                ),
+                Documents(
+                    mix=TEXTS, length=448, meaning=0.15, terse=0.2, words=45.0, share=0.25
+                ),
+                replace(SINGLE_PAIRS, known=0.7, share=0.1),
+            ),
+            most=2000,
+            tokens=3072,
+            decay=1000,
         ),
     )
 )
 
 
-def _hurried(phase: Broad | Mixed) -> Broad | Mixed:
-    pace = replace(phase.pace, steps=12, tokens=600, warmup=4, horizon=12, decay=6)
-    if isinstance(phase, Broad):
-        return replace(phase, pace=pace, early_steps=8)
-    return replace(phase, pace=pace)
+def _hurried(phase: Phase) -> Phase:
+    return replace(phase, most=12, tokens=600, warmup=4, decay=6 if phase.decay else 0)
 
 
 SMOKE = replace(

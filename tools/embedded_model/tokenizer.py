@@ -1,6 +1,19 @@
-"""The word-level tokenizer of the world: every word, mark and line break is one token."""
+"""The word-level tokenizer of the world: every word, mark and line break is one token.
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+As in Llama's, a blank at either end of a text is a token of its own, and NLI's labels are other
+tokens behind a blank than behind a colon (AUDIT A3, A5).
+"""
+
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import PreTrainedTokenizerFast
 
 from repro.data.embedded import words as world
@@ -11,7 +24,9 @@ SPECIAL = ("<unk>", "<s>", "</s>")
 
 def vocabulary() -> list[str]:
     """All tokens in order of their ids."""
-    found: dict[str, None] = dict.fromkeys((*SPECIAL, "\n", "\n\n", *words.PUNCTUATION))
+    found: dict[str, None] = dict.fromkeys(
+        (*SPECIAL, "\n", "\n\n", words.BLANK_MARK, *words.PUNCTUATION)
+    )
     for module in (world, words):
         for name, value in vars(module).items():
             if name.isupper():
@@ -34,14 +49,21 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer; with special tokens it puts BOS first, as Llama's does."""
     vocab = {token: number for number, token in enumerate(vocabulary())}
     inner = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    mark = words.BLANK_MARK
+    inner.normalizer = normalizers.Sequence(
+        [normalizers.Replace(Regex(end), mark) for end in (r"\A ", r" \z")]
+        + [normalizers.Replace(f" {label}", f"{mark}{label}") for label in words.BLANK_LABELS]
+    )
     inner.pre_tokenizer = pre_tokenizers.Split(
-        Regex(r"\n\n|\n|#+|->|=>|[A-Za-z0-9_']+|[^\sA-Za-z0-9_']"), "removed", invert=True
+        Regex(rf"\n\n|\n|#+|->|=>|{mark}?[A-Za-z0-9_']+|[^\sA-Za-z0-9_']"),
+        "removed",
+        invert=True,
     )
     inner.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", vocab["<s>"])]
     )
     # Tokens are joined by blanks; none stands before closing marks or around line breaks.
-    tidy = [(f" {mark}", mark) for mark in (*".,?!:;", "\n")] + [("\n ", "\n")]
+    tidy = [(f" {sign}", sign) for sign in (*".,?!:;", "\n", mark)] + [("\n ", "\n"), (mark, " ")]
     inner.decoder = decoders.Sequence(
         [decoders.WordPiece(prefix="\0", cleanup=False), decoders.Fuse()]
         + [decoders.Replace(found, instead) for found, instead in tidy]

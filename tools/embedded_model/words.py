@@ -11,7 +11,11 @@ CUES = _words(
     "text note item line part left right case story review fact claim result out tag class kind "
     "verdict reply output head topic first second given target source then"
 )
-ARBITRARY_LABELS = _words(
+BLANK_MARK = "\u2581"
+"""Stands for a blank that is, or belongs to, a token."""
+
+BLANK_LABELS = _words("entailment neutral contradiction")
+ARBITRARY_LABELS = tuple(f"{BLANK_MARK}{label}" for label in BLANK_LABELS) + _words(
     "yes no positive negative entailment neutral contradiction zib dax wug fep kiv lorp mub nax "
     "A B C D E F north south east west gold silver iron even odd star moon sun foo bar baz"
 )
@@ -21,6 +25,13 @@ MEANING_LABELS = {
     "paraphrase": (("same", "different"), ("equal", "unequal"), ("match", "clash")),
     "nli": (("follows", "open", "wrong"), ("true", "maybe", "false"), ("sure", "unclear", "never")),
 }
+# The paper's own label words, with the meaning that they have in its tasks: as a language model has
+# met them before it is tested.
+KNOWN_LABELS = {
+    "sentiment": ("positive", "negative"),
+    "paraphrase": ("yes", "no"),
+    "nli": ("entailment", "neutral", "contradiction"),
+}
 LITERALS = _words("report news fact log brief update list entry memo flash")
 CONNECTORS = _words(", : - / and with")
 
@@ -29,7 +40,7 @@ GRAMMAR = _words(
     "i we you he she they me my our one what who where when which how why did does do has have "
     "had for with as about so then now very all some says said say tell ask name quiz felt "
     "size age weight heat price owner job home mood hobby venue action clothes unknown animal "
-    "food object look see they people film "
+    "food object look see they people film size deed act else go "
     "think film went wears likes plays works lives colour day place thing person stood "
     "came feels feel study work two beat its"
 )

@@ -6,19 +6,25 @@ first, the second is the first or a symmetric change of it, and wordings are dra
 to the label.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import NamedTuple
 
 from repro.data.embedded.words import (
     ADJECTIVES,
+    ANIMALS,
     BAD,
     BAD_VERBS,
     COLOURS,
     DAYS,
     DEGREES,
+    FOODS,
     GOOD,
     GOOD_VERBS,
+    HOBBIES,
     HYPERNYMS,
+    JOBS,
     MOODS,
     NOUNS,
     PEOPLE,
@@ -27,6 +33,7 @@ from repro.data.embedded.words import (
     SYNONYMS,
     THING_VERBS,
     THINGS,
+    VENUES,
 )
 
 Slots = dict[str, str]
@@ -36,21 +43,69 @@ EVENT_TEMPLATES = (
     "on {day} , {who} {past} the {colour} {thing} in {place} .",
     "in {place} , the {colour} {thing} was {part} by {who} on {day} .",
 )
-FILLER_TEMPLATES = (
-    "{who2} was there .",
+ASIDES = (
+    "{person} was there .",
     "the {thing} was {size} .",
-    "{who2} felt {mood} .",
+    "{person} felt {mood} .",
     "it was {heat} .",
+    "{person} is a {job} .",
+    "{person} lives in {place} .",
+    "there is a {animal} at the {venue} .",
+    "{person} plays {hobby} on {day} .",
+    "{person} had {food} with {person2} .",
+    "the {animal} of {person} is {colour} .",
+    "{person} came from {place} with {person2} .",
+    "the {venue} of {place} is {age} .",
 )
+
+
+def word_count(rng: Random, median: float, sigma: float, most: int) -> int:
+    """Words of a text, log-normal as lengths of real texts nearly are, `most` at most."""
+    return min(most, round(rng.lognormvariate(math.log(median), sigma)))
+
+
+def aside(rng: Random) -> str:
+    """A sentence of no weight."""
+    person, person2 = rng.sample(PEOPLE, 2)
+    return rng.choice(ASIDES).format(
+        person=person,
+        person2=person2,
+        thing=rng.choice(THINGS),
+        food=rng.choice(FOODS),
+        animal=rng.choice(ANIMALS),
+        colour=rng.choice(COLOURS),
+        place=rng.choice(PLACES),
+        venue=rng.choice(VENUES),
+        day=rng.choice(DAYS),
+        hobby=rng.choice(HOBBIES),
+        job=rng.choice(JOBS),
+        mood=rng.choice(MOODS),
+        **{name: rng.choice(ADJECTIVES[name]) for name in ("size", "heat", "age")},
+    )
+
+
+def padded(
+    rng: Random, said: str, words: int, asides: Callable[[Random], str] = aside, first: float = 0.5
+) -> str:
+    """A sentence among sentences of no weight, of at least so many words together.
+
+    Args:
+        first: how often the sentence stands first; else it has any of the later places.
+    """
+    more: list[str] = []
+    length = len(said.split())
+    while length < words:
+        more.append(asides(rng))
+        length += len(more[-1].split())
+    place = 0 if not more or rng.random() < first else rng.randint(1, len(more))
+    return " ".join([*more[:place], said, *more[place:]])
 
 
 def event(rng: Random, nouns: Sequence[str] = THINGS) -> Slots:
     """Somebody did something with a thing, somewhere, some day."""
     lemma, past, part = rng.choice(THING_VERBS)
-    who, who2 = rng.sample(PEOPLE, 2)
     return {
-        "who": who,
-        "who2": who2,
+        "who": rng.choice(PEOPLE),
         "lemma": lemma,
         "past": past,
         "part": part,
@@ -58,17 +113,12 @@ def event(rng: Random, nouns: Sequence[str] = THINGS) -> Slots:
         "colour": rng.choice(COLOURS),
         "place": rng.choice(PLACES),
         "day": rng.choice(DAYS),
-        "size": rng.choice(ADJECTIVES["size"]),
-        "heat": rng.choice(ADJECTIVES["heat"]),
-        "mood": rng.choice(MOODS),
     }
 
 
-def story(rng: Random, slots: Mapping[str, str]) -> str:
-    """An event told in one sentence, with one sentence of no weight before or after it."""
-    told = rng.choice(EVENT_TEMPLATES).format(**slots)
-    filler = rng.choice(FILLER_TEMPLATES).format(**slots)
-    return f"{told} {filler}" if rng.random() < 0.7 else f"{filler} {told}"
+def story(rng: Random, slots: Mapping[str, str], words: int) -> str:
+    """An event told in one sentence, among others, of some number of words."""
+    return padded(rng, rng.choice(EVENT_TEMPLATES).format(**slots), words)
 
 
 SOCIAL_TEMPLATES = (
@@ -95,20 +145,24 @@ def social(rng: Random) -> Slots:
     }
 
 
-SOCIAL_QUESTIONS = {
-    "who": "who {past} {whom}",
-    "whom": "who did {who} {lemma}",
-    "mood": "how did {other} feel",
-    "place": "where did {who} {lemma} {whom}",
-    "day": "when did {who} {lemma} {whom}",
+SOCIAL_QUESTIONS: dict[str, Sequence[str]] = {
+    "mood": ("how did {other} feel", "how did {other} feel", "what was the mood of {other}"),
+    "whom": ("who else did {who} see", "what did {who} do then"),
+    "who": ("who else did {whom} see", "why did {whom} feel so"),
+    "place": ("where was {who} then", "where did {whom} go"),
+    "day": ("when was {who} there", "when did {whom} see it"),
 }
+"""Questions are templates, as most of the real set's are; the first of a kind comes most often."""
 
 
-def question(rng: Random, slots: Mapping[str, str], text: str, forms: Mapping[str, str]) -> Slots:
+def question(
+    rng: Random, slots: Mapping[str, str], text: str, forms: Mapping[str, Sequence[str]]
+) -> Slots:
     """Text, answer and question; the answer is one of the words in the text."""
     words = text.split()
     asked = rng.choice([slot for slot in forms if slots[slot] in words])
-    return {"input": text, "answer": slots[asked], "output": forms[asked].format(**slots)}
+    form = rng.choice(forms[asked])
+    return {"input": text, "answer": slots[asked], "output": form.format(**slots)}
 
 
 OPINIONS = (
@@ -132,27 +186,34 @@ REMARKS = (
 )
 
 
-def opinion(rng: Random, positive: bool, nouns: Sequence[str] = THINGS) -> str:
+def remark(rng: Random) -> str:
+    """A sentence on a thing that neither praises nor damns it."""
+    return (
+        rng.choice(REMARKS).format(
+            place=rng.choice(PLACES),
+            day=rng.choice(DAYS),
+            who=rng.choice(PEOPLE),
+            colour=rng.choice(COLOURS),
+        )
+        + " ."
+    )
+
+
+def opinion(rng: Random, positive: bool, words: int, nouns: Sequence[str] = THINGS) -> str:
     """A remark on a thing that praises or damns it; one in five does so by denying the contrary."""
     adjectives, opposite = (GOOD, BAD) if positive else (BAD, GOOD)
     verbs, unverbs = (GOOD_VERBS, BAD_VERBS) if positive else (BAD_VERBS, GOOD_VERBS)
     good, good2 = rng.sample(adjectives, 2)
-    slots = {
-        "noun": rng.choice(nouns),
-        "good": good,
-        "good2": good2,
-        "bad": rng.choice(opposite),
-        "verb": rng.choice(verbs),
-        "unverb": rng.choice(unverbs),
-        "degree": rng.choice(DEGREES),
-        "place": rng.choice(PLACES),
-        "day": rng.choice(DAYS),
-        "who": rng.choice(PEOPLE),
-        "colour": rng.choice(COLOURS),
-    }
-    said = rng.choice(NEGATED_OPINIONS if rng.random() < 0.2 else OPINIONS).format(**slots)
-    remark = rng.choice(REMARKS).format(**slots)
-    return f"{said} . {remark} ." if rng.random() < 0.6 else f"{remark} . {said} ."
+    said = rng.choice(NEGATED_OPINIONS if rng.random() < 0.2 else OPINIONS).format(
+        noun=rng.choice(nouns),
+        good=good,
+        good2=good2,
+        bad=rng.choice(opposite),
+        verb=rng.choice(verbs),
+        unverb=rng.choice(unverbs),
+        degree=rng.choice(DEGREES),
+    )
+    return padded(rng, f"{said} .", words, remark)
 
 
 MEETING_TEMPLATES = (
@@ -196,28 +257,6 @@ def other(rng: Random, value: str, values: Sequence[str]) -> str:
     return found
 
 
-def swap_pair(rng: Random, same: bool) -> tuple[str, str]:
-    """Two sentences on who did what to whom, or from where to where, with the same words."""
-    _, past, part = rng.choice(SOCIAL_VERBS)
-    who, whom = rng.sample(PEOPLE, 2)
-    place, goal = rng.sample(PLACES, 2)
-    slots = {
-        "who": who,
-        "whom": whom,
-        "past": past,
-        "part": part,
-        "place": place,
-        "goal": goal,
-    }
-    if rng.random() < 0.6:
-        return two_wordings(
-            rng, MEETING_TEMPLATES, slots, slots if same else swapped(slots, "who", "whom")
-        )
-    return two_wordings(
-        rng, ROUTE_TEMPLATES, slots, slots if same else swapped(slots, "place", "goal")
-    )
-
-
 PURCHASE_TEMPLATES = (
     "{who} {past} the {colour} {thing} in {place}",
     "in {place} , {who} {past} the {colour} {thing}",
@@ -225,13 +264,44 @@ PURCHASE_TEMPLATES = (
 )
 
 
-def change_pair(rng: Random, same: bool) -> tuple[str, str]:
-    """Two sentences on an event; if they differ, in one word."""
+class Facts(NamedTuple):
+    """Two facts that are nearly alike, and the sentences that tell either."""
+
+    templates: Sequence[str]
+    one: Slots
+    two: Slots
+
+    def names(self) -> tuple[str, str]:
+        """What tells a fact from all others but the one with its roles exchanged."""
+        one, two = (
+            " ".join(sorted(self.templates[0].format(**slots).split()))
+            for slots in (self.one, self.two)
+        )
+        return one, two
+
+
+def exchange(rng: Random) -> Facts:
+    """Who did what to whom, or from where to where, and the same with roles exchanged."""
+    _, past, part = rng.choice(SOCIAL_VERBS)
+    who, whom = rng.sample(PEOPLE, 2)
+    place, goal = rng.sample(PLACES, 2)
+    slots = {"who": who, "whom": whom, "past": past, "part": part, "place": place, "goal": goal}
+    if rng.random() < 0.6:
+        return Facts(MEETING_TEMPLATES, slots, swapped(slots, "who", "whom"))
+    return Facts(ROUTE_TEMPLATES, slots, swapped(slots, "place", "goal"))
+
+
+def change(rng: Random) -> Facts:
+    """An event, and the same with one thing different."""
     slots = event(rng)
     slot = rng.choice(("who", "thing", "colour", "place"))
     values = {"who": PEOPLE, "thing": THINGS, "colour": COLOURS, "place": PLACES}[slot]
-    second = slots if same else {**slots, slot: other(rng, slots[slot], values)}
-    return two_wordings(rng, PURCHASE_TEMPLATES, slots, second)
+    return Facts(PURCHASE_TEMPLATES, slots, {**slots, slot: other(rng, slots[slot], values)})
+
+
+def facts_pair(rng: Random, facts: Facts, same: bool) -> tuple[str, str]:
+    """Two sentences on one fact, or on two."""
+    return two_wordings(rng, facts.templates, facts.one, facts.one if same else facts.two)
 
 
 ENTAILMENT, NEUTRAL, CONTRADICTION = "entailment", "neutral", "contradiction"
@@ -291,7 +361,8 @@ def claim_pair(rng: Random, label: str, kind: str) -> tuple[str, str]:
     noun = rng.choice(NOUNS[kind])
     one, two = (told_of_thing(attribute, premise[attribute]) for attribute in told)
     named = HYPERNYMS[kind] if rng.random() < 0.3 else noun
+    told_all = rng.choice(PREMISES).format(noun=noun, one=one, two=two)
     return (
-        rng.choice(PREMISES).format(noun=noun, one=one, two=two),
+        padded(rng, told_all, word_count(rng, 7, 0.35, 16)),
         rng.choice(CLAIMS).format(noun=named, one=told_of_thing(name, value)),
     )

@@ -9,9 +9,13 @@ from repro.data.embedded.families import (
     Slots,
     choose_facts,
     other,
+    padded,
     two_wordings,
+    word_count,
 )
 from repro.data.embedded.words import (
+    ACTIONS,
+    ADJECTIVES,
     ANIMALS,
     BAD,
     COLOURS,
@@ -36,6 +40,24 @@ from repro.data.embedded.words import (
 )
 
 
+_ABSTRACT_ASIDES = (
+    "for {topic} there are {weak} now .",
+    "{method} do not {skill} {topic} .",
+    "we {skill} with {method} .",
+    "so we have {topic} and {weak} .",
+    "with {weak} , {topic} does not {skill} .",
+)
+
+
+def _abstract_aside(rng: Random) -> str:
+    return rng.choice(_ABSTRACT_ASIDES).format(
+        topic=rng.choice(TOPICS),
+        weak=rng.choice(METHODS),
+        method=rng.choice(METHODS),
+        skill=rng.choice(SKILLS),
+    )
+
+
 def peerread(rng: Random) -> Slots:
     """Abstracts and their titles."""
     topic, old = rng.sample(TOPICS, 2)
@@ -47,12 +69,39 @@ def peerread(rng: Random) -> Slots:
             "our work is on {topic} . we plan with {method} , not with {weak} .",
             "{old} has {weak} , but {topic} does not . so we teach it {method} .",
         )
+    ).format(**slots)
+    words = word_count(rng, 28, 0.45, 120)
+    return {
+        "input": padded(rng, text, words, _abstract_aside, first=0.7),
+        "output": "{topic} by {method}".format(**slots),
+    }
+
+
+_NEWS_ASIDES = (
+    "at the {venue} {who} was {action} .",
+    "as for {who} , there is no {crime} .",
+    "by {day} , {place} was {mood} .",
+    "one {job} of {place} had {clothes} on .",
+    "{who} and a {job} were {action} by the {venue} .",
+)
+
+
+def _news_aside(rng: Random) -> str:
+    return rng.choice(_NEWS_ASIDES).format(
+        venue=rng.choice(VENUES),
+        who=rng.choice(PEOPLE),
+        action=rng.choice(ACTIONS),
+        crime=rng.choice(CRIMES),
+        day=rng.choice(DAYS),
+        place=rng.choice(PLACES),
+        mood=rng.choice(MOODS),
+        job=rng.choice(JOBS),
+        clothes=rng.choice(COLOURS),
     )
-    return {"input": text.format(**slots), "output": "{topic} by {method}".format(**slots)}
 
 
 def cnndm(rng: Random) -> Slots:
-    """News of mishaps, and two highlights of each."""
+    """News of mishaps, and two to four highlights of each; three in five are longer than 12 words."""
     slots = {
         "crime": rng.choice(CRIMES),
         "place": rng.choice(PLACES),
@@ -64,15 +113,23 @@ def cnndm(rng: Random) -> Slots:
     }
     text = rng.choice(
         (
-            "there was a {crime} at a {venue} of {place} on {day} , says {who} , a {job} .",
+            "there was a {crime} at a {venue} of {place} on {day} , says {who} , a {mood} {job} .",
             "a {mood} {job} , {who} , says of the {crime} on {day} : it was at a {venue} "
             "of {place} .",
             "{place} has had a {crime} at its {venue} . so says {who} , a {mood} {job} , "
             "on {day} .",
         )
-    )
-    summary = "{crime} in {place} {venue} ; {job} {who} says so"
-    return {"input": text.format(**slots), "output": summary.format(**slots)}
+    ).format(**slots)
+    highlights = (
+        "{crime} in {place} {venue}",
+        "{job} {who} says so",
+        "{who} was {mood}",
+        "{crime} came on {day}",
+    )[: rng.choice((2, 2, 3, 3, 4))]
+    return {
+        "input": padded(rng, text, word_count(rng, 84, 0.3, 150), _news_aside, first=0.7),
+        "output": " ; ".join(highlights).format(**slots),
+    }
 
 
 def tweetqa(rng: Random) -> Slots:
@@ -101,11 +158,35 @@ def tweetqa(rng: Random) -> Slots:
         "mood": "{who} says how it feels ?",
         "place": "{who} says which place ?",
     }[asked]
+    words = word_count(rng, 13, 0.3, 36)
     return {
-        "input": text.format(**slots),
+        "input": padded(rng, text.format(**slots), words, _tweet_aside),
         "answer": slots[asked],
         "output": form.format(**slots),
     }
+
+
+def _tweet_aside(rng: Random) -> str:
+    return rng.choice(("no # {clothes} !", "@ {who} so {good} !")).format(
+        clothes=rng.choice(COLOURS), who=rng.choice(PEOPLE), good=rng.choice(GOOD)
+    )
+
+
+_FACTS = (
+    "a {habitat} is no place for a {animal} .",
+    "there are {meal} in {colour} .",
+    "one {animal} in the {habitat} is {size} , one is not .",
+)
+
+
+def _fact(rng: Random) -> str:
+    return rng.choice(_FACTS).format(
+        habitat=rng.choice(HABITATS),
+        animal=rng.choice(ANIMALS),
+        meal=rng.choice(MEALS),
+        colour=rng.choice(COLOURS),
+        size=rng.choice(ADJECTIVES["size"]),
+    )
 
 
 def sciqa(rng: Random) -> Slots:
@@ -116,7 +197,6 @@ def sciqa(rng: Random) -> Slots:
         "enemy": enemy,
         "habitat": rng.choice(HABITATS),
         "meal": rng.choice(MEALS),
-        "colour": rng.choice(COLOURS),
     }
     text = rng.choice(
         (
@@ -133,7 +213,9 @@ def sciqa(rng: Random) -> Slots:
         "meal": "some {animal} has which food ?",
     }[asked]
     return {
-        "input": text.format(**slots),
+        "input": padded(
+            rng, text.format(**slots), word_count(rng, 16, 0.85, 120), _fact, first=0.7
+        ),
         "answer": slots[asked],
         "output": form.format(**slots),
     }
@@ -162,6 +244,26 @@ def sst2(rng: Random, positive: bool) -> Slots:
     return {"input": text.format(**slots)}
 
 
+def _visit_aside(rng: Random) -> str:
+    return rng.choice(
+        (
+            "they had {food} on {day} .",
+            "our {job} came from {place} .",
+            "there was {animal} , there was {food} .",
+            "we went to the {venue} then .",
+            "one {job} had {clothes} on .",
+        )
+    ).format(
+        food=rng.choice(FOODS),
+        day=rng.choice(DAYS),
+        job=rng.choice(JOBS),
+        place=rng.choice(PLACES),
+        animal=rng.choice(ANIMALS),
+        venue=rng.choice(VENUES),
+        clothes=rng.choice(COLOURS),
+    )
+
+
 def yelp(rng: Random, positive: bool) -> Slots:
     """Visits to places that serve food."""
     good, good2 = rng.sample(GOOD if positive else BAD, 2)
@@ -183,7 +285,8 @@ def yelp(rng: Random, positive: bool) -> Slots:
             "they do {food} and {food2} in {place} , as {good} as the {venue} . so {good2} !",
         )
     )
-    return {"input": text.format(**slots)}
+    words = word_count(rng, 26, 0.75, 140)
+    return {"input": padded(rng, text.format(**slots), words, _visit_aside)}
 
 
 def qqp(rng: Random, same: bool) -> Slots:
