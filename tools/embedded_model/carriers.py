@@ -182,7 +182,9 @@ def _literal(rng: Random, slots: Sequence[int]) -> str:
     found: list[str] = []
     for slot in slots:
         if rng.random() < 0.5:
-            found += rng.choices((*own.GRAMMAR, *own.LITERALS, *own.CONNECTORS), k=rng.randint(1, 2))
+            found += rng.choices(
+                (*own.GRAMMAR, *own.LITERALS, *own.CONNECTORS), k=rng.randint(1, 2)
+            )
         found.append(f"{{{slot}}}")
     if rng.random() < 0.4:
         found += rng.choices(own.GRAMMAR, k=rng.randint(1, 2))

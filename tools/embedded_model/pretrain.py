@@ -333,8 +333,10 @@ def save(
         "recipe": asdict(recipe),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokens": log[-1]["tokens"],
-        "seconds": sum(max(float(line["seconds"]) for line in log if line["phase"] == phase.name)
-                       for phase in recipe.phases),
+        "seconds": sum(
+            max(float(line["seconds"]) for line in log if line["phase"] == phase.name)
+            for phase in recipe.phases
+        ),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

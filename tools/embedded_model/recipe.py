@@ -171,12 +171,8 @@ RECIPE = Pretraining(
             name="many",
             documents=(
                 Documents(mix=ALL, length=288, meaning=0.1, known=0.1, terse=0.2, share=0.25),
-                Documents(
-                    mix=SEVERAL, length=288, meaning=0.7, known=0.6, terse=0.2, share=0.4
-                ),
-                Documents(
-                    mix=TEXTS, length=448, meaning=0.15, terse=0.2, words=45.0, share=0.25
-                ),
+                Documents(mix=SEVERAL, length=288, meaning=0.7, known=0.6, terse=0.2, share=0.4),
+                Documents(mix=TEXTS, length=448, meaning=0.15, terse=0.2, words=45.0, share=0.25),
                 replace(SINGLE_PAIRS, known=0.7, share=0.1),
             ),
             most=2000,
