@@ -14,9 +14,9 @@ import pytest
 
 from repro.data.embedded import EmbeddedData
 from repro.data.embedded.source import _made
+from repro.data.leakage import implied_labels
 from repro.errors import ReproError
 from repro.spec.prompts import context, fill
-from repro.data.leakage import implied_labels
 from repro.spec.tasks import NO_MAJORITY, Kind, Part, Role
 from repro.studies.paper.prompts import TEMPLATES, template
 from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, task_of, training_of

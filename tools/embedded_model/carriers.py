@@ -1,8 +1,8 @@
 """Documents about nothing: sentences of random function words that carry some telling words.
 
 What a document's examples ask for (are two sentences the same, does the second follow, which words
-are kept, which question has this answer) must be found whatever the sentences are, so that it is not
-bound to the patterns of the world's own families.
+are kept, which question has this answer) must be found whatever the sentences are, so that it is
+not bound to the patterns of the world's own families.
 """
 
 from collections.abc import Callable, Sequence

@@ -77,7 +77,7 @@ def _fresh(task: str, inputs: Mapping[str, str]) -> bool:
 
 
 def _label_words(rng: Random, kind: str, count: int, options: Options) -> Sequence[str]:
-    """Label words: the tasks' own, or always the same, or with a fixed meaning, or given out anew."""
+    """Label words: the tasks' own, always the same, with a fixed meaning, or given out anew."""
     meaning = options.meaning
     if options.known and rng.random() < options.known:
         return own.KNOWN_LABELS[kind]

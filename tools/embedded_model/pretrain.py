@@ -115,9 +115,9 @@ def batch(documents: list[list[Token]]) -> Batch:
 def new_model(recipe: Pretraining) -> LlamaForCausalLM:
     """The untrained model.
 
-    Queries and keys begin as one orthogonal projection, so that a head looks for tokens like its own
-    (after "mimetic initialization", Trockman & Kolter 2023): copying a repeated list was learnt in 250
-    steps of 2,048 tokens, where from plain random weights it was not in four times as many.
+    Queries and keys begin as one orthogonal projection, so that a head looks for tokens like its
+    own (after "mimetic initialization", Trockman & Kolter 2023): copying a repeated list was learnt
+    in 250 steps of 2,048 tokens, where from plain random weights it was not in four times as many.
     """
     torch.manual_seed(recipe.seed)
     model = LlamaForCausalLM(
@@ -254,7 +254,7 @@ def run_phase(
             loss = round(total / outputs, 4)
             line: Line = {"phase": phase.name, "step": before + step, "tokens": tokens}
             line["seconds"] = round(time.process_time() - started)
-            log.append(line | {"output_loss": loss} | found)
+            log.append({**line, "output_loss": loss, **found})
             total = outputs = 0.0
             if progress:
                 progress(log[-1], model)

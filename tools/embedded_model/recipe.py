@@ -90,8 +90,8 @@ LISTS: Mix = {
 # Single examples whose labels always mean the same teach what a pair is about: in longer documents
 # every word has occurred before, which hides whether two sentences share it. Nearly all of them
 # must be pairs. To find the word that two lists share, or the one that is new, is learnt in a few
-# hundred steps, and with it whether lists and sentences are the same, which without it was not learnt
-# in 4 M tokens.
+# hundred steps, and with it whether lists and sentences are the same, which without it was not
+# learnt in 4 M tokens.
 PAIRS: Mix = {
     "shared": 2.0,
     "changed": 2.0,

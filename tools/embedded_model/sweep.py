@@ -1,23 +1,24 @@
 """Which learning rate the embedded profile's fine-tunes have, chosen as for any real model.
 
 Each training set of 2,000 samples (160 rows here) is fine-tuned on at each rate under the protocol
-published-code, and scored without examples on development rows of the same set: training rows that no
-size of the grid trains on. The rate with the best mean score over the five sets is the profile's.
-No other set is looked at.
+published-code, and scored without examples on development rows of the same set: training rows that
+no size of the grid trains on. The rate with the best mean score over the five sets is the
+profile's. No other set is looked at.
 """
 
 import statistics
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
+from repro import profiles
 from repro.cli.folders import FOLDER
 from repro.console import new_console
 from repro.data.embedded import EmbeddedData
 from repro.finetune import finetune, recipe_from
-from repro import profiles
 from repro.spec.tasks import Part
 from repro.studies.paper.prompts import training_template
 from repro.studies.paper.protocols import protocol
@@ -37,7 +38,7 @@ def swept(folder: Path, factor: float, seed: int) -> dict[str, float]:
     for name, training in TRAIN_SETS.items():
         torch.set_num_threads(1)
         model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         size = embedded.sizes.train["2000"]
         rows = source.rows(Part("train", name, DEVELOPMENT.stop), training.task)
         recipe = recipe_from(

@@ -1,8 +1,8 @@
 """The flaws of the real sets that the world's sets have too, in like proportion.
 
-Positions of the authors' rows are those of docs/AUDIT.md times 100/250 (test) or 160/2000 (training):
-this world's sets are used in smaller numbers. The pool of Paws' pairs (A4) is in `pool.py`, lengths
-(A2) are with the generators.
+Positions of the authors' rows are those of docs/AUDIT.md times 100/250 (test) or
+160/2000 (training): this world's sets are used in smaller numbers. The pool of Paws' pairs (A4)
+is in `pool.py`, lengths (A2) are with the generators.
 """
 
 from collections.abc import Iterator, Mapping

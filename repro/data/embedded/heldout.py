@@ -39,7 +39,6 @@ from repro.data.embedded.words import (
     VENUES,
 )
 
-
 _ABSTRACT_ASIDES = (
     "for {topic} there are {weak} now .",
     "{method} do not {skill} {topic} .",
@@ -101,7 +100,7 @@ def _news_aside(rng: Random) -> str:
 
 
 def cnndm(rng: Random) -> Slots:
-    """News of mishaps, and two to four highlights of each; three in five are longer than 12 words."""
+    """News of mishaps, and two to four highlights of each; three in five exceed 12 words."""
     slots = {
         "crime": rng.choice(CRIMES),
         "place": rng.choice(PLACES),

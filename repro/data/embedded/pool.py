@@ -2,8 +2,8 @@
 
 A pool holds groups of sentences on two facts that are nearly alike. Rows are pairs of one group, so
 sentences recur, and the more pairs are trained on, the more labels of test rows follow from theirs
-by transitivity (AUDIT A4). Further pools, for training sets beyond what the first has, share nothing
-with it.
+by transitivity (AUDIT A4). Further pools, for training sets beyond what the first has, share
+nothing with it.
 """
 
 import itertools
@@ -44,7 +44,8 @@ def group(rng: Random, facts: Facts) -> list[Pair]:
     pairs = []
     for (fact, words, one), (fact2, words2, two) in itertools.combinations(told, 2):
         if words != words2:
-            pairs.append(Pair(*rng.sample((one, two), 2), fact == fact2))
+            first_text, second = rng.sample((one, two), 2)
+            pairs.append(Pair(first_text, second, fact == fact2))
     return pairs
 
 

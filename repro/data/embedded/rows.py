@@ -121,8 +121,8 @@ def make(dataset: str, task: Task, label: str, rng: Random) -> Slots:
 
 
 _SHOWN_WORDS = {"xsum": (72, 21, 85, 85), "mnli1": (15,) * 8}
-"""Words and marks of the inputs of demonstrations: XSum's as the authors' are, since with them all that
-is cut is decided; MNLI's short enough that nothing is cut behind five of them."""
+"""Words and marks of the inputs of demonstrations: XSum's as the authors' are, since with them
+all that is cut is decided; MNLI's short enough that nothing is cut behind five of them."""
 
 
 def _fits(part: Part, number: int, inputs: Mapping[str, str]) -> bool:
