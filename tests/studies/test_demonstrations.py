@@ -58,7 +58,8 @@ def test_names_say_what_stands_before_each_row(tmp_path: Path) -> None:
         "amazon-fticl2-2000-shown=exchanged",
     )  # fmt: skip
     plan = planned(tmp_path, *names)
-    fixed, each, other, wrong = plan.models
+    by_name = {model.variant.name: model for model in plan.models}
+    fixed, each, other, wrong = (by_name[name] for name in names)
     assert len({model.key for model in plan.models}) == 4
     assert len({model.facts["demonstrations_sha256"] for model in plan.models}) == 4
     assert {len(model.rows or ()) for model in plan.models} == {160}
@@ -82,12 +83,12 @@ def test_names_say_what_stands_before_each_row(tmp_path: Path) -> None:
             for row, context in zip(rows, model.contexts, strict=True):
                 one, two = (part for part in context.split("\n\n") if part)
                 for part in (one, two):
-                    (other,) = [
+                    (own,) = [
                         r
                         for r in rows
                         if fill(model.template.task, model.template.text, r) + r["output"] == part
                     ]
-                    assert row != other
+                    assert row != own
         else:
             (start,) = {text[: text.rindex("\n\n")] for text in texts}
             examples = shown("qqp" if model is other else "amazon", 2)
