@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.workers import BOUND, WORKERS, Simulated, simulate
+from benchmarks.workers import WORKERS, Simulated, simulate
 from repro import studies
 from repro.cli.options import build_plan, parse
 from repro.execute.executor import OneProcess
@@ -41,7 +41,8 @@ def test_the_whole_grid_takes_little_more_than_any_schedule_must(grid: Plan) -> 
     rows = costs(grid, by_characters, lambda kind, key: False)
     for workers in WORKERS:
         seconds, least, work = simulate(grid, workers)
-        assert least <= seconds <= BOUND * least
+        # Longest first takes 4/3 of the best schedule at most where steps are free (Graham 1969).
+        assert least <= seconds * (1 + 1e-9) <= 4 / 3 * least
         assert work == pytest.approx(sum(row.cost.seconds for row in rows), rel=1e-6)
         assert makespan(rows, workers).seconds == pytest.approx(seconds, rel=0.15)
 

@@ -107,14 +107,14 @@ def test_a_classification_cell_shows_its_labels_and_prompts(
     page = show("#panel=1e")
     page.locator(f'#r0-panel-1e a[href="#cell={cell}"]').click()
     rows, samples = open_samples(page), made.samples(cell)
-    assert len(rows) == len(samples) == 60
+    assert len(rows) == len(samples) == 100
     for row, sample in zip(rows, samples, strict=True):
         assert row[:4] == [str(sample[name]) for name in ("row", "score", "gold", "prediction")]
         shown = dict(item.rsplit(" ", 1) for item in re.findall(r"\w+ [-\d.]+", row[4]))
         assert {name: float(value) for name, value in shown.items()} == {
             name: pytest.approx(value, abs=5e-5) for name, value in sample["logits"].items()
         }
-    for place in (0, 31, 59):
+    for place in (0, 57, 99):
         prompt = page.locator("#cell-samples tbody tr").nth(place).locator("details")
         prompt.locator("summary").click()
         text = prompt.locator("pre").text_content()
@@ -123,7 +123,7 @@ def test_a_classification_cell_shows_its_labels_and_prompts(
         assert digest == samples[place]["prompt_sha256"]
     facts = page.locator("#cell-facts").inner_text()
     value = made.run.cells[next(c for c in made.run.cells if c.name == cell)][42].value
-    assert f"accuracy {value:.3f}, n = 60" in facts
+    assert f"accuracy {value:.3f}, n = 100" in facts
     page.go_back()
     page.wait_for_selector("#cell", state="hidden")
     page.go_forward()

@@ -39,7 +39,7 @@ def test_the_error_of_one_seed_by_hand(make: Make, tmp_path: Path) -> None:
     assert found.interval is not None
     value = load_paper().plotted["2", "e", "2k", 2].value
     p = (value * 250 + 1) / 252
-    rows, seeds = 2 * p * (1 - p) / 250, 2 * 0.08**2 * p * (1 - p)
+    rows, seeds = 2 * p * (1 - p) / 250, 2 * 0.13**2 * p * (1 - p)
     df = (rows + seeds) ** 2 / (rows**2 / 249 + seeds**2 / 4)
     half = stats.t.ppf(0.975, df) * (rows + seeds) ** 0.5
     measured = (found.interval.high - found.interval.low) / 2

@@ -114,7 +114,9 @@ def paraphrase(rng: Random, options: Options) -> Maker:
         facts = draw(rng)
         while fact_sides(facts) != {"pretraining"}:
             facts = draw(rng)
-        return Example(f.facts_pair(rng, facts, same), labels[0 if same else 1])
+        two = facts.one if same else facts.two
+        texts = f.two_wordings(rng, facts.templates, facts.one, two)
+        return Example(texts, labels[0 if same else 1])
 
     return make
 

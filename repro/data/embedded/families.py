@@ -299,11 +299,6 @@ def change(rng: Random) -> Facts:
     return Facts(PURCHASE_TEMPLATES, slots, {**slots, slot: other(rng, slots[slot], values)})
 
 
-def facts_pair(rng: Random, facts: Facts, same: bool) -> tuple[str, str]:
-    """Two sentences on one fact, or on two."""
-    return two_wordings(rng, facts.templates, facts.one, facts.one if same else facts.two)
-
-
 ENTAILMENT, NEUTRAL, CONTRADICTION = "entailment", "neutral", "contradiction"
 
 
