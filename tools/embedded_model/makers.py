@@ -1,4 +1,4 @@
-"""What pre-training documents are about: examples of twelve kinds of tasks.
+"""What pre-training documents are about: examples of many kinds of tasks.
 
 What a document asks for (label words, output style) is drawn with its maker, and can only be told
 from its examples. The generators of the out-of-domain sets never occur.

@@ -120,6 +120,7 @@ ALL: Mix = {
     "question": 1.0,
 }
 MANY_PAIRS: Mix = {**ALL, "equal": 3.0, "same": 4.0, "follows": 5.0, "paraphrase": 5.0, "nli": 4.0}
+# Pairs keep labels with a known meaning; words and opinions learn labels that are given out anew.
 SEVERAL: Mix = {"equal": 1.0, "same": 2.0, "follows": 3.0, "paraphrase": 3.0, "nli": 3.0}
 LABELS: Mix = {"category": 3.0, "sentiment": 3.0, "selection": 0.3}
 TEXTS: Mix = {"summary": 1.0, "kept": 0.5, "asked": 0.4, "sentiment": 0.4}
