@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -292,6 +292,7 @@ def build(
     out: Path,
     *,
     progress: Progress | None = None,
+    seed: int = RECIPE.seed,
     smoke: bool = False,
 ) -> dict[str, object]:
     """Makes the embedded model: trains, measures, and writes all files of the package data.
@@ -299,12 +300,13 @@ def build(
     Args:
         out: folder for the checkpoint, tokenizer and `recipe.json`; made if it is not there.
         progress: called with every line of the log and the model.
+        seed: of the recipe.
         smoke: a few steps of a smaller model, the same code.
 
     Returns:
         What `recipe.json` holds: recipe, versions, hashes, log, and the in-context table.
     """
-    recipe = SMOKE if smoke else RECIPE
+    recipe = replace(SMOKE if smoke else RECIPE, seed=seed)
     every, checkpoints = (5 if smoke else 100), out / "checkpoints"
     model, log = train(recipe, progress=progress, every=every, checkpoints=checkpoints)
     return save(out, model, recipe, log, rows=4 if smoke else 250)
