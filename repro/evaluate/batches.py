@@ -26,11 +26,6 @@ class Budget:
         self.tokens = self.first = tokens
 
 
-def take(costs: Sequence[int], tokens: int) -> int:
-    """How many leading rows of `costs` (sorted, largest first) fit; one always does."""
-    return max(1, min(len(costs), tokens // costs[0]))
-
-
 def alike(costs: Sequence[int], padding: int) -> int:
     """How many leading rows of `costs` (sorted, largest first) to compute together.
 
@@ -71,7 +66,7 @@ def in_batches(
     results: dict[int, Result] = {}
     while order:
         sizes = [costs[row] for row in order]
-        rows = order[: take(sizes, budget.tokens)]
+        rows = order[: max(1, budget.tokens // sizes[0])]
         if padding is not None:
             rows = rows[: alike(sizes[: len(rows)], padding)]
         done = _try(work, rows)

@@ -1,4 +1,7 @@
-"""From a cell and its rows to token ids, as the protocol's switches say (AUDIT A3, A5, A11)."""
+"""What is computed, and from a cell and its rows to token ids by the protocol's switches.
+
+See AUDIT A3, A5, A11.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +12,7 @@ import datasets
 
 from repro.errors import ReproError
 from repro.spec.cells import Cell
-from repro.spec.prompts import context, fill
+from repro.spec.prompts import common_prefix, context, fill
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation
 from repro.spec.targets import BEFORE
@@ -19,6 +22,21 @@ Tokenizer = Any
 """A tokenizer of transformers."""
 
 _OTHER = "use a model whose tokenizer splits these labels differently"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How cells are computed.
+
+    Attributes:
+        token_budget: rows times tokens that a batch may hold, tokens to come included.
+        max_new_tokens: length of a generation, already scaled to the profile's model.
+        share_prefix: compute what a cell's prompts begin with once, where the model allows it.
+    """
+
+    token_budget: int
+    max_new_tokens: int
+    share_prefix: bool = True
 
 
 @dataclass(frozen=True)
@@ -107,11 +125,7 @@ def texts(
     demonstrations: Sequence[Mapping[str, str]],
     protocol: Protocol,
 ) -> Texts:
-    """The prompts of a cell as text.
-
-    Raises:
-        ReproError: too few demonstrations.
-    """
+    """The prompts of a cell as text; raises ReproError for too few demonstrations."""
     cell, task = asked.cell, asked.task
     shown = demonstrations[: cell.shots]
     if len(shown) < cell.shots:
@@ -144,12 +158,11 @@ def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
     Raises:
         ReproError: too few demonstrations, or two labels with the same first token.
     """
-    asked, cell = job.asked, job.asked.cell
+    asked, rows = job.asked, job.rows.to_list()
     head = [tokenizer.bos_token_id] * bos_count(asked, tokenizer, protocol)
-    rows = job.rows.to_list()
     if not rows:
         raise ReproError(
-            f"{cell.name} has no rows to score",
+            f"{job.cell.name} has no rows to score",
             hint="ask for more with --rows, or turn a switch that drops rows to keep",
         )
     parts = texts(asked, rows, job.demonstrations.to_list(), protocol)
@@ -197,16 +210,6 @@ def first_tokens(
                 )
         found[label] = token
     return found
-
-
-def common_prefix(sequences: Sequence[Any]) -> int:
-    """How many leading ids all sequences, of one type, share."""
-    # Among sorted sequences, the first and the last share the least.
-    low, high = min(sequences), max(sequences)
-    for position, (a, b) in enumerate(zip(low, high, strict=False)):
-        if a != b:
-            return position
-    return min(len(low), len(high))
 
 
 def _template(asked: Evaluation, task: Task, protocol: Protocol) -> tuple[str, str]:

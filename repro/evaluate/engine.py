@@ -7,12 +7,11 @@ from transformers import PreTrainedModel
 
 from repro import clock
 from repro.evaluate.batches import Budget, in_batches
-from repro.evaluate.encode import Encoded, Tokenizer
+from repro.evaluate.encode import Encoded, Settings, Tokenizer
 from repro.evaluate.forward import pad_id
 from repro.evaluate.generate import Generation, generate
 from repro.evaluate.prefix import SharedPrefix, segments, sharing, supports_sharing
 from repro.evaluate.score import label_logits
-from repro.evaluate.settings import Settings
 
 
 class Engine(Protocol):
@@ -47,12 +46,7 @@ class Engine(Protocol):
     def generate(
         self, encoded: Encoded, *, max_new_tokens: int, cut_at_blank_line: bool
     ) -> list[Generation]:
-        """Each prompt continued with its most likely tokens, as `repro.evaluate.generate` says.
-
-        Raises:
-            ReproError: the model's logits are not finite (1), or a prompt does not fit into
-                memory (3).
-        """
+        """Each prompt continued as `repro.evaluate.generate` says; raises as `label_logits`."""
         ...
 
 
@@ -69,11 +63,7 @@ class TorchEngine:
         *,
         replayed: bool = False,
     ) -> None:
-        """An engine for a loaded model.
-
-        Args:
-            replayed: whether decoding replays a graph, as `generate` has it.
-        """
+        """An engine for a loaded model; `replayed` as of `generate`."""
         self._replayed = replayed
         self.tokenizer = tokenizer
         self.positions = getattr(model.config, "max_position_embeddings", None)

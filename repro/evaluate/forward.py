@@ -20,10 +20,9 @@ class Batch:
 
     Attributes:
         logits: [rows, vocabulary], behind the last token of each row.
-        cache: what the model returned; None if it was not asked to keep it.
+        cache: None if the model was not asked to keep it.
         mask: [rows, own tokens], True for tokens and False for padding; shared ones left out.
         positions: [rows, 1], the position of each row's next token.
-        prefix: what the rows begin with.
         places: the same positions on the host, so that nobody waits for the device to know them.
     """
 
@@ -101,7 +100,7 @@ def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool 
     prefix, tokens = batch.prefix, ids.shape[1]
     mask: torch.Tensor = batch.mask
     more: dict[str, Any] = {}
-    if takes_positions(model):  # models without it count positions by the attention mask
+    if takes_positions(type(model)):  # models without it count positions by the attention mask
         more["position_ids"] = batch.positions
     if prefix:
         more["shared_prefix"] = prefix.layers

@@ -15,6 +15,8 @@ from repro.evaluate.replay import Replayed
 from repro.machine.transfer import to_device
 from repro.spec.prompts import SEPARATOR
 
+Stopped = Literal["eos", "blank-line", "length"]
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -24,12 +26,11 @@ class Generation:
         text: without special tokens; cut at the first blank line where that is asked for. A
             generation that begins with a blank line is cut to nothing.
         tokens: ids generated, an EOS included.
-        stopped: by "eos", by a "blank-line", or at the "length" asked for.
     """
 
     text: str
     tokens: tuple[int, ...]
-    stopped: Literal["eos", "blank-line", "length"]
+    stopped: Stopped
 
 
 def stop_ids(config: Any, tokenizer: Any) -> frozenset[int]:
@@ -39,31 +40,11 @@ def stop_ids(config: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(id_ for id_ in (*ids, tokenizer.eos_token_id) if id_ is not None)
 
 
-class BlankLines:
-    """Finds the first blank line in growing generations, decoding only when one may be there."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        """For one tokenizer; remembers which tokens hold a line break."""
-        self._tokenizer = tokenizer
-        self._breaks: dict[int, bool] = {}
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Text without special tokens, blanks left as they are."""
-        text: str = self._tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
-
-    def ends_with_one(self, tokens: Sequence[int]) -> bool:
-        """Whether the last token completes a blank line."""
-        last = tokens[-1]
-        if last not in self._breaks:
-            self._breaks[last] = "\n" in self.decode([last])
-        return self._breaks[last] and SEPARATOR in self.decode(tokens)
-
-
 class Ending:
-    """Tells when a growing generation is done: at EOS, at a blank line, or at its length."""
+    """Tells when a growing generation is done: at EOS, at a blank line, or at its length.
+
+    Looks for a blank line only where the last token holds a line break.
+    """
 
     def __init__(
         self,
@@ -74,7 +55,8 @@ class Ending:
         cut_at_blank_line: bool,
     ) -> None:
         """For generations of one model and protocol; `stops` are the ids that end one."""
-        self._blank_lines = BlankLines(tokenizer)
+        self._tokenizer = tokenizer
+        self._breaks: dict[int, bool] = {}  # whether a token holds a line break
         self._stops = stops
         self._most = max_new_tokens
         self._cut = cut_at_blank_line
@@ -82,17 +64,30 @@ class Ending:
     def __call__(self, tokens: Sequence[int]) -> Generation | None:
         """The generation, if its last token ends it; None while it goes on."""
         if tokens[-1] in self._stops:
-            stopped: Literal["eos", "blank-line", "length"] = "eos"
-        elif self._cut and self._blank_lines.ends_with_one(tokens):
+            stopped: Stopped = "eos"
+        elif self._cut and self._blank_line(tokens):
             stopped = "blank-line"
         elif len(tokens) == self._most:
             stopped = "length"
         else:
             return None
-        text = self._blank_lines.decode(tokens)
+        text = self._decode(tokens)
         if self._cut:
             text = text.split(SEPARATOR, 1)[0]
         return Generation(text, tuple(tokens), stopped)
+
+    def _blank_line(self, tokens: Sequence[int]) -> bool:
+        last = tokens[-1]
+        if last not in self._breaks:
+            self._breaks[last] = "\n" in self._decode([last])
+        return self._breaks[last] and SEPARATOR in self._decode(tokens)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """Text without special tokens, blanks left as they are."""
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
 
 
 def generate(
@@ -157,12 +152,10 @@ def generate(
             if not all(right):
                 raise not_finite()
             for row, token in zip(running, tokens, strict=True):
-                if row in done:
-                    continue
-                written[row].append(token)
-                end = finish(written[row])
-                if end:
-                    done[row] = end
+                if row not in done:
+                    written[row].append(token)
+                    if end := finish(written[row]):
+                        done[row] = end
             if len(done) == len(rows):
                 return [done[row] for row in range(len(rows))]
             left = [line for line, row in enumerate(running) if row not in done]

@@ -7,7 +7,7 @@ for, so a cell's numbers do not depend, in any bit, on which cells ran before it
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
@@ -115,13 +115,9 @@ def _put(cached: torch.Tensor, place: torch.Tensor, states: torch.Tensor) -> Non
 
 
 @cache
-def _takes_positions(forward: Callable[..., Any]) -> bool:
-    return "position_ids" in inspect.signature(forward).parameters
-
-
-def takes_positions(model: Any) -> bool:
-    """Whether the model can be told the position of each token."""
-    return _takes_positions(type(model).forward)
+def takes_positions(kind: type) -> bool:
+    """Whether models of a class can be told the position of each token."""
+    return "position_ids" in inspect.signature(kind.forward).parameters
 
 
 def supports_sharing(model: Any) -> bool:
@@ -130,7 +126,7 @@ def supports_sharing(model: Any) -> bool:
     Not so for sliding windows, recurrent states or compressed caches; these go the plain way, as
     do models that choose their attention themselves.
     """
-    if not takes_positions(model) or not model._supports_default_dynamic_cache():
+    if not takes_positions(type(model)) or not model._supports_default_dynamic_cache():
         return False
     if not model._supports_attention_backend or model.config._attn_implementation != "sdpa":
         return False
@@ -190,11 +186,7 @@ class SharedPrefix:
         return len(prompt) - self.length + self.length // self._count
 
     def move_to(self, wanted: Segments) -> int:
-        """Hold exactly these segments, keeping those that it begins with already.
-
-        Returns:
-            The tokens it holds then.
-        """
+        """Hold exactly these segments, keeping those that it begins with; the tokens it holds."""
         kept = 0
         while self._segments[kept : kept + 1] == wanted[kept : kept + 1] != ():
             kept += 1

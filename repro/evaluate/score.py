@@ -24,7 +24,6 @@ def label_logits(
     """The logit of each label's token behind each prompt, as exact float32 values.
 
     Args:
-        prompts: token ids.
         labels: label -> token id.
         pad: id that fills short rows; masked.
         prefix: holds what all prompts begin with; None computes each prompt whole.

@@ -35,11 +35,7 @@ class VllmEngine:
     reduced_budget: int | None = None
 
     def __init__(self, folder: Path, *, dtype: str) -> None:
-        """Start vLLM with a model folder.
-
-        Args:
-            folder: as written by `materialise` or by a fine-tune.
-            dtype: "float32", "bfloat16" or "float16".
+        """Start vLLM with a model folder, of `materialise` or of a fine-tune.
 
         Raises:
             ReproError: vLLM is not installed, or the folder is no complete model (3).
@@ -49,7 +45,10 @@ class VllmEngine:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         self.tokenizer = load_tokenizer(folder)
         self.positions = getattr(config, "max_position_embeddings", None)
-        self._stops = stop_ids(_generation_config(folder, config), self.tokenizer)
+        generation = GenerationConfig.from_model_config(config)
+        if (folder / "generation_config.json").is_file():  # as a model that is loaded has it
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        self._stops = stop_ids(generation, self.tokenizer)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # what fine-tuning has left
@@ -133,13 +132,6 @@ def _given_up(answer: Any) -> ReproError:
         hint="evaluate with the kit's own engine: --engine torch",
         exit_code=EXIT_FAILED,
     )
-
-
-def _generation_config(folder: Path, config: Any) -> GenerationConfig:
-    """As a model loaded from the folder has it."""
-    if (folder / "generation_config.json").is_file():
-        return GenerationConfig.from_pretrained(folder, local_files_only=True)
-    return GenerationConfig.from_model_config(config)
 
 
 def _import_vllm() -> Any:

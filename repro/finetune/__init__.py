@@ -6,8 +6,7 @@ first use, so that plans and drivers do without.
 
 from typing import TYPE_CHECKING
 
-from repro.finetune.facts import FACTS, Facts
-from repro.finetune.recipe import Recipe, recipe_from
+from repro.finetune.recipe import FACTS, Facts, Recipe, recipe_from
 from repro.late import late
 
 if TYPE_CHECKING:

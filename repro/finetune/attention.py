@@ -32,11 +32,6 @@ _SIMILAR = 0.8
 """Samples of at least this share of the longest one's length make a group."""
 
 
-def default_way(device: torch.device, *, autocast: bool) -> Way:
-    """How to attend: FlexAttention's kernels for float32 use no matrix units and spill."""
-    return "flex" if device.type == "cuda" and autocast else "grouped"
-
-
 @dataclass(frozen=True)
 class _Group:
     """Samples that attend in one call of SDPA.
@@ -59,10 +54,8 @@ class Packing:
     Args:
         lengths: tokens of each sample behind the shared ones, in the order of the sequence,
             longest first.
-        device: where the pass is computed.
         shared: keys and values of the tokens before every sample; empty without.
         keep: whether to note the pass's own keys and values in `kept`, to be shared by others.
-        way: how to attend.
     """
 
     def __init__(
@@ -74,8 +67,7 @@ class Packing:
         keep: bool = False,
         way: Way = "grouped",
     ) -> None:
-        self.shared = shared
-        self.keep = keep
+        self.shared, self.keep = shared, keep
         self.kept: KeysValues = {}
         before, dtype = 0, torch.float32
         if shared:

@@ -5,11 +5,11 @@ the samples are spread over passes. Dead samples, whose gradient is zero, are le
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
 from typing import Literal
 
 from repro.finetune.encode import Sample
 from repro.finetune.schedule import Step
+from repro.spec.prompts import common_prefix
 
 MIN_SHARED = 16
 """Tokens that a step's samples must begin with alike before a pass of their own is worth it."""
@@ -43,10 +43,8 @@ def shared_tokens(weighted: Sequence[Weighted]) -> int:
     """How many first tokens to compute once: common to all, before any label's predictor."""
     if len(weighted) < 2:
         return 0
-    # What the first and the last in alphabetical order begin with, all between them do.
-    ordered = sorted(sample.ids for sample, _ in weighted)
-    alike = takewhile(lambda pair: pair[0] == pair[1], zip(ordered[0], ordered[-1], strict=False))
-    count = min(sum(1 for _ in alike), min(sample.masked for sample, _ in weighted) - 1)
+    alike = common_prefix([sample.ids for sample, _ in weighted])
+    count = min(alike, min(sample.masked for sample, _ in weighted) - 1)
     return count if count >= MIN_SHARED else 0
 
 

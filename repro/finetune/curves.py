@@ -32,13 +32,9 @@ def require(name: str) -> None:
 def curves(
     name: str | None, folder: Path, run: str, settings: Mapping[str, Any]
 ) -> Iterator[Track | None]:
-    """What records the steps of a fine-tune; None without a tracker.
+    """What records the steps of a fine-tune named `run`; None without a tracker.
 
-    Args:
-        name: tensorboard, trackio or wandb; None for none.
-        folder: where a tracker that writes files puts them, in a folder of the run's name.
-        run: names the fine-tune.
-        settings: its recipe.
+    A tracker that writes files puts them into a folder of the run's name in `folder`.
     """
     if name is None:
         yield None

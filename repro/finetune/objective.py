@@ -11,7 +11,7 @@ assumes what holds for language models: no layer mixes the samples of a batch.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from repro.finetune import attention
-from repro.finetune.attention import KeysValues, Packing, Way, default_way
+from repro.finetune.attention import KeysValues, Packing, Way
 from repro.finetune.batches import Weighted, passes, shared_tokens
 from repro.finetune.casts import Casts
 from repro.finetune.shard import is_sharded
@@ -30,7 +30,6 @@ PACKED = ("llama", "mistral", "qwen2")
 """Model types whose attention goes through transformers' interface, whose every other layer takes
 tokens one by one, and whose logits are their output embeddings' alone."""
 
-_NO_LABEL = -100
 LOGITS = 2**25
 """Logits that are held at once, at most."""
 
@@ -44,7 +43,8 @@ def objective(
         model: a causal language model of transformers, in training mode.
         pad: an id to fill up with; masked, so any will do.
         autocast: whether matrix products are computed in bfloat16.
-        way: how packed samples attend; None for what suits the device.
+        way: how packed samples attend; None for what suits the device: FlexAttention's kernels for
+            float32 use no matrix units and spill.
         kept_casts: whether weights in bfloat16 are kept for a whole step, see `casts`. Changes no
             bit.
     """
@@ -65,27 +65,20 @@ class Packed:
         way: how samples attend.
     """
 
-    def __init__(
-        self, model: Any, *, autocast: bool, way: Way | None = None, kept_casts: bool = True
-    ) -> None:
+    def __init__(self, model: Any, *, autocast: bool, way: Way | None, kept_casts: bool) -> None:
         self._model = model
-        self.way = way or default_way(model.device, autocast=autocast)
+        self._device = model.device
+        self.way = way or ("flex" if self._device.type == "cuda" and autocast else "grouped")
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
-        self._device = model.device
         self._sharded = is_sharded(model)
         # A sharded model's weights come in bfloat16.
         self._casts = Casts(model, kept=kept_casts) if autocast and not self._sharded else None
+        context = partial(torch.autocast, self._device.type)
         # Autocast itself is to keep no weights in bfloat16.
-        self._mixed = partial(
-            torch.autocast,
-            self._device.type,
-            torch.bfloat16,
-            enabled=autocast,
-            cache_enabled=False,
-        )
+        self._mixed = partial(context, torch.bfloat16, enabled=autocast, cache_enabled=False)
         # Inside the context above: backward passes choose no dtype of their own.
-        self._as_forward = partial(torch.autocast, self._device.type, enabled=False)
+        self._as_forward = partial(context, enabled=False)
         self._before = model.config._attn_implementation
         model.set_attn_implementation(attention.NAME)
 
@@ -119,12 +112,8 @@ class Packed:
                 self._casts.forget()
 
     def _passes(
-        self,
-        weighted: Sequence[Weighted],
-        budget: int,
-        together: Sequence[Sequence[Weighted]],
+        self, weighted: Sequence[Weighted], budget: int, together: Sequence[Sequence[Weighted]]
     ) -> torch.Tensor:
-        """`backward`, within its autocast context."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         count, idle = shared_tokens(weighted), 0
         if together:
@@ -237,31 +226,25 @@ class Padded:
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Leave the model as it is."""
 
     def backward(self, weighted: Sequence[Weighted], budget: int) -> torch.Tensor:
         """Add the gradients of the sum of weight x token loss over label tokens; that sum."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for chosen in self._passes(weighted, budget):
-            loss = self._loss(chosen)
-            loss.backward()
-            total += loss.detach()
-        return total
-
-    @staticmethod
-    def _passes(weighted: Sequence[Weighted], budget: int) -> Iterator[list[Weighted]]:
-        """Cut samples into passes of at most `budget` tokens, filling included."""
         ordered = sorted(weighted, key=lambda pair: -len(pair[0].ids))
         while ordered:
-            fit = max(1, budget // len(ordered[0][0].ids))
-            yield ordered[:fit]
+            fit = max(1, budget // len(ordered[0][0].ids))  # with what they are filled up with
+            loss = self._loss(ordered[:fit])
+            loss.backward()
+            total += loss.detach()
             ordered = ordered[fit:]
+        return total
 
     def _loss(self, chosen: Sequence[Weighted]) -> torch.Tensor:
         longest = max(len(sample.ids) for sample, _ in chosen)
         kept = longest - min(sample.masked for sample, _ in chosen) + 1
         shape = (len(chosen), longest)
-        ids, targets = torch.full(shape, self._pad), torch.full(shape, _NO_LABEL)
+        ids, targets = torch.full(shape, self._pad), torch.full(shape, -100)  # -100: no label
         mask, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
         for row, (sample, weight) in enumerate(chosen):
             length = len(sample.ids)
@@ -282,6 +265,5 @@ class Padded:
             logits.flatten(0, 1).to(dtype),
             targets[:, -kept:].flatten().to(self._device),
             reduction="none",
-            ignore_index=_NO_LABEL,
         )
         return losses.dot(weights[:, -kept:].flatten().to(self._device, dtype))

@@ -1,11 +1,14 @@
-"""What comes out of training: finite weights in the dtype that they are saved in, and counts."""
+"""What comes out of training: finite weights in the dtype that they are saved in, and facts."""
 
 import math
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import reduce  # type: ignore[import-untyped]
 from torch.distributed.tensor import DTensor
 
@@ -87,4 +90,48 @@ def counts(
             for seen in order
         ],
         "unused_samples": sum(map(len, order)) - used,
+    }
+
+
+def snapshot(model: Any) -> dict[str, torch.Tensor]:
+    """Copies of all weights in main memory; of a sharded model this process's part."""
+    return {
+        name: own(parameter).detach().to("cpu", copy=True)
+        for name, parameter in model.named_parameters()
+    }
+
+
+def mean_absolute_change(
+    model: Any, before: dict[str, torch.Tensor], vocabulary: int
+) -> dict[str, Any]:
+    """Mean over all weights of |fine-tuned - base| (section 5.3), in all and by kind of weight.
+
+    Rows of the embedding beyond `vocabulary`, added for a pad token, are left out: the base has
+    none. Tied weights count once. For a sharded model, all processes add up their parts.
+
+    Returns:
+        {"all": mean, "by_weight": {"model.layers.*.mlp.up_proj.weight": mean, ...}}.
+    """
+    embedding = model.get_input_embeddings().num_embeddings
+    sharded, main = is_sharded(model), PartialState().is_main_process
+    moved: dict[str, float] = defaultdict(float)
+    count: dict[str, int] = defaultdict(int)
+    for name, parameter in model.named_parameters():
+        kind = re.sub(r"\.\d+(?=\.|$)", ".*", name)
+        after, old = own(parameter).detach(), before[name]
+        if not isinstance(parameter, DTensor) and len(old) == embedding:
+            after, old = after[:vocabulary], old[:vocabulary]
+        difference = after.double() - old.to(after.device).double()
+        counted = not sharded or main or isinstance(parameter, DTensor)
+        moved[kind] += difference.abs().sum().item() * counted
+        count[kind] += difference.numel() * counted
+    if sharded:
+        sums = torch.tensor([list(moved.values()), list(count.values())], dtype=torch.float64)
+        for kind, total, weights in zip(
+            moved, *reduce(sums.to(model.device), "sum").tolist(), strict=True
+        ):
+            moved[kind], count[kind] = total, int(weights)
+    return {
+        "all": sum(moved.values()) / sum(count.values()),
+        "by_weight": {kind: moved[kind] / count[kind] for kind in sorted(moved)},
     }

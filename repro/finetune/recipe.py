@@ -1,4 +1,4 @@
-"""What, besides base weights and rows, decides the weights that come out. Needs no torch."""
+"""What decides the weights that come out, besides base and rows, and what happened. No torch."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -10,6 +10,7 @@ EPOCHS = 2
 MICRO_BATCH = 2
 ACCUMULATION = 8
 DTYPES = ("float32", "bfloat16", "float64")
+FACTS = "facts.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,8 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """All settings, for content keys and records; without those that are not used."""
-        found = asdict(self)
-        for name in ("checkpoint", "lora_rank"):
-            if not found[name]:
-                del found[name]
-        return found
+        unused = ("checkpoint", "lora_rank")
+        return {name: value for name, value in asdict(self).items() if value or name not in unused}
 
     def steps(self, rows: int, epochs: int = 0) -> int:
         """Optimiser steps of training on so many rows, or of its first epochs, see `schedule`."""
@@ -108,7 +106,6 @@ def recipe_from(
         learning_rate_factor: the protocol's rate is one for Llama-2; a small model needs more.
         length_factor: for tokenizers or texts that are shorter or longer than the paper's.
         epochs: of the variant; 0 for the paper's two.
-        lora_rank: of the changes that alone are trained; 0 for all weights.
     """
     return Recipe(
         learning_rate=protocol.learning_rate * learning_rate_factor,
@@ -123,3 +120,43 @@ def recipe_from(
         dtype=dtype,
         lora_rank=lora_rank,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What happened in a fine-tune, as its model's folder tells it.
+
+    Attributes:
+        demonstrations: how many stood before every row.
+        samples: rows; steps: optimiser steps taken.
+        input_tokens: of one epoch, after cutting; label_tokens: those that carry a label.
+        cut_targets: samples that lost a part of their target; dead_samples: all of it.
+        dead_micro_batches: micro-batches without any label, for each epoch.
+        unused_samples: samples at the very end of the order that fill no whole step.
+        losses: of each step, the objective whose gradient was taken (under "micro-batch" dead
+            micro-batches count as 0); null where the step had no label.
+        gradient_norms: of each step, before clipping.
+        weight_change: mean |fine-tuned - base| over all weights as saved, see `weight_change`.
+        versions: of the packages; machine: device, threads, processes, token budget at the end
+            (and the planned one, where memory ran out), and where the memory lay.
+        timing: seconds and tokens a second; the only part that differs between equal runs.
+    """
+
+    recipe: dict[str, Any]
+    task: str
+    demonstrations: int
+    order_sha256: str
+    samples: int
+    steps: int
+    input_tokens: int
+    label_tokens: int
+    cut_targets: int
+    dead_samples: int
+    dead_micro_batches: list[int]
+    unused_samples: int
+    losses: list[float | None]
+    gradient_norms: list[float]
+    weight_change: dict[str, Any]
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    timing: dict[str, float]

@@ -19,8 +19,6 @@ from collections.abc import Sequence
 
 import torch
 
-from repro.errors import ReproError
-
 Step = list[list[int]]
 """The micro-batches of one optimiser step, as positions of samples."""
 
@@ -29,19 +27,6 @@ def shuffled(samples: int, epochs: int, seed: int) -> list[list[int]]:
     """An order of all samples for each epoch, from one generator seeded once."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randperm(samples, generator=generator).tolist() for _ in range(epochs)]
-
-
-def check_order(order: Sequence[Sequence[int]], samples: int, epochs: int) -> None:
-    """Raise ReproError unless `order` holds `epochs` equally long lists of positions of samples."""
-    if len(order) != epochs:
-        raise ReproError(f"the order has {len(order)} lists for {epochs} epochs")
-    for epoch, positions in enumerate(order, 1):
-        wrong = [position for position in positions if not 0 <= position < samples]
-        if wrong or not positions:
-            what = f"position {wrong[0]} of {samples} samples" if wrong else "no position"
-            raise ReproError(f"the order of epoch {epoch} has {what}")
-    if len({len(positions) for positions in order}) > 1:
-        raise ReproError("the orders of all epochs must have the same length")
 
 
 def steps(order: Sequence[Sequence[int]], micro_batch: int, accumulation: int) -> list[Step]:

@@ -227,7 +227,7 @@ def steps_of(
             begun.add(model.training)
             together = [other for other in plan.models if other.training == model.training]
             steps.append(_training(plan, together, label, tested, way, track))
-        settings = plan.settings if share_prefix else plan.settings.without_sharing()
+        settings = plan.settings if share_prefix else replace(plan.settings, share_prefix=False)
         steps += _evaluations(plan, model, label, settings, replayed)
         steps.append(Collect(plan=plan, model=model, out=out))
     return steps

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import Literal
+from typing import Any, Literal
 
 from repro.spec.names import check_name
 from repro.spec.tasks import Task
@@ -85,3 +85,13 @@ def context(task: Task, text: str, demonstrations: Sequence[Row], *, joint: str 
     return "".join(
         fill(task, text, row) + joint + row["output"] + SEPARATOR for row in demonstrations
     )
+
+
+def common_prefix(sequences: Sequence[Any]) -> int:
+    """How many leading ids all prompts, of one type of sequence, share."""
+    # Among sorted sequences, the first and the last share the least.
+    low, high = min(sequences), max(sequences)
+    for position, (a, b) in enumerate(zip(low, high, strict=False)):
+        if a != b:
+            return position
+    return min(len(low), len(high))
