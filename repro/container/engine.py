@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +90,8 @@ def build(
     """Builds the image of a variant from this checkout; returns its id.
 
     Args:
-        tag: its name.
         arguments: build arguments besides those that the checkout gives.
         network: of the build, such as "host"; None for the engine's default.
-        cache: whether layers of earlier builds may be used.
         progress: called with the step, their number and the instruction.
         log: called with every other line.
 
@@ -122,36 +119,12 @@ def build(
                     exit_code=EXIT_FAILED,
                 )
             for line in event.get("stream", "").splitlines():
-                step = _STEP.match(line)
-                if step:
+                if step := _STEP.match(line):
                     progress(int(step[1]), int(step[2]), step[3])
                 elif line.strip():
                     last = line.strip()
                     log(line.rstrip())
         return str(client.images.get(tag).id)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContainerOptions:
-    """How a container of the kit is started.
-
-    Attributes:
-        gpus: "all", "none", or numbers of GPUs ("0,2").
-        results: folder on this machine that gets the results.
-        cache: folder for weights, downloads and the store of finished steps.
-        data: folder with the authors' data; None lets the kit fetch it.
-        offline: without any network.
-        shared_memory: size of /dev/shm ("1g"), which GPUs that work together need.
-        user: "UID:GID" that owns what is written.
-    """
-
-    gpus: str
-    results: Path
-    cache: Path
-    data: Path | None
-    offline: bool
-    shared_memory: str
-    user: str
 
 
 def _devices(gpus: str) -> list[DeviceRequest]:
@@ -167,12 +140,11 @@ def _devices(gpus: str) -> list[DeviceRequest]:
     return [DeviceRequest(device_ids=numbers, capabilities=[["gpu"]])]
 
 
-def _mounts(settings: ContainerOptions) -> list[Mount]:
-    folders = [("/results", settings.results, False), ("/cache", settings.cache, False)]
-    if settings.data is not None:
-        folders.append(("/data", settings.data, True))
-    mounts = []
-    for target, folder, read_only in folders:
+def _mounts(results: Path, cache: Path, data: Path | None) -> Iterator[Mount]:
+    for target, folder in (("/results", results), ("/cache", cache), ("/data", data)):
+        if folder is None:
+            continue
+        read_only = target == "/data"
         try:
             if not read_only:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -183,36 +155,54 @@ def _mounts(settings: ContainerOptions) -> list[Mount]:
                 hint="name another folder: repro docker run --help",
                 exit_code=EXIT_MISSING,
             ) from None
-        mounts.append(Mount(target, str(whole), type="bind", read_only=read_only))
-    return mounts
+        yield Mount(target, str(whole), type="bind", read_only=read_only)
 
 
-def run(client: DockerClient, image: str, words: Sequence[str], settings: ContainerOptions) -> int:
+def run(
+    client: DockerClient,
+    image: str,
+    words: Sequence[str],
+    *,
+    gpus: str,
+    results: Path,
+    cache: Path,
+    data: Path | None,
+    offline: bool,
+    shared_memory: str,
+    user: str,
+) -> int:
     """Runs a command of the kit in an image, its output passed on; returns its exit code.
 
     The root file system is read-only, /tmp apart. An interrupt stops the container, which keeps
     its finished work, and removes it.
 
+    Args:
+        gpus: "all", "none", or numbers of GPUs ("0,2").
+        cache: folder for weights, downloads and the store of finished steps.
+        data: folder with the authors' data; None lets the kit fetch it.
+        shared_memory: size of /dev/shm ("1g"), which GPUs that work together need.
+        user: "UID:GID" that owns what is written.
+
     Raises:
         ReproError: no engine, image or GPU, or a folder that cannot be mounted (3).
     """
     environment = {name: os.environ[name] for name in ("HF_TOKEN",) if name in os.environ}
-    if settings.data is not None:
+    if data is not None:
         environment["REPRO_UPSTREAM_DATA"] = "/data"
     terminal = sys.stdout.isatty()
     with _told():
         container = client.containers.create(
             image,
             list(words) or None,
-            device_requests=_devices(settings.gpus),
-            mounts=_mounts(settings),
+            device_requests=_devices(gpus),
+            mounts=list(_mounts(results, cache, data)),
             environment=environment,
-            network_mode="none" if settings.offline else None,
+            network_mode="none" if offline else None,
             read_only=True,
-            shm_size=settings.shared_memory,
+            shm_size=shared_memory,
             tmpfs={"/tmp": "exec"},
             tty=terminal,
-            user=settings.user,
+            user=user,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
         )
@@ -263,11 +253,7 @@ def _inside(client: DockerClient, image: str, command: list[str]) -> str:
 
 
 def save(
-    client: DockerClient,
-    image: str,
-    folder: Path,
-    *,
-    progress: Callable[[int, int], None],
+    client: DockerClient, image: str, folder: Path, *, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
     """Writes an image as NAME.tar, with its bill of materials and NAME.json, which says what it is.
 

@@ -2,8 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
@@ -26,8 +25,6 @@ from importlib.metadata import distributions
 found = {d.metadata["Name"]: d.version for d in distributions()}
 print(json.dumps({"python": platform.python_version(), "packages": found}))
 """
-# The kit itself is no part of its lock.
-_OWN = {DISTRIBUTION}
 
 
 def default_tag(variant: str) -> str:
@@ -67,8 +64,7 @@ def _git(*words: str) -> str:
         ) from None
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A thing in an image that is not as it should be; None: not there at all."""
 
     what: str
@@ -77,11 +73,7 @@ class Difference:
 
 
 def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[Difference]:
-    """Compares an image with its lock and with this checkout.
-
-    Args:
-        labels: of the image.
-        listing: what `LISTING` printed in it.
+    """Compares an image's labels, and what `LISTING` printed in it, with this checkout.
 
     Raises:
         ReproError: the image's label names none of the kit's variants (2).
@@ -106,7 +98,7 @@ def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[D
     installed: dict[str, str] = {
         canonicalize_name(name): version for name, version in listing["packages"].items()
     }
-    for name in sorted({*expected, *installed} - _OWN):
+    for name in sorted({*expected, *installed} - {DISTRIBUTION}):  # the kit is no part of its lock
         if expected.get(name) != installed.get(name):
             found.append(Difference(name, installed.get(name), expected.get(name)))
     return found

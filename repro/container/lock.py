@@ -1,7 +1,6 @@
 """Lock files: every package of an image, with the hashes of its files."""
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,6 @@ class Locked:
 
     @property
     def name(self) -> str:
-        """The normalised name."""
         return canonicalize_name(self.requirement.name)
 
     @property
@@ -66,9 +64,8 @@ def read(variant: str) -> list[Locked]:
         ReproError: no lock file (3), or a line that pins no version or has no hash (2).
     """
     found = path(variant)
-    lines = found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     packages = []
-    for line in lines:
+    for line in found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         pin, *hashes = line.split("--hash=sha256:")
@@ -89,9 +86,8 @@ def _wrong(found: Path, what: str) -> ReproError:
 
 def expected(variant: str, python: str) -> dict[str, str]:
     """Versions by package name that the image of a variant holds for a Python ("3.12.3")."""
-    series = ".".join(python.split(".")[:2])
-    environment: Mapping[str, str] = {
-        "python_version": series,
+    environment = {
+        "python_version": ".".join(python.split(".")[:2]),
         "python_full_version": python,
         "sys_platform": "linux",
         "platform_machine": platform.machine(),
@@ -99,6 +95,5 @@ def expected(variant: str, python: str) -> dict[str, str]:
     return {
         package.name: package.version
         for package in read(variant)
-        if package.requirement.marker is None
-        or package.requirement.marker.evaluate(dict(environment))
+        if not (marker := package.requirement.marker) or marker.evaluate(dict(environment))
     }

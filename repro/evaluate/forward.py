@@ -100,7 +100,9 @@ def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool 
     prefix, tokens = batch.prefix, ids.shape[1]
     mask: torch.Tensor = batch.mask
     more: dict[str, Any] = {}
-    if takes_positions(type(model)):  # models without it count positions by the attention mask
+    if takes_positions(
+        type(model).forward
+    ):  # models without it count positions by the attention mask
         more["position_ids"] = batch.positions
     if prefix:
         more["shared_prefix"] = prefix.layers

@@ -7,7 +7,7 @@ for, so a cell's numbers do not depend, in any bit, on which cells ran before it
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
@@ -115,9 +115,9 @@ def _put(cached: torch.Tensor, place: torch.Tensor, states: torch.Tensor) -> Non
 
 
 @cache
-def takes_positions(kind: type) -> bool:
-    """Whether models of a class can be told the position of each token."""
-    return "position_ids" in inspect.signature(kind.forward).parameters
+def takes_positions(forward: Callable[..., Any]) -> bool:
+    """Whether models with this `forward` can be told the position of each token."""
+    return "position_ids" in inspect.signature(forward).parameters
 
 
 def supports_sharing(model: Any) -> bool:
@@ -126,7 +126,7 @@ def supports_sharing(model: Any) -> bool:
     Not so for sliding windows, recurrent states or compressed caches; these go the plain way, as
     do models that choose their attention themselves.
     """
-    if not takes_positions(type(model)) or not model._supports_default_dynamic_cache():
+    if not takes_positions(type(model).forward) or not model._supports_default_dynamic_cache():
         return False
     if not model._supports_attention_backend or model.config._attn_implementation != "sdpa":
         return False

@@ -1,6 +1,6 @@
-"""Claims as data: what each compares. `Study.pairs` has the points behind a comparison."""
+"""Claims and summaries as data: what each compares. `Study.pairs` has the points behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +12,12 @@ Direction = Literal["greater", "less", "equal", "at most", "at least"]
 Quantifier = Literal["all", "most"]
 ContrastKind = Literal["scores", "change", "gain", "labels", "weight change", "final loss"]
 Same = Literal["model", "shots", "train", "prompt"]
+
+Where = Literal["in domain", "out of domain", "other tasks"]
+"""Where a test set stands towards the training set of a model."""
+
+ShotsOf = Literal["0", "few"]
+"""Test prompts without examples, or with any number of them."""
 
 FACTS: tuple[ContrastKind, ...] = ("weight change", "final loss")
 """Kinds that compare facts of fine-tunes, not scores."""
@@ -120,6 +126,26 @@ class Claim:
     panels: tuple[str, ...]
     contrasts: tuple[Contrast, ...] = field(default=(), repr=False)
     title: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A grid of mean differences of scores, shown as a curve or as a matrix.
+
+    Attributes:
+        axis: what the rows are: of a curve the levels of a factor, of a matrix test sets.
+        rows: in order; columns: of a curve its lines, of a matrix models.
+        pairs: the differences that are averaged, by row and column; a place without any is empty.
+        against: what each score is held against, in words.
+    """
+
+    kind: Literal["curve", "matrix"]
+    title: str
+    axis: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    pairs: Mapping[tuple[str, str], tuple[Pair, ...]]
+    against: str
 
 
 def pairs_of(

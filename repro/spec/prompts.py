@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Literal
 
-from repro.spec.names import check_name
-from repro.spec.tasks import Task
+from repro.spec.tasks import Task, check_name
 
 Spacing = Literal["code", "paper"]
 Row = Mapping[str, str]

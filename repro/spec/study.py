@@ -6,12 +6,11 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
-from repro.spec.claims import Claim, Contrast, Pair, Side, pairs_of
+from repro.spec.claims import Claim, Contrast, Pair, Side, Summary, pairs_of
 from repro.spec.filters import RowFilter
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat
 from repro.spec.protocol import Protocol
-from repro.spec.summaries import Summary
 from repro.spec.targets import TargetFormat
 from repro.spec.tasks import DataPlace, Dataset, HubPlace, Part, Task, TrainingSet
 

@@ -1,11 +1,22 @@
 """Tasks, data sets and training sets, and where a study's own rows are read from."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from repro.spec.names import check_name
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""No dots, hyphens, commas or blanks: these separate names in cells, variants and options."""
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise ValueError unless `name` can stand in the printed name of a cell."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"'{name}' cannot name a {what}: letters, digits and underscores, a letter first"
+        )
+
 
 Split = Literal["train", "test", "demonstrations"]
 

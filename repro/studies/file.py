@@ -10,24 +10,15 @@ from typing import Any
 
 from repro.errors import ReproError
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
-from repro.spec.claims import FACTS
+from repro.spec.claims import FACTS, Summary
 from repro.spec.filters import RowFilter
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat, check_template
 from repro.spec.study import Study
-from repro.spec.summaries import Summary
 from repro.spec.targets import TargetFormat
 from repro.spec.tasks import DataPlace, Dataset, FilePlace, HubPlace, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
-from repro.studies.schema import (
-    HubTable,
-    LargerTable,
-    StudyTable,
-    TargetTable,
-    claim_of,
-    sets_of,
-    spelt_out,
-)
+from repro.studies.schema import HubTable, StudyTable, TargetTable, claim_of, sets_of, spelt_out
 from repro.studies.summaries import curves, matrices
 from repro.tables import checked, read_toml
 
@@ -62,16 +53,8 @@ def _wrong(where: str, what: str) -> ReproError:
 
 
 def _hub_place(told: HubTable) -> HubPlace:
-    return HubPlace(
-        told.repo,
-        told.revision,
-        told.split,
-        told.config,
-        tuple(told.columns.items()),
-        tuple(told.labels.items()),
-        tuple(told.files.items()),
-        told.max_words,
-    )
+    tables = {name: tuple(getattr(told, name).items()) for name in ("columns", "labels", "files")}
+    return HubPlace(**dict(told) | tables)
 
 
 class _Builder:
@@ -113,7 +96,7 @@ class _Builder:
             datasets=datasets,
             training=training,
             prompts=prompts,
-            larger={name: self._larger(name, place, base) for name, place in told.larger.items()},
+            larger=self._larger(),
             filters=self._filters(datasets),
             targets=self._targets(),
             variants=variants,
@@ -151,9 +134,8 @@ class _Builder:
         for name, told in self._told.tasks.items():
             with self._at(f"tasks.{name}"):
                 shots = {0, *told.shots, *self._shots_of(name)}
-                found[name] = Task(
-                    name, tuple(told.fields), tuple(told.labels), tuple(sorted(shots))
-                )
+                fields, labels = tuple(told.fields), tuple(told.labels)
+                found[name] = Task(name, fields, labels, tuple(sorted(shots)))
         return found
 
     def _targets(self) -> dict[str, TargetFormat]:
@@ -208,14 +190,13 @@ class _Builder:
         }
 
     def _place(self, told: str | HubTable) -> DataPlace:
-        if isinstance(told, str):
-            return FilePlace(str(self._folder / told))
-        return _hub_place(told)
+        return FilePlace(str(self._folder / told)) if isinstance(told, str) else _hub_place(told)
 
-    def _larger(self, name: str, told: LargerTable, base: Study | None) -> HubPlace:
-        with self._at(f"larger.{name}"):
-            self._known("training set", base.training if base else {}, name)
-        return _hub_place(told)
+    def _larger(self) -> dict[str, HubPlace]:
+        for name in self._told.larger:
+            with self._at(f"larger.{name}"):
+                self._known("training set", self._base.training if self._base else {}, name)
+        return {name: _hub_place(told) for name, told in self._told.larger.items()}
 
     @staticmethod
     def _known(what: str, table: Mapping[str, Any], name: str) -> Any:
@@ -235,8 +216,8 @@ class _Builder:
         letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
         for index, told in enumerate(self._told.cells):
             figure, own = str(index + 1), list[Variant]()
-            for place, names in enumerate(told.variants):
-                with self._at(f"cells[{index}].variants[{place}]"):
+            for number, names in enumerate(told.variants):
+                with self._at(f"cells[{index}].variants[{number}]"):
                     own += map(Variant.parse, spelt_out([names]))
             variants |= dict.fromkeys(own)
             with self._at(f"cells[{index}].prompts"):
@@ -251,17 +232,13 @@ class _Builder:
             shown = [Demonstrations.parse(str(shots)) for shots in told.shots]
             for letter, (dataset, prompt) in zip(letters, pairs, strict=False):
                 several = f", {prompt}" if len(told.prompts) > 1 else ""
-                title, metric = dataset.printed + several, dataset.task.metric
-                panels.append(Panel(figure, letter, dataset.name, prompt, title, metric))
+                title, where = dataset.printed + several, (dataset.name, prompt)
+                panels.append(Panel(figure, letter, *where, title, dataset.task.metric))
                 for variant, shots in product(own, shown):
-                    cell = Cell(variant, dataset.name, prompt, shots)
+                    cell = Cell(variant, *where, shots)
                     series = variant.name + shots.name.removeprefix(str(shots.number))
-                    points.append(
-                        Point(
-                            figure, letter, series, variant, dataset.name, prompt,
-                            shots.number, (cell,),
-                        )
-                    )  # fmt: skip
+                    place = (figure, letter, series, variant, *where)
+                    points.append(Point(*place, shots.number, (cell,)))
         ordered = sorted(variants, key=lambda variant: variant != BASE)
         return tuple(ordered), tuple(points), tuple(panels)
 
@@ -281,9 +258,8 @@ class _Builder:
                 where = f"claims.{name}.contrasts[{index}]"
                 for side in (contrast.left, contrast.right):
                     if side and (strange := set(side.models) - models):
-                        raise _wrong(
-                            self._where, f"{where}: no model '{strange.pop()}' is among the cells"
-                        )
+                        what = f"{where}: no model '{strange.pop()}' is among the cells"
+                        raise _wrong(self._where, what)
                 found: Sequence[object] = study.pairs(contrast)
                 if contrast.kind in FACTS:
                     found = study.fact_pairs(contrast)
