@@ -15,11 +15,9 @@ PADDING = 256
 
 
 class Budget:
-    """How many tokens a batch may hold; shrinks for good when memory runs out.
+    """How many tokens a batch may hold; `tokens` shrinks for good when memory runs out.
 
-    Attributes:
-        tokens: rows times the longest row of a batch, padding and tokens to come included.
-        first: what it was in the beginning.
+    Those are rows times the longest row of a batch, padding and tokens to come included.
     """
 
     def __init__(self, tokens: int) -> None:
@@ -55,7 +53,6 @@ def in_batches(
 
     Args:
         costs: tokens that each row takes, at least 1.
-        work: takes row numbers, gives one result each.
         padding: tokens of padding that a batch may save by being smaller, see `alike`; None fills
             it as the budget allows.
 

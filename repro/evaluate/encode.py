@@ -4,7 +4,7 @@ See AUDIT A3, A5, A11.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import datasets
 
 from repro.errors import ReproError
 from repro.spec.cells import Cell
-from repro.spec.prompts import common_prefix, context, fill
+from repro.spec.prompts import Row, common_prefix, context, fill
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation
 from repro.spec.targets import BEFORE
@@ -62,7 +62,6 @@ class Encoded:
     """The prompts of a cell.
 
     Attributes:
-        rows: the job's rows as dicts.
         hashes: sha256 of each prompt's text (UTF-8, without BOS).
         prompts: token ids of each prompt, BOS included.
         contexts: token ids of the demonstrations alone, BOS included, for every non-zero shot
@@ -120,10 +119,7 @@ def bos_count(asked: Evaluation, tokenizer: Tokenizer, protocol: Protocol) -> in
 
 
 def texts(
-    asked: Evaluation,
-    rows: Sequence[Mapping[str, str]],
-    demonstrations: Sequence[Mapping[str, str]],
-    protocol: Protocol,
+    asked: Evaluation, rows: Sequence[Row], demonstrations: Sequence[Row], protocol: Protocol
 ) -> Texts:
     """The prompts of a cell as text; raises ReproError for too few demonstrations."""
     cell, task = asked.cell, asked.task
@@ -140,12 +136,11 @@ def texts(
     counts += [cell.shots] if cell.shots else []
     contexts = [context(other, shown_text, shown[:shots], joint=joint) for shots in counts]
     blank = " " if protocol.zero_shot_blank else ""
-    queries = [fill(task, text, row) for row in rows]
-    queries = [query + _written(row)[0] for query, row in zip(queries, rows, strict=True)]
+    queries = [fill(task, text, row) + _written(row)[0] for row in rows]
     return Texts(contexts, contexts[-1] if contexts else blank, queries)
 
 
-def _written(row: Mapping[str, str]) -> tuple[str, str]:
+def _written(row: Row) -> tuple[str, str]:
     """What a model has written when it comes to the label, and the blank before that."""
     before = row.get(BEFORE, "")
     text = before.rstrip(" ")
@@ -156,7 +151,7 @@ def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
     """The prompts of a cell as token ids.
 
     Raises:
-        ReproError: too few demonstrations, or two labels with the same first token.
+        ReproError: no rows, too few demonstrations, or labels that are not told apart.
     """
     asked, rows = job.asked, job.rows.to_list()
     head = [tokenizer.bos_token_id] * bos_count(asked, tokenizer, protocol)
@@ -225,10 +220,7 @@ def _template(asked: Evaluation, task: Task, protocol: Protocol) -> tuple[str, s
 
 
 def _labels(
-    asked: Evaluation,
-    rows: Sequence[Mapping[str, str]],
-    tokenizer: Tokenizer,
-    protocol: Protocol,
+    asked: Evaluation, rows: Sequence[Row], tokenizer: Tokenizer, protocol: Protocol
 ) -> dict[str, int]:
     """The scored token of each label. One row serves: all prompts end in the template's words.
 

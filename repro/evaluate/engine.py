@@ -64,10 +64,8 @@ class TorchEngine:
         replayed: bool = False,
     ) -> None:
         """An engine for a loaded model; `replayed` as of `generate`."""
-        self._replayed = replayed
-        self.tokenizer = tokenizer
+        self._model, self.tokenizer, self._replayed = model.eval(), tokenizer, replayed
         self.positions = getattr(model.config, "max_position_embeddings", None)
-        self._model = model.eval()
         self._budget = Budget(settings.token_budget)
         self._share = settings.share_prefix and supports_sharing(model)
         self._prefix: SharedPrefix | None = None
@@ -117,10 +115,8 @@ class TorchEngine:
 
     def _move(self, encoded: Encoded) -> None:
         """Compute what the prompts begin with, as one batch of one row."""
-        prefix = self._prefix
-        if prefix is None:
-            return
-        common = segments(encoded)
-        length = sum(map(len, common))
-        with clock.part("prefill"):
-            in_batches([max(1, length)], self._budget, lambda rows: [prefix.move_to(common)])
+        if prefix := self._prefix:
+            common = segments(encoded)
+            length = max(1, sum(map(len, common)))
+            with clock.part("prefill"):
+                in_batches([length], self._budget, lambda rows: [prefix.move_to(common)])

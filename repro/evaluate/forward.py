@@ -51,11 +51,10 @@ def prefill(
     pad: int,
     room: int | None = None,
 ) -> Batch:
-    """Send prompts through the model, left-padded, each with its own positions.
+    """Send whole prompts through the model, left-padded, each with its own positions.
 
     Args:
-        prompts: whole prompts; what the prefix holds is taken off.
-        prefix: the shared beginning of the prompts; None computes them whole.
+        prefix: what the prompts begin with, which is taken off; None computes them whole.
         room: tokens to come; None when the cache is not needed any more.
     """
     shared = prefix.length if prefix else 0
@@ -91,11 +90,9 @@ def count_step(batch: Batch) -> None:
 
 @torch.inference_mode()
 def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool = True) -> Batch:
-    """The batch after these tokens, whose positions it holds, and which its mask covers.
+    """The batch after `ids` [rows, tokens], whose positions it holds, and which its mask covers.
 
-    Args:
-        ids: [rows, tokens].
-        keep: whether more tokens will come.
+    `keep` tells whether more tokens will come.
     """
     prefix, tokens = batch.prefix, ids.shape[1]
     mask: torch.Tensor = batch.mask
@@ -127,10 +124,9 @@ def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool 
 
 @torch.inference_mode()
 def join(batches: Sequence[Batch], room: int) -> Batch:
-    """The rows of batches with the same prefix in one; their own caches are emptied.
+    """The rows of batches with the same prefix in one, with room for tokens to come.
 
-    Args:
-        room: tokens to come.
+    Their own caches are emptied.
     """
     longest = max(batch.mask.shape[1] for batch in batches)
     layers = []
@@ -149,11 +145,7 @@ def join(batches: Sequence[Batch], room: int) -> Batch:
 
 @torch.inference_mode()
 def keep(batch: Batch, rows: torch.Tensor, numbers: Sequence[int]) -> Batch:
-    """The batch with these rows only; for caches of `SharedPrefix`.
-
-    Args:
-        rows: their numbers on the device.
-    """
+    """The batch with these rows only, by number on the device and here; of `SharedPrefix`."""
     batch.cache.batch_select_indices(rows)
     return replace(
         batch,

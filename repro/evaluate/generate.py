@@ -1,7 +1,7 @@
 """Greedy generation in left-padded batches, up to EOS, the first blank line, or a length."""
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -23,8 +23,7 @@ class Generation:
     """What a model wrote.
 
     Attributes:
-        text: without special tokens; cut at the first blank line where that is asked for. A
-            generation that begins with a blank line is cut to nothing.
+        text: without special tokens; cut at the first blank line where that is asked for.
         tokens: ids generated, an EOS included.
     """
 
@@ -40,39 +39,31 @@ def stop_ids(config: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(id_ for id_ in (*ids, tokenizer.eos_token_id) if id_ is not None)
 
 
+@dataclass(frozen=True)
 class Ending:
     """Tells when a growing generation is done: at EOS, at a blank line, or at its length.
 
     Looks for a blank line only where the last token holds a line break.
     """
 
-    def __init__(
-        self,
-        tokenizer: Any,
-        stops: Container[int],
-        *,
-        max_new_tokens: int,
-        cut_at_blank_line: bool,
-    ) -> None:
-        """For generations of one model and protocol; `stops` are the ids that end one."""
-        self._tokenizer = tokenizer
-        self._breaks: dict[int, bool] = {}  # whether a token holds a line break
-        self._stops = stops
-        self._most = max_new_tokens
-        self._cut = cut_at_blank_line
+    tokenizer: Any
+    stops: Container[int]
+    max_new_tokens: int
+    cut_at_blank_line: bool
+    _breaks: dict[int, bool] = field(default_factory=dict)
 
     def __call__(self, tokens: Sequence[int]) -> Generation | None:
         """The generation, if its last token ends it; None while it goes on."""
-        if tokens[-1] in self._stops:
+        if tokens[-1] in self.stops:
             stopped: Stopped = "eos"
-        elif self._cut and self._blank_line(tokens):
+        elif self.cut_at_blank_line and self._blank_line(tokens):
             stopped = "blank-line"
-        elif len(tokens) == self._most:
+        elif len(tokens) == self.max_new_tokens:
             stopped = "length"
         else:
             return None
         text = self._decode(tokens)
-        if self._cut:
+        if self.cut_at_blank_line:
             text = text.split(SEPARATOR, 1)[0]
         return Generation(text, tuple(tokens), stopped)
 
@@ -84,7 +75,7 @@ class Ending:
 
     def _decode(self, tokens: Sequence[int]) -> str:
         """Text without special tokens, blanks left as they are."""
-        text: str = self._tokenizer.decode(
+        text: str = self.tokenizer.decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
@@ -107,7 +98,6 @@ def generate(
     line, as soon as one is there: what would follow could not change the text.
 
     Args:
-        prompts: token ids.
         prefix: holds what all prompts begin with; None computes each prompt whole.
         replayed: whether steps are replayed as a graph, see `replay`; with a prefix only. Changes
             rounding.
@@ -116,12 +106,8 @@ def generate(
         ReproError: the model's logits are not finite.
     """
     pad = pad_id(tokenizer, model)
-    finish = Ending(
-        tokenizer,
-        stop_ids(model.generation_config, tokenizer),
-        max_new_tokens=max_new_tokens,
-        cut_at_blank_line=cut_at_blank_line,
-    )
+    stops = stop_ids(model.generation_config, tokenizer)
+    finish = Ending(tokenizer, stops, max_new_tokens, cut_at_blank_line)
 
     def begin(batch: list[Sequence[int]]) -> Batch:
         """Prompts, longest first, through the model; in parts of like lengths, which join."""

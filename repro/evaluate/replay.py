@@ -19,11 +19,7 @@ from repro.machine.transfer import to_device
 
 
 class Replayed:
-    """Steps of a batch, as `forward.step` takes them but for rounding; rows stay in the batch.
-
-    Attributes:
-        batch: after the last step.
-    """
+    """Steps of a batch, as `forward.step` takes them but for rounding; rows stay in the batch."""
 
     @torch.inference_mode()
     def __init__(self, model: PreTrainedModel, batch: Batch) -> None:

@@ -43,7 +43,6 @@ def evaluate(
         engine: has the model; inside its `with` block.
         encoder: makes a job's prompts; one that remembers them saves work where several models
             share a tokenizer.
-        progress: gets a bar that counts rows.
 
     Yields:
         A cell and one record a row, in the rows' order. All records begin with row, prompt_sha256

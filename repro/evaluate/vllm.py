@@ -94,12 +94,7 @@ class VllmEngine:
         )
         with clock.part("decode"):
             done = self._complete(encoded.prompts, params)
-        finish = Ending(
-            self.tokenizer,
-            self._stops,
-            max_new_tokens=max_new_tokens,
-            cut_at_blank_line=cut_at_blank_line,
-        )
+        finish = Ending(self.tokenizer, self._stops, max_new_tokens, cut_at_blank_line)
         return [_ended(answer, finish) for answer in done]
 
     def _complete(self, prompts: Sequence[Sequence[int]], params: Any) -> list[Any]:

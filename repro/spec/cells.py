@@ -91,8 +91,8 @@ class Variant:
     """A model: the base, or a fine-tune of it with its settings (paper, sections 3 and 5).
 
     Attributes:
-        train: training set name, empty for the base.
-        size: training samples as the study counts them, 0 for the base.
+        train: training set; empty for the base.
+        size: training samples as the study counts them.
         demonstrations: put before every training sample; none is plain FT.
         rows: the study's filter of training rows; empty for all rows.
         target: the study's format of targets; empty for the output as it is.
@@ -133,7 +133,6 @@ class Variant:
 
     @property
     def train_shots(self) -> int:
-        """Demonstrations before every training sample."""
         return self.demonstrations.number
 
     @property
@@ -192,7 +191,6 @@ class Cell:
 
     @property
     def shots(self) -> int:
-        """Demonstrations before every row."""
         return self.demonstrations.number
 
     @property

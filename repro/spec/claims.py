@@ -60,7 +60,6 @@ class Term:
 
     @property
     def train(self) -> str:
-        """The training set of its model."""
         return self.points[0].variant.train
 
     @property
@@ -90,10 +89,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One comparison of a claim.
-
-    The fields are explained at the head of the paper's `claims.toml`.
-    """
+    """One comparison of a claim; the head of the paper's `claims.toml` explains its fields."""
 
     name: str
     direction: Direction
@@ -116,8 +112,7 @@ class Claim:
     Attributes:
         finding: the sentence in our words; title: the same in 28 characters.
         source: where the paper states it.
-        panels: the panels it rests on, such as "1a".
-        contrasts: what is compared.
+        panels: those that it rests on, such as "1a".
     """
 
     id: str
@@ -151,11 +146,9 @@ class Summary:
 def pairs_of(
     points: Sequence[Point], left: Side | None, right: Side | None, same: Sequence[Same]
 ) -> tuple[Pair, ...]:
-    """All comparisons of two sides on the same data set; none without a left side.
+    """All comparisons of two sides on the same data set, and of the `same` else.
 
-    Args:
-        points: all plotted points.
-        same: what else must be equal on both sides.
+    None without a left side.
     """
     if left is None:
         return ()
@@ -199,6 +192,5 @@ def _terms(points: Sequence[Point], side: Side) -> list[Term]:
     for p in _selected(points, side):
         model = "" if side.take == "best" else p.variant.name
         shots = p.shots if side.take == "each" else None
-        own = groups.setdefault((p.prompt, p.dataset, model, shots), [])
-        own.append(p)
+        groups.setdefault((p.prompt, p.dataset, model, shots), []).append(p)
     return [Term(*key[1:], side.take, tuple(own)) for key, own in groups.items()]

@@ -9,11 +9,7 @@ BEST = "best"
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: panels that belong together.
-
-    Attributes:
-        columns: panels in a row.
-    """
+    """A figure: panels that belong together."""
 
     name: str
     title: str
@@ -26,7 +22,6 @@ class Panel:
 
     Attributes:
         title: what stands above it, without its letter.
-        metric: of its values.
         train: the training set of bar panels; empty in line panels.
     """
 

@@ -33,14 +33,11 @@ class PromptFormat:
         check_name("prompt format", self.name)
 
     def text(self, task: Task, *, spacing: Spacing = "code", strip: bool = False) -> str:
-        """The prompt of a task with its fields as `{name}`.
+        """The prompt of a task with its fields as `{name}`; raises ValueError if it has none.
 
         Args:
             spacing: "paper" for the text as it is printed, where that differs.
             strip: drop trailing blanks (AUDIT A5).
-
-        Raises:
-            ValueError: it has none for this task.
         """
         if task.name not in self.texts:
             raise ValueError(f"prompt format {self.name} has no text for the task {task.name}")

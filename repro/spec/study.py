@@ -1,6 +1,6 @@
 """A study: what is asked, as data. The engine, verdicts and reports take one and know none."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -126,11 +126,9 @@ class Study:
         """
         key = (contrast, every_shot, other)
         if key not in self._pairs:
-            left, right = contrast.left, contrast.right
-            if other:
-                left, right = _others(contrast)
+            sides = _others(contrast) if other else (contrast.left, contrast.right)
             points = self.points(every_shot=every_shot)
-            self._pairs[key] = pairs_of(points, left, right, contrast.same)
+            self._pairs[key] = pairs_of(points, *sides, contrast.same)
         return self._pairs[key]
 
     def fact_pairs(self, contrast: Contrast) -> tuple[tuple[Variant, Variant], ...]:
@@ -143,28 +141,21 @@ class Study:
         )
 
     def claim_cells(self, claim: Claim, *, every_shot: bool = False) -> tuple[Cell, ...]:
-        """The distinct cells that a claim's contrasts need.
-
-        Contrasts of facts need their fine-tunes only, through the claim's panels.
-        """
+        """The distinct cells of a claim's contrasts; those of facts need its panels' fine-tunes."""
         used: list[Point] = []
         for contrast in claim.contrasts:
             if not contrast.beyond:
-                pairs = self.pairs(contrast, every_shot=every_shot)
-                pairs += self.pairs(contrast, every_shot=every_shot, other=True)
-                terms = [t for pair in pairs for t in (pair.left, pair.right) if t is not None]
-                used += [point for term in terms for point in term.points]
+                for other in (False, True):
+                    for pair in self.pairs(contrast, every_shot=every_shot, other=other):
+                        used += pair.left.points
+                        used += pair.right.points if pair.right else ()
         if not used:
             points = self.points(every_shot=every_shot)
             used = [p for p in points if p.figure + p.panel in claim.panels]
         return tuple(dict.fromkeys(cell for point in used for cell in point.cells))
 
     def evaluation(self, cell: Cell) -> Evaluation:
-        """What the names of a cell stand for.
-
-        Raises:
-            ValueError: the study has no such data set, prompt format or training set.
-        """
+        """What the names of a cell stand for; raises ValueError for what the study has not."""
         self.check(cell.variant)
         if cell.demonstrations.for_each:
             raise ValueError(f"'{cell.demonstrations.choice}' is for training rows, not for tests")
@@ -201,11 +192,7 @@ class Study:
         return table[name]
 
     def first_prompt(self, task: Task) -> PromptFormat:
-        """The format that models are trained with on a task unless a variant says otherwise.
-
-        Raises:
-            ValueError: there is none for this task.
-        """
+        """The format that models are trained with on a task unless a variant says otherwise."""
         for prompt in self.prompts.values():
             if task.name in prompt.texts:
                 return prompt
@@ -232,11 +219,9 @@ class Study:
         return self.datasets[part.name].places.get(part.split)
 
     def task_of(self, cell: Cell) -> Task:
-        """The task of a cell's test set."""
         return self.datasets[cell.dataset].task
 
     def metric(self, dataset: str) -> str:
-        """The metric of a test set: "accuracy" or "rougeL"."""
         return self.datasets[dataset].task.metric
 
     def rank(self, variant: Variant) -> tuple[int, str]:
@@ -256,7 +241,5 @@ def _others(contrast: Contrast) -> tuple[Side | None, Side | None]:
     """The sides of the group that a change or a gain is held against."""
     if not contrast.than or contrast.left is None or contrast.right is None:
         return None, None
-    groups: Sequence[tuple[str, ...]] = contrast.than
-    if len(groups) == 1:
-        groups = (*groups, *groups)
-    return replace(contrast.left, panels=groups[0]), replace(contrast.right, panels=groups[1])
+    left, right = contrast.than[0], contrast.than[:2][-1]  # one group is that of both
+    return replace(contrast.left, panels=left), replace(contrast.right, panels=right)

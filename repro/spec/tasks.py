@@ -73,17 +73,12 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """The metric of its cells: "accuracy" or "rougeL"."""
         return METRICS[self.kind]
 
 
 @dataclass(frozen=True)
 class FilePlace:
-    """Rows in a JSONL file.
-
-    Attributes:
-        path: absolute, or relative to where the study is run from.
-    """
+    """Rows in a JSONL file; its path is absolute, or relative to where the study is run from."""
 
     path: str
 
@@ -160,12 +155,8 @@ class Part:
     """One set of rows. Printed `train/xsum/2000`, `test/xsum`, `demonstrations/xsum`.
 
     Attributes:
-        split: what the rows are for.
         name: the test set for "test" and "demonstrations", the training set for "train".
         size: training rows as the study counts them, else 0.
-
-    Raises:
-        ValueError: a size where none belongs, or none where one does.
     """
 
     split: Split
