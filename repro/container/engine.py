@@ -239,15 +239,16 @@ def labels(client: DockerClient, image: str) -> dict[str, str]:
 
 def listing(client: DockerClient, image: str) -> dict[str, Any]:
     """What the image's own Python says is installed; see `image.LISTING`."""
-    text = _inside(client, image, ["/opt/venv/bin/python", "-c", images.LISTING])
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = json.loads(
+        _inside(client, image, "/opt/venv/bin/python", "-c", images.LISTING)
+    )
     return found
 
 
-def _inside(client: DockerClient, image: str, command: list[str]) -> str:
+def _inside(client: DockerClient, image: str, program: str, *words: str) -> str:
     with _told():
         output = client.containers.run(
-            image, command[1:], entrypoint=command[:1], network_mode="none", remove=True
+            image, list(words), entrypoint=[program], network_mode="none", remove=True
         )
     return bytes(output).decode()
 
@@ -255,21 +256,18 @@ def _inside(client: DockerClient, image: str, command: list[str]) -> str:
 def save(
     client: DockerClient, image: str, folder: Path, *, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Writes an image as NAME.tar, with its bill of materials and NAME.json, which says what it is.
+    """Writes an image as NAME.tar, with its bill of materials and NAME.json, which is returned.
 
-    Args:
-        progress: called with the bytes written and about how many there will be.
-
-    Returns:
-        What NAME.json holds: tags, id, labels, sha256 and size (bytes) of the archive.
+    That holds tags, id, labels, sha256 and size (bytes) of the archive. `progress` is called with
+    the bytes written and about how many there will be.
     """
     found = labels(client, image)
     variant = found.get(images.VARIANT_LABEL, "")
     if variant not in lock.VARIANTS:
         raise ReproError(f"{image} is no image of the kit", hint="repro docker build")
     inside = listing(client, image)
-    form = "${Package}\t${Version}\t${Architecture}\n"
-    system = _inside(client, image, ["/usr/bin/dpkg-query", "-W", f"-f={form}"])
+    form = "-f=${Package}\t${Version}\t${Architecture}\n"
+    system = _inside(client, image, "/usr/bin/dpkg-query", "-W", form)
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.-]+", "-", image)
     archive, part = folder / f"{name}.tar", folder / f"{name}.tar.part"

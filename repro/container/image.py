@@ -107,12 +107,8 @@ def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[D
 def bill(variant: str, listing: Mapping[str, Any], system: str) -> dict[str, Any]:
     """The CycloneDX 1.6 bill of materials of one image.
 
-    Python packages are those of the lock that are installed, with the hashes of the files that
-    were allowed; system packages come on top.
-
-    Args:
-        listing: what `LISTING` printed in the image.
-        system: lines "name<tab>version<tab>architecture" of dpkg-query.
+    Python packages are those of the lock that are installed, as `LISTING` printed, with the hashes
+    of the files that were allowed; `system` packages, lines of dpkg-query, come on top.
     """
     installed = {
         (canonicalize_name(name), version) for name, version in listing["packages"].items()

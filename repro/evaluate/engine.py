@@ -8,10 +8,9 @@ from transformers import PreTrainedModel
 from repro import clock
 from repro.evaluate.batches import Budget, in_batches
 from repro.evaluate.encode import Encoded, Settings, Tokenizer
-from repro.evaluate.forward import pad_id
+from repro.evaluate.forward import label_logits, pad_id
 from repro.evaluate.generate import Generation, generate
 from repro.evaluate.prefix import SharedPrefix, segments, sharing, supports_sharing
-from repro.evaluate.score import label_logits
 
 
 class Engine(Protocol):

@@ -1,6 +1,6 @@
-"""Left-padded batches through a model, with or without a shared prefix."""
+"""Left-padded batches through a model, with or without a shared prefix; label scoring."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from repro import clock
 from repro.errors import EXIT_FAILED, ReproError
+from repro.evaluate.batches import PADDING, Budget, in_batches
 from repro.evaluate.prefix import PreallocatedLayer, SharedPrefix, cache_of, takes_positions
 from repro.machine.transfer import to_device
 
@@ -171,3 +172,41 @@ def not_finite() -> ReproError:
         "or run with --set precision=uniform",
         exit_code=EXIT_FAILED,
     )
+
+
+def label_logits(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    labels: Mapping[str, int],
+    budget: Budget,
+    *,
+    pad: int,
+    prefix: SharedPrefix | None = None,
+) -> list[dict[str, float]]:
+    """The logit of each label's token behind each prompt, as exact float32 values.
+
+    One forward pass a prompt, never decoding (paper section 3; AUDIT A5).
+
+    Args:
+        labels: label -> token id.
+        pad: id that fills short rows; masked.
+        prefix: holds what all prompts begin with; None computes each prompt whole.
+
+    Raises:
+        ReproError: a logit is not finite, or a single prompt does not fit into memory.
+    """
+    ids = to_device(torch.tensor(list(labels.values())), model.device)
+
+    def work(rows: list[int]) -> list[dict[str, float]]:
+        with clock.part("prefill"):
+            batch = prefill(model, [prompts[row] for row in rows], prefix, pad=pad)
+            values = require_finite(batch.logits[:, ids]).float().tolist()
+        return [dict(zip(labels, row, strict=True)) for row in values]
+
+    costs = [prefix.cost(prompt) if prefix else len(prompt) for prompt in prompts]
+    return in_batches(costs, budget, work, padding=PADDING)
+
+
+def best_label(logits: Mapping[str, float]) -> str:
+    """The label with the largest logit; of equal ones the first."""
+    return max(logits, key=lambda label: logits[label])

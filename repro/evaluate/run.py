@@ -12,7 +12,7 @@ from repro.bars import paced
 from repro.errors import EXIT_MISSING, ReproError
 from repro.evaluate.encode import Encoded, Job, Settings, Tokenizer, encode
 from repro.evaluate.engine import Engine
-from repro.evaluate.score import best_label
+from repro.evaluate.forward import best_label
 from repro.metrics.rouge import rouge_l
 from repro.spec.cells import Cell
 from repro.spec.protocol import Protocol

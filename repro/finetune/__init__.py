@@ -10,9 +10,9 @@ from repro.finetune.recipe import FACTS, Facts, Recipe, recipe_from
 from repro.late import late
 
 if TYPE_CHECKING:
-    from repro.finetune.artefact import save
     from repro.finetune.loop import finetune
+    from repro.finetune.outcome import save
 
 __all__ = ["FACTS", "Facts", "Recipe", "finetune", "recipe_from", "save"]
 
-__getattr__ = late(__name__, {"finetune": "loop", "save": "artefact"})
+__getattr__ = late(__name__, {"finetune": "loop", "save": "outcome"})

@@ -18,7 +18,6 @@ from repro.bars import paced
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import flex, lora, schedule
 from repro.finetune.attention import Way
-from repro.finetune.batches import Weighted, weigh
 from repro.finetune.curves import Track
 from repro.finetune.encode import Row, encode
 from repro.finetune.objective import Packed, objective
@@ -33,6 +32,7 @@ from repro.finetune.outcome import (
     snapshot,
 )
 from repro.finetune.recipe import Facts, Recipe
+from repro.finetune.schedule import Weighted, weigh
 from repro.finetune.shard import gather, is_sharded, own, total_norm
 from repro.machine.exhausted import out_of_memory
 from repro.spec.prompts import Template
@@ -58,7 +58,7 @@ def finetune(
 ) -> Facts:
     """Fine-tune a model, all weights or LoRA's changes of them, in place, on its own device.
 
-    The optimiser steps are those of the authors' trainer (see `schedule` and `batches`): AdamW
+    The optimiser steps are those of the authors' trainer (see `schedule`): AdamW
     (betas .9 and .999, eps 1e-8, no weight decay), linear decay. A dead step, without any label,
     still moves the weights by AdamW's momentum, as there. The model is left in evaluation mode, its
     weights in the dtype that they are saved in.
@@ -78,18 +78,16 @@ def finetune(
             the first one's are then given as `demonstrations`.
         order: positions of rows in the order they are trained on, one list an epoch; shuffled
             from the seed without.
-        token_budget: largest number of tokens in one forward pass; halved when memory runs
-            out. Changes nothing but rounding.
+        token_budget: of one forward pass; halved when memory runs out. Changes rounding only.
         offloaded: whether AdamW's moments lie in main memory. Changes no bit.
-        recast: whether weights in bfloat16 are made for each use instead of kept, see `casts`.
-            Changes no bit.
+        recast: whether weights in bfloat16 are made for each use, see `casts`. Changes no bit.
         way: how packed samples attend; None for what suits the device. Changes rounding only.
         progress: a rich `Progress` to add a bar to; track: gets the numbers of every step.
         passing: by number of steps what is called after so many, with the weights as they are saved
             and the facts of a training that had ended there. Of whole models without LoRA only.
 
     Returns:
-        The facts of the fine-tune; everything but `timing` is the same whenever it is repeated.
+        The facts, which but for `timing` are the same whenever it is repeated.
 
     Raises:
         ReproError: no rows, no label left, a step that cannot be divided among the processes, no
@@ -124,9 +122,8 @@ def finetune(
         parameter.requires_grad_(True)
     if recipe.lora_rank:
         if is_sharded(model):
-            raise ReproError(
-                "LoRA trains on whole models only", hint="use one GPU, or train all weights"
-            )
+            hint = "use one GPU, or train all weights"
+            raise ReproError("LoRA trains on whole models only", hint=hint)
         lora.attach(model, recipe.lora_rank, recipe.seed)
 
     def facts(number: int, settings: Recipe) -> Facts:
@@ -140,8 +137,7 @@ def finetune(
             losses=list(trainer.losses),
             gradient_norms=list(trainer.norms),
             weight_change=mean_absolute_change(model, before, vocabulary),
-            versions={"python": platform.python_version()}
-            | {name: version(name) for name in _PACKAGES},
+            versions={"python": platform.python_version(), **{n: version(n) for n in _PACKAGES}},
             machine={
                 "device": device,
                 "instructions": torch.backends.cpu.get_cpu_capability(),

@@ -21,8 +21,8 @@ from torch.utils.checkpoint import checkpoint
 
 from repro.finetune import attention
 from repro.finetune.attention import KeysValues, Packing, Way
-from repro.finetune.batches import Weighted, passes, shared_tokens
 from repro.finetune.casts import Casts
+from repro.finetune.schedule import Weighted, passes, shared_tokens
 from repro.finetune.shard import is_sharded
 from repro.machine.transfer import to_device
 
@@ -59,11 +59,7 @@ def objective(
 
 
 class Packed:
-    """Computes with packed samples; changes the model's attention until `close`.
-
-    Attributes:
-        way: how samples attend.
-    """
+    """Computes with packed samples; changes the model's attention until `close`."""
 
     def __init__(self, model: Any, *, autocast: bool, way: Way | None, kept_casts: bool) -> None:
         self._model = model
