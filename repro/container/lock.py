@@ -16,15 +16,10 @@ VARIANTS = ("cuda", "cpu", "vllm")
 
 @dataclass(frozen=True)
 class Locked:
-    """One package of a lock file.
+    """One package of a lock file."""
 
-    Attributes:
-        requirement: name, exact version, and the marker where only some Pythons need it.
-        hashes: sha256 (hex) of the files that may be installed.
-    """
-
-    requirement: Requirement
-    hashes: tuple[str, ...]
+    requirement: Requirement  # name, exact version, and the marker where only some Pythons need it
+    hashes: tuple[str, ...]  # sha256 (hex) of the files that may be installed
 
     @property
     def name(self) -> str:

@@ -26,31 +26,20 @@ _OTHER = "use a model whose tokenizer splits these labels differently"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How cells are computed.
+    """How cells are computed."""
 
-    Attributes:
-        token_budget: rows times tokens that a batch may hold, tokens to come included.
-        max_new_tokens: length of a generation, already scaled to the profile's model.
-        share_prefix: compute what a cell's prompts begin with once, where the model allows it.
-    """
-
-    token_budget: int
-    max_new_tokens: int
-    share_prefix: bool = True
+    token_budget: int  # rows times tokens that a batch may hold, tokens to come included
+    max_new_tokens: int  # length of a generation, already scaled to the profile's model
+    share_prefix: bool = True  # compute what prompts begin with once, where the model allows it
 
 
 @dataclass(frozen=True)
 class Job:
-    """A cell with its rows.
-
-    Attributes:
-        rows: the rows to score, with "row", the task's input fields and "output".
-        demonstrations: in the order in which they are shown; the first `cell.shots` are used.
-    """
+    """A cell with its rows."""
 
     asked: Evaluation
-    rows: datasets.Dataset
-    demonstrations: datasets.Dataset
+    rows: datasets.Dataset  # to score, with "row", the task's input fields and "output"
+    demonstrations: datasets.Dataset  # in the order shown; the first `cell.shots` are used
 
     @property
     def cell(self) -> Cell:
@@ -59,38 +48,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The prompts of a cell.
-
-    Attributes:
-        hashes: sha256 of each prompt's text (UTF-8, without BOS).
-        prompts: token ids of each prompt, BOS included.
-        contexts: token ids of the demonstrations alone, BOS included, for every non-zero shot
-            count of the task up to the cell's: each is meant to begin the next, and the last
-            to begin every prompt.
-        labels: label -> id of its scored token, in Table 4's order; empty for generation.
-    """
+    """The prompts of a cell."""
 
     rows: list[dict[str, Any]]
-    hashes: list[str]
-    prompts: Sequence[Sequence[int]]
+    hashes: list[str]  # sha256 of each prompt's text (UTF-8, without BOS)
+    prompts: Sequence[Sequence[int]]  # token ids, BOS included
+    # Of the demonstrations alone, BOS included, for every non-zero shot count of the task up to the
+    # cell's: each is meant to begin the next, and the last to begin every prompt.
     contexts: list[list[int]]
-    labels: dict[str, int]
+    labels: dict[str, int]  # id of each one's scored token, in Table 4's order; none to generate
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The prompts of a cell as text: `before` + query each.
+    """The prompts of a cell as text: `before` + query each."""
 
-    Attributes:
-        contexts: the demonstrations alone, for every non-zero shot count of the task up to the
-            cell's.
-        before: the last of them; at 0 shots the stray blank of `zero_shot_blank`, or nothing.
-        queries: a row each; they depend neither on the model nor on the shot count.
-    """
-
-    contexts: list[str]
-    before: str
-    queries: list[str]
+    contexts: list[str]  # as of `Encoded`
+    before: str  # the last of them; at 0 shots the stray blank of `zero_shot_blank`, or nothing
+    queries: list[str]  # a row each; they depend neither on the model nor on the shot count
 
 
 def adds_bos(tokenizer: Tokenizer) -> bool:

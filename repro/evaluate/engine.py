@@ -17,7 +17,6 @@ class Engine(Protocol):
     """Answers the prompts of cells with one model, until its `with` block ends.
 
     Attributes:
-        tokenizer: the model's.
         positions: tokens that the model was made for; None where nothing says it.
         score_tokens: positions behind its prompt that scoring labels takes.
         reduced_budget: tokens of a batch, where memory ran out and made them fewer; else None.
@@ -72,7 +71,6 @@ class TorchEngine:
 
     @property
     def reduced_budget(self) -> int | None:
-        """Tokens of a batch, where memory ran out and made them fewer; None otherwise."""
         budget = self._budget
         return budget.tokens if budget.tokens < budget.first else None
 

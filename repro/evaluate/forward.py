@@ -17,22 +17,14 @@ from repro.machine.transfer import to_device
 
 @dataclass
 class Batch:
-    """A batch after its prompts have gone through the model.
+    """A batch after its prompts have gone through the model."""
 
-    Attributes:
-        logits: [rows, vocabulary], behind the last token of each row.
-        cache: None if the model was not asked to keep it.
-        mask: [rows, own tokens], True for tokens and False for padding; shared ones left out.
-        positions: [rows, 1], the position of each row's next token.
-        places: the same positions on the host, so that nobody waits for the device to know them.
-    """
-
-    logits: torch.Tensor
-    cache: Any
-    mask: torch.Tensor
-    positions: torch.Tensor
+    logits: torch.Tensor  # [rows, vocabulary], behind the last token of each row
+    cache: Any  # None if the model was not asked to keep it
+    mask: torch.Tensor  # [rows, own tokens], False for padding; shared tokens are left out
+    positions: torch.Tensor  # [rows, 1], of each row's next token
     prefix: SharedPrefix | None
-    places: tuple[int, ...]
+    places: tuple[int, ...]  # `positions` on the host: nobody waits for the device to know them
 
 
 def pad_id(tokenizer: Any, model: Any) -> int:

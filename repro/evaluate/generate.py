@@ -20,15 +20,10 @@ Stopped = Literal["eos", "blank-line", "length"]
 
 @dataclass(frozen=True)
 class Generation:
-    """What a model wrote.
+    """What a model wrote."""
 
-    Attributes:
-        text: without special tokens; cut at the first blank line where that is asked for.
-        tokens: ids generated, an EOS included.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
+    text: str  # without special tokens; cut at the first blank line where that is asked for
+    tokens: tuple[int, ...]  # ids generated, an EOS included
     stopped: Stopped
 
 

@@ -10,8 +10,7 @@ causal attention never looks: on CPUs, and on a GPU in float32 or where the self
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask
@@ -32,20 +31,12 @@ _SIMILAR = 0.8
 """Samples of at least this share of the longest one's length make a group."""
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Samples that attend in one call of SDPA.
-
-    Attributes:
-        samples: their number.
-        tokens: places in the sequence (samples x longest), row by row; where a sample has ended,
-            any place.
-        mask: added to the scores (longest, shared + longest); None for plainly causal.
-    """
+class _Group(NamedTuple):
+    """Samples that attend in one call of SDPA."""
 
     samples: int
-    tokens: torch.Tensor
-    mask: torch.Tensor | None
+    tokens: torch.Tensor  # places in the sequence (samples x longest), any where a sample has ended
+    mask: torch.Tensor | None  # added to scores (longest, shared + longest); None: plainly causal
 
 
 class Packing:

@@ -21,17 +21,11 @@ _CONTEXT = ""
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sequence: BOS (if the tokenizer adds one), source, target, EOS.
+    """One training sequence: BOS (if the tokenizer adds one), source, target, EOS."""
 
-    Attributes:
-        ids: token ids, after cutting.
-        masked: leading tokens that carry no label; `ids[masked:]` are the labels.
-        cut: label tokens lost to cutting.
-    """
-
-    ids: tuple[int, ...]
-    masked: int
-    cut: int = 0
+    ids: tuple[int, ...]  # after cutting
+    masked: int  # leading tokens that carry no label; `ids[masked:]` are the labels
+    cut: int = 0  # label tokens lost to cutting
 
     @property
     def labels(self) -> int:

@@ -25,36 +25,23 @@ FACTS: tuple[ContrastKind, ...] = ("weight change", "final loss")
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a contrast: a selection of plotted points.
+    """One side of a contrast: a selection of plotted points."""
 
-    Attributes:
-        panels: such as "1a"; all of the study where empty.
-        models: "base", "ft", "fticl", names of variants, or series names as the legend prints them.
-        shots: which shot counts of those plotted.
-        take: each point for itself, the best of a model group, or a model's range over shots.
-        datasets, prompts: only these; all where empty.
-    """
-
-    panels: tuple[str, ...]
-    models: tuple[str, ...]
-    shots: Shots = "any"
-    take: Take = "each"
-    datasets: tuple[str, ...] = ()
+    panels: tuple[str, ...]  # such as "1a"; all of the study where empty
+    models: tuple[str, ...]  # "base", "ft", "fticl", names of variants, or series of the legend
+    shots: Shots = "any"  # which of those plotted
+    take: Take = "each"  # each point for itself, the best of a group, or a model's range over shots
+    datasets: tuple[str, ...] = ()  # only these; all where empty
     prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Term:
-    """One number of a comparison: a point, or the largest or the range of several.
-
-    Attributes:
-        model: name of the variant; empty where the best is taken over several.
-        shots: of a single point; None otherwise.
-    """
+    """One number of a comparison: a point, or the largest or the range of several."""
 
     dataset: str
-    model: str
-    shots: int | str | None
+    model: str  # name of the variant; empty where the best is taken over several
+    shots: int | str | None  # of a single point; None otherwise
     take: Take
     points: tuple[Point, ...]
 
@@ -107,40 +94,27 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a study: a sentence, and the contrasts that bear it out.
-
-    Attributes:
-        finding: the sentence in our words; title: the same in 28 characters.
-        source: where the paper states it.
-        panels: those that it rests on, such as "1a".
-    """
+    """A claim of a study: a sentence, and the contrasts that bear it out."""
 
     id: str
-    finding: str
-    source: str
-    panels: tuple[str, ...]
+    finding: str  # the sentence in our words
+    source: str  # where the paper states it
+    panels: tuple[str, ...]  # that it rests on, such as "1a"
     contrasts: tuple[Contrast, ...] = field(default=(), repr=False)
-    title: str = ""
+    title: str = ""  # the finding in 28 characters
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """A grid of mean differences of scores, shown as a curve or as a matrix.
-
-    Attributes:
-        axis: what the rows are: of a curve the levels of a factor, of a matrix test sets.
-        rows: in order; columns: of a curve its lines, of a matrix models.
-        pairs: the differences that are averaged, by row and column; a place without any is empty.
-        against: what each score is held against, in words.
-    """
+    """A grid of mean differences of scores, shown as a curve or as a matrix."""
 
     kind: Literal["curve", "matrix"]
     title: str
-    axis: str
+    axis: str  # what the rows are: of a curve the levels of a factor, of a matrix test sets
     rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    pairs: Mapping[tuple[str, str], tuple[Pair, ...]]
-    against: str
+    columns: tuple[str, ...]  # of a curve its lines, of a matrix models
+    pairs: Mapping[tuple[str, str], tuple[Pair, ...]]  # that are averaged, by row and column
+    against: str  # what each score is held against, in words
 
 
 def pairs_of(

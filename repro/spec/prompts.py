@@ -16,18 +16,13 @@ SEPARATOR = "\n\n"
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """One way to show a row to a model.
-
-    Attributes:
-        texts: by task name, with the task's fields as `{name}`.
-        printed: texts that a paper prints otherwise than its code has them (AUDIT A11).
-        fixed: the kit ships it and tests its content, so that content keys name it only.
-    """
+    """One way to show a row to a model."""
 
     name: str
-    texts: Mapping[str, str] = field(hash=False)
+    texts: Mapping[str, str] = field(hash=False)  # by task name, with the task's fields as `{name}`
+    # Texts that a paper prints otherwise than its code has them (AUDIT A11).
     printed: Mapping[str, str] = field(default_factory=dict, hash=False)
-    fixed: bool = False
+    fixed: bool = False  # shipped and tested by the kit, so that content keys name it only
 
     def __post_init__(self) -> None:
         check_name("prompt format", self.name)

@@ -21,18 +21,13 @@ Named = TypeVar("Named")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A cell with what its names stand for.
-
-    Attributes:
-        dataset: its test set; shown: the data set that its demonstrations are from.
-        first: the study's first prompt format of the task, see the switch `label_tokens`.
-    """
+    """A cell with what its names stand for."""
 
     cell: Cell
-    dataset: Dataset
-    shown: Dataset
+    dataset: Dataset  # its test set
+    shown: Dataset  # the data set that its demonstrations are from
     prompt: PromptFormat
-    first: PromptFormat
+    first: PromptFormat  # the study's first of the task, see the switch `label_tokens`
 
     @property
     def task(self) -> Task:

@@ -18,18 +18,14 @@ BEFORE = "before"
 
 @dataclass(frozen=True)
 class TargetFormat:
-    """One way to write the outputs of a task.
+    """One way to write the outputs of a task."""
 
-    Attributes:
-        texts: with pieces of the row as `{name}`; of several each row has one, by its inputs.
-        strings: number of fixed strings: an output becomes the nearest of the first so many
-            different outputs of the training rows. 0 for the output itself.
-        names: what is written for each fixed string instead of it.
-    """
-
+    # With pieces of the row as `{name}`; of several each row has one, by its inputs.
     texts: tuple[str, ...] = (OUTPUT,)
+    # Number of fixed strings: an output becomes the nearest of the first so many different outputs
+    # of the training rows. 0 for the output itself.
     strings: int = 0
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # what is written for each fixed string instead of it
 
     def __post_init__(self) -> None:
         for text in self.texts:

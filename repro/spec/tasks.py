@@ -43,22 +43,14 @@ METRICS = {Kind.GENERATION: "rougeL", Kind.CLASSIFICATION: "accuracy"}
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a model.
-
-    Attributes:
-        fields: the input fields of a row, in prompt order; every row also has "output".
-        labels: in the order in which ties are broken; empty for generation.
-        shots: numbers of demonstrations that contexts are extended over, zero first.
-        about: the fields that tell two rows apart; all of them where empty.
-        fixed: the kit ships it and tests its content, so that content keys name it only.
-    """
+    """What is asked of a model."""
 
     name: str
-    fields: tuple[str, ...]
-    labels: tuple[str, ...] = ()
-    shots: tuple[int, ...] = (0,)
-    about: tuple[str, ...] = ()
-    fixed: bool = False
+    fields: tuple[str, ...]  # of the input, in prompt order; every row also has "output"
+    labels: tuple[str, ...] = ()  # in the order in which ties are broken; empty for generation
+    shots: tuple[int, ...] = (0,)  # that contexts are extended over, zero first
+    about: tuple[str, ...] = ()  # the fields that tell two rows apart; all of them where empty
+    fixed: bool = False  # shipped and tested by the kit, so that content keys name it only
 
     def __post_init__(self) -> None:
         check_name("task", self.name)
@@ -85,24 +77,18 @@ class FilePlace:
 
 @dataclass(frozen=True)
 class HubPlace:
-    """Rows of a data set of the Hugging Face hub, at a pinned revision.
-
-    Attributes:
-        columns: field of the task -> column of the data set, where they differ.
-        labels: value of the data set -> label of the task, where they differ.
-        files: parquet files of the commit and the sha256 of each, or "" for whatever the commit
-            has; without any, all that the repository declares for the split.
-        max_words: longer rows are left out; 0 for none.
-    """
+    """Rows of a data set of the Hugging Face hub, at a pinned revision."""
 
     repo: str
     revision: str
     split: str
     config: str = ""
-    columns: tuple[tuple[str, str], ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()  # field of the task -> column, where they differ
+    labels: tuple[tuple[str, str], ...] = ()  # its value -> label of the task, where they differ
+    # Parquet files of the commit and the sha256 of each, or "" for whatever the commit has; without
+    # any, all that the repository declares for the split.
     files: tuple[tuple[str, str], ...] = ()
-    max_words: int = 0
+    max_words: int = 0  # longer rows are left out; 0 for none
 
 
 DataPlace = FilePlace | HubPlace
@@ -110,22 +96,15 @@ DataPlace = FilePlace | HubPlace
 
 @dataclass(frozen=True)
 class Dataset:
-    """A test set.
-
-    Attributes:
-        printed: its name in reports.
-        role: towards its task's training set; None where nothing is said of it.
-        occurring: the labels that its rows have; those of the task where empty.
-        leak: training set and size whose labels imply labels of this test set (AUDIT A4).
-        places: where rows of a split are read from; the profile's data where it has none.
-    """
+    """A test set."""
 
     name: str
-    printed: str
+    printed: str  # in reports
     task: Task
-    role: Role | None = None
-    occurring: tuple[str, ...] = ()
-    leak: tuple[str, int] | None = None
+    role: Role | None = None  # towards its task's training set; None where nothing is said of it
+    occurring: tuple[str, ...] = ()  # the labels that its rows have; the task's where empty
+    leak: tuple[str, int] | None = None  # training set and size that imply labels (AUDIT A4)
+    # Where rows of a split are read from; the profile's data where it has none.
     places: Mapping[Split, DataPlace] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -134,17 +113,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows to fine-tune on.
-
-    Attributes:
-        dataset: the test set from the same source, whose demonstrations FTICL uses.
-        place: where its rows are read from; the profile's data where it has none.
-    """
+    """Rows to fine-tune on."""
 
     name: str
     task: Task
-    dataset: str
-    place: DataPlace | None = None
+    dataset: str  # the test set from the same source, whose demonstrations FTICL uses
+    place: DataPlace | None = None  # where its rows are read from; None: the profile's data
 
     def __post_init__(self) -> None:
         check_name("training set", self.name)
@@ -152,16 +126,11 @@ class TrainingSet:
 
 @dataclass(frozen=True, order=True)
 class Part:
-    """One set of rows. Printed `train/xsum/2000`, `test/xsum`, `demonstrations/xsum`.
-
-    Attributes:
-        name: the test set for "test" and "demonstrations", the training set for "train".
-        size: training rows as the study counts them, else 0.
-    """
+    """One set of rows. Printed `train/xsum/2000`, `test/xsum`, `demonstrations/xsum`."""
 
     split: Split
-    name: str
-    size: int = 0
+    name: str  # the test set for "test" and "demonstrations", the training set for "train"
+    size: int = 0  # training rows as the study counts them
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "test", "demonstrations"):
