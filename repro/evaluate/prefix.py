@@ -1,9 +1,7 @@
 """What all prompts of a cell begin with, computed once: a key-value cache that rows share.
 
-A cell's prompts begin with its demonstrations. The contexts of a set's shot counts begin one
-another, so the cache of one is cut back or extended to the next. It grows in fixed segments (the
-contexts of the smaller shot counts, then the rest of what is common), whichever cells are asked
-for, so a cell's numbers do not depend, in any bit, on which cells ran before it.
+It is cut back or extended from one shot count to the next, always in the same segments (the
+contexts of the smaller shot counts, then the rest of what is common): see README.md.
 """
 
 import inspect

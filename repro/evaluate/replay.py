@@ -1,10 +1,8 @@
-"""Decoding whose steps a GPU replays as one graph.
+"""Decoding whose steps a GPU replays as one graph, see README.md.
 
-A step of decoding launches some fifty kernels a layer, and for small batches the host takes longer
-to launch them than the GPU to compute. A graph is launched at once, but knows no other shapes and
-places than those that it was captured with. So all tensors stay where they are: keys and values
-have room for all tokens to come from the beginning, and where the next one goes is a number on the
-device. What was not written yet is masked.
+A graph knows no other shapes and places than those that it was captured with. So all tensors stay
+where they are: keys and values have room for all tokens to come from the beginning, and where the
+next one goes is a number on the device. What was not written yet is masked.
 """
 
 from collections.abc import Callable

@@ -1,12 +1,11 @@
 """Attention over samples packed into one sequence, without padding.
 
 A token sees the tokens of its own sample up to itself, and the tokens that all samples begin with,
-whose keys and values come from a pass of their own. Nothing else: samples never mix. Registered
-with transformers as the attention `NAME`; a model's forward pass hands it the `packing`.
+whose keys and values come from a pass of their own. Registered with transformers as the attention
+`NAME`; a model's forward pass hands it the `packing`.
 
-Two ways compute it. "flex" is FlexAttention over the whole sequence, on a GPU (see `flex`).
-"grouped" is one call of SDPA a group of samples of similar length, padded at the right end, where
-causal attention never looks: on CPUs, and on a GPU in float32 or where the self-test prefers it.
+"flex" is FlexAttention over the whole sequence; "grouped" is one call of SDPA a group of samples of
+similar length, padded at the right end, where causal attention never looks. See README.md.
 """
 
 from collections.abc import Sequence

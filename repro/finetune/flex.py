@@ -1,10 +1,4 @@
-"""FlexAttention over packed samples: compiled once for all lengths, or an error.
-
-torch compiles it anew for other strides, for a single block, for short queries and for single
-tokens; after a few compilations it falls back silently to a full matrix of scores. So inputs are
-contiguous and padded to whole blocks, at least `LEAST` of them, the kernel for long queries is
-forced, and whatever is not compiled raises an error.
-"""
+"""FlexAttention over packed samples: compiled once for all lengths, or an error; see README.md."""
 
 from collections.abc import Callable, Sequence
 from functools import cache

@@ -1,13 +1,7 @@
-"""Gradients of an optimiser step's loss, packed or padded.
+"""Gradients of an optimiser step's loss: packed, see README.md, or padded.
 
-Packed, for the architectures in `PACKED`: the samples of a pass are packed into one sequence (see
-`attention`); tokens that all samples of the step begin with (BOS, demonstrations)
-go through once a step, however many passes it takes: the passes add up the gradients of their keys
-and values, which go through them at the end; output head and loss are computed at label positions
-only, a bounded number at a time.
-
-Padded, for all others: samples side by side, filled up at the right end, nothing shared. This
-assumes what holds for language models: no layer mixes the samples of a batch.
+Padded are samples side by side, filled up at the right end, with nothing shared. This assumes what
+holds for language models: no layer mixes the samples of a batch.
 """
 
 import inspect

@@ -15,42 +15,25 @@ FACTS = "facts.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The settings of one fine-tune (section 3 of the paper; AUDIT A1, A2, A10, A11).
+    """The settings of one fine-tune (section 3 of the paper; AUDIT A1, A2, A10, A11)."""
 
-    Attributes:
-        learning_rate: of the first step; it decays linearly to 0, without warm-up.
-        micro_batch: samples whose label tokens are averaged together.
-        accumulation: micro-batches of one optimiser step, over all replicas.
-        max_length: tokens a sample is cut to, BOS and EOS included; 0 for no cut.
-        truncation_side: "right" cuts the end of the sample (the target first), "source" the end
-            of its input text.
-        loss_weighting: "micro-batch" for the mean of micro-batch means, one without labels
-            counting as zero; "step-tokens" for the mean over all label tokens of the step.
-        clip_norm: gradient norm limit; 0 for none.
-        label_boundary: "joint" tokenises prompt and target together; "separate" keeps a target
-            from fusing with the prompt's last character.
-        seed: of the sample order, and of dropout where a model has any.
-        lora_rank: of the changes that alone are trained, see `lora`; 0 trains all weights, as the
-            paper does.
-        dtype: "float32"; "bfloat16" for bfloat16 compute on float32 master weights, saved in
-            bfloat16; "float64" for proofs.
-        checkpoint: optimiser steps after which training ends, on the schedule of all steps; 0 for
-            no such end.
-    """
-
-    learning_rate: float
+    learning_rate: float  # of the first step; it decays linearly to 0, without warm-up
     epochs: int = EPOCHS
-    micro_batch: int = MICRO_BATCH
-    accumulation: int = ACCUMULATION
-    max_length: int
+    micro_batch: int = MICRO_BATCH  # samples whose label tokens are averaged together
+    accumulation: int = ACCUMULATION  # micro-batches of one optimiser step, over all replicas
+    max_length: int  # tokens a sample is cut to, BOS and EOS included; 0 for no cut
+    # Cuts the end of the sample, the target first, or of its input text; see `encode`.
     truncation_side: Literal["right", "source"]
+    # The mean of micro-batch means, one without labels counting as zero; or over all label tokens.
     loss_weighting: Literal["micro-batch", "step-tokens"]
-    clip_norm: float
+    clip_norm: float  # gradient norm limit; 0 for none
+    # Whether prompt and target are tokenised together, or the target cannot fuse with the prompt.
     label_boundary: Literal["joint", "separate"]
-    seed: int
+    seed: int  # of the sample order, and of dropout where a model has any
+    # "bfloat16" computes in it on float32 master weights, and saves in it; "float64" is for proofs.
     dtype: str
-    checkpoint: int = 0
-    lora_rank: int = 0
+    checkpoint: int = 0  # steps after which training ends, on the schedule of all; 0: at its end
+    lora_rank: int = 0  # of the changes that alone are trained, see `lora`; 0: all weights
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -126,37 +109,26 @@ def recipe_from(
 class Facts:
     """What happened in a fine-tune, as its model's folder tells it.
 
-    Attributes:
-        demonstrations: how many stood before every row.
-        samples: rows; steps: optimiser steps taken.
-        input_tokens: of one epoch, after cutting; label_tokens: those that carry a label.
-        cut_targets: samples that lost a part of their target; dead_samples: all of it.
-        dead_micro_batches: micro-batches without any label, for each epoch.
-        unused_samples: samples at the very end of the order that fill no whole step.
-        losses: of each step, the objective whose gradient was taken (under "micro-batch" dead
-            micro-batches count as 0); null where the step had no label.
-        gradient_norms: of each step, before clipping.
-        weight_change: mean |fine-tuned - base| over all weights as saved, see `weight_change`.
-        versions: of the packages; machine: device, threads, processes, token budget at the end
-            (and the planned one, where memory ran out), and where the memory lay.
-        timing: seconds and tokens a second; the only part that differs between equal runs.
+    `timing` alone differs between equal runs.
     """
 
     recipe: dict[str, Any]
     task: str
-    demonstrations: int
+    demonstrations: int  # before every row
     order_sha256: str
     samples: int
     steps: int
-    input_tokens: int
-    label_tokens: int
-    cut_targets: int
-    dead_samples: int
-    dead_micro_batches: list[int]
-    unused_samples: int
+    input_tokens: int  # of one epoch, after cutting
+    label_tokens: int  # of these
+    cut_targets: int  # samples that lost a part of their target
+    dead_samples: int  # those that lost all of it
+    dead_micro_batches: list[int]  # without any label, for each epoch
+    unused_samples: int  # at the very end of the order, which fill no whole step
+    # The objective of each step whose gradient was taken (under "micro-batch" dead micro-batches
+    # count as 0); null where the step had no label.
     losses: list[float | None]
-    gradient_norms: list[float]
-    weight_change: dict[str, Any]
+    gradient_norms: list[float]  # before clipping
+    weight_change: dict[str, Any]  # see `outcome.mean_absolute_change`
     versions: dict[str, str]
-    machine: dict[str, Any]
+    machine: dict[str, Any]  # and where the memory lay; the token budget at the end, and as planned
     timing: dict[str, float]

@@ -88,28 +88,16 @@ _EXTRAS = ("rows", "target", "prompt", "epochs", "checkpoint", "shown", "of")
 
 @dataclass(frozen=True, order=True)
 class Variant:
-    """A model: the base, or a fine-tune of it with its settings (paper, sections 3 and 5).
+    """A model: the base, or a fine-tune of it with its settings (paper, sections 3 and 5)."""
 
-    Attributes:
-        train: training set; empty for the base.
-        size: training samples as the study counts them.
-        demonstrations: put before every training sample; none is plain FT.
-        rows: the study's filter of training rows; empty for all rows.
-        target: the study's format of targets; empty for the output as it is.
-        prompt: the prompt format of training samples; empty for the study's first.
-        epochs: 0 for the paper's two.
-        checkpoint: optimiser steps after which the model is taken, such as "8", or "epoch2" for
-            those of so many epochs; empty for the last.
-    """
-
-    train: str = ""
-    size: int = 0
-    demonstrations: Demonstrations = NONE
-    rows: str = ""
-    target: str = ""
-    prompt: str = ""
-    epochs: int = 0
-    checkpoint: str = ""
+    train: str = ""  # training set; empty for the base
+    size: int = 0  # training samples as the study counts them
+    demonstrations: Demonstrations = NONE  # before every training sample; none is plain FT
+    rows: str = ""  # the study's filter of training rows; empty for all rows
+    target: str = ""  # the study's format of targets; empty for the output as it is
+    prompt: str = ""  # the prompt format of training samples; empty for the study's first
+    epochs: int = 0  # 0 for the paper's two
+    checkpoint: str = ""  # taken after so many steps ("8") or epochs ("epoch2"); empty: at the end
 
     def __post_init__(self) -> None:
         if not self.train:

@@ -52,29 +52,19 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
-    """A question, the cells it needs, the contrasts that answer it, the panels that show it.
-
-    Attributes:
-        training: training sets by name; prompts: formats by name, the first one trains.
-        larger: where rows come from of training sets that the profile's data has too few of.
-        filters, targets: of training rows, by name.
-        variants: those that it names, in the order of results.
-        grids: plotted points by grid.
-        summaries: curves and matrices that answer it at a glance.
-        protocols: by name; published: the study is the paper's, whose numbers are known.
-        table: what it was read from, for run.json; None for a study of the kit.
-    """
+    """A question, the cells it needs, the contrasts that answer it, the panels that show it."""
 
     name: str
     question: str
     tasks: Mapping[str, Task]
     datasets: Mapping[str, Dataset]
     training: Mapping[str, TrainingSet]
-    prompts: Mapping[str, PromptFormat]
+    prompts: Mapping[str, PromptFormat]  # the first one trains
+    # Where rows come from of training sets that the profile's data has too few of.
     larger: Mapping[str, HubPlace] = field(default_factory=dict)
     filters: Mapping[str, RowFilter] = field(default_factory=dict)
     targets: Mapping[str, TargetFormat] = field(default_factory=dict)
-    variants: tuple[Variant, ...]
+    variants: tuple[Variant, ...]  # those that it names, in the order of results
     figures: Mapping[str, Figure]
     panels: tuple[Panel, ...]
     grids: Mapping[Grid, tuple[Point, ...]]
@@ -82,9 +72,8 @@ class Study:
     claims: Mapping[str, Claim]
     summaries: tuple[Summary, ...] = ()
     protocols: Mapping[str, Protocol]
-    comparable: tuple[str, ...] | None = None
-    published: bool = False
-    table: Mapping[str, Any] | None = None
+    published: bool = False  # it is the paper's, whose numbers are known
+    table: Mapping[str, Any] | None = None  # that it was read from, for run.json; None: the kit's
 
     def points(
         self, figures: Iterable[str] | None = None, *, every_shot: bool = False
