@@ -65,11 +65,7 @@ def _told() -> Iterator[None]:
 
 
 def connect() -> DockerClient:
-    """The engine that DOCKER_HOST names, or this machine's.
-
-    Raises:
-        ReproError: no engine answers (3).
-    """
+    """The engine that DOCKER_HOST names, or this machine's; raises ReproError (3) without one."""
     with _told():
         client = from_env(timeout=PATIENCE)
         client.ping()

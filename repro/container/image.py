@@ -33,11 +33,7 @@ def default_tag(variant: str) -> str:
 
 
 def build_arguments(variant: str) -> dict[str, str]:
-    """The Dockerfile's arguments for this checkout.
-
-    Raises:
-        ReproError: this is no git checkout (3).
-    """
+    """The Dockerfile's arguments for this checkout; raises ReproError (3) if it is none of git."""
     return {
         "VARIANT": variant,
         "VERSION": __version__,
@@ -75,8 +71,7 @@ class Difference(NamedTuple):
 def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[Difference]:
     """Compares an image's labels, and what `LISTING` printed in it, with this checkout.
 
-    Raises:
-        ReproError: the image's label names none of the kit's variants (2).
+    Raises ReproError (2) for images that are not of the kit.
     """
     variant = labels.get(VARIANT_LABEL)
     if variant not in lock.VARIANTS:

@@ -32,11 +32,7 @@ class Locked:
 
 
 def path(variant: str) -> Path:
-    """The lock file of a variant ("cuda", "cpu" or "vllm") in this checkout.
-
-    Raises:
-        ReproError: the kit was installed without its checkout (3).
-    """
+    """The lock file of a variant; raises ReproError (3) where the kit has no checkout."""
     found = ROOT / "docker" / f"{variant}.lock"
     if not found.is_file():
         raise ReproError(
@@ -53,11 +49,7 @@ def sha256(variant: str) -> str:
 
 
 def read(variant: str) -> list[Locked]:
-    """All packages of a variant's lock file.
-
-    Raises:
-        ReproError: no lock file (3), or a line that pins no version or has no hash (2).
-    """
+    """All packages of a variant's lock file; raises ReproError (2) for a line without a pin."""
     found = path(variant)
     packages = []
     for line in found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():

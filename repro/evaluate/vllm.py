@@ -35,11 +35,7 @@ class VllmEngine:
     reduced_budget: int | None = None
 
     def __init__(self, folder: Path, *, dtype: str) -> None:
-        """Start vLLM with a model folder, of `materialise` or of a fine-tune.
-
-        Raises:
-            ReproError: vLLM is not installed, or the folder is no complete model (3).
-        """
+        """Start vLLM with a model folder; raises ReproError (3) without vLLM or a whole model."""
         self._vllm = _import_vllm()
         check_folder(folder, what=f"model folder {folder}")
         config = AutoConfig.from_pretrained(folder, local_files_only=True)

@@ -256,12 +256,8 @@ class Trainer:
 
     def departures(self, planned: int) -> dict[str, Any]:
         """What was done otherwise than planned for want of memory; weights differ by rounding."""
-        told: dict[str, Any] = {}
-        if self.budget != planned:
-            told["planned_token_budget"] = planned
-        if self._recomputes and not self._sharded:
-            told["recomputed"] = True
-        return told
+        told = {} if self.budget == planned else {"planned_token_budget": planned}
+        return told | ({"recomputed": True} if self._recomputes and not self._sharded else {})
 
     def last(self) -> dict[str, float]:
         """Loss, where there was a label, gradient norm and learning rate of the last step."""
@@ -307,8 +303,7 @@ class Trainer:
         value, size = torch.stack([loss, norm.to(loss.dtype)]).tolist()
         if not math.isfinite(value) or not math.isfinite(size):
             raise diverged(number + 1, self._steps, value, size, rate)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        self._optimiser.param_groups[0]["lr"] = rate
         self._optimiser.step()
         self.losses.append(value if any(groups) else None)
         self.norms.append(size)
@@ -326,11 +321,8 @@ class Trainer:
             self._optimiser.zero_grad()
             self._model.zero_grad()
             try:
-                if isinstance(self._objective, Packed):
-                    together = shares if self._sharded else ()
-                    loss = self._objective.backward(weighted, self.budget, together=together)
-                else:
-                    loss = self._objective.backward(weighted, self.budget)
+                together = shares if self._sharded else ()
+                loss = self._objective.backward(weighted, self.budget, together=together)
                 for parameter in self._parameters:
                     if parameter.grad is None:
                         parameter.grad = torch.zeros_like(parameter)

@@ -218,8 +218,10 @@ class Padded:
     def close(self) -> None:
         """Leave the model as it is."""
 
-    def backward(self, weighted: Sequence[Weighted], budget: int) -> torch.Tensor:
-        """Add the gradients of the sum of weight x token loss over label tokens; that sum."""
+    def backward(
+        self, weighted: Sequence[Weighted], budget: int, *, together: Sequence[object] = ()
+    ) -> torch.Tensor:
+        """As of `Packed`; of whole models only."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         ordered = sorted(weighted, key=lambda pair: -len(pair[0].ids))
         while ordered:

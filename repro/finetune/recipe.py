@@ -56,8 +56,7 @@ class Recipe:
     def until(self, checkpoint: str, rows: int, name: str) -> "Recipe":
         """The recipe that ends at a checkpoint, such as "8" steps or "epoch2"; at its end without.
 
-        Raises:
-            ReproError: training on so many rows is over before (2).
+        Raises ReproError (2) if training on so many rows is over before.
         """
         if not checkpoint:
             return self

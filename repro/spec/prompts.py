@@ -50,13 +50,17 @@ class Template:
     text: str
 
 
-def check_template(text: str, fields: Sequence[str]) -> None:
-    """Raise ValueError unless a text has every field as `{name}`, and no other."""
+def fields_of(text: str) -> set[str]:
+    """What a text has as `{name}`; raises ValueError if it is no template."""
     try:
-        named = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+        return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
     except ValueError as error:
         raise ValueError(f"{text!r} is no template: {error}") from None
-    if set(named) != set(fields):
+
+
+def check_template(text: str, fields: Sequence[str]) -> None:
+    """Raise ValueError unless a text has every field as `{name}`, and no other."""
+    if fields_of(text) != set(fields):
         wanted = ", ".join(f"{{{name}}}" for name in fields)
         raise ValueError(f"{text!r} must have {wanted}, each at least once, and no other field")
 

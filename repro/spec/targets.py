@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from string import Formatter
 from typing import Any
 
+from repro.spec.prompts import fields_of
 from repro.spec.tasks import Task
 
 OUTPUT = "{output}"
@@ -29,10 +29,7 @@ class TargetFormat:
 
     def __post_init__(self) -> None:
         for text in self.texts:
-            try:
-                named = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-            except ValueError as error:
-                raise ValueError(f"{text!r} is no template: {error}") from None
+            named = fields_of(text)
             if not named or not named <= set(PIECES):
                 wanted = ", ".join(f"{{{name}}}" for name in PIECES)
                 raise ValueError(f"{text!r} must have one or more of {wanted}, and no other field")

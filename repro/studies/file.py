@@ -37,11 +37,7 @@ Made = TypeVar("Made")
 
 
 def read(path: str) -> Study:
-    """The study of a file.
-
-    Raises:
-        ReproError: it cannot be read (3), or something in it is wrong, with file and field (2).
-    """
+    """The study of a file; raises ReproError (3) if it cannot be read, and as `parse`."""
     table = read_toml(path, what="study", hint=_HINT)
     return parse(table, name=Path(path).stem, where=path, folder=Path(path).parent)
 

@@ -65,11 +65,7 @@ def _of_level(
 
 
 def matrices(study: Study, told: MatrixTable) -> Iterator[Summary]:
-    """The matrices of a table, one for each kind of prompts.
-
-    Raises:
-        ValueError: a model has no cells.
-    """
+    """The matrices of a table, one for each kind of prompts; raises ValueError without cells."""
     several = len({panel.prompt for panel in study.panels}) > 1
     for shots in told.shots:
         pairs: dict[tuple[str, str], tuple[Pair, ...]] = {}
