@@ -34,34 +34,26 @@ def _told() -> Iterator[None]:
     """Turns the engine's errors into the kit's."""
     try:
         yield
+        return
     except errors.ImageNotFound as error:
-        raise ReproError(
-            str(error.explanation),
-            hint="repro docker build, or name one that `docker images` lists",
-            exit_code=EXIT_MISSING,
-        ) from None
+        what = str(error.explanation)
+        hint = "repro docker build, or name one that `docker images` lists"
     except errors.APIError as error:
         said = str(error.explanation or error)
-        hint = "see the message of the engine above"
+        what, hint = f"the Docker engine: {said}", "see the message of the engine above"
         if "could not select device driver" in said or "nvidia" in said.lower():
             hint = (
                 "GPUs in containers need the NVIDIA driver 580.65.06 or later and the NVIDIA "
                 "Container Toolkit on the host (check: nvidia-smi); without: --gpus none"
             )
-        raise ReproError(f"the Docker engine: {said}", hint=hint, exit_code=EXIT_MISSING) from None
     except requests.exceptions.Timeout:
-        raise ReproError(
-            f"the Docker engine did not answer within {PATIENCE} seconds",
-            hint="see whether it is busy (docker info), then run the same command again",
-            exit_code=EXIT_MISSING,
-        ) from None
+        what = f"the Docker engine did not answer within {PATIENCE} seconds"
+        hint = "see whether it is busy (docker info), then run the same command again"
     except (errors.DockerException, requests.exceptions.RequestException) as error:
-        raise ReproError(
-            f"no Docker engine answers: {error}",
-            hint="start it (systemctl start docker) or set DOCKER_HOST; your user must be in "
-            "the group docker",
-            exit_code=EXIT_MISSING,
-        ) from None
+        what = f"no Docker engine answers: {error}"
+        hint = "start it (systemctl start docker) or set DOCKER_HOST; your user must be in "
+        hint += "the group docker"
+    raise ReproError(what, hint=hint, exit_code=EXIT_MISSING)
 
 
 def connect() -> DockerClient:

@@ -84,11 +84,8 @@ def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[D
         REVISION_LABEL: revision(),
         LOCK_LABEL: lock.sha256(variant),
     }
-    found = [
-        Difference(f"label {name}", labels.get(name), value)
-        for name, value in wanted.items()
-        if labels.get(name) != value
-    ]
+    pairs = [(name, labels.get(name), value) for name, value in wanted.items()]
+    found = [Difference(f"label {name}", own, value) for name, own, value in pairs if own != value]
     expected = lock.expected(variant, listing["python"])
     installed: dict[str, str] = {
         canonicalize_name(name): version for name, version in listing["packages"].items()

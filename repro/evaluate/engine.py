@@ -86,13 +86,9 @@ class TorchEngine:
 
     def label_logits(self, encoded: Encoded) -> list[dict[str, float]]:
         self._move(encoded)
+        prompts, labels, pad = encoded.prompts, encoded.labels, pad_id(self.tokenizer, self._model)
         return label_logits(
-            self._model,
-            encoded.prompts,
-            encoded.labels,
-            self._budget,
-            pad=pad_id(self.tokenizer, self._model),
-            prefix=self._prefix,
+            self._model, prompts, labels, self._budget, pad=pad, prefix=self._prefix
         )
 
     def generate(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from repro.api import FineTune, Results, Score
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import EXIT_MISSING, EXIT_USAGE, ReproError
 from repro.export.tables import PAPER, TABLES, about, base, models, write_lines
 from repro.files import file_sha256
 
@@ -152,27 +152,22 @@ def push(
     """
     from huggingface_hub import HfApi, errors  # not part of the light install
 
-    api = HfApi()
+    api, exit_code = HfApi(), EXIT_MISSING
     try:
         api.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
         done = api.upload_folder(
             folder_path=folder, repo_id=repo, repo_type=kind, commit_message="Export of repro"
         )
+        say(f"{repo} on the hub, private: {done.commit_url}")
+        return
     except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        raise ReproError(
-            f"the hub does not take {repo}: HTTP {status}",
-            hint="name a repository of yours as OWNER/NAME, and set HF_TOKEN to a token that may "
-            "write, or run: hf auth login",
-            exit_code=EXIT_MISSING,
-        ) from None
+        what = f"the hub does not take {repo}: HTTP {error.response.status_code}"
+        hint = "name a repository of yours as OWNER/NAME, and set HF_TOKEN to a token that may "
+        hint += "write, or run: hf auth login"
     except errors.HFValidationError as error:
-        raise ReproError(str(error), hint="--push OWNER/NAME") from None
+        what, hint, exit_code = str(error), "--push OWNER/NAME", EXIT_USAGE
     except (errors.HTTPError, errors.OfflineModeIsEnabled, errors.LocalTokenNotFoundError):
-        raise ReproError(
-            f"the hub cannot be reached for {repo}",
-            hint="check the connection (and HF_HUB_OFFLINE, HF_ENDPOINT) and HF_TOKEN; or upload "
-            f"the folder elsewhere: hf upload {repo} {folder} --repo-type {kind}",
-            exit_code=EXIT_MISSING,
-        ) from None
-    say(f"{repo} on the hub, private: {done.commit_url}")
+        what = f"the hub cannot be reached for {repo}"
+        hint = "check the connection (and HF_HUB_OFFLINE, HF_ENDPOINT) and HF_TOKEN; or upload "
+        hint += f"the folder elsewhere: hf upload {repo} {folder} --repo-type {kind}"
+    raise ReproError(what, hint=hint, exit_code=exit_code)

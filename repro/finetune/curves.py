@@ -21,11 +21,8 @@ def require(name: str) -> None:
     from accelerate.tracking import get_available_trackers  # type: ignore[import-untyped]
 
     if name not in [str(one) for one in get_available_trackers()]:
-        raise ReproError(
-            f"--track {name}: the package is not installed",
-            hint=f"pip install {name}",
-            exit_code=EXIT_MISSING,
-        )
+        what = f"--track {name}: the package is not installed"
+        raise ReproError(what, hint=f"pip install {name}", exit_code=EXIT_MISSING)
 
 
 @contextmanager

@@ -162,11 +162,9 @@ class _Encoder:
         for i, ids in enumerate(alone) if self._separate else ():
             if joint[i][: len(ids)] != ids:
                 joint[i] = ids + self._continuation(targets[i])
-        end = (self._tokenizer.eos_token_id,)
-        return [
-            Sample((*self._first, *ids, *end), len(self._first) + len(source))
-            for source, ids in zip(alone, joint, strict=True)
-        ]
+        first, end = self._first, (self._tokenizer.eos_token_id,)
+        pairs = zip(alone, joint, strict=True)
+        return [Sample((*first, *ids, *end), len(first) + len(source)) for source, ids in pairs]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:

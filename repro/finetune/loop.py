@@ -16,21 +16,12 @@ from torch.distributed.tensor import DTensor
 
 from repro.bars import paced
 from repro.errors import EXIT_MISSING, ReproError
-from repro.finetune import flex, lora, schedule
+from repro.finetune import flex, lora, outcome, schedule
 from repro.finetune.attention import Way
 from repro.finetune.curves import Track
 from repro.finetune.encode import Row, encode
 from repro.finetune.objective import Packed, objective
 from repro.finetune.offload import OffloadedAdamW
-from repro.finetune.outcome import (
-    as_saved,
-    counts,
-    diverged,
-    mean_absolute_change,
-    require_finite,
-    round_weights,
-    snapshot,
-)
 from repro.finetune.recipe import Facts, Recipe
 from repro.finetune.schedule import Weighted, weigh
 from repro.finetune.shard import gather, is_sharded, own, total_norm
@@ -115,7 +106,7 @@ def finetune(
 
     vocabulary = model.get_input_embeddings().num_embeddings
     _add_pad_token(model, tokenizer)
-    before = snapshot(model)
+    before = outcome.snapshot(model)
     master = torch.float64 if recipe.dtype == "float64" else torch.float32
     for parameter in model.parameters():
         parameter.data = parameter.data.to(master)
@@ -133,10 +124,10 @@ def finetune(
             task=template.task.name,
             demonstrations=len(demonstrations),
             order_sha256=schedule.digest(order),
-            **counts(samples, steps[:number], order, recipe.micro_batch),
+            **outcome.counts(samples, steps[:number], order, recipe.micro_batch),
             losses=list(trainer.losses),
             gradient_norms=list(trainer.norms),
-            weight_change=mean_absolute_change(model, before, vocabulary),
+            weight_change=outcome.mean_absolute_change(model, before, vocabulary),
             versions={"python": platform.python_version(), **{n: version(n) for n in _PACKAGES}},
             machine={
                 "device": device,
@@ -163,15 +154,9 @@ def finetune(
     torch.manual_seed(recipe.seed)  # only dropout draws from it
     model.train()
     begun, tokens = time.monotonic(), 0
+    pad, whole = tokenizer.pad_token_id, len(steps)
     trainer = Trainer(
-        model,
-        tokenizer.pad_token_id,
-        recipe,
-        len(steps),
-        token_budget,
-        offloaded=offloaded,
-        recast=recast,
-        way=way,
+        model, pad, recipe, whole, token_budget, offloaded=offloaded, recast=recast, way=way
     )
     shown = progress if state.is_main_process else None
     with closing(trainer), paced(shown, "fine-tuning", len(taken), "tokens") as show:
@@ -185,15 +170,15 @@ def finetune(
             if track is not None:
                 track(trainer.last(), number)
             if passing and number in passing:
-                require_finite(model, trainer.losses, trainer.norms, recipe)
-                with as_saved(model, recipe):
+                outcome.require_finite(model, trainer.losses, trainer.norms, recipe)
+                with outcome.as_saved(model, recipe):
                     passing[number](facts(number, replace(recipe, checkpoint=number)))
     if recipe.lora_rank:
         lora.merge(model)
     model.eval()
-    require_finite(model, trainer.losses, trainer.norms, recipe)
+    outcome.require_finite(model, trainer.losses, trainer.norms, recipe)
     if recipe.dtype == "bfloat16":
-        round_weights(model)
+        outcome.round_weights(model)
     found = facts(len(taken), recipe)
     if is_sharded(model):
         gather(model, torch.bfloat16 if recipe.dtype == "bfloat16" else None)
@@ -302,7 +287,7 @@ class Trainer:
         # Together, since every transfer waits for the device.
         value, size = torch.stack([loss, norm.to(loss.dtype)]).tolist()
         if not math.isfinite(value) or not math.isfinite(size):
-            raise diverged(number + 1, self._steps, value, size, rate)
+            raise outcome.diverged(number + 1, self._steps, value, size, rate)
         self._optimiser.param_groups[0]["lr"] = rate
         self._optimiser.step()
         self.losses.append(value if any(groups) else None)

@@ -24,6 +24,9 @@ PACKED = ("llama", "mistral", "qwen2")
 """Model types whose attention goes through transformers' interface, whose every other layer takes
 tokens one by one, and whose logits are their output embeddings' alone."""
 
+Share = Sequence[Weighted]
+"""What a process computes of a step."""
+
 LOGITS = 2**25
 """Logits that are held at once, at most."""
 
@@ -79,11 +82,7 @@ class Packed:
             self._casts.close()
 
     def backward(
-        self,
-        weighted: Sequence[Weighted],
-        budget: int,
-        *,
-        together: Sequence[Sequence[Weighted]] = (),
+        self, weighted: Share, budget: int, *, together: Sequence[Share] = ()
     ) -> torch.Tensor:
         """Add the gradients of the sum of weight x token loss over label tokens; that sum.
 
@@ -101,19 +100,16 @@ class Packed:
             if self._casts:
                 self._casts.forget()
 
-    def _passes(
-        self, weighted: Sequence[Weighted], budget: int, together: Sequence[Sequence[Weighted]]
-    ) -> torch.Tensor:
+    def _passes(self, weighted: Share, budget: int, together: Sequence[Share]) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         count, idle = shared_tokens(weighted), 0
         if together:
             counts = [shared_tokens(share) for share in together]
             if not all(counts):  # nobody shares unless everybody does
                 count, counts = 0, [0] * len(counts)
-            rounds = [
-                len(list(passes(*pair, budget))) for pair in zip(together, counts, strict=True)
-            ]
-            idle = max(rounds) - len(list(passes(weighted, count, budget)))
+            pairs = zip(together, counts, strict=True)
+            most = max(len(list(passes(share, own, budget))) for share, own in pairs)
+            idle = most - len(list(passes(weighted, count, budget)))
         computed, last = self._shared(weighted[0][0].ids[:count]) if count else ({}, None)
         # Cut off from the pass they come from, so that no pass's gradients go through it yet.
         shared = {
@@ -219,7 +215,7 @@ class Padded:
         """Leave the model as it is."""
 
     def backward(
-        self, weighted: Sequence[Weighted], budget: int, *, together: Sequence[object] = ()
+        self, weighted: Share, budget: int, *, together: Sequence[Share] = ()
     ) -> torch.Tensor:
         """As of `Packed`; of whole models only."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -253,9 +249,6 @@ class Padded:
                 **more,
             ).logits[:, -kept:]
         dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        losses = cross_entropy(
-            logits.flatten(0, 1).to(dtype),
-            targets[:, -kept:].flatten().to(self._device),
-            reduction="none",
-        )
+        wanted = targets[:, -kept:].flatten().to(self._device)
+        losses = cross_entropy(logits.flatten(0, 1).to(dtype), wanted, reduction="none")
         return losses.dot(weights[:, -kept:].flatten().to(self._device, dtype))

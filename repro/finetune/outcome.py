@@ -80,10 +80,11 @@ def counts(
 ) -> dict[str, Any]:
     """Sizes of the training set after cutting, and how many micro-batches are dead."""
 
-    def dead(positions: Sequence[int]) -> bool:
-        return not any(samples[i].labels for i in positions)
+    def dead(seen: Sequence[int], start: int) -> bool:
+        return not any(samples[i].labels for i in seen[start : start + micro_batch])
 
     used = sum(len(positions) for step in steps for positions in step)
+    starts = range(0, len(order[0]), micro_batch)
     return {
         "samples": len(samples),
         "steps": len(steps),
@@ -92,8 +93,7 @@ def counts(
         "cut_targets": sum(bool(sample.cut and sample.labels) for sample in samples),
         "dead_samples": sum(not sample.labels for sample in samples),
         "dead_micro_batches": [
-            sum(dead(seen[i : i + micro_batch]) for i in range(0, len(seen), micro_batch))
-            for seen in order
+            sum(dead(seen[i : i + micro_batch]) for i in starts) for seen in order
         ],
         "unused_samples": sum(map(len, order)) - used,
     }
@@ -101,10 +101,7 @@ def counts(
 
 def snapshot(model: Any) -> dict[str, torch.Tensor]:
     """Copies of all weights in main memory; of a sharded model this process's part."""
-    return {
-        name: own(parameter).detach().to("cpu", copy=True)
-        for name, parameter in model.named_parameters()
-    }
+    return {n: own(p).detach().to("cpu", copy=True) for n, p in model.named_parameters()}
 
 
 def mean_absolute_change(
@@ -132,10 +129,9 @@ def mean_absolute_change(
         moved[kind] += difference.abs().sum().item() * counted
         count[kind] += difference.numel() * counted
     if sharded:
-        sums = torch.tensor([list(moved.values()), list(count.values())], dtype=torch.float64)
-        for kind, total, weights in zip(
-            moved, *reduce(sums.to(model.device), "sum").tolist(), strict=True
-        ):
+        own_sums = torch.tensor([list(moved.values()), list(count.values())], dtype=torch.float64)
+        sums = reduce(own_sums.to(model.device), "sum").tolist()
+        for kind, total, weights in zip(moved, *sums, strict=True):
             moved[kind], count[kind] = total, int(weights)
     return {
         "all": sum(moved.values()) / sum(count.values()),

@@ -35,6 +35,8 @@ MIN_SHARED = 16
 Weighted = tuple[Sample, float]
 """A living sample and the weight of each of its label tokens in the step's loss."""
 
+Weighting = Literal["micro-batch", "step-tokens"]
+
 
 def shuffled(samples: int, epochs: int, seed: int) -> list[list[int]]:
     """An order of all samples for each epoch, from one generator seeded once."""
@@ -48,11 +50,9 @@ def steps(order: Sequence[Sequence[int]], micro_batch: int, accumulation: int) -
     Args:
         order: sample positions, one list an epoch, all of the same length.
     """
-    epochs = [
-        [list(positions[i : i + micro_batch]) for i in range(0, len(positions), micro_batch)]
-        for positions in order
-    ]
-    length = len(epochs[0])
+    starts = range(0, len(order[0]), micro_batch)
+    epochs = [[list(positions[i : i + micro_batch]) for i in starts] for positions in order]
+    length = len(starts)
     planned = len(epochs) * max(1, length // accumulation)
     done: list[Step] = []
     open_step: Step = []
@@ -81,10 +81,7 @@ def digest(order: Sequence[Sequence[int]]) -> str:
 
 
 def weigh(
-    step: Step,
-    samples: Sequence[Sample],
-    weighting: Literal["micro-batch", "step-tokens"],
-    accumulation: int,
+    step: Step, samples: Sequence[Sample], weighting: Weighting, accumulation: int
 ) -> list[list[Weighted]]:
     """The living samples of each micro-batch of a step, with their weights.
 
@@ -95,10 +92,8 @@ def weigh(
     counts = [sum(sample.labels for sample in group) for group in groups]
     total = sum(counts)
     scale = [accumulation * n if weighting == "micro-batch" else total for n in counts]
-    return [
-        [(sample, 1 / divisor) for sample in group if sample.labels]
-        for group, divisor in zip(groups, scale, strict=True)
-    ]
+    pairs = zip(groups, scale, strict=True)
+    return [[(sample, 1 / n) for sample in group if sample.labels] for group, n in pairs]
 
 
 def shared_tokens(weighted: Sequence[Weighted]) -> int:

@@ -135,7 +135,7 @@ class Evaluate:
         cells: ordered so that contexts can be extended.
         tokenizer: models with the same one, and as many tokens, share encoded prompts.
         engine: what evaluates, as a plan has it.
-        replayed: whether decoding replays a graph, see `repro.evaluate.replay`.
+        replayed: whether decoding replays a graph, see `repro.evaluate.generate`.
     """
 
     key: str

@@ -255,8 +255,6 @@ class _Builder:
                     if side and (strange := set(side.models) - models):
                         what = f"{where}: no model '{strange.pop()}' is among the cells"
                         raise _wrong(self._where, what)
-                found: Sequence[object] = study.pairs(contrast)
-                if contrast.kind in FACTS:
-                    found = study.fact_pairs(contrast)
-                if not found:
+                of_facts = contrast.kind in FACTS
+                if not (study.fact_pairs(contrast) if of_facts else study.pairs(contrast)):
                     raise _wrong(self._where, f"{where}: no two of the cells are compared by it")

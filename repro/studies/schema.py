@@ -190,14 +190,9 @@ def claim_of(
     Args:
         by_task: the data sets that the name of a task stands for.
     """
-    return Claim(
-        name,
-        told.finding,
-        told.source,
-        tuple(told.panels),
-        tuple(_contrast(one, told.panels, by_task) for one in told.contrasts),
-        told.title or told.finding,
-    )
+    contrasts = tuple(_contrast(one, told.panels, by_task) for one in told.contrasts)
+    title = told.title or told.finding
+    return Claim(name, told.finding, told.source, tuple(told.panels), contrasts, title)
 
 
 def _contrast(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, get_args
 
 from repro.spec.protocol import PROTOCOLS, Protocol, Switch
 
@@ -20,16 +20,11 @@ def switches() -> dict[str, Switch]:
         raise ValueError(f"protocols.toml and Protocol differ in {set(kinds) ^ set(tables)}")
     found = {}
     for name, table in tables.items():
-        kind = kinds[name]
-        literal = get_origin(kind) is Literal
-        switch = Switch(
-            name,
-            table["audit"],
-            table["reason"],
-            str if literal else kind,  # type: ignore[arg-type]  # no annotation here is a string
-            get_args(kind) if literal else (),
-            {protocol: table[protocol] for protocol in PROTOCOLS},
-        )
+        kind: Any = kinds[name]
+        allowed = get_args(kind)  # of a Literal
+        values = {protocol: table[protocol] for protocol in PROTOCOLS}
+        own = str if allowed else kind
+        switch = Switch(name, table["audit"], table["reason"], own, allowed, values)
         for value in switch.values.values():
             switch.parse(str(value).lower() if isinstance(value, bool) else str(value))
         found[name] = switch
