@@ -158,8 +158,7 @@ def first_tokens(
         joint: put between prompt and label.
 
     Raises:
-        ReproError: two labels begin with the same token there, so one cannot be told from the
-            other by it.
+        ReproError: two labels begin with the same token there.
     """
     alone, *joined = _tokenize(tokenizer, [prompt, *(prompt + joint + label for label in labels)])
     found: dict[str, int] = {}

@@ -100,8 +100,7 @@ def generate(
 
     Args:
         prefix: holds what all prompts begin with; None computes each prompt whole.
-        replayed: whether steps are replayed as a graph; with a prefix only. Changes
-            rounding.
+        replayed: whether steps are replayed as a graph; with a prefix only. Changes rounding.
 
     Raises:
         ReproError: the model's logits are not finite.

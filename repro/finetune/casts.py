@@ -15,8 +15,7 @@ from torch.nn.functional import linear
 class Casts:
     """Computes all linear layers of a model in bfloat16, until `close`.
 
-    Attributes:
-        kept: whether a weight is rounded once a step, or for each use.
+    A weight is rounded once a step if it is `kept`, or for each use.
     """
 
     def __init__(self, model: torch.nn.Module, *, kept: bool) -> None:

@@ -37,8 +37,7 @@ def block_mask(lengths: Sequence[int], before: int, device: torch.device) -> Blo
     since all pairs of a query and a key would take 3 bytes each on the device.
 
     Args:
-        lengths: tokens of each sample behind the shared ones, in the order of the sequence.
-        before: shared tokens.
+        lengths: tokens of each sample behind the `before` shared ones, in the sequence's order.
     """
     tokens = sum(lengths)
     queries = max(LEAST, -(-tokens // BLOCK)) * BLOCK

@@ -42,8 +42,7 @@ def objective(
         autocast: whether matrix products are computed in bfloat16.
         way: how packed samples attend; None for what suits the device: FlexAttention's kernels for
             float32 use no matrix units and spill.
-        kept_casts: whether weights in bfloat16 are kept for a whole step, see `casts`. Changes no
-            bit.
+        kept_casts: whether weights in bfloat16 are kept for a step, see `casts`. Changes no bit.
     """
     config = model.config
     if (

@@ -92,9 +92,7 @@ def counts(
         "label_tokens": sum(sample.labels for sample in samples),
         "cut_targets": sum(bool(sample.cut and sample.labels) for sample in samples),
         "dead_samples": sum(not sample.labels for sample in samples),
-        "dead_micro_batches": [
-            sum(dead(seen[i : i + micro_batch]) for i in starts) for seen in order
-        ],
+        "dead_micro_batches": [sum(dead(seen, i) for i in starts) for seen in order],
         "unused_samples": sum(map(len, order)) - used,
     }
 

@@ -45,11 +45,7 @@ def shuffled(samples: int, epochs: int, seed: int) -> list[list[int]]:
 
 
 def steps(order: Sequence[Sequence[int]], micro_batch: int, accumulation: int) -> list[Step]:
-    """Cut the epochs' orders into optimiser steps.
-
-    Args:
-        order: sample positions, one list an epoch, all of the same length.
-    """
+    """Cut orders of sample positions, one an epoch and all equally long, into optimiser steps."""
     starts = range(0, len(order[0]), micro_batch)
     epochs = [[list(positions[i : i + micro_batch]) for i in starts] for positions in order]
     length = len(starts)

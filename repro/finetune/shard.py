@@ -77,10 +77,8 @@ def total_norm(parameters: Sequence[torch.nn.Parameter]) -> torch.Tensor:
 def gather(model: Any, dtype: torch.dtype | None) -> None:
     """Put the model together in the main process's main memory, ready to be saved.
 
-    It cannot compute any more; in the other processes it stays in parts.
-
-    Args:
-        dtype: of the weights that were in parts; None leaves it.
+    It cannot compute any more; in the other processes it stays in parts. Weights that were in parts
+    become of a `dtype`, if there is one.
     """
     main = PartialState().is_main_process
     for module in model.modules():

@@ -80,8 +80,7 @@ class Study:
     ) -> tuple[Point, ...]:
         """The plotted points of the named figures, panel by panel; of all without names.
 
-        Args:
-            every_shot: let best-of groups range over all shot counts (AUDIT A6).
+        With `every_shot` best-of groups range over all shot counts (AUDIT A6).
         """
         points = self.grids["every-shot" if every_shot else "figures"]
         if figures is None:
@@ -105,8 +104,7 @@ class Study:
     ) -> tuple[Pair, ...]:
         """All pairs that a contrast compares; none for facts of fine-tunes.
 
-        Args:
-            other: for a change or a gain, the pairs of the group that it is held against.
+        The `other` ones, of a change or a gain, are of the group that it is held against.
         """
         key = (contrast, every_shot, other)
         if key not in self._pairs:

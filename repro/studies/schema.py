@@ -185,11 +185,7 @@ def sets_of(names: Sequence[str], by_task: Mapping[str, Sequence[str]]) -> list[
 def claim_of(
     name: str, told: ClaimTable, by_task: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> Claim:
-    """The claim that a table tells.
-
-    Args:
-        by_task: the data sets that the name of a task stands for.
-    """
+    """The claim that a table tells; `by_task` has the data sets that a task's name stands for."""
     contrasts = tuple(_contrast(one, told.panels, by_task) for one in told.contrasts)
     title = told.title or told.finding
     return Claim(name, told.finding, told.source, tuple(told.panels), contrasts, title)
