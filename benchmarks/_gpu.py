@@ -16,13 +16,13 @@ from benchmarks._small import Endless
 from repro import clock
 from repro.clock import Clock, ModelSizes
 from repro.evaluate.batches import Budget, in_batches
+from repro.evaluate.forward import label_logits
 from repro.evaluate.generate import generate
 from repro.evaluate.prefix import sharing
-from repro.evaluate.score import label_logits
-from repro.finetune.batches import Weighted, shared_tokens, weigh
 from repro.finetune.encode import Sample
 from repro.finetune.loop import Trainer
 from repro.finetune.recipe import Recipe
+from repro.finetune.schedule import Weighted, shared_tokens, weigh
 from repro.models.memory import BYTES, cache_bytes
 from repro.models.spec import Architecture
 from repro.studies.paper.tasks import TRAIN_SETS, fticl_shots

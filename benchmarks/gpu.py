@@ -15,7 +15,7 @@ sample, a shared context once. "as if plain" counts every token of every sample,
 does. Prefill and decoding are `repro.evaluate` over all rows of a cell, in batches by the profile's
 budget. The floor of decoding is the time to read all weights but the input embeddings, and all keys
 and values, once a step and batch, shared ones once for all rows, at the rate of the copy. Where a
-row says so, its steps replay a graph (`repro.evaluate.replay`).
+row says so, its steps replay a graph (`repro.evaluate.generate`).
 
 Hours are for the cells of all figures: each fine-tune's steps by the seconds of a step of its
 training set's first 2,000 rows; prompt tokens (AUDIT E2) by the rate of XSum, Socialqa or MNLI-1,

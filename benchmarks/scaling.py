@@ -18,9 +18,9 @@ def _rates(name: str, model: Any, rows: int, repeats: int, grid: Any) -> list[Ro
     import torch
 
     from repro.evaluate.batches import Budget
+    from repro.evaluate.forward import label_logits
     from repro.evaluate.generate import generate
     from repro.evaluate.prefix import sharing
-    from repro.evaluate.score import label_logits
 
     generator = torch.Generator().manual_seed(0)
 

@@ -1,8 +1,9 @@
 """The progress bars of long commands, and how workers in other processes have theirs drawn."""
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -21,6 +22,32 @@ def bars(console: Console) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+@contextmanager
+def paced(
+    progress: Any, what: str, total: int, unit: str
+) -> Iterator[Callable[[int, float, str], None]]:
+    """A bar that tells the pace and the time left, and goes at the end; nothing without `progress`.
+
+    Yields:
+        What takes the part of `total` that is done, the units that it was, and what else to tell.
+    """
+    if progress is None:
+        yield lambda done, units, told: None
+        return
+    task, start = progress.add_task(what, total=total), time.monotonic()
+
+    def show(done: int, units: float, told: str) -> None:
+        seconds = time.monotonic() - start
+        left = round(seconds / done * (total - done))
+        text = f"{what}: {told}{units / seconds:,.0f} {unit}/s, {left // 60}:{left % 60:02d} left"
+        progress.update(task, completed=done, description=text)
+
+    try:
+        yield show
+    finally:
+        progress.remove_task(task)
 
 
 class Shown(NamedTuple):

@@ -110,7 +110,10 @@ def run(
     """
     from repro.container import engine
 
-    settings = engine.ContainerOptions(
+    code = engine.run(
+        engine.connect(),
+        image,
+        words,
         gpus=gpus,
         results=results,
         cache=cache,
@@ -119,7 +122,7 @@ def run(
         shared_memory=shm_size,
         user=user,
     )
-    if code := engine.run(engine.connect(), image, words, settings):
+    if code:
         raise click.exceptions.Exit(code)
 
 

@@ -70,7 +70,7 @@ def folder(results: Path, form: str, out: Path, push: str | None) -> None:
         console.print(f"note: {warning}")
     _write(lambda place: getattr(import_module(module), name)(found, place), out)
     if push:
-        from repro.export.hub import push as upload
+        from repro.export.cards import push as upload
 
         if form == "hf-dataset":
             upload(out, push, "dataset", console.print)

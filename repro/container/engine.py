@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,42 +34,30 @@ def _told() -> Iterator[None]:
     """Turns the engine's errors into the kit's."""
     try:
         yield
+        return
     except errors.ImageNotFound as error:
-        raise ReproError(
-            str(error.explanation),
-            hint="repro docker build, or name one that `docker images` lists",
-            exit_code=EXIT_MISSING,
-        ) from None
+        what = str(error.explanation)
+        hint = "repro docker build, or name one that `docker images` lists"
     except errors.APIError as error:
         said = str(error.explanation or error)
-        hint = "see the message of the engine above"
+        what, hint = f"the Docker engine: {said}", "see the message of the engine above"
         if "could not select device driver" in said or "nvidia" in said.lower():
             hint = (
                 "GPUs in containers need the NVIDIA driver 580.65.06 or later and the NVIDIA "
                 "Container Toolkit on the host (check: nvidia-smi); without: --gpus none"
             )
-        raise ReproError(f"the Docker engine: {said}", hint=hint, exit_code=EXIT_MISSING) from None
     except requests.exceptions.Timeout:
-        raise ReproError(
-            f"the Docker engine did not answer within {PATIENCE} seconds",
-            hint="see whether it is busy (docker info), then run the same command again",
-            exit_code=EXIT_MISSING,
-        ) from None
+        what = f"the Docker engine did not answer within {PATIENCE} seconds"
+        hint = "see whether it is busy (docker info), then run the same command again"
     except (errors.DockerException, requests.exceptions.RequestException) as error:
-        raise ReproError(
-            f"no Docker engine answers: {error}",
-            hint="start it (systemctl start docker) or set DOCKER_HOST; your user must be in "
-            "the group docker",
-            exit_code=EXIT_MISSING,
-        ) from None
+        what = f"no Docker engine answers: {error}"
+        hint = "start it (systemctl start docker) or set DOCKER_HOST; your user must be in "
+        hint += "the group docker"
+    raise ReproError(what, hint=hint, exit_code=EXIT_MISSING)
 
 
 def connect() -> DockerClient:
-    """The engine that DOCKER_HOST names, or this machine's.
-
-    Raises:
-        ReproError: no engine answers (3).
-    """
+    """The engine that DOCKER_HOST names, or this machine's; raises ReproError (3) without one."""
     with _told():
         client = from_env(timeout=PATIENCE)
         client.ping()
@@ -91,10 +78,8 @@ def build(
     """Builds the image of a variant from this checkout; returns its id.
 
     Args:
-        tag: its name.
         arguments: build arguments besides those that the checkout gives.
         network: of the build, such as "host"; None for the engine's default.
-        cache: whether layers of earlier builds may be used.
         progress: called with the step, their number and the instruction.
         log: called with every other line.
 
@@ -122,36 +107,12 @@ def build(
                     exit_code=EXIT_FAILED,
                 )
             for line in event.get("stream", "").splitlines():
-                step = _STEP.match(line)
-                if step:
+                if step := _STEP.match(line):
                     progress(int(step[1]), int(step[2]), step[3])
                 elif line.strip():
                     last = line.strip()
                     log(line.rstrip())
         return str(client.images.get(tag).id)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContainerOptions:
-    """How a container of the kit is started.
-
-    Attributes:
-        gpus: "all", "none", or numbers of GPUs ("0,2").
-        results: folder on this machine that gets the results.
-        cache: folder for weights, downloads and the store of finished steps.
-        data: folder with the authors' data; None lets the kit fetch it.
-        offline: without any network.
-        shared_memory: size of /dev/shm ("1g"), which GPUs that work together need.
-        user: "UID:GID" that owns what is written.
-    """
-
-    gpus: str
-    results: Path
-    cache: Path
-    data: Path | None
-    offline: bool
-    shared_memory: str
-    user: str
 
 
 def _devices(gpus: str) -> list[DeviceRequest]:
@@ -167,12 +128,11 @@ def _devices(gpus: str) -> list[DeviceRequest]:
     return [DeviceRequest(device_ids=numbers, capabilities=[["gpu"]])]
 
 
-def _mounts(settings: ContainerOptions) -> list[Mount]:
-    folders = [("/results", settings.results, False), ("/cache", settings.cache, False)]
-    if settings.data is not None:
-        folders.append(("/data", settings.data, True))
-    mounts = []
-    for target, folder, read_only in folders:
+def _mounts(results: Path, cache: Path, data: Path | None) -> Iterator[Mount]:
+    for target, folder in (("/results", results), ("/cache", cache), ("/data", data)):
+        if folder is None:
+            continue
+        read_only = target == "/data"
         try:
             if not read_only:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -183,36 +143,54 @@ def _mounts(settings: ContainerOptions) -> list[Mount]:
                 hint="name another folder: repro docker run --help",
                 exit_code=EXIT_MISSING,
             ) from None
-        mounts.append(Mount(target, str(whole), type="bind", read_only=read_only))
-    return mounts
+        yield Mount(target, str(whole), type="bind", read_only=read_only)
 
 
-def run(client: DockerClient, image: str, words: Sequence[str], settings: ContainerOptions) -> int:
+def run(
+    client: DockerClient,
+    image: str,
+    words: Sequence[str],
+    *,
+    gpus: str,
+    results: Path,
+    cache: Path,
+    data: Path | None,
+    offline: bool,
+    shared_memory: str,
+    user: str,
+) -> int:
     """Runs a command of the kit in an image, its output passed on; returns its exit code.
 
     The root file system is read-only, /tmp apart. An interrupt stops the container, which keeps
     its finished work, and removes it.
 
+    Args:
+        gpus: "all", "none", or numbers of GPUs ("0,2").
+        cache: folder for weights, downloads and the store of finished steps.
+        data: folder with the authors' data; None lets the kit fetch it.
+        shared_memory: size of /dev/shm ("1g"), which GPUs that work together need.
+        user: "UID:GID" that owns what is written.
+
     Raises:
         ReproError: no engine, image or GPU, or a folder that cannot be mounted (3).
     """
     environment = {name: os.environ[name] for name in ("HF_TOKEN",) if name in os.environ}
-    if settings.data is not None:
+    if data is not None:
         environment["REPRO_UPSTREAM_DATA"] = "/data"
     terminal = sys.stdout.isatty()
     with _told():
         container = client.containers.create(
             image,
             list(words) or None,
-            device_requests=_devices(settings.gpus),
-            mounts=_mounts(settings),
+            device_requests=_devices(gpus),
+            mounts=list(_mounts(results, cache, data)),
             environment=environment,
-            network_mode="none" if settings.offline else None,
+            network_mode="none" if offline else None,
             read_only=True,
-            shm_size=settings.shared_memory,
+            shm_size=shared_memory,
             tmpfs={"/tmp": "exec"},
             tty=terminal,
-            user=settings.user,
+            user=user,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
         )
@@ -249,41 +227,35 @@ def labels(client: DockerClient, image: str) -> dict[str, str]:
 
 def listing(client: DockerClient, image: str) -> dict[str, Any]:
     """What the image's own Python says is installed; see `image.LISTING`."""
-    text = _inside(client, image, ["/opt/venv/bin/python", "-c", images.LISTING])
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = json.loads(
+        _inside(client, image, "/opt/venv/bin/python", "-c", images.LISTING)
+    )
     return found
 
 
-def _inside(client: DockerClient, image: str, command: list[str]) -> str:
+def _inside(client: DockerClient, image: str, program: str, *words: str) -> str:
     with _told():
         output = client.containers.run(
-            image, command[1:], entrypoint=command[:1], network_mode="none", remove=True
+            image, list(words), entrypoint=[program], network_mode="none", remove=True
         )
     return bytes(output).decode()
 
 
 def save(
-    client: DockerClient,
-    image: str,
-    folder: Path,
-    *,
-    progress: Callable[[int, int], None],
+    client: DockerClient, image: str, folder: Path, *, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Writes an image as NAME.tar, with its bill of materials and NAME.json, which says what it is.
+    """Writes an image as NAME.tar, with its bill of materials and NAME.json, which is returned.
 
-    Args:
-        progress: called with the bytes written and about how many there will be.
-
-    Returns:
-        What NAME.json holds: tags, id, labels, sha256 and size (bytes) of the archive.
+    That holds tags, id, labels, sha256 and size (bytes) of the archive. `progress` is called with
+    the bytes written and about how many there will be.
     """
     found = labels(client, image)
     variant = found.get(images.VARIANT_LABEL, "")
     if variant not in lock.VARIANTS:
         raise ReproError(f"{image} is no image of the kit", hint="repro docker build")
     inside = listing(client, image)
-    form = "${Package}\t${Version}\t${Architecture}\n"
-    system = _inside(client, image, ["/usr/bin/dpkg-query", "-W", f"-f={form}"])
+    form = "-f=${Package}\t${Version}\t${Architecture}\n"
+    system = _inside(client, image, "/usr/bin/dpkg-query", "-W", form)
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.-]+", "-", image)
     archive, part = folder / f"{name}.tar", folder / f"{name}.tar.part"

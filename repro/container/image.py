@@ -2,8 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
@@ -26,8 +25,6 @@ from importlib.metadata import distributions
 found = {d.metadata["Name"]: d.version for d in distributions()}
 print(json.dumps({"python": platform.python_version(), "packages": found}))
 """
-# The kit itself is no part of its lock.
-_OWN = {DISTRIBUTION}
 
 
 def default_tag(variant: str) -> str:
@@ -36,11 +33,7 @@ def default_tag(variant: str) -> str:
 
 
 def build_arguments(variant: str) -> dict[str, str]:
-    """The Dockerfile's arguments for this checkout.
-
-    Raises:
-        ReproError: this is no git checkout (3).
-    """
+    """The Dockerfile's arguments for this checkout; raises ReproError (3) if it is none of git."""
     return {
         "VARIANT": variant,
         "VERSION": __version__,
@@ -67,8 +60,7 @@ def _git(*words: str) -> str:
         ) from None
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A thing in an image that is not as it should be; None: not there at all."""
 
     what: str
@@ -77,14 +69,9 @@ class Difference:
 
 
 def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[Difference]:
-    """Compares an image with its lock and with this checkout.
+    """Compares an image's labels, and what `LISTING` printed in it, with this checkout.
 
-    Args:
-        labels: of the image.
-        listing: what `LISTING` printed in it.
-
-    Raises:
-        ReproError: the image's label names none of the kit's variants (2).
+    Raises ReproError (2) for images that are not of the kit.
     """
     variant = labels.get(VARIANT_LABEL)
     if variant not in lock.VARIANTS:
@@ -97,16 +84,13 @@ def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[D
         REVISION_LABEL: revision(),
         LOCK_LABEL: lock.sha256(variant),
     }
-    found = [
-        Difference(f"label {name}", labels.get(name), value)
-        for name, value in wanted.items()
-        if labels.get(name) != value
-    ]
+    pairs = [(name, labels.get(name), value) for name, value in wanted.items()]
+    found = [Difference(f"label {name}", own, value) for name, own, value in pairs if own != value]
     expected = lock.expected(variant, listing["python"])
     installed: dict[str, str] = {
         canonicalize_name(name): version for name, version in listing["packages"].items()
     }
-    for name in sorted({*expected, *installed} - _OWN):
+    for name in sorted({*expected, *installed} - {DISTRIBUTION}):  # the kit is no part of its lock
         if expected.get(name) != installed.get(name):
             found.append(Difference(name, installed.get(name), expected.get(name)))
     return found
@@ -115,12 +99,8 @@ def differences(labels: Mapping[str, str], listing: Mapping[str, Any]) -> list[D
 def bill(variant: str, listing: Mapping[str, Any], system: str) -> dict[str, Any]:
     """The CycloneDX 1.6 bill of materials of one image.
 
-    Python packages are those of the lock that are installed, with the hashes of the files that
-    were allowed; system packages come on top.
-
-    Args:
-        listing: what `LISTING` printed in the image.
-        system: lines "name<tab>version<tab>architecture" of dpkg-query.
+    Python packages are those of the lock that are installed, as `LISTING` printed, with the hashes
+    of the files that were allowed; `system` packages, lines of dpkg-query, come on top.
     """
     installed = {
         (canonicalize_name(name), version) for name, version in listing["packages"].items()

@@ -1,7 +1,6 @@
 """Lock files: every package of an image, with the hashes of its files."""
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +16,13 @@ VARIANTS = ("cuda", "cpu", "vllm")
 
 @dataclass(frozen=True)
 class Locked:
-    """One package of a lock file.
+    """One package of a lock file."""
 
-    Attributes:
-        requirement: name, exact version, and the marker where only some Pythons need it.
-        hashes: sha256 (hex) of the files that may be installed.
-    """
-
-    requirement: Requirement
-    hashes: tuple[str, ...]
+    requirement: Requirement  # name, exact version, and the marker where only some Pythons need it
+    hashes: tuple[str, ...]  # sha256 (hex) of the files that may be installed
 
     @property
     def name(self) -> str:
-        """The normalised name."""
         return canonicalize_name(self.requirement.name)
 
     @property
@@ -39,11 +32,7 @@ class Locked:
 
 
 def path(variant: str) -> Path:
-    """The lock file of a variant ("cuda", "cpu" or "vllm") in this checkout.
-
-    Raises:
-        ReproError: the kit was installed without its checkout (3).
-    """
+    """The lock file of a variant; raises ReproError (3) where the kit has no checkout."""
     found = ROOT / "docker" / f"{variant}.lock"
     if not found.is_file():
         raise ReproError(
@@ -60,15 +49,10 @@ def sha256(variant: str) -> str:
 
 
 def read(variant: str) -> list[Locked]:
-    """All packages of a variant's lock file.
-
-    Raises:
-        ReproError: no lock file (3), or a line that pins no version or has no hash (2).
-    """
+    """All packages of a variant's lock file; raises ReproError (2) for a line without a pin."""
     found = path(variant)
-    lines = found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     packages = []
-    for line in lines:
+    for line in found.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         pin, *hashes = line.split("--hash=sha256:")
@@ -89,9 +73,8 @@ def _wrong(found: Path, what: str) -> ReproError:
 
 def expected(variant: str, python: str) -> dict[str, str]:
     """Versions by package name that the image of a variant holds for a Python ("3.12.3")."""
-    series = ".".join(python.split(".")[:2])
-    environment: Mapping[str, str] = {
-        "python_version": series,
+    environment = {
+        "python_version": ".".join(python.split(".")[:2]),
         "python_full_version": python,
         "sys_platform": "linux",
         "platform_machine": platform.machine(),
@@ -99,6 +82,5 @@ def expected(variant: str, python: str) -> dict[str, str]:
     return {
         package.name: package.version
         for package in read(variant)
-        if package.requirement.marker is None
-        or package.requirement.marker.evaluate(dict(environment))
+        if not (marker := package.requirement.marker) or marker.evaluate(dict(environment))
     }

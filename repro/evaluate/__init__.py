@@ -6,8 +6,7 @@ imported on first use, so that plans and drivers do without.
 
 from typing import TYPE_CHECKING
 
-from repro.evaluate.encode import Job
-from repro.evaluate.settings import Settings
+from repro.evaluate.encode import Job, Settings
 from repro.late import late
 
 if TYPE_CHECKING:

@@ -36,7 +36,6 @@ def attend(
         key, value: each row's own, [rows, key-value heads, own tokens, head size].
         attention_mask: [rows, 1, tokens, own tokens], True where a token sees an own one; shared
             tokens are seen by all. As transformers makes it where nothing is shared.
-        shared_prefix: None or empty computes what SDPA does.
 
     Returns:
         [rows, tokens, heads, head size], and no weights.

@@ -15,20 +15,13 @@ PADDING = 256
 
 
 class Budget:
-    """How many tokens a batch may hold; shrinks for good when memory runs out.
+    """How many tokens a batch may hold; `tokens` shrinks for good when memory runs out.
 
-    Attributes:
-        tokens: rows times the longest row of a batch, padding and tokens to come included.
-        first: what it was in the beginning.
+    Those are rows times the longest row of a batch, padding and tokens to come included.
     """
 
     def __init__(self, tokens: int) -> None:
         self.tokens = self.first = tokens
-
-
-def take(costs: Sequence[int], tokens: int) -> int:
-    """How many leading rows of `costs` (sorted, largest first) fit; one always does."""
-    return max(1, min(len(costs), tokens // costs[0]))
 
 
 def alike(costs: Sequence[int], padding: int) -> int:
@@ -60,7 +53,6 @@ def in_batches(
 
     Args:
         costs: tokens that each row takes, at least 1.
-        work: takes row numbers, gives one result each.
         padding: tokens of padding that a batch may save by being smaller, see `alike`; None fills
             it as the budget allows.
 
@@ -71,7 +63,7 @@ def in_batches(
     results: dict[int, Result] = {}
     while order:
         sizes = [costs[row] for row in order]
-        rows = order[: take(sizes, budget.tokens)]
+        rows = order[: max(1, budget.tokens // sizes[0])]
         if padding is not None:
             rows = rows[: alike(sizes[: len(rows)], padding)]
         done = _try(work, rows)

@@ -1,7 +1,10 @@
-"""From a cell and its rows to token ids, as the protocol's switches say (AUDIT A3, A5, A11)."""
+"""What is computed, and from a cell and its rows to token ids by the protocol's switches.
+
+See AUDIT A3, A5, A11.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +12,7 @@ import datasets
 
 from repro.errors import ReproError
 from repro.spec.cells import Cell
-from repro.spec.prompts import context, fill
+from repro.spec.prompts import Row, common_prefix, context, fill
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation
 from repro.spec.targets import BEFORE
@@ -21,18 +24,22 @@ Tokenizer = Any
 _OTHER = "use a model whose tokenizer splits these labels differently"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How cells are computed."""
+
+    token_budget: int  # rows times tokens that a batch may hold, tokens to come included
+    max_new_tokens: int  # length of a generation, already scaled to the profile's model
+    share_prefix: bool = True  # compute what prompts begin with once, where the model allows it
+
+
 @dataclass(frozen=True)
 class Job:
-    """A cell with its rows.
-
-    Attributes:
-        rows: the rows to score, with "row", the task's input fields and "output".
-        demonstrations: in the order in which they are shown; the first `cell.shots` are used.
-    """
+    """A cell with its rows."""
 
     asked: Evaluation
-    rows: datasets.Dataset
-    demonstrations: datasets.Dataset
+    rows: datasets.Dataset  # to score, with "row", the task's input fields and "output"
+    demonstrations: datasets.Dataset  # in the order shown; the first `cell.shots` are used
 
     @property
     def cell(self) -> Cell:
@@ -41,39 +48,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The prompts of a cell.
-
-    Attributes:
-        rows: the job's rows as dicts.
-        hashes: sha256 of each prompt's text (UTF-8, without BOS).
-        prompts: token ids of each prompt, BOS included.
-        contexts: token ids of the demonstrations alone, BOS included, for every non-zero shot
-            count of the task up to the cell's: each is meant to begin the next, and the last
-            to begin every prompt.
-        labels: label -> id of its scored token, in Table 4's order; empty for generation.
-    """
+    """The prompts of a cell."""
 
     rows: list[dict[str, Any]]
-    hashes: list[str]
-    prompts: Sequence[Sequence[int]]
+    hashes: list[str]  # sha256 of each prompt's text (UTF-8, without BOS)
+    prompts: Sequence[Sequence[int]]  # token ids, BOS included
+    # Of the demonstrations alone, BOS included, for every non-zero shot count of the task up to the
+    # cell's: each is meant to begin the next, and the last to begin every prompt.
     contexts: list[list[int]]
-    labels: dict[str, int]
+    labels: dict[str, int]  # id of each one's scored token, in Table 4's order; none to generate
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The prompts of a cell as text: `before` + query each.
+    """The prompts of a cell as text: `before` + query each."""
 
-    Attributes:
-        contexts: the demonstrations alone, for every non-zero shot count of the task up to the
-            cell's.
-        before: the last of them; at 0 shots the stray blank of `zero_shot_blank`, or nothing.
-        queries: a row each; they depend neither on the model nor on the shot count.
-    """
-
-    contexts: list[str]
-    before: str
-    queries: list[str]
+    contexts: list[str]  # as of `Encoded`
+    before: str  # the last of them; at 0 shots the stray blank of `zero_shot_blank`, or nothing
+    queries: list[str]  # a row each; they depend neither on the model nor on the shot count
 
 
 def adds_bos(tokenizer: Tokenizer) -> bool:
@@ -102,16 +94,9 @@ def bos_count(asked: Evaluation, tokenizer: Tokenizer, protocol: Protocol) -> in
 
 
 def texts(
-    asked: Evaluation,
-    rows: Sequence[Mapping[str, str]],
-    demonstrations: Sequence[Mapping[str, str]],
-    protocol: Protocol,
+    asked: Evaluation, rows: Sequence[Row], demonstrations: Sequence[Row], protocol: Protocol
 ) -> Texts:
-    """The prompts of a cell as text.
-
-    Raises:
-        ReproError: too few demonstrations.
-    """
+    """The prompts of a cell as text; raises ReproError for too few demonstrations."""
     cell, task = asked.cell, asked.task
     shown = demonstrations[: cell.shots]
     if len(shown) < cell.shots:
@@ -126,12 +111,11 @@ def texts(
     counts += [cell.shots] if cell.shots else []
     contexts = [context(other, shown_text, shown[:shots], joint=joint) for shots in counts]
     blank = " " if protocol.zero_shot_blank else ""
-    queries = [fill(task, text, row) for row in rows]
-    queries = [query + _written(row)[0] for query, row in zip(queries, rows, strict=True)]
+    queries = [fill(task, text, row) + _written(row)[0] for row in rows]
     return Texts(contexts, contexts[-1] if contexts else blank, queries)
 
 
-def _written(row: Mapping[str, str]) -> tuple[str, str]:
+def _written(row: Row) -> tuple[str, str]:
     """What a model has written when it comes to the label, and the blank before that."""
     before = row.get(BEFORE, "")
     text = before.rstrip(" ")
@@ -142,14 +126,13 @@ def encode(job: Job, tokenizer: Tokenizer, protocol: Protocol) -> Encoded:
     """The prompts of a cell as token ids.
 
     Raises:
-        ReproError: too few demonstrations, or two labels with the same first token.
+        ReproError: no rows, too few demonstrations, or labels that are not told apart.
     """
-    asked, cell = job.asked, job.asked.cell
+    asked, rows = job.asked, job.rows.to_list()
     head = [tokenizer.bos_token_id] * bos_count(asked, tokenizer, protocol)
-    rows = job.rows.to_list()
     if not rows:
         raise ReproError(
-            f"{cell.name} has no rows to score",
+            f"{job.cell.name} has no rows to score",
             hint="ask for more with --rows, or turn a switch that drops rows to keep",
         )
     parts = texts(asked, rows, job.demonstrations.to_list(), protocol)
@@ -175,8 +158,7 @@ def first_tokens(
         joint: put between prompt and label.
 
     Raises:
-        ReproError: two labels begin with the same token there, so one cannot be told from the
-            other by it.
+        ReproError: two labels begin with the same token there.
     """
     alone, *joined = _tokenize(tokenizer, [prompt, *(prompt + joint + label for label in labels)])
     found: dict[str, int] = {}
@@ -199,16 +181,6 @@ def first_tokens(
     return found
 
 
-def common_prefix(sequences: Sequence[Any]) -> int:
-    """How many leading ids all sequences, of one type, share."""
-    # Among sorted sequences, the first and the last share the least.
-    low, high = min(sequences), max(sequences)
-    for position, (a, b) in enumerate(zip(low, high, strict=False)):
-        if a != b:
-            return position
-    return min(len(low), len(high))
-
-
 def _template(asked: Evaluation, task: Task, protocol: Protocol) -> tuple[str, str]:
     """The cell's template for rows of a task, and what stands between a prompt and its answer.
 
@@ -222,10 +194,7 @@ def _template(asked: Evaluation, task: Task, protocol: Protocol) -> tuple[str, s
 
 
 def _labels(
-    asked: Evaluation,
-    rows: Sequence[Mapping[str, str]],
-    tokenizer: Tokenizer,
-    protocol: Protocol,
+    asked: Evaluation, rows: Sequence[Row], tokenizer: Tokenizer, protocol: Protocol
 ) -> dict[str, int]:
     """The scored token of each label. One row serves: all prompts end in the template's words.
 

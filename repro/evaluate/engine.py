@@ -7,19 +7,16 @@ from transformers import PreTrainedModel
 
 from repro import clock
 from repro.evaluate.batches import Budget, in_batches
-from repro.evaluate.encode import Encoded, Tokenizer
-from repro.evaluate.forward import pad_id
+from repro.evaluate.encode import Encoded, Settings, Tokenizer
+from repro.evaluate.forward import label_logits, pad_id
 from repro.evaluate.generate import Generation, generate
 from repro.evaluate.prefix import SharedPrefix, segments, sharing, supports_sharing
-from repro.evaluate.score import label_logits
-from repro.evaluate.settings import Settings
 
 
 class Engine(Protocol):
     """Answers the prompts of cells with one model, until its `with` block ends.
 
     Attributes:
-        tokenizer: the model's.
         positions: tokens that the model was made for; None where nothing says it.
         score_tokens: positions behind its prompt that scoring labels takes.
         reduced_budget: tokens of a batch, where memory ran out and made them fewer; else None.
@@ -47,12 +44,7 @@ class Engine(Protocol):
     def generate(
         self, encoded: Encoded, *, max_new_tokens: int, cut_at_blank_line: bool
     ) -> list[Generation]:
-        """Each prompt continued with its most likely tokens, as `repro.evaluate.generate` says.
-
-        Raises:
-            ReproError: the model's logits are not finite (1), or a prompt does not fit into
-                memory (3).
-        """
+        """Each prompt continued as `repro.evaluate.generate` says; raises as `label_logits`."""
         ...
 
 
@@ -69,15 +61,9 @@ class TorchEngine:
         *,
         replayed: bool = False,
     ) -> None:
-        """An engine for a loaded model.
-
-        Args:
-            replayed: whether decoding replays a graph, as `generate` has it.
-        """
-        self._replayed = replayed
-        self.tokenizer = tokenizer
+        """An engine for a loaded model; `replayed` as of `generate`."""
+        self._model, self.tokenizer, self._replayed = model.eval(), tokenizer, replayed
         self.positions = getattr(model.config, "max_position_embeddings", None)
-        self._model = model.eval()
         self._budget = Budget(settings.token_budget)
         self._share = settings.share_prefix and supports_sharing(model)
         self._prefix: SharedPrefix | None = None
@@ -85,7 +71,6 @@ class TorchEngine:
 
     @property
     def reduced_budget(self) -> int | None:
-        """Tokens of a batch, where memory ran out and made them fewer; None otherwise."""
         budget = self._budget
         return budget.tokens if budget.tokens < budget.first else None
 
@@ -101,13 +86,9 @@ class TorchEngine:
 
     def label_logits(self, encoded: Encoded) -> list[dict[str, float]]:
         self._move(encoded)
+        prompts, labels, pad = encoded.prompts, encoded.labels, pad_id(self.tokenizer, self._model)
         return label_logits(
-            self._model,
-            encoded.prompts,
-            encoded.labels,
-            self._budget,
-            pad=pad_id(self.tokenizer, self._model),
-            prefix=self._prefix,
+            self._model, prompts, labels, self._budget, pad=pad, prefix=self._prefix
         )
 
     def generate(
@@ -127,10 +108,8 @@ class TorchEngine:
 
     def _move(self, encoded: Encoded) -> None:
         """Compute what the prompts begin with, as one batch of one row."""
-        prefix = self._prefix
-        if prefix is None:
-            return
-        common = segments(encoded)
-        length = sum(map(len, common))
-        with clock.part("prefill"):
-            in_batches([max(1, length)], self._budget, lambda rows: [prefix.move_to(common)])
+        if prefix := self._prefix:
+            common = segments(encoded)
+            length = max(1, sum(map(len, common)))
+            with clock.part("prefill"):
+                in_batches([length], self._budget, lambda rows: [prefix.move_to(common)])

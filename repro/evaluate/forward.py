@@ -1,6 +1,6 @@
-"""Left-padded batches through a model, with or without a shared prefix."""
+"""Left-padded batches through a model, with or without a shared prefix; label scoring."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,29 +10,21 @@ from transformers import PreTrainedModel
 
 from repro import clock
 from repro.errors import EXIT_FAILED, ReproError
+from repro.evaluate.batches import PADDING, Budget, in_batches
 from repro.evaluate.prefix import PreallocatedLayer, SharedPrefix, cache_of, takes_positions
 from repro.machine.transfer import to_device
 
 
 @dataclass
 class Batch:
-    """A batch after its prompts have gone through the model.
+    """A batch after its prompts have gone through the model."""
 
-    Attributes:
-        logits: [rows, vocabulary], behind the last token of each row.
-        cache: what the model returned; None if it was not asked to keep it.
-        mask: [rows, own tokens], True for tokens and False for padding; shared ones left out.
-        positions: [rows, 1], the position of each row's next token.
-        prefix: what the rows begin with.
-        places: the same positions on the host, so that nobody waits for the device to know them.
-    """
-
-    logits: torch.Tensor
-    cache: Any
-    mask: torch.Tensor
-    positions: torch.Tensor
+    logits: torch.Tensor  # [rows, vocabulary], behind the last token of each row
+    cache: Any  # None if the model was not asked to keep it
+    mask: torch.Tensor  # [rows, own tokens], False for padding; shared tokens are left out
+    positions: torch.Tensor  # [rows, 1], of each row's next token
     prefix: SharedPrefix | None
-    places: tuple[int, ...]
+    places: tuple[int, ...]  # `positions` on the host: nobody waits for the device to know them
 
 
 def pad_id(tokenizer: Any, model: Any) -> int:
@@ -52,11 +44,10 @@ def prefill(
     pad: int,
     room: int | None = None,
 ) -> Batch:
-    """Send prompts through the model, left-padded, each with its own positions.
+    """Send whole prompts through the model, left-padded, each with its own positions.
 
     Args:
-        prompts: whole prompts; what the prefix holds is taken off.
-        prefix: the shared beginning of the prompts; None computes them whole.
+        prefix: what the prompts begin with, which is taken off; None computes them whole.
         room: tokens to come; None when the cache is not needed any more.
     """
     shared = prefix.length if prefix else 0
@@ -92,16 +83,16 @@ def count_step(batch: Batch) -> None:
 
 @torch.inference_mode()
 def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool = True) -> Batch:
-    """The batch after these tokens, whose positions it holds, and which its mask covers.
+    """The batch after `ids` [rows, tokens], whose positions it holds, and which its mask covers.
 
-    Args:
-        ids: [rows, tokens].
-        keep: whether more tokens will come.
+    `keep` tells whether more tokens will come.
     """
     prefix, tokens = batch.prefix, ids.shape[1]
     mask: torch.Tensor = batch.mask
     more: dict[str, Any] = {}
-    if takes_positions(model):  # models without it count positions by the attention mask
+    if takes_positions(
+        type(model).forward
+    ):  # models without it count positions by the attention mask
         more["position_ids"] = batch.positions
     if prefix:
         more["shared_prefix"] = prefix.layers
@@ -126,10 +117,9 @@ def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool 
 
 @torch.inference_mode()
 def join(batches: Sequence[Batch], room: int) -> Batch:
-    """The rows of batches with the same prefix in one; their own caches are emptied.
+    """The rows of batches with the same prefix in one, with room for tokens to come.
 
-    Args:
-        room: tokens to come.
+    Their own caches are emptied.
     """
     longest = max(batch.mask.shape[1] for batch in batches)
     layers = []
@@ -148,11 +138,7 @@ def join(batches: Sequence[Batch], room: int) -> Batch:
 
 @torch.inference_mode()
 def keep(batch: Batch, rows: torch.Tensor, numbers: Sequence[int]) -> Batch:
-    """The batch with these rows only; for caches of `SharedPrefix`.
-
-    Args:
-        rows: their numbers on the device.
-    """
+    """The batch with these rows only, by number on the device and here; of `SharedPrefix`."""
     batch.cache.batch_select_indices(rows)
     return replace(
         batch,
@@ -178,3 +164,41 @@ def not_finite() -> ReproError:
         "or run with --set precision=uniform",
         exit_code=EXIT_FAILED,
     )
+
+
+def label_logits(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    labels: Mapping[str, int],
+    budget: Budget,
+    *,
+    pad: int,
+    prefix: SharedPrefix | None = None,
+) -> list[dict[str, float]]:
+    """The logit of each label's token behind each prompt, as exact float32 values.
+
+    One forward pass a prompt, never decoding (paper section 3; AUDIT A5).
+
+    Args:
+        labels: label -> token id.
+        pad: id that fills short rows; masked.
+        prefix: holds what all prompts begin with; None computes each prompt whole.
+
+    Raises:
+        ReproError: a logit is not finite, or a single prompt does not fit into memory.
+    """
+    ids = to_device(torch.tensor(list(labels.values())), model.device)
+
+    def work(rows: list[int]) -> list[dict[str, float]]:
+        with clock.part("prefill"):
+            batch = prefill(model, [prompts[row] for row in rows], prefix, pad=pad)
+            values = require_finite(batch.logits[:, ids]).float().tolist()
+        return [dict(zip(labels, row, strict=True)) for row in values]
+
+    costs = [prefix.cost(prompt) if prefix else len(prompt) for prompt in prompts]
+    return in_batches(costs, budget, work, padding=PADDING)
+
+
+def best_label(logits: Mapping[str, float]) -> str:
+    """The label with the largest logit; of equal ones the first."""
+    return max(logits, key=lambda label: logits[label])

@@ -1,35 +1,36 @@
-"""Greedy generation in left-padded batches, up to EOS, the first blank line, or a length."""
+"""Greedy generation in left-padded batches, up to EOS, the first blank line, or a length.
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+A GPU may replay the steps of decoding as one graph, see README.md. A graph knows no other shapes
+and places than those that it was captured with. So all tensors stay where they are: keys and values
+have room for all tokens to come from the beginning, and where the next one goes is a number on the
+device. What was not written yet is masked.
+"""
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from transformers import PreTrainedModel
 
 from repro import clock
 from repro.evaluate.batches import PADDING, Budget, alike, in_batches
-from repro.evaluate.forward import Batch, join, keep, not_finite, pad_id, prefill, step
+from repro.evaluate.forward import Batch, count_step, join, keep, not_finite, pad_id, prefill, step
 from repro.evaluate.prefix import SharedPrefix
-from repro.evaluate.replay import Replayed
 from repro.machine.transfer import to_device
 from repro.spec.prompts import SEPARATOR
+
+Stopped = Literal["eos", "blank-line", "length"]
 
 
 @dataclass(frozen=True)
 class Generation:
-    """What a model wrote.
+    """What a model wrote."""
 
-    Attributes:
-        text: without special tokens; cut at the first blank line where that is asked for. A
-            generation that begins with a blank line is cut to nothing.
-        tokens: ids generated, an EOS included.
-        stopped: by "eos", by a "blank-line", or at the "length" asked for.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    stopped: Literal["eos", "blank-line", "length"]
+    text: str  # without special tokens; cut at the first blank line where that is asked for
+    tokens: tuple[int, ...]  # ids generated, an EOS included
+    stopped: Stopped
 
 
 def stop_ids(config: Any, tokenizer: Any) -> frozenset[int]:
@@ -39,60 +40,46 @@ def stop_ids(config: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(id_ for id_ in (*ids, tokenizer.eos_token_id) if id_ is not None)
 
 
-class BlankLines:
-    """Finds the first blank line in growing generations, decoding only when one may be there."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        """For one tokenizer; remembers which tokens hold a line break."""
-        self._tokenizer = tokenizer
-        self._breaks: dict[int, bool] = {}
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Text without special tokens, blanks left as they are."""
-        text: str = self._tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
-
-    def ends_with_one(self, tokens: Sequence[int]) -> bool:
-        """Whether the last token completes a blank line."""
-        last = tokens[-1]
-        if last not in self._breaks:
-            self._breaks[last] = "\n" in self.decode([last])
-        return self._breaks[last] and SEPARATOR in self.decode(tokens)
-
-
+@dataclass(frozen=True)
 class Ending:
-    """Tells when a growing generation is done: at EOS, at a blank line, or at its length."""
+    """Tells when a growing generation is done: at EOS, at a blank line, or at its length.
 
-    def __init__(
-        self,
-        tokenizer: Any,
-        stops: Container[int],
-        *,
-        max_new_tokens: int,
-        cut_at_blank_line: bool,
-    ) -> None:
-        """For generations of one model and protocol; `stops` are the ids that end one."""
-        self._blank_lines = BlankLines(tokenizer)
-        self._stops = stops
-        self._most = max_new_tokens
-        self._cut = cut_at_blank_line
+    Looks for a blank line only where the last token holds a line break.
+    """
+
+    tokenizer: Any
+    stops: Container[int]
+    max_new_tokens: int
+    cut_at_blank_line: bool
+    _breaks: dict[int, bool] = field(default_factory=dict)
 
     def __call__(self, tokens: Sequence[int]) -> Generation | None:
         """The generation, if its last token ends it; None while it goes on."""
-        if tokens[-1] in self._stops:
-            stopped: Literal["eos", "blank-line", "length"] = "eos"
-        elif self._cut and self._blank_lines.ends_with_one(tokens):
+        if tokens[-1] in self.stops:
+            stopped: Stopped = "eos"
+        elif self.cut_at_blank_line and self._blank_line(tokens):
             stopped = "blank-line"
-        elif len(tokens) == self._most:
+        elif len(tokens) == self.max_new_tokens:
             stopped = "length"
         else:
             return None
-        text = self._blank_lines.decode(tokens)
-        if self._cut:
+        text = self._decode(tokens)
+        if self.cut_at_blank_line:
             text = text.split(SEPARATOR, 1)[0]
         return Generation(text, tuple(tokens), stopped)
+
+    def _blank_line(self, tokens: Sequence[int]) -> bool:
+        last = tokens[-1]
+        if last not in self._breaks:
+            self._breaks[last] = "\n" in self._decode([last])
+        return self._breaks[last] and SEPARATOR in self._decode(tokens)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """Text without special tokens, blanks left as they are."""
+        text: str = self.tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
 
 
 def generate(
@@ -112,21 +99,15 @@ def generate(
     line, as soon as one is there: what would follow could not change the text.
 
     Args:
-        prompts: token ids.
         prefix: holds what all prompts begin with; None computes each prompt whole.
-        replayed: whether steps are replayed as a graph, see `replay`; with a prefix only. Changes
-            rounding.
+        replayed: whether steps are replayed as a graph; with a prefix only. Changes rounding.
 
     Raises:
         ReproError: the model's logits are not finite.
     """
     pad = pad_id(tokenizer, model)
-    finish = Ending(
-        tokenizer,
-        stop_ids(model.generation_config, tokenizer),
-        max_new_tokens=max_new_tokens,
-        cut_at_blank_line=cut_at_blank_line,
-    )
+    stops = stop_ids(model.generation_config, tokenizer)
+    finish = Ending(tokenizer, stops, max_new_tokens, cut_at_blank_line)
 
     def begin(batch: list[Sequence[int]]) -> Batch:
         """Prompts, longest first, through the model; in parts of like lengths, which join."""
@@ -157,12 +138,10 @@ def generate(
             if not all(right):
                 raise not_finite()
             for row, token in zip(running, tokens, strict=True):
-                if row in done:
-                    continue
-                written[row].append(token)
-                end = finish(written[row])
-                if end:
-                    done[row] = end
+                if row not in done:
+                    written[row].append(token)
+                    if end := finish(written[row]):
+                        done[row] = end
             if len(done) == len(rows):
                 return [done[row] for row in range(len(rows))]
             left = [line for line, row in enumerate(running) if row not in done]
@@ -184,3 +163,74 @@ def generate(
     ]
     with clock.part("decode"):
         return in_batches(costs, budget, work)
+
+
+class Replayed:
+    """Steps of a batch, as `forward.step` takes them but for rounding; rows stay in the batch."""
+
+    @torch.inference_mode()
+    def __init__(self, model: PreTrainedModel, batch: Batch) -> None:
+        """For a batch of `SharedPrefix`, whose cache has room for all tokens to come."""
+        assert batch.prefix is not None
+        self.batch = batch
+        self._model = model
+        self._layers = batch.cache.layers
+        self._length = self._layers[0].length
+        device = batch.mask.device
+        self._mask = F.pad(batch.mask, (0, self._layers[0].room - self._length))
+        self._place = to_device(torch.tensor([self._length]), device)
+        self._positions = batch.positions.clone()
+        self._tokens = torch.zeros_like(batch.positions)
+        self._logits = batch.logits
+        for layer in self._layers:
+            layer.write_at(self._place)
+        self._work: Callable[[], None] = self._once
+        self._steps = 0
+
+    @torch.inference_mode()
+    def step(self, tokens: torch.Tensor) -> Batch:
+        """One token more for every row; `tokens` is [rows]."""
+        count_step(self.batch)
+        self._tokens.copy_(tokens[:, None])
+        if self._steps == 1:  # the first makes what libraries make once, which no graph may hold
+            self._work = captured(self._once, tokens.device)
+        self._work()
+        self._steps += 1
+        self._length += 1
+        self.batch = replace(
+            self.batch,
+            logits=self._logits,
+            mask=self._mask[:, : self._length],
+            positions=self._positions,
+            places=tuple(place + 1 for place in self.batch.places),
+        )
+        for layer in self._layers:
+            layer.length = self._length
+        return self.batch
+
+    def _once(self) -> None:
+        """A step, all of it on the device."""
+        assert self.batch.prefix is not None
+        self._mask.index_fill_(1, self._place, True)
+        output = self._model(
+            input_ids=self._tokens,
+            attention_mask=self._mask[:, None, None],
+            position_ids=self._positions,
+            past_key_values=self.batch.cache,
+            use_cache=True,
+            logits_to_keep=1,
+            shared_prefix=self.batch.prefix.layers,
+        )
+        self._logits = output.logits[:, -1]
+        self._positions += 1
+        self._place += 1
+
+
+def captured(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """The work as one graph of a GPU, without doing it yet; elsewhere the work itself."""
+    if device.type != "cuda":
+        return work
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay

@@ -1,9 +1,7 @@
 """What all prompts of a cell begin with, computed once: a key-value cache that rows share.
 
-A cell's prompts begin with its demonstrations. The contexts of a set's shot counts begin one
-another, so the cache of one is cut back or extended to the next. It grows in fixed segments (the
-contexts of the smaller shot counts, then the rest of what is common), whichever cells are asked
-for, so a cell's numbers do not depend, in any bit, on which cells ran before it.
+It is cut back or extended from one shot count to the next, always in the same segments (the
+contexts of the smaller shot counts, then the rest of what is common): see README.md.
 """
 
 import inspect
@@ -115,13 +113,9 @@ def _put(cached: torch.Tensor, place: torch.Tensor, states: torch.Tensor) -> Non
 
 
 @cache
-def _takes_positions(forward: Callable[..., Any]) -> bool:
+def takes_positions(forward: Callable[..., Any]) -> bool:
+    """Whether models with this `forward` can be told the position of each token."""
     return "position_ids" in inspect.signature(forward).parameters
-
-
-def takes_positions(model: Any) -> bool:
-    """Whether the model can be told the position of each token."""
-    return _takes_positions(type(model).forward)
 
 
 def supports_sharing(model: Any) -> bool:
@@ -130,7 +124,7 @@ def supports_sharing(model: Any) -> bool:
     Not so for sliding windows, recurrent states or compressed caches; these go the plain way, as
     do models that choose their attention themselves.
     """
-    if not takes_positions(model) or not model._supports_default_dynamic_cache():
+    if not takes_positions(type(model).forward) or not model._supports_default_dynamic_cache():
         return False
     if not model._supports_attention_backend or model.config._attn_implementation != "sdpa":
         return False
@@ -190,11 +184,7 @@ class SharedPrefix:
         return len(prompt) - self.length + self.length // self._count
 
     def move_to(self, wanted: Segments) -> int:
-        """Hold exactly these segments, keeping those that it begins with already.
-
-        Returns:
-            The tokens it holds then.
-        """
+        """Hold exactly these segments, keeping those that it begins with; the tokens it holds."""
         kept = 0
         while self._segments[kept : kept + 1] == wanted[kept : kept + 1] != ():
             kept += 1

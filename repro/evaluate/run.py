@@ -1,20 +1,18 @@
 """Cells of one model, one after the other: prompts in, per-sample records out."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
 from rich.progress import Progress
 
 from repro import clock
+from repro.bars import paced
 from repro.errors import EXIT_MISSING, ReproError
-from repro.evaluate.encode import Encoded, Job, Tokenizer, encode
+from repro.evaluate.encode import Encoded, Job, Settings, Tokenizer, encode
 from repro.evaluate.engine import Engine
-from repro.evaluate.score import best_label
-from repro.evaluate.settings import Settings
+from repro.evaluate.forward import best_label
 from repro.metrics.rouge import rouge_l
 from repro.spec.cells import Cell
 from repro.spec.protocol import Protocol
@@ -45,7 +43,6 @@ def evaluate(
         engine: has the model; inside its `with` block.
         encoder: makes a job's prompts; one that remembers them saves work where several models
             share a tokenizer.
-        progress: gets a bar that counts rows.
 
     Yields:
         A cell and one record a row, in the rows' order. All records begin with row, prompt_sha256
@@ -57,66 +54,34 @@ def evaluate(
         ReproError: a prompt fits neither the model's positions nor the memory (exit code 3), logits
             are not finite (1), or the tokenizer does not tell two labels apart (2).
     """
-    rows = sum(len(job.rows) for job in jobs)
-    with _bar(progress, rows) as advance:
-        yield from _evaluate(engine, jobs, protocol, settings, encoder, advance)
-
-
-@contextmanager
-def _bar(progress: Any, rows: int) -> Iterator[Callable[[int], None]]:
-    """A bar over rows with the time left, which goes when they are done; nothing without one."""
-    if progress is None:
-        yield lambda count: None
-        return
-    task, start, done = progress.add_task("evaluating", total=rows), time.monotonic(), 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        seconds = time.monotonic() - start
-        left = round(seconds / done * (rows - done))
-        told = f"evaluating: {done / seconds:,.0f} rows/s, {left // 60}:{left % 60:02d} left"
-        progress.update(task, completed=done, description=told)
-
-    try:
-        yield advance
-    finally:
-        progress.remove_task(task)
-
-
-def _evaluate(
-    engine: Engine,
-    jobs: Sequence[Job],
-    protocol: Protocol,
-    settings: Settings,
-    encoder: Encoder,
-    advance: Callable[[int], None],
-) -> Iterator[tuple[Cell, list[Sample]]]:
     ordered = _ordered(jobs)
+    total, done = sum(len(job.rows) for job in jobs), 0
     # A tokenizer must not be used by two threads at once.
     own = deepcopy(engine.tokenizer)
-    for job, encoded in _ahead(ordered, lambda job: encoder(job, own, protocol)):
-        classification = job.asked.task.kind is Kind.CLASSIFICATION
-        new = engine.score_tokens if classification else settings.max_new_tokens
-        _require_positions(engine, job.asked.cell, encoded, new)
-        if classification:
-            answers = _answer_labels(engine, encoded)
-        else:
-            answers = _answer_text(engine, encoded, protocol, new)
-        samples = [
-            {
-                "row": row["row"],
-                "prompt_sha256": digest,
-                "prompt_tokens": len(prompt),
-                "gold": row["output"],
-                **answer,
-            }
-            for row, digest, prompt, answer in zip(
-                encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
-            )
-        ]
-        advance(len(samples))
-        yield job.asked.cell, samples
+    with paced(progress, "evaluating", total, "rows") as show:
+        for job, encoded in _ahead(ordered, lambda job: encoder(job, own, protocol)):
+            classification = job.asked.task.kind is Kind.CLASSIFICATION
+            new = engine.score_tokens if classification else settings.max_new_tokens
+            _require_positions(engine, job.cell, encoded, new)
+            if classification:
+                answers = _answer_labels(engine, encoded)
+            else:
+                answers = _answer_text(engine, encoded, protocol, new)
+            samples = [
+                {
+                    "row": row["row"],
+                    "prompt_sha256": digest,
+                    "prompt_tokens": len(prompt),
+                    "gold": row["output"],
+                    **answer,
+                }
+                for row, digest, prompt, answer in zip(
+                    encoded.rows, encoded.hashes, encoded.prompts, answers, strict=True
+                )
+            ]
+            done += len(samples)
+            show(done, done, "")
+            yield job.cell, samples
 
 
 def _ahead(jobs: Sequence[Job], encode: Callable[[Job], Encoded]) -> Iterator[tuple[Job, Encoded]]:
@@ -134,12 +99,9 @@ def _ordered(jobs: Sequence[Job]) -> list[Job]:
     """Cells whose contexts begin one another stand together, the shortest first."""
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in jobs:
-        cell = job.asked.cell
-        own = cell.demonstrations
+        cell, own = job.cell, job.cell.demonstrations
         groups.setdefault((cell.dataset, cell.prompt, own.choice, own.source), []).append(job)
-    return [
-        job for own in groups.values() for job in sorted(own, key=lambda job: job.asked.cell.shots)
-    ]
+    return [job for own in groups.values() for job in sorted(own, key=lambda job: job.cell.shots)]
 
 
 def _answer_labels(engine: Engine, encoded: Encoded) -> list[Sample]:

@@ -35,21 +35,16 @@ class VllmEngine:
     reduced_budget: int | None = None
 
     def __init__(self, folder: Path, *, dtype: str) -> None:
-        """Start vLLM with a model folder.
-
-        Args:
-            folder: as written by `materialise` or by a fine-tune.
-            dtype: "float32", "bfloat16" or "float16".
-
-        Raises:
-            ReproError: vLLM is not installed, or the folder is no complete model (3).
-        """
+        """Start vLLM with a model folder; raises ReproError (3) without vLLM or a whole model."""
         self._vllm = _import_vllm()
         check_folder(folder, what=f"model folder {folder}")
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         self.tokenizer = load_tokenizer(folder)
         self.positions = getattr(config, "max_position_embeddings", None)
-        self._stops = stop_ids(_generation_config(folder, config), self.tokenizer)
+        generation = GenerationConfig.from_model_config(config)
+        if (folder / "generation_config.json").is_file():  # as a model that is loaded has it
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        self._stops = stop_ids(generation, self.tokenizer)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # what fine-tuning has left
@@ -95,12 +90,7 @@ class VllmEngine:
         )
         with clock.part("decode"):
             done = self._complete(encoded.prompts, params)
-        finish = Ending(
-            self.tokenizer,
-            self._stops,
-            max_new_tokens=max_new_tokens,
-            cut_at_blank_line=cut_at_blank_line,
-        )
+        finish = Ending(self.tokenizer, self._stops, max_new_tokens, cut_at_blank_line)
         return [_ended(answer, finish) for answer in done]
 
     def _complete(self, prompts: Sequence[Sequence[int]], params: Any) -> list[Any]:
@@ -133,13 +123,6 @@ def _given_up(answer: Any) -> ReproError:
         hint="evaluate with the kit's own engine: --engine torch",
         exit_code=EXIT_FAILED,
     )
-
-
-def _generation_config(folder: Path, config: Any) -> GenerationConfig:
-    """As a model loaded from the folder has it."""
-    if (folder / "generation_config.json").is_file():
-        return GenerationConfig.from_pretrained(folder, local_files_only=True)
-    return GenerationConfig.from_model_config(config)
 
 
 def _import_vllm() -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune import Facts, Recipe
 from repro.machine.exhausted import explained
-from repro.models.load import load, quiet
+from repro.models.load import load
 from repro.plan.steps import Way
 from repro.spec.prompts import Template
 from repro.spec.tasks import Task
@@ -68,8 +68,8 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
     from accelerate import PartialState  # type: ignore[import-untyped]
 
     from repro.finetune import finetune, save
-    from repro.finetune.artefact import require_saveable
     from repro.finetune.curves import curves
+    from repro.finetune.outcome import require_saveable
     from repro.finetune.shard import mesh, shard
 
     # Joins the processes before anything asks for it.
@@ -88,12 +88,10 @@ def train(request: TrainingRequest, *, progress: object = None) -> None:
     else:
         model, tokenizer = load(base, dtype="float32", device=device, rotary=request.rotary)
     if rank == 0:
-        with quiet():
-            require_saveable(model, tokenizer, Path(request.folder))
+        require_saveable(model, tokenizer, Path(request.folder))
 
     def keep(folder: str, facts: Facts) -> None:
-        with quiet():
-            save(model, tokenizer, facts, Path(folder))
+        save(model, tokenizer, facts, Path(folder))
 
     tracker = request.track if rank == 0 else None
     with curves(tracker, Path(request.curves), request.name, request.recipe) as track:

@@ -1,13 +1,13 @@
-"""A data set and model cards for the Hugging Face hub, with hashes and notes on licences."""
+"""A data set and model cards for the Hugging Face hub, with hashes and licences; their upload."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from repro.api import FineTune, Results, Score
-from repro.export.models import PAPER, about, base, models
-from repro.export.tables import TABLES, write_lines
+from repro.errors import EXIT_MISSING, EXIT_USAGE, ReproError
+from repro.export.tables import PAPER, TABLES, about, base, models, write_lines
 from repro.files import file_sha256
 
 _OWN_DATA = (
@@ -64,9 +64,8 @@ def write_model_cards(results: Results, folder: Path) -> None:
 
 
 def _card(
-    results: Results, name: str, cells: Iterable[Score], tuned: FineTune | None, folder: Path
+    results: Results, name: str, cells: list[Score], tuned: FineTune | None, folder: Path
 ) -> None:
-    cells = list(cells)
     own = base(results).get("kind") == "embedded"
     scores = [
         {
@@ -99,7 +98,10 @@ def _card(
         known["mean absolute weight change"] = tuned.weight_change
         known |= {n: value for n, value in facts.items() if n.endswith("_sha256")}
         text += _table("Facts of the training", ("fact", "value"), known.items())
-    rows = [(c.cell, f"{c.value:.3f}", _interval(c), c.n, c.key) for c in cells]
+    rows = []
+    for c in cells:
+        interval = "" if c.low is None else f"{c.low:.3f} to {c.high:.3f}"
+        rows.append((c.cell, f"{c.value:.3f}", interval, c.n, c.key))
     columns = ("cell", "score", "95 % interval", "rows", "content key")
     text += _table("Evaluation", columns, rows) + _licences(_is_own(results), own)
     _write(folder, head, name, text)
@@ -112,10 +114,6 @@ def _is_own(results: Results) -> bool:
 
 def _place(cell: Score) -> str:
     return f"{cell.prompt}, {cell.shots}-shot"
-
-
-def _interval(cell: Score) -> str:
-    return "" if cell.low is None else f"{cell.low:.3f} to {cell.high:.3f}"
 
 
 def _run(facts: Mapping[str, Any]) -> str:
@@ -142,3 +140,34 @@ def _write(folder: Path, head: Mapping[str, Any], title: str, text: str) -> None
     # JSON is YAML, too.
     front = "".join(f"{name}: {json.dumps(value)}\n" for name, value in head.items())
     (folder / "README.md").write_text(f"---\n{front}---\n\n# {title}\n\n{text}", encoding="utf-8")
+
+
+def push(
+    folder: Path, repo: str, kind: Literal["dataset", "model"], say: Callable[[str], None]
+) -> None:
+    """Put a folder's files into a repository, which is made if it is not there, and then private.
+
+    Raises:
+        ReproError: the hub refuses, or cannot be reached (3).
+    """
+    from huggingface_hub import HfApi, errors  # not part of the light install
+
+    api, exit_code = HfApi(), EXIT_MISSING
+    try:
+        api.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
+        done = api.upload_folder(
+            folder_path=folder, repo_id=repo, repo_type=kind, commit_message="Export of repro"
+        )
+        say(f"{repo} on the hub, private: {done.commit_url}")
+        return
+    except errors.HfHubHTTPError as error:
+        what = f"the hub does not take {repo}: HTTP {error.response.status_code}"
+        hint = "name a repository of yours as OWNER/NAME, and set HF_TOKEN to a token that may "
+        hint += "write, or run: hf auth login"
+    except errors.HFValidationError as error:
+        what, hint, exit_code = str(error), "--push OWNER/NAME", EXIT_USAGE
+    except (errors.HTTPError, errors.OfflineModeIsEnabled, errors.LocalTokenNotFoundError):
+        what = f"the hub cannot be reached for {repo}"
+        hint = "check the connection (and HF_HUB_OFFLINE, HF_ENDPOINT) and HF_TOKEN; or upload "
+        hint += f"the folder elsewhere: hf upload {repo} {folder} --repo-type {kind}"
+    raise ReproError(what, hint=hint, exit_code=exit_code)

@@ -12,7 +12,7 @@ from typing import Any
 
 from repro import __version__
 from repro.api import Results, Sample, Score
-from repro.export.models import about, models, written
+from repro.export.tables import about, models, task_of, written
 from repro.lines import to_line
 
 METRICS = {"accuracy": "acc", "rougeL": "rougeL"}
@@ -25,7 +25,7 @@ def write_harness(results: Results, folder: Path) -> None:
     for name, cells in models(results):
         own = folder / name
         own.mkdir()
-        tasks, key = {_task(cell): cell for cell in cells}, cells[0].model_key
+        tasks, key = {task_of(cell): cell for cell in cells}, cells[0].model_key
         summary = {
             "results": {task: _scores(task, cell) for task, cell in tasks.items()},
             "group_subtasks": {task: [] for task in tasks},
@@ -49,10 +49,6 @@ def write_harness(results: Results, folder: Path) -> None:
             samples = results.samples_of(cell.cell, cell.seed)
             lines = "".join(to_line(_sample(sample, METRICS[cell.metric])) for sample in samples)
             (own / f"samples_{task}_{date}.jsonl").write_text(lines, encoding="utf-8")
-
-
-def _task(cell: Score) -> str:
-    return cell.cell.removeprefix(f"{cell.variant}.")
 
 
 def _scores(task: str, cell: Score) -> dict[str, Any]:

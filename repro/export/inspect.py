@@ -6,7 +6,7 @@ from typing import Any
 
 from repro import __version__
 from repro.api import Results, Sample, Score
-from repro.export.models import about, base, models, written
+from repro.export.tables import about, base, models, task_of, written
 
 VERSION = 2
 """Of Inspect's log format."""
@@ -19,16 +19,14 @@ def write_inspect(results: Results, folder: Path) -> None:
     for name, cells in models(results):
         (folder / name).mkdir()
         for cell in cells:
-            log = _log(results, name, cell, created)
-            task = cell.cell.removeprefix(f"{cell.variant}.")
-            text = json.dumps(log, indent=1, ensure_ascii=False)
-            file = f"{date}_{task.replace('.', '-')}_{cell.key}.json"
+            text = json.dumps(_log(results, name, cell, created), indent=1, ensure_ascii=False)
+            file = f"{date}_{task_of(cell).replace('.', '-')}_{cell.key}.json"
             (folder / name / file).write_text(text + "\n", encoding="utf-8")
 
 
 def _log(results: Results, name: str, cell: Score, created: str) -> dict[str, Any]:
     samples = results.samples_of(cell.cell, cell.seed)
-    task = cell.cell.removeprefix(f"{cell.variant}.")
+    task = task_of(cell)
     values = {cell.metric: cell.value, "stderr": cell.stderr}
     return {
         "version": VERSION,

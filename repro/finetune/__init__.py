@@ -6,14 +6,13 @@ first use, so that plans and drivers do without.
 
 from typing import TYPE_CHECKING
 
-from repro.finetune.facts import FACTS, Facts
-from repro.finetune.recipe import Recipe, recipe_from
+from repro.finetune.recipe import FACTS, Facts, Recipe, recipe_from
 from repro.late import late
 
 if TYPE_CHECKING:
-    from repro.finetune.artefact import save
     from repro.finetune.loop import finetune
+    from repro.finetune.outcome import save
 
 __all__ = ["FACTS", "Facts", "Recipe", "finetune", "recipe_from", "save"]
 
-__getattr__ = late(__name__, {"finetune": "loop", "save": "artefact"})
+__getattr__ = late(__name__, {"finetune": "loop", "save": "outcome"})

@@ -1,17 +1,15 @@
 """Attention over samples packed into one sequence, without padding.
 
 A token sees the tokens of its own sample up to itself, and the tokens that all samples begin with,
-whose keys and values come from a pass of their own. Nothing else: samples never mix. Registered
-with transformers as the attention `NAME`; a model's forward pass hands it the `packing`.
+whose keys and values come from a pass of their own. Registered with transformers as the attention
+`NAME`; a model's forward pass hands it the `packing`.
 
-Two ways compute it. "flex" is FlexAttention over the whole sequence, on a GPU (see `flex`).
-"grouped" is one call of SDPA a group of samples of similar length, padded at the right end, where
-causal attention never looks: on CPUs, and on a GPU in float32 or where the self-test prefers it.
+"flex" is FlexAttention over the whole sequence; "grouped" is one call of SDPA a group of samples of
+similar length, padded at the right end, where causal attention never looks. See README.md.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask
@@ -32,25 +30,12 @@ _SIMILAR = 0.8
 """Samples of at least this share of the longest one's length make a group."""
 
 
-def default_way(device: torch.device, *, autocast: bool) -> Way:
-    """How to attend: FlexAttention's kernels for float32 use no matrix units and spill."""
-    return "flex" if device.type == "cuda" and autocast else "grouped"
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Samples that attend in one call of SDPA.
-
-    Attributes:
-        samples: their number.
-        tokens: places in the sequence (samples x longest), row by row; where a sample has ended,
-            any place.
-        mask: added to the scores (longest, shared + longest); None for plainly causal.
-    """
+class _Group(NamedTuple):
+    """Samples that attend in one call of SDPA."""
 
     samples: int
-    tokens: torch.Tensor
-    mask: torch.Tensor | None
+    tokens: torch.Tensor  # places in the sequence (samples x longest), any where a sample has ended
+    mask: torch.Tensor | None  # added to scores (longest, shared + longest); None: plainly causal
 
 
 class Packing:
@@ -59,10 +44,8 @@ class Packing:
     Args:
         lengths: tokens of each sample behind the shared ones, in the order of the sequence,
             longest first.
-        device: where the pass is computed.
         shared: keys and values of the tokens before every sample; empty without.
         keep: whether to note the pass's own keys and values in `kept`, to be shared by others.
-        way: how to attend.
     """
 
     def __init__(
@@ -74,8 +57,7 @@ class Packing:
         keep: bool = False,
         way: Way = "grouped",
     ) -> None:
-        self.shared = shared
-        self.keep = keep
+        self.shared, self.keep = shared, keep
         self.kept: KeysValues = {}
         before, dtype = 0, torch.float32
         if shared:

@@ -1,10 +1,7 @@
 """Linear layers in bfloat16 on float32 weights, as autocast computes them, bit for bit.
 
-Autocast keeps one rounded copy of each weight while its context lasts. That copy's gradient turns
-into float32 where the copy was made: in the first of a step's passes. So a later pass keeps the
-bfloat16 gradients of all weights until its backward part ends, one more copy of the model. Here
-each layer turns its own gradient at once. And copies can be done without: made again for each use,
-forward and backward, they cost time instead of memory.
+Each layer turns its gradient into float32 at once, where autocast keeps all until the backward
+part ends; see README.md. Copies made again for each use cost time instead of memory.
 """
 
 from functools import partial
@@ -18,8 +15,7 @@ from torch.nn.functional import linear
 class Casts:
     """Computes all linear layers of a model in bfloat16, until `close`.
 
-    Attributes:
-        kept: whether a weight is rounded once a step, or for each use.
+    A weight is rounded once a step if it is `kept`, or for each use.
     """
 
     def __init__(self, model: torch.nn.Module, *, kept: bool) -> None:

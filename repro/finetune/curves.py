@@ -21,24 +21,17 @@ def require(name: str) -> None:
     from accelerate.tracking import get_available_trackers  # type: ignore[import-untyped]
 
     if name not in [str(one) for one in get_available_trackers()]:
-        raise ReproError(
-            f"--track {name}: the package is not installed",
-            hint=f"pip install {name}",
-            exit_code=EXIT_MISSING,
-        )
+        what = f"--track {name}: the package is not installed"
+        raise ReproError(what, hint=f"pip install {name}", exit_code=EXIT_MISSING)
 
 
 @contextmanager
 def curves(
     name: str | None, folder: Path, run: str, settings: Mapping[str, Any]
 ) -> Iterator[Track | None]:
-    """What records the steps of a fine-tune; None without a tracker.
+    """What records the steps of a fine-tune named `run`; None without a tracker.
 
-    Args:
-        name: tensorboard, trackio or wandb; None for none.
-        folder: where a tracker that writes files puts them, in a folder of the run's name.
-        run: names the fine-tune.
-        settings: its recipe.
+    A tracker that writes files puts them into a folder of the run's name in `folder`.
     """
     if name is None:
         yield None

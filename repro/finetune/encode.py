@@ -21,17 +21,11 @@ _CONTEXT = ""
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sequence: BOS (if the tokenizer adds one), source, target, EOS.
+    """One training sequence: BOS (if the tokenizer adds one), source, target, EOS."""
 
-    Attributes:
-        ids: token ids, after cutting.
-        masked: leading tokens that carry no label; `ids[masked:]` are the labels.
-        cut: label tokens lost to cutting.
-    """
-
-    ids: tuple[int, ...]
-    masked: int
-    cut: int = 0
+    ids: tuple[int, ...]  # after cutting
+    masked: int  # leading tokens that carry no label; `ids[masked:]` are the labels
+    cut: int = 0  # label tokens lost to cutting
 
     @property
     def labels(self) -> int:
@@ -61,8 +55,6 @@ def encode(
 
     Args:
         demonstrations: put before every row, in this order; empty for plain FT.
-        template: how rows and demonstrations are shown.
-        tokenizer: a transformers tokenizer with an EOS token.
         contexts: the text before each row, instead of the demonstrations.
 
     Raises:
@@ -82,7 +74,9 @@ def encode(
     long = [i for i, sample in enumerate(samples) if 0 < limit < len(sample.ids)]
     if recipe.truncation_side == "right":
         for i in long:
-            samples[i] = _cut_right(samples[i], limit)
+            whole = samples[i]
+            lost = whole.labels - max(0, limit - whole.masked)
+            samples[i] = Sample(whole.ids[:limit], min(whole.masked, limit), lost)
     elif long:
         fitted = _shorten(
             [rows[i] for i in long], task.fields, [samples[i] for i in long], limit, encoded
@@ -97,11 +91,6 @@ def encode(
                 )
             samples[i] = sample
     return samples
-
-
-def _cut_right(sample: Sample, limit: int) -> Sample:
-    labels = max(0, limit - sample.masked)
-    return Sample(sample.ids[:limit], min(sample.masked, limit), sample.labels - labels)
 
 
 def _shorten(
@@ -169,18 +158,13 @@ class _Encoder:
 
     def samples(self, sources: Sequence[str], targets: Sequence[str]) -> list[Sample]:
         alone = self._ids(sources)
-        joint = self._ids(
-            [source + target for source, target in zip(sources, targets, strict=True)]
-        )
-        if self._separate:
-            fused = [i for i, ids in enumerate(alone) if joint[i][: len(ids)] != ids]
-            for i in fused:
-                joint[i] = alone[i] + self._continuation(targets[i])
-        end = (self._tokenizer.eos_token_id,)
-        return [
-            Sample((*self._first, *ids, *end), len(self._first) + len(source))
-            for source, ids in zip(alone, joint, strict=True)
-        ]
+        joint = self._ids([a + b for a, b in zip(sources, targets, strict=True)])
+        for i, ids in enumerate(alone) if self._separate else ():
+            if joint[i][: len(ids)] != ids:
+                joint[i] = ids + self._continuation(targets[i])
+        first, end = self._first, (self._tokenizer.eos_token_id,)
+        pairs = zip(alone, joint, strict=True)
+        return [Sample((*first, *ids, *end), len(first) + len(source)) for source, ids in pairs]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:

@@ -1,10 +1,4 @@
-"""FlexAttention over packed samples: compiled once for all lengths, or an error.
-
-torch compiles it anew for other strides, for a single block, for short queries and for single
-tokens; after a few compilations it falls back silently to a full matrix of scores. So inputs are
-contiguous and padded to whole blocks, at least `LEAST` of them, the kernel for long queries is
-forced, and whatever is not compiled raises an error.
-"""
+"""FlexAttention over packed samples: compiled once for all lengths, or an error; see README.md."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -43,8 +37,7 @@ def block_mask(lengths: Sequence[int], before: int, device: torch.device) -> Blo
     since all pairs of a query and a key would take 3 bytes each on the device.
 
     Args:
-        lengths: tokens of each sample behind the shared ones, in the order of the sequence.
-        before: shared tokens.
+        lengths: tokens of each sample behind the `before` shared ones, in the sequence's order.
     """
     tokens = sum(lengths)
     queries = max(LEAST, -(-tokens // BLOCK)) * BLOCK
@@ -100,33 +93,30 @@ def attend(
     scaling: float,
     shared: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Attention of packed samples.
+    """Attention (1, tokens, heads, head size) of packed samples.
 
     Args:
-        query, key, value: of the pass, (1, heads, tokens, head size).
+        query, key, value: of the pass, (1, heads, tokens, head size); shared: of shared tokens.
         mask: as `block_mask` makes it.
-        shared: keys and values of the shared tokens.
-
-    Returns:
-        (1, tokens, heads, head size).
 
     Raises:
         ReproError: torch would compile too often, or not at all (3).
     """
+    from torch._dynamo.exc import FailOnRecompileLimitHit  # slow to import
+
     queries, keys = mask.seq_lengths
-    tokens = query.shape[2]
     compiled = _compiled(scaling, query.shape[1] != key.shape[1])
     if shared:
         key, value = (torch.cat(pair, dim=2) for pair in zip(shared, (key, value), strict=True))
     try:
         output = compiled(_up_to(query, queries), _up_to(key, keys), _up_to(value, keys), mask)
-    except _too_often() as error:
+    except FailOnRecompileLimitHit as error:
         raise ReproError(
             f"torch would compile FlexAttention more than {LIMIT} times",
             hint="take grouped attention instead: repro run --attention grouped",
             exit_code=EXIT_MISSING,
         ) from error
-    return output[:, :, :tokens].transpose(1, 2).contiguous()
+    return output[:, :, : query.shape[2]].transpose(1, 2).contiguous()
 
 
 def _up_to(states: torch.Tensor, count: int) -> torch.Tensor:
@@ -168,9 +158,3 @@ def _plain(scaling: float, grouped: bool, *, must_compile: bool = True) -> Atten
         return output
 
     return flex
-
-
-def _too_often() -> type[Exception]:
-    from torch._dynamo.exc import FailOnRecompileLimitHit
-
-    return FailOnRecompileLimitHit

@@ -1,10 +1,12 @@
 """The fine-tuning loop: FT and FTICL of any causal language model that transformers loads."""
 
 import math
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -12,26 +14,19 @@ from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import reduce  # type: ignore[import-untyped]
 from torch.distributed.tensor import DTensor
 
+from repro.bars import paced
 from repro.errors import EXIT_MISSING, ReproError
-from repro.finetune import flex, lora, schedule
-from repro.finetune.artefact import machine, versions
+from repro.finetune import flex, lora, outcome, schedule
 from repro.finetune.attention import Way
-from repro.finetune.batches import Weighted, weigh
 from repro.finetune.curves import Track
 from repro.finetune.encode import Row, encode
-from repro.finetune.facts import Facts
 from repro.finetune.objective import Packed, objective
 from repro.finetune.offload import OffloadedAdamW
-from repro.finetune.outcome import as_saved, counts, diverged, require_finite, round_weights
-from repro.finetune.progress import Bar
-from repro.finetune.recipe import Recipe
+from repro.finetune.recipe import Facts, Recipe
+from repro.finetune.schedule import Weighted, weigh
 from repro.finetune.shard import gather, is_sharded, own, total_norm
-from repro.finetune.weight_change import mean_absolute_change, snapshot
 from repro.machine.exhausted import out_of_memory
 from repro.spec.prompts import Template
-
-DEFAULT_TOKEN_BUDGET = 8192
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 
 
 def finetune(
@@ -44,7 +39,7 @@ def finetune(
     *,
     contexts: Sequence[str] = (),
     order: Sequence[Sequence[int]] | None = None,
-    token_budget: int = DEFAULT_TOKEN_BUDGET,
+    token_budget: int = 8192,
     offloaded: bool = False,
     recast: bool = False,
     way: Way | None = None,
@@ -54,7 +49,7 @@ def finetune(
 ) -> Facts:
     """Fine-tune a model, all weights or LoRA's changes of them, in place, on its own device.
 
-    The optimiser steps are those of the authors' trainer (see `schedule` and `batches`): AdamW
+    The optimiser steps are those of the authors' trainer (see `schedule`): AdamW
     (betas .9 and .999, eps 1e-8, no weight decay), linear decay. A dead step, without any label,
     still moves the weights by AdamW's momentum, as there. The model is left in evaluation mode, its
     weights in the dtype that they are saved in.
@@ -67,26 +62,23 @@ def finetune(
         model: a transformers causal language model; with several processes each on its own device,
             whole or sharded (see `shard`). A sharded one ends up whole in the main process's memory
             and can then be saved, no more.
-        tokenizer: its tokenizer; gets "[PAD]" where it has no pad token (and the model a row).
-        rows: training rows, dicts with the task's fields and "output".
-        demonstrations: the in-context examples put before every row; empty for plain FT.
-        template: how rows and demonstrations are shown.
+        tokenizer: gets "[PAD]" where it has no pad token (and the model a row).
+        rows: dicts with the task's fields and "output".
+        demonstrations: put before every row; empty for plain FT.
         contexts: the text before each row instead, where rows have demonstrations of their own;
             the first one's are then given as `demonstrations`.
         order: positions of rows in the order they are trained on, one list an epoch; shuffled
             from the seed without.
-        token_budget: largest number of tokens in one forward pass; halved when memory runs
-            out. Changes nothing but rounding.
+        token_budget: of one forward pass; halved when memory runs out. Changes rounding only.
         offloaded: whether AdamW's moments lie in main memory. Changes no bit.
-        recast: whether weights in bfloat16 are made for each use instead of kept, see `casts`.
-            Changes no bit.
+        recast: whether weights in bfloat16 are made for each use, see `casts`. Changes no bit.
         way: how packed samples attend; None for what suits the device. Changes rounding only.
         progress: a rich `Progress` to add a bar to; track: gets the numbers of every step.
         passing: by number of steps what is called after so many, with the weights as they are saved
             and the facts of a training that had ended there. Of whole models without LoRA only.
 
     Returns:
-        The facts of the fine-tune; everything but `timing` is the same whenever it is repeated.
+        The facts, which but for `timing` are the same whenever it is repeated.
 
     Raises:
         ReproError: no rows, no label left, a step that cannot be divided among the processes, no
@@ -109,22 +101,20 @@ def finetune(
             hint="cut the input instead of the target: repro run --set truncation_side=source",
         )
     order = schedule.shuffled(len(samples), recipe.epochs, recipe.seed) if order is None else order
-    schedule.check_order(order, len(samples), recipe.epochs)
     steps = schedule.steps(order, recipe.micro_batch, recipe.accumulation)
-
     taken = steps[: recipe.checkpoint or None]
 
     vocabulary = model.get_input_embeddings().num_embeddings
     _add_pad_token(model, tokenizer)
-    before = snapshot(model)
+    before = outcome.snapshot(model)
+    master = torch.float64 if recipe.dtype == "float64" else torch.float32
     for parameter in model.parameters():
-        parameter.data = parameter.data.to(_DTYPES[recipe.dtype])
+        parameter.data = parameter.data.to(master)
         parameter.requires_grad_(True)
     if recipe.lora_rank:
         if is_sharded(model):
-            raise ReproError(
-                "LoRA trains on whole models only", hint="use one GPU, or train all weights"
-            )
+            hint = "use one GPU, or train all weights"
+            raise ReproError("LoRA trains on whole models only", hint=hint)
         lora.attach(model, recipe.lora_rank, recipe.seed)
 
     def facts(number: int, settings: Recipe) -> Facts:
@@ -134,13 +124,16 @@ def finetune(
             task=template.task.name,
             demonstrations=len(demonstrations),
             order_sha256=schedule.digest(order),
-            **counts(samples, steps[:number], order, recipe.micro_batch),
+            **outcome.counts(samples, steps[:number], order, recipe.micro_batch),
             losses=list(trainer.losses),
             gradient_norms=list(trainer.norms),
-            weight_change=mean_absolute_change(model, before, vocabulary),
-            versions=versions(),
-            machine=machine(model, state.num_processes)
-            | {
+            weight_change=outcome.mean_absolute_change(model, before, vocabulary),
+            versions={"python": platform.python_version(), **{n: version(n) for n in _PACKAGES}},
+            machine={
+                "device": device,
+                "instructions": torch.backends.cpu.get_cpu_capability(),
+                "threads": torch.get_num_threads(),
+                "processes": state.num_processes,
                 "token_budget": trainer.budget,
                 "sharded": is_sharded(model),
                 "offloaded": offloaded,
@@ -150,49 +143,50 @@ def finetune(
             | trainer.kernels(),
             timing={
                 "seconds": round(time.monotonic() - start, 3),
-                "training_seconds": round(bar.seconds, 3),
-                "tokens_per_second": round(bar.tokens / bar.seconds, 1),
+                "training_seconds": round(seconds, 3),
+                "tokens_per_second": round(tokens / seconds, 1),
             },
         )
 
+    device = model.device.type
+    if device == "cuda":
+        device = torch.cuda.get_device_name(model.device)
     torch.manual_seed(recipe.seed)  # only dropout draws from it
     model.train()
-    with (
-        Bar(progress if state.is_main_process else None, len(taken)) as bar,
-        closing(
-            Trainer(
-                model,
-                tokenizer.pad_token_id,
-                recipe,
-                len(steps),
-                token_budget,
-                offloaded=offloaded,
-                recast=recast,
-                way=way,
-            )
-        ) as trainer,
-    ):
-        for number, step in enumerate(taken):
-            tokens = sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
-            trainer.step(number, weigh(step, samples, recipe.loss_weighting, recipe.accumulation))
-            bar.advance(trainer.losses[-1], tokens)
+    begun, tokens = time.monotonic(), 0
+    pad, whole = tokenizer.pad_token_id, len(steps)
+    trainer = Trainer(
+        model, pad, recipe, whole, token_budget, offloaded=offloaded, recast=recast, way=way
+    )
+    shown = progress if state.is_main_process else None
+    with closing(trainer), paced(shown, "fine-tuning", len(taken), "tokens") as show:
+        for number, step in enumerate(taken, 1):
+            weighted = weigh(step, samples, recipe.loss_weighting, recipe.accumulation)
+            trainer.step(number - 1, weighted)
+            seconds = time.monotonic() - begun
+            tokens += sum(len(samples[i].ids) for micro_batch in step for i in micro_batch)
+            loss = trainer.losses[-1]
+            show(number, tokens, f"loss {'none' if loss is None else f'{loss:.3f}'}, ")
             if track is not None:
-                track(trainer.last(), number + 1)
-            if passing and number + 1 in passing:
-                require_finite(model, trainer.losses, trainer.norms, recipe)
-                with as_saved(model, recipe):
-                    ended = replace(recipe, checkpoint=number + 1)
-                    passing[number + 1](facts(number + 1, ended))
+                track(trainer.last(), number)
+            if passing and number in passing:
+                outcome.require_finite(model, trainer.losses, trainer.norms, recipe)
+                with outcome.as_saved(model, recipe):
+                    passing[number](facts(number, replace(recipe, checkpoint=number)))
     if recipe.lora_rank:
         lora.merge(model)
     model.eval()
-    require_finite(model, trainer.losses, trainer.norms, recipe)
+    outcome.require_finite(model, trainer.losses, trainer.norms, recipe)
     if recipe.dtype == "bfloat16":
-        round_weights(model)
+        outcome.round_weights(model)
     found = facts(len(taken), recipe)
     if is_sharded(model):
         gather(model, torch.bfloat16 if recipe.dtype == "bfloat16" else None)
     return found
+
+
+_PACKAGES = ("torch", "transformers", "accelerate", "tokenizers")
+"""Those that compute the weights."""
 
 
 class Trainer:
@@ -247,12 +241,8 @@ class Trainer:
 
     def departures(self, planned: int) -> dict[str, Any]:
         """What was done otherwise than planned for want of memory; weights differ by rounding."""
-        told: dict[str, Any] = {}
-        if self.budget != planned:
-            told["planned_token_budget"] = planned
-        if self._recomputes and not self._sharded:
-            told["recomputed"] = True
-        return told
+        told = {} if self.budget == planned else {"planned_token_budget": planned}
+        return told | ({"recomputed": True} if self._recomputes and not self._sharded else {})
 
     def last(self) -> dict[str, float]:
         """Loss, where there was a label, gradient norm and learning rate of the last step."""
@@ -297,9 +287,8 @@ class Trainer:
         # Together, since every transfer waits for the device.
         value, size = torch.stack([loss, norm.to(loss.dtype)]).tolist()
         if not math.isfinite(value) or not math.isfinite(size):
-            raise diverged(number + 1, self._steps, value, size, rate)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            raise outcome.diverged(number + 1, self._steps, value, size, rate)
+        self._optimiser.param_groups[0]["lr"] = rate
         self._optimiser.step()
         self.losses.append(value if any(groups) else None)
         self.norms.append(size)
@@ -317,11 +306,8 @@ class Trainer:
             self._optimiser.zero_grad()
             self._model.zero_grad()
             try:
-                if isinstance(self._objective, Packed):
-                    together = shares if self._sharded else ()
-                    loss = self._objective.backward(weighted, self.budget, together=together)
-                else:
-                    loss = self._objective.backward(weighted, self.budget)
+                together = shares if self._sharded else ()
+                loss = self._objective.backward(weighted, self.budget, together=together)
                 for parameter in self._parameters:
                     if parameter.grad is None:
                         parameter.grad = torch.zeros_like(parameter)

@@ -1,9 +1,8 @@
 """LoRA: low-rank changes of the decoder's matrices, for cards that cannot hold a full fine-tune.
 
-A departure from the paper, which trains all weights. Every matrix W of a decoder layer becomes
-W + SCALE x B A, of which only A (rank, in) and B (out, rank) are trained: B begins as zeros, A as
-peft's does (uniform within 1 / sqrt(in)). At the end the changes are added to the matrices, so that
-what is saved and evaluated is a model as any other. Embeddings, head and norms stay as they are.
+Every matrix W of a decoder layer becomes W + SCALE x B A, of which only A (rank, in) and B (out,
+rank) are trained: B begins as zeros, A as peft's does (uniform within 1 / sqrt(in)). At the end the
+changes are added to the matrices. Embeddings, head and norms stay as they are.
 """
 
 from typing import Any
@@ -19,7 +18,7 @@ class Changed(nn.Module):
     """A frozen linear layer with a low-rank change."""
 
     def __init__(self, frozen: nn.Linear, rank: int, generator: torch.Generator) -> None:
-        """Of so low a rank; the same A for the same generator, on any device."""
+        """The same A for the same generator, on any device."""
         super().__init__()
         weight = frozen.weight
         self.frozen = frozen.requires_grad_(False)

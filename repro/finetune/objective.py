@@ -1,17 +1,11 @@
-"""Gradients of an optimiser step's loss, packed or padded.
+"""Gradients of an optimiser step's loss: packed, see README.md, or padded.
 
-Packed, for the architectures in `PACKED`: the samples of a pass are packed into one sequence (see
-`attention`); tokens that all samples of the step begin with (BOS, demonstrations)
-go through once a step, however many passes it takes: the passes add up the gradients of their keys
-and values, which go through them at the end; output head and loss are computed at label positions
-only, a bounded number at a time.
-
-Padded, for all others: samples side by side, filled up at the right end, nothing shared. This
-assumes what holds for language models: no layer mixes the samples of a batch.
+Padded are samples side by side, filled up at the right end, with nothing shared. This assumes what
+holds for language models: no layer mixes the samples of a batch.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,9 +14,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from repro.finetune import attention
-from repro.finetune.attention import KeysValues, Packing, Way, default_way
-from repro.finetune.batches import Weighted, passes, shared_tokens
+from repro.finetune.attention import KeysValues, Packing, Way
 from repro.finetune.casts import Casts
+from repro.finetune.schedule import Weighted, passes, shared_tokens
 from repro.finetune.shard import is_sharded
 from repro.machine.transfer import to_device
 
@@ -30,7 +24,9 @@ PACKED = ("llama", "mistral", "qwen2")
 """Model types whose attention goes through transformers' interface, whose every other layer takes
 tokens one by one, and whose logits are their output embeddings' alone."""
 
-_NO_LABEL = -100
+Share = Sequence[Weighted]
+"""What a process computes of a step."""
+
 LOGITS = 2**25
 """Logits that are held at once, at most."""
 
@@ -44,9 +40,9 @@ def objective(
         model: a causal language model of transformers, in training mode.
         pad: an id to fill up with; masked, so any will do.
         autocast: whether matrix products are computed in bfloat16.
-        way: how packed samples attend; None for what suits the device.
-        kept_casts: whether weights in bfloat16 are kept for a whole step, see `casts`. Changes no
-            bit.
+        way: how packed samples attend; None for what suits the device: FlexAttention's kernels for
+            float32 use no matrix units and spill.
+        kept_casts: whether weights in bfloat16 are kept for a step, see `casts`. Changes no bit.
     """
     config = model.config
     if (
@@ -59,33 +55,22 @@ def objective(
 
 
 class Packed:
-    """Computes with packed samples; changes the model's attention until `close`.
+    """Computes with packed samples; changes the model's attention until `close`."""
 
-    Attributes:
-        way: how samples attend.
-    """
-
-    def __init__(
-        self, model: Any, *, autocast: bool, way: Way | None = None, kept_casts: bool = True
-    ) -> None:
+    def __init__(self, model: Any, *, autocast: bool, way: Way | None, kept_casts: bool) -> None:
         self._model = model
-        self.way = way or default_way(model.device, autocast=autocast)
+        self._device = model.device
+        self.way = way or ("flex" if self._device.type == "cuda" and autocast else "grouped")
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
-        self._device = model.device
         self._sharded = is_sharded(model)
         # A sharded model's weights come in bfloat16.
         self._casts = Casts(model, kept=kept_casts) if autocast and not self._sharded else None
+        context = partial(torch.autocast, self._device.type)
         # Autocast itself is to keep no weights in bfloat16.
-        self._mixed = partial(
-            torch.autocast,
-            self._device.type,
-            torch.bfloat16,
-            enabled=autocast,
-            cache_enabled=False,
-        )
+        self._mixed = partial(context, torch.bfloat16, enabled=autocast, cache_enabled=False)
         # Inside the context above: backward passes choose no dtype of their own.
-        self._as_forward = partial(torch.autocast, self._device.type, enabled=False)
+        self._as_forward = partial(context, enabled=False)
         self._before = model.config._attn_implementation
         model.set_attn_implementation(attention.NAME)
 
@@ -96,11 +81,7 @@ class Packed:
             self._casts.close()
 
     def backward(
-        self,
-        weighted: Sequence[Weighted],
-        budget: int,
-        *,
-        together: Sequence[Sequence[Weighted]] = (),
+        self, weighted: Share, budget: int, *, together: Sequence[Share] = ()
     ) -> torch.Tensor:
         """Add the gradients of the sum of weight x token loss over label tokens; that sum.
 
@@ -118,23 +99,16 @@ class Packed:
             if self._casts:
                 self._casts.forget()
 
-    def _passes(
-        self,
-        weighted: Sequence[Weighted],
-        budget: int,
-        together: Sequence[Sequence[Weighted]],
-    ) -> torch.Tensor:
-        """`backward`, within its autocast context."""
+    def _passes(self, weighted: Share, budget: int, together: Sequence[Share]) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         count, idle = shared_tokens(weighted), 0
         if together:
             counts = [shared_tokens(share) for share in together]
             if not all(counts):  # nobody shares unless everybody does
                 count, counts = 0, [0] * len(counts)
-            rounds = [
-                len(list(passes(*pair, budget))) for pair in zip(together, counts, strict=True)
-            ]
-            idle = max(rounds) - len(list(passes(weighted, count, budget)))
+            pairs = zip(together, counts, strict=True)
+            most = max(len(list(passes(share, own, budget))) for share, own in pairs)
+            idle = most - len(list(passes(weighted, count, budget)))
         computed, last = self._shared(weighted[0][0].ids[:count]) if count else ({}, None)
         # Cut off from the pass they come from, so that no pass's gradients go through it yet.
         shared = {
@@ -237,31 +211,27 @@ class Padded:
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Leave the model as it is."""
 
-    def backward(self, weighted: Sequence[Weighted], budget: int) -> torch.Tensor:
-        """Add the gradients of the sum of weight x token loss over label tokens; that sum."""
+    def backward(
+        self, weighted: Share, budget: int, *, together: Sequence[Share] = ()
+    ) -> torch.Tensor:
+        """As of `Packed`; of whole models only."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for chosen in self._passes(weighted, budget):
-            loss = self._loss(chosen)
-            loss.backward()
-            total += loss.detach()
-        return total
-
-    @staticmethod
-    def _passes(weighted: Sequence[Weighted], budget: int) -> Iterator[list[Weighted]]:
-        """Cut samples into passes of at most `budget` tokens, filling included."""
         ordered = sorted(weighted, key=lambda pair: -len(pair[0].ids))
         while ordered:
-            fit = max(1, budget // len(ordered[0][0].ids))
-            yield ordered[:fit]
+            fit = max(1, budget // len(ordered[0][0].ids))  # with what they are filled up with
+            loss = self._loss(ordered[:fit])
+            loss.backward()
+            total += loss.detach()
             ordered = ordered[fit:]
+        return total
 
     def _loss(self, chosen: Sequence[Weighted]) -> torch.Tensor:
         longest = max(len(sample.ids) for sample, _ in chosen)
         kept = longest - min(sample.masked for sample, _ in chosen) + 1
         shape = (len(chosen), longest)
-        ids, targets = torch.full(shape, self._pad), torch.full(shape, _NO_LABEL)
+        ids, targets = torch.full(shape, self._pad), torch.full(shape, -100)  # -100: no label
         mask, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
         for row, (sample, weight) in enumerate(chosen):
             length = len(sample.ids)
@@ -278,10 +248,6 @@ class Padded:
                 **more,
             ).logits[:, -kept:]
         dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        losses = cross_entropy(
-            logits.flatten(0, 1).to(dtype),
-            targets[:, -kept:].flatten().to(self._device),
-            reduction="none",
-            ignore_index=_NO_LABEL,
-        )
+        wanted = targets[:, -kept:].flatten().to(self._device)
+        losses = cross_entropy(logits.flatten(0, 1).to(dtype), wanted, reduction="none")
         return losses.dot(weights[:, -kept:].flatten().to(self._device, dtype))

@@ -18,10 +18,8 @@ weight goes through the same instructions as in the whole parameter."""
 
 
 class _Piece(NamedTuple):
-    """Weights `start` to `stop` of a flattened parameter."""
-
     parameter: int
-    start: int
+    start: int  # in the flattened parameter
     stop: int
 
 

@@ -1,4 +1,4 @@
-"""What, besides base weights and rows, decides the weights that come out. Needs no torch."""
+"""What decides the weights that come out, besides base and rows, and what happened. No torch."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -10,46 +10,30 @@ EPOCHS = 2
 MICRO_BATCH = 2
 ACCUMULATION = 8
 DTYPES = ("float32", "bfloat16", "float64")
+FACTS = "facts.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The settings of one fine-tune (section 3 of the paper; AUDIT A1, A2, A10, A11).
+    """The settings of one fine-tune (section 3 of the paper; AUDIT A1, A2, A10, A11)."""
 
-    Attributes:
-        learning_rate: of the first step; it decays linearly to 0, without warm-up.
-        micro_batch: samples whose label tokens are averaged together.
-        accumulation: micro-batches of one optimiser step, over all replicas.
-        max_length: tokens a sample is cut to, BOS and EOS included; 0 for no cut.
-        truncation_side: "right" cuts the end of the sample (the target first), "source" the end
-            of its input text.
-        loss_weighting: "micro-batch" for the mean of micro-batch means, one without labels
-            counting as zero; "step-tokens" for the mean over all label tokens of the step.
-        clip_norm: gradient norm limit; 0 for none.
-        label_boundary: "joint" tokenises prompt and target together; "separate" keeps a target
-            from fusing with the prompt's last character.
-        seed: of the sample order, and of dropout where a model has any.
-        lora_rank: of the changes that alone are trained, see `lora`; 0 trains all weights, as the
-            paper does.
-        dtype: "float32"; "bfloat16" for bfloat16 compute on float32 master weights, saved in
-            bfloat16; "float64" for proofs.
-        checkpoint: optimiser steps after which training ends, on the schedule of all steps; 0 for
-            no such end.
-    """
-
-    learning_rate: float
+    learning_rate: float  # of the first step; it decays linearly to 0, without warm-up
     epochs: int = EPOCHS
-    micro_batch: int = MICRO_BATCH
-    accumulation: int = ACCUMULATION
-    max_length: int
+    micro_batch: int = MICRO_BATCH  # samples whose label tokens are averaged together
+    accumulation: int = ACCUMULATION  # micro-batches of one optimiser step, over all replicas
+    max_length: int  # tokens a sample is cut to, BOS and EOS included; 0 for no cut
+    # Cuts the end of the sample, the target first, or of its input text; see `encode`.
     truncation_side: Literal["right", "source"]
+    # The mean of micro-batch means, one without labels counting as zero; or over all label tokens.
     loss_weighting: Literal["micro-batch", "step-tokens"]
-    clip_norm: float
+    clip_norm: float  # gradient norm limit; 0 for none
+    # Whether prompt and target are tokenised together, or the target cannot fuse with the prompt.
     label_boundary: Literal["joint", "separate"]
-    seed: int
+    seed: int  # of the sample order, and of dropout where a model has any
+    # "bfloat16" computes in it on float32 master weights, and saves in it; "float64" is for proofs.
     dtype: str
-    checkpoint: int = 0
-    lora_rank: int = 0
+    checkpoint: int = 0  # steps after which training ends, on the schedule of all; 0: at its end
+    lora_rank: int = 0  # of the changes that alone are trained, see `lora`; 0: all weights
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -61,11 +45,8 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """All settings, for content keys and records; without those that are not used."""
-        found = asdict(self)
-        for name in ("checkpoint", "lora_rank"):
-            if not found[name]:
-                del found[name]
-        return found
+        unused = ("checkpoint", "lora_rank")
+        return {name: value for name, value in asdict(self).items() if value or name not in unused}
 
     def steps(self, rows: int, epochs: int = 0) -> int:
         """Optimiser steps of training on so many rows, or of its first epochs, see `schedule`."""
@@ -75,8 +56,7 @@ class Recipe:
     def until(self, checkpoint: str, rows: int, name: str) -> "Recipe":
         """The recipe that ends at a checkpoint, such as "8" steps or "epoch2"; at its end without.
 
-        Raises:
-            ReproError: training on so many rows is over before (2).
+        Raises ReproError (2) if training on so many rows is over before.
         """
         if not checkpoint:
             return self
@@ -108,7 +88,6 @@ def recipe_from(
         learning_rate_factor: the protocol's rate is one for Llama-2; a small model needs more.
         length_factor: for tokenizers or texts that are shorter or longer than the paper's.
         epochs: of the variant; 0 for the paper's two.
-        lora_rank: of the changes that alone are trained; 0 for all weights.
     """
     return Recipe(
         learning_rate=protocol.learning_rate * learning_rate_factor,
@@ -123,3 +102,32 @@ def recipe_from(
         dtype=dtype,
         lora_rank=lora_rank,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What happened in a fine-tune, as its model's folder tells it.
+
+    `timing` alone differs between equal runs.
+    """
+
+    recipe: dict[str, Any]
+    task: str
+    demonstrations: int  # before every row
+    order_sha256: str
+    samples: int
+    steps: int
+    input_tokens: int  # of one epoch, after cutting
+    label_tokens: int  # of these
+    cut_targets: int  # samples that lost a part of their target
+    dead_samples: int  # those that lost all of it
+    dead_micro_batches: list[int]  # without any label, for each epoch
+    unused_samples: int  # at the very end of the order, which fill no whole step
+    # The objective of each step whose gradient was taken (under "micro-batch" dead micro-batches
+    # count as 0); null where the step had no label.
+    losses: list[float | None]
+    gradient_norms: list[float]  # before clipping
+    weight_change: dict[str, Any]  # see `outcome.mean_absolute_change`
+    versions: dict[str, str]
+    machine: dict[str, Any]  # and where the memory lay; the token budget at the end, and as planned
+    timing: dict[str, float]

@@ -63,15 +63,9 @@ def own(parameter: torch.nn.Parameter | DTensor) -> torch.nn.Parameter:
 
 def total_norm(parameters: Sequence[torch.nn.Parameter]) -> torch.Tensor:
     """The norm of all gradients, each part of a sharded one counted where it lies."""
-    parts: list[torch.Tensor] = []
-    whole: list[torch.Tensor] = []
-    for parameter in parameters:
-        gradient = parameter.grad
-        assert gradient is not None
-        if isinstance(gradient, DTensor):
-            parts.append(gradient.to_local())
-        else:
-            whole.append(gradient)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    parts = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
+    whole = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
     norm = torch.nn.utils.get_total_norm(whole)
     if not parts:
         return norm
@@ -83,10 +77,8 @@ def total_norm(parameters: Sequence[torch.nn.Parameter]) -> torch.Tensor:
 def gather(model: Any, dtype: torch.dtype | None) -> None:
     """Put the model together in the main process's main memory, ready to be saved.
 
-    It cannot compute any more; in the other processes it stays in parts.
-
-    Args:
-        dtype: of the weights that were in parts; None leaves it.
+    It cannot compute any more; in the other processes it stays in parts. Weights that were in parts
+    become of a `dtype`, if there is one.
     """
     main = PartialState().is_main_process
     for module in model.modules():

@@ -135,7 +135,7 @@ class Evaluate:
         cells: ordered so that contexts can be extended.
         tokenizer: models with the same one, and as many tokens, share encoded prompts.
         engine: what evaluates, as a plan has it.
-        replayed: whether decoding replays a graph, see `repro.evaluate.replay`.
+        replayed: whether decoding replays a graph, see `repro.evaluate.generate`.
     """
 
     key: str
@@ -227,7 +227,7 @@ def steps_of(
             begun.add(model.training)
             together = [other for other in plan.models if other.training == model.training]
             steps.append(_training(plan, together, label, tested, way, track))
-        settings = plan.settings if share_prefix else plan.settings.without_sharing()
+        settings = plan.settings if share_prefix else replace(plan.settings, share_prefix=False)
         steps += _evaluations(plan, model, label, settings, replayed)
         steps.append(Collect(plan=plan, model=model, out=out))
     return steps

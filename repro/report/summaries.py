@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from repro.report.words import between, counted, signed
-from repro.spec.summaries import Summary
+from repro.spec.claims import Summary
 from repro.verify.summaries import Averaged
 
 READ = (

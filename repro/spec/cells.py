@@ -6,10 +6,10 @@ without any study: `xsum-ft-2000`, `socialqa-fticl2-2000`, `xsum-ft-2000-epochs=
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, Self
 
-from repro.spec.names import NAME, check_name
+from repro.spec.tasks import NAME, check_name
 
 Method = Literal["base", "ft", "fticl"]
 
@@ -73,14 +73,11 @@ class Demonstrations:
     @classmethod
     def parse(cls, name: str) -> Self:
         """The demonstrations of a printed name such as `2-random7`; raises ValueError."""
-        match = _SHOWN.fullmatch(name)
-        if not match or name != cls(*_shown(match)).name:
-            raise ValueError(f"'{name}' is not a number of demonstrations")
-        return cls(*_shown(match))
-
-
-def _shown(match: re.Match[str]) -> tuple[int, str, str]:
-    return int(match["number"]), match["choice"] or FIRST, match["source"] or ""
+        if match := _SHOWN.fullmatch(name):
+            found = cls(int(match["number"]), match["choice"] or FIRST, match["source"] or "")
+            if found.name == name:  # one name each
+                return found
+        raise ValueError(f"'{name}' is not a number of demonstrations")
 
 
 NONE = Demonstrations()
@@ -91,33 +88,20 @@ _EXTRAS = ("rows", "target", "prompt", "epochs", "checkpoint", "shown", "of")
 
 @dataclass(frozen=True, order=True)
 class Variant:
-    """A model: the base, or a fine-tune of it with its settings (paper, sections 3 and 5).
+    """A model: the base, or a fine-tune of it with its settings (paper, sections 3 and 5)."""
 
-    Attributes:
-        train: training set name, empty for the base.
-        size: training samples as the study counts them, 0 for the base.
-        demonstrations: put before every training sample; none is plain FT.
-        rows: the study's filter of training rows; empty for all rows.
-        target: the study's format of targets; empty for the output as it is.
-        prompt: the prompt format of training samples; empty for the study's first.
-        epochs: 0 for the paper's two.
-        checkpoint: optimiser steps after which the model is taken, such as "8", or "epoch2" for
-            those of so many epochs; empty for the last.
-    """
-
-    train: str = ""
-    size: int = 0
-    demonstrations: Demonstrations = NONE
-    rows: str = ""
-    target: str = ""
-    prompt: str = ""
-    epochs: int = 0
-    checkpoint: str = ""
+    train: str = ""  # training set; empty for the base
+    size: int = 0  # training samples as the study counts them
+    demonstrations: Demonstrations = NONE  # before every training sample; none is plain FT
+    rows: str = ""  # the study's filter of training rows; empty for all rows
+    target: str = ""  # the study's format of targets; empty for the output as it is
+    prompt: str = ""  # the prompt format of training samples; empty for the study's first
+    epochs: int = 0  # 0 for the paper's two
+    checkpoint: str = ""  # taken after so many steps ("8") or epochs ("epoch2"); empty: at the end
 
     def __post_init__(self) -> None:
         if not self.train:
-            settings = (self.size, self.demonstrations, self.rows, self.target, self.prompt)
-            if (*settings, self.epochs, self.checkpoint) != (0, NONE, "", "", "", 0, ""):
+            if any(getattr(self, own.name) != own.default for own in fields(self)):
                 raise ValueError("the base model has no settings")
             return
         if self.size <= 0 or self.epochs < 0:
@@ -137,7 +121,6 @@ class Variant:
 
     @property
     def train_shots(self) -> int:
-        """Demonstrations before every training sample."""
         return self.demonstrations.number
 
     @property
@@ -145,13 +128,11 @@ class Variant:
         if not self.train:
             return "base"
         own = self.demonstrations
-        values = {
-            **{name: getattr(self, name) for name in _EXTRAS[:5]},
-            "shown": "" if own.choice == FIRST else own.choice,
-            "of": own.source,
-        }
+        values = [getattr(self, name) for name in _EXTRAS[:5]]
+        values += ["" if own.choice == FIRST else own.choice, own.source]
         method = f"fticl{own.number}" if own.number else "ft"
-        extras = "".join(f"-{name}={values[name]}" for name in _EXTRAS if values[name])
+        pairs = zip(_EXTRAS, values, strict=True)
+        extras = "".join(f"-{name}={value}" for name, value in pairs if value)
         return f"{self.train}-{method}-{self.size}{extras}"
 
     @classmethod
@@ -166,19 +147,10 @@ class Variant:
         if unknown := set(extras) - set(_EXTRAS):
             raise ValueError(f"'{name}' is not a model variant: no setting {unknown.pop()}")
         try:
-            shown = Demonstrations(
-                int(match["shots"] or 0), extras.get("shown", FIRST), extras.get("of", "")
-            )
-            found = cls(
-                match["train"],
-                int(match["size"]),
-                shown,
-                extras.get("rows", ""),
-                extras.get("target", ""),
-                extras.get("prompt", ""),
-                int(extras.get("epochs", 0)),
-                extras.get("checkpoint", ""),
-            )
+            choice, source = extras.pop("shown", FIRST), extras.pop("of", "")
+            shown = Demonstrations(int(match["shots"] or 0), choice, source)
+            epochs = int(extras.pop("epochs", 0))
+            found = cls(match["train"], int(match["size"]), shown, epochs=epochs, **extras)
         except ValueError as error:
             raise ValueError(f"'{name}' is not a model variant: {error}") from None
         if found.name != name:  # one name each
@@ -207,7 +179,6 @@ class Cell:
 
     @property
     def shots(self) -> int:
-        """Demonstrations before every row."""
         return self.demonstrations.number
 
     @property

@@ -1,6 +1,6 @@
-"""Claims as data: what each compares. `Study.pairs` has the points behind a comparison."""
+"""Claims and summaries as data: what each compares. `Study.pairs` has the points behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,48 +13,40 @@ Quantifier = Literal["all", "most"]
 ContrastKind = Literal["scores", "change", "gain", "labels", "weight change", "final loss"]
 Same = Literal["model", "shots", "train", "prompt"]
 
+Where = Literal["in domain", "out of domain", "other tasks"]
+"""Where a test set stands towards the training set of a model."""
+
+ShotsOf = Literal["0", "few"]
+"""Test prompts without examples, or with any number of them."""
+
 FACTS: tuple[ContrastKind, ...] = ("weight change", "final loss")
 """Kinds that compare facts of fine-tunes, not scores."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a contrast: a selection of plotted points.
+    """One side of a contrast: a selection of plotted points."""
 
-    Attributes:
-        panels: such as "1a"; all of the study where empty.
-        models: "base", "ft", "fticl", names of variants, or series names as the legend prints them.
-        shots: which shot counts of those plotted.
-        take: each point for itself, the best of a model group, or a model's range over shots.
-        datasets, prompts: only these; all where empty.
-    """
-
-    panels: tuple[str, ...]
-    models: tuple[str, ...]
-    shots: Shots = "any"
-    take: Take = "each"
-    datasets: tuple[str, ...] = ()
+    panels: tuple[str, ...]  # such as "1a"; all of the study where empty
+    models: tuple[str, ...]  # "base", "ft", "fticl", names of variants, or series of the legend
+    shots: Shots = "any"  # which of those plotted
+    take: Take = "each"  # each point for itself, the best of a group, or a model's range over shots
+    datasets: tuple[str, ...] = ()  # only these; all where empty
     prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Term:
-    """One number of a comparison: a point, or the largest or the range of several.
-
-    Attributes:
-        model: name of the variant; empty where the best is taken over several.
-        shots: of a single point; None otherwise.
-    """
+    """One number of a comparison: a point, or the largest or the range of several."""
 
     dataset: str
-    model: str
-    shots: int | str | None
+    model: str  # name of the variant; empty where the best is taken over several
+    shots: int | str | None  # of a single point; None otherwise
     take: Take
     points: tuple[Point, ...]
 
     @property
     def train(self) -> str:
-        """The training set of its model."""
         return self.points[0].variant.train
 
     @property
@@ -84,10 +76,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One comparison of a claim.
-
-    The fields are explained at the head of the paper's `claims.toml`.
-    """
+    """One comparison of a claim; the head of the paper's `claims.toml` explains its fields."""
 
     name: str
     direction: Direction
@@ -105,31 +94,35 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a study: a sentence, and the contrasts that bear it out.
-
-    Attributes:
-        finding: the sentence in our words; title: the same in 28 characters.
-        source: where the paper states it.
-        panels: the panels it rests on, such as "1a".
-        contrasts: what is compared.
-    """
+    """A claim of a study: a sentence, and the contrasts that bear it out."""
 
     id: str
-    finding: str
-    source: str
-    panels: tuple[str, ...]
+    finding: str  # the sentence in our words
+    source: str  # where the paper states it
+    panels: tuple[str, ...]  # that it rests on, such as "1a"
     contrasts: tuple[Contrast, ...] = field(default=(), repr=False)
-    title: str = ""
+    title: str = ""  # the finding in 28 characters
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A grid of mean differences of scores, shown as a curve or as a matrix."""
+
+    kind: Literal["curve", "matrix"]
+    title: str
+    axis: str  # what the rows are: of a curve the levels of a factor, of a matrix test sets
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]  # of a curve its lines, of a matrix models
+    pairs: Mapping[tuple[str, str], tuple[Pair, ...]]  # that are averaged, by row and column
+    against: str  # what each score is held against, in words
 
 
 def pairs_of(
     points: Sequence[Point], left: Side | None, right: Side | None, same: Sequence[Same]
 ) -> tuple[Pair, ...]:
-    """All comparisons of two sides on the same data set; none without a left side.
+    """All comparisons of two sides on the same data set, and of the `same` else.
 
-    Args:
-        points: all plotted points.
-        same: what else must be equal on both sides.
+    None without a left side.
     """
     if left is None:
         return ()
@@ -173,6 +166,5 @@ def _terms(points: Sequence[Point], side: Side) -> list[Term]:
     for p in _selected(points, side):
         model = "" if side.take == "best" else p.variant.name
         shots = p.shots if side.take == "each" else None
-        own = groups.setdefault((p.prompt, p.dataset, model, shots), [])
-        own.append(p)
+        groups.setdefault((p.prompt, p.dataset, model, shots), []).append(p)
     return [Term(*key[1:], side.take, tuple(own)) for key, own in groups.items()]

@@ -30,9 +30,5 @@ def entering(kind: type, key: Enters) -> tuple[str, ...]:
 
 
 def declared(kind: type) -> dict[str, tuple[Enters, ...]]:
-    """The keys that each field of a dataclass enters.
-
-    Raises:
-        KeyError: a field declares nothing.
-    """
+    """The keys that each field of a dataclass enters; raises KeyError if one declares nothing."""
     return {one.name: one.metadata[_NAME] for one in fields(kind)}

@@ -9,11 +9,7 @@ BEST = "best"
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: panels that belong together.
-
-    Attributes:
-        columns: panels in a row.
-    """
+    """A figure: panels that belong together."""
 
     name: str
     title: str
@@ -22,31 +18,20 @@ class Figure:
 
 @dataclass(frozen=True)
 class Panel:
-    """A panel of a figure, one data set with one prompt format.
-
-    Attributes:
-        title: what stands above it, without its letter.
-        metric: of its values.
-        train: the training set of bar panels; empty in line panels.
-    """
+    """A panel of a figure, one data set with one prompt format."""
 
     figure: str
     letter: str
     dataset: str
     prompt: str
-    title: str
+    title: str  # what stands above it, without its letter
     metric: str
-    train: str = ""
+    train: str = ""  # the training set of bar panels; empty in line panels
 
 
 @dataclass(frozen=True)
 class Point:
-    """A plotted point: one cell, or the best of a group of cells (FT and FC bars).
-
-    Attributes:
-        shots: the shot count of its cell, or "best".
-        cells: one cell, or the candidates among which the best is shown.
-    """
+    """A plotted point: one cell, or the best of a group of cells (FT and FC bars)."""
 
     figure: str
     panel: str
@@ -54,5 +39,5 @@ class Point:
     variant: Variant
     dataset: str
     prompt: str
-    shots: int | str
-    cells: tuple[Cell, ...]
+    shots: int | str  # of its cell, or "best"
+    cells: tuple[Cell, ...]  # one, or the candidates among which the best is shown

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import Literal
+from typing import Any, Literal
 
-from repro.spec.names import check_name
-from repro.spec.tasks import Task
+from repro.spec.tasks import Task, check_name
 
 Spacing = Literal["code", "paper"]
 Row = Mapping[str, str]
@@ -17,31 +16,23 @@ SEPARATOR = "\n\n"
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """One way to show a row to a model.
-
-    Attributes:
-        texts: by task name, with the task's fields as `{name}`.
-        printed: texts that a paper prints otherwise than its code has them (AUDIT A11).
-        fixed: the kit ships it and tests its content, so that content keys name it only.
-    """
+    """One way to show a row to a model."""
 
     name: str
-    texts: Mapping[str, str] = field(hash=False)
+    texts: Mapping[str, str] = field(hash=False)  # by task name, with the task's fields as `{name}`
+    # Texts that a paper prints otherwise than its code has them (AUDIT A11).
     printed: Mapping[str, str] = field(default_factory=dict, hash=False)
-    fixed: bool = False
+    fixed: bool = False  # shipped and tested by the kit, so that content keys name it only
 
     def __post_init__(self) -> None:
         check_name("prompt format", self.name)
 
     def text(self, task: Task, *, spacing: Spacing = "code", strip: bool = False) -> str:
-        """The prompt of a task with its fields as `{name}`.
+        """The prompt of a task with its fields as `{name}`; raises ValueError if it has none.
 
         Args:
             spacing: "paper" for the text as it is printed, where that differs.
             strip: drop trailing blanks (AUDIT A5).
-
-        Raises:
-            ValueError: it has none for this task.
         """
         if task.name not in self.texts:
             raise ValueError(f"prompt format {self.name} has no text for the task {task.name}")
@@ -59,13 +50,17 @@ class Template:
     text: str
 
 
-def check_template(text: str, fields: Sequence[str]) -> None:
-    """Raise ValueError unless a text has every field as `{name}`, and no other."""
+def fields_of(text: str) -> set[str]:
+    """What a text has as `{name}`; raises ValueError if it is no template."""
     try:
-        named = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+        return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
     except ValueError as error:
         raise ValueError(f"{text!r} is no template: {error}") from None
-    if set(named) != set(fields):
+
+
+def check_template(text: str, fields: Sequence[str]) -> None:
+    """Raise ValueError unless a text has every field as `{name}`, and no other."""
+    if fields_of(text) != set(fields):
         wanted = ", ".join(f"{{{name}}}" for name in fields)
         raise ValueError(f"{text!r} must have {wanted}, each at least once, and no other field")
 
@@ -85,3 +80,13 @@ def context(task: Task, text: str, demonstrations: Sequence[Row], *, joint: str 
     return "".join(
         fill(task, text, row) + joint + row["output"] + SEPARATOR for row in demonstrations
     )
+
+
+def common_prefix(sequences: Sequence[Any]) -> int:
+    """How many leading ids all prompts, of one type of sequence, share."""
+    # Among sorted sequences, the first and the last share the least.
+    low, high = min(sequences), max(sequences)
+    for position, (a, b) in enumerate(zip(low, high, strict=False)):
+        if a != b:
+            return position
+    return min(len(low), len(high))

@@ -53,20 +53,14 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Switch:
-    """A departure between paper, code and repair.
-
-    Attributes:
-        allowed: the values it can take; empty for numbers and booleans.
-        kind: its Python type.
-        values: its value under each protocol of PROTOCOLS.
-    """
+    """A departure between paper, code and repair."""
 
     name: str
     audit: str
     reason: str
     kind: type
-    allowed: tuple[str, ...]
-    values: Mapping[str, object]
+    allowed: tuple[str, ...]  # the values it can take; empty for numbers and booleans
+    values: Mapping[str, object]  # under each protocol of PROTOCOLS
 
     def parse(self, text: str) -> object:
         """A value typed by a user; raises ValueError that says what is allowed."""

@@ -1,17 +1,16 @@
 """A study: what is asked, as data. The engine, verdicts and reports take one and know none."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
-from repro.spec.claims import Claim, Contrast, Pair, Side, pairs_of
+from repro.spec.claims import Claim, Contrast, Pair, Side, Summary, pairs_of
 from repro.spec.filters import RowFilter
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat
 from repro.spec.protocol import Protocol
-from repro.spec.summaries import Summary
 from repro.spec.targets import TargetFormat
 from repro.spec.tasks import DataPlace, Dataset, HubPlace, Part, Task, TrainingSet
 
@@ -22,18 +21,13 @@ Named = TypeVar("Named")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A cell with what its names stand for.
-
-    Attributes:
-        dataset: its test set; shown: the data set that its demonstrations are from.
-        first: the study's first prompt format of the task, see the switch `label_tokens`.
-    """
+    """A cell with what its names stand for."""
 
     cell: Cell
-    dataset: Dataset
-    shown: Dataset
+    dataset: Dataset  # its test set
+    shown: Dataset  # the data set that its demonstrations are from
     prompt: PromptFormat
-    first: PromptFormat
+    first: PromptFormat  # the study's first of the task, see the switch `label_tokens`
 
     @property
     def task(self) -> Task:
@@ -58,29 +52,19 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
-    """A question, the cells it needs, the contrasts that answer it, the panels that show it.
-
-    Attributes:
-        training: training sets by name; prompts: formats by name, the first one trains.
-        larger: where rows come from of training sets that the profile's data has too few of.
-        filters, targets: of training rows, by name.
-        variants: those that it names, in the order of results.
-        grids: plotted points by grid.
-        summaries: curves and matrices that answer it at a glance.
-        protocols: by name; published: the study is the paper's, whose numbers are known.
-        table: what it was read from, for run.json; None for a study of the kit.
-    """
+    """A question, the cells it needs, the contrasts that answer it, the panels that show it."""
 
     name: str
     question: str
     tasks: Mapping[str, Task]
     datasets: Mapping[str, Dataset]
     training: Mapping[str, TrainingSet]
-    prompts: Mapping[str, PromptFormat]
+    prompts: Mapping[str, PromptFormat]  # the first one trains
+    # Where rows come from of training sets that the profile's data has too few of.
     larger: Mapping[str, HubPlace] = field(default_factory=dict)
     filters: Mapping[str, RowFilter] = field(default_factory=dict)
     targets: Mapping[str, TargetFormat] = field(default_factory=dict)
-    variants: tuple[Variant, ...]
+    variants: tuple[Variant, ...]  # those that it names, in the order of results
     figures: Mapping[str, Figure]
     panels: tuple[Panel, ...]
     grids: Mapping[Grid, tuple[Point, ...]]
@@ -88,17 +72,15 @@ class Study:
     claims: Mapping[str, Claim]
     summaries: tuple[Summary, ...] = ()
     protocols: Mapping[str, Protocol]
-    comparable: tuple[str, ...] | None = None
-    published: bool = False
-    table: Mapping[str, Any] | None = None
+    published: bool = False  # it is the paper's, whose numbers are known
+    table: Mapping[str, Any] | None = None  # that it was read from, for run.json; None: the kit's
 
     def points(
         self, figures: Iterable[str] | None = None, *, every_shot: bool = False
     ) -> tuple[Point, ...]:
         """The plotted points of the named figures, panel by panel; of all without names.
 
-        Args:
-            every_shot: let best-of groups range over all shot counts (AUDIT A6).
+        With `every_shot` best-of groups range over all shot counts (AUDIT A6).
         """
         points = self.grids["every-shot" if every_shot else "figures"]
         if figures is None:
@@ -122,16 +104,13 @@ class Study:
     ) -> tuple[Pair, ...]:
         """All pairs that a contrast compares; none for facts of fine-tunes.
 
-        Args:
-            other: for a change or a gain, the pairs of the group that it is held against.
+        The `other` ones, of a change or a gain, are of the group that it is held against.
         """
         key = (contrast, every_shot, other)
         if key not in self._pairs:
-            left, right = contrast.left, contrast.right
-            if other:
-                left, right = _others(contrast)
+            sides = _others(contrast) if other else (contrast.left, contrast.right)
             points = self.points(every_shot=every_shot)
-            self._pairs[key] = pairs_of(points, left, right, contrast.same)
+            self._pairs[key] = pairs_of(points, *sides, contrast.same)
         return self._pairs[key]
 
     def fact_pairs(self, contrast: Contrast) -> tuple[tuple[Variant, Variant], ...]:
@@ -144,28 +123,21 @@ class Study:
         )
 
     def claim_cells(self, claim: Claim, *, every_shot: bool = False) -> tuple[Cell, ...]:
-        """The distinct cells that a claim's contrasts need.
-
-        Contrasts of facts need their fine-tunes only, through the claim's panels.
-        """
+        """The distinct cells of a claim's contrasts; those of facts need its panels' fine-tunes."""
         used: list[Point] = []
         for contrast in claim.contrasts:
             if not contrast.beyond:
-                pairs = self.pairs(contrast, every_shot=every_shot)
-                pairs += self.pairs(contrast, every_shot=every_shot, other=True)
-                terms = [t for pair in pairs for t in (pair.left, pair.right) if t is not None]
-                used += [point for term in terms for point in term.points]
+                for other in (False, True):
+                    for pair in self.pairs(contrast, every_shot=every_shot, other=other):
+                        used += pair.left.points
+                        used += pair.right.points if pair.right else ()
         if not used:
             points = self.points(every_shot=every_shot)
             used = [p for p in points if p.figure + p.panel in claim.panels]
         return tuple(dict.fromkeys(cell for point in used for cell in point.cells))
 
     def evaluation(self, cell: Cell) -> Evaluation:
-        """What the names of a cell stand for.
-
-        Raises:
-            ValueError: the study has no such data set, prompt format or training set.
-        """
+        """What the names of a cell stand for; raises ValueError for what the study has not."""
         self.check(cell.variant)
         if cell.demonstrations.for_each:
             raise ValueError(f"'{cell.demonstrations.choice}' is for training rows, not for tests")
@@ -202,11 +174,7 @@ class Study:
         return table[name]
 
     def first_prompt(self, task: Task) -> PromptFormat:
-        """The format that models are trained with on a task unless a variant says otherwise.
-
-        Raises:
-            ValueError: there is none for this task.
-        """
+        """The format that models are trained with on a task unless a variant says otherwise."""
         for prompt in self.prompts.values():
             if task.name in prompt.texts:
                 return prompt
@@ -233,11 +201,9 @@ class Study:
         return self.datasets[part.name].places.get(part.split)
 
     def task_of(self, cell: Cell) -> Task:
-        """The task of a cell's test set."""
         return self.datasets[cell.dataset].task
 
     def metric(self, dataset: str) -> str:
-        """The metric of a test set: "accuracy" or "rougeL"."""
         return self.datasets[dataset].task.metric
 
     def rank(self, variant: Variant) -> tuple[int, str]:
@@ -257,7 +223,5 @@ def _others(contrast: Contrast) -> tuple[Side | None, Side | None]:
     """The sides of the group that a change or a gain is held against."""
     if not contrast.than or contrast.left is None or contrast.right is None:
         return None, None
-    groups: Sequence[tuple[str, ...]] = contrast.than
-    if len(groups) == 1:
-        groups = (*groups, *groups)
-    return replace(contrast.left, panels=groups[0]), replace(contrast.right, panels=groups[1])
+    left, right = contrast.than[0], contrast.than[:2][-1]  # one group is that of both
+    return replace(contrast.left, panels=left), replace(contrast.right, panels=right)

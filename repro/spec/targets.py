@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from string import Formatter
 from typing import Any
 
+from repro.spec.prompts import fields_of
 from repro.spec.tasks import Task
 
 OUTPUT = "{output}"
@@ -18,25 +18,18 @@ BEFORE = "before"
 
 @dataclass(frozen=True)
 class TargetFormat:
-    """One way to write the outputs of a task.
+    """One way to write the outputs of a task."""
 
-    Attributes:
-        texts: with pieces of the row as `{name}`; of several each row has one, by its inputs.
-        strings: number of fixed strings: an output becomes the nearest of the first so many
-            different outputs of the training rows. 0 for the output itself.
-        names: what is written for each fixed string instead of it.
-    """
-
+    # With pieces of the row as `{name}`; of several each row has one, by its inputs.
     texts: tuple[str, ...] = (OUTPUT,)
+    # Number of fixed strings: an output becomes the nearest of the first so many different outputs
+    # of the training rows. 0 for the output itself.
     strings: int = 0
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # what is written for each fixed string instead of it
 
     def __post_init__(self) -> None:
         for text in self.texts:
-            try:
-                named = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-            except ValueError as error:
-                raise ValueError(f"{text!r} is no template: {error}") from None
+            named = fields_of(text)
             if not named or not named <= set(PIECES):
                 wanted = ", ".join(f"{{{name}}}" for name in PIECES)
                 raise ValueError(f"{text!r} must have one or more of {wanted}, and no other field")

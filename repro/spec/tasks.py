@@ -1,11 +1,22 @@
 """Tasks, data sets and training sets, and where a study's own rows are read from."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from repro.spec.names import check_name
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""No dots, hyphens, commas or blanks: these separate names in cells, variants and options."""
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise ValueError unless `name` can stand in the printed name of a cell."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"'{name}' cannot name a {what}: letters, digits and underscores, a letter first"
+        )
+
 
 Split = Literal["train", "test", "demonstrations"]
 
@@ -32,22 +43,14 @@ METRICS = {Kind.GENERATION: "rougeL", Kind.CLASSIFICATION: "accuracy"}
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a model.
-
-    Attributes:
-        fields: the input fields of a row, in prompt order; every row also has "output".
-        labels: in the order in which ties are broken; empty for generation.
-        shots: numbers of demonstrations that contexts are extended over, zero first.
-        about: the fields that tell two rows apart; all of them where empty.
-        fixed: the kit ships it and tests its content, so that content keys name it only.
-    """
+    """What is asked of a model."""
 
     name: str
-    fields: tuple[str, ...]
-    labels: tuple[str, ...] = ()
-    shots: tuple[int, ...] = (0,)
-    about: tuple[str, ...] = ()
-    fixed: bool = False
+    fields: tuple[str, ...]  # of the input, in prompt order; every row also has "output"
+    labels: tuple[str, ...] = ()  # in the order in which ties are broken; empty for generation
+    shots: tuple[int, ...] = (0,)  # that contexts are extended over, zero first
+    about: tuple[str, ...] = ()  # the fields that tell two rows apart; all of them where empty
+    fixed: bool = False  # shipped and tested by the kit, so that content keys name it only
 
     def __post_init__(self) -> None:
         check_name("task", self.name)
@@ -62,41 +65,30 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """The metric of its cells: "accuracy" or "rougeL"."""
         return METRICS[self.kind]
 
 
 @dataclass(frozen=True)
 class FilePlace:
-    """Rows in a JSONL file.
-
-    Attributes:
-        path: absolute, or relative to where the study is run from.
-    """
+    """Rows in a JSONL file; its path is absolute, or relative to where the study is run from."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class HubPlace:
-    """Rows of a data set of the Hugging Face hub, at a pinned revision.
-
-    Attributes:
-        columns: field of the task -> column of the data set, where they differ.
-        labels: value of the data set -> label of the task, where they differ.
-        files: parquet files of the commit and the sha256 of each, or "" for whatever the commit
-            has; without any, all that the repository declares for the split.
-        max_words: longer rows are left out; 0 for none.
-    """
+    """Rows of a data set of the Hugging Face hub, at a pinned revision."""
 
     repo: str
     revision: str
     split: str
     config: str = ""
-    columns: tuple[tuple[str, str], ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()  # field of the task -> column, where they differ
+    labels: tuple[tuple[str, str], ...] = ()  # its value -> label of the task, where they differ
+    # Parquet files of the commit and the sha256 of each, or "" for whatever the commit has; without
+    # any, all that the repository declares for the split.
     files: tuple[tuple[str, str], ...] = ()
-    max_words: int = 0
+    max_words: int = 0  # longer rows are left out; 0 for none
 
 
 DataPlace = FilePlace | HubPlace
@@ -104,22 +96,15 @@ DataPlace = FilePlace | HubPlace
 
 @dataclass(frozen=True)
 class Dataset:
-    """A test set.
-
-    Attributes:
-        printed: its name in reports.
-        role: towards its task's training set; None where nothing is said of it.
-        occurring: the labels that its rows have; those of the task where empty.
-        leak: training set and size whose labels imply labels of this test set (AUDIT A4).
-        places: where rows of a split are read from; the profile's data where it has none.
-    """
+    """A test set."""
 
     name: str
-    printed: str
+    printed: str  # in reports
     task: Task
-    role: Role | None = None
-    occurring: tuple[str, ...] = ()
-    leak: tuple[str, int] | None = None
+    role: Role | None = None  # towards its task's training set; None where nothing is said of it
+    occurring: tuple[str, ...] = ()  # the labels that its rows have; the task's where empty
+    leak: tuple[str, int] | None = None  # training set and size that imply labels (AUDIT A4)
+    # Where rows of a split are read from; the profile's data where it has none.
     places: Mapping[Split, DataPlace] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -128,17 +113,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows to fine-tune on.
-
-    Attributes:
-        dataset: the test set from the same source, whose demonstrations FTICL uses.
-        place: where its rows are read from; the profile's data where it has none.
-    """
+    """Rows to fine-tune on."""
 
     name: str
     task: Task
-    dataset: str
-    place: DataPlace | None = None
+    dataset: str  # the test set from the same source, whose demonstrations FTICL uses
+    place: DataPlace | None = None  # where its rows are read from; None: the profile's data
 
     def __post_init__(self) -> None:
         check_name("training set", self.name)
@@ -146,20 +126,11 @@ class TrainingSet:
 
 @dataclass(frozen=True, order=True)
 class Part:
-    """One set of rows. Printed `train/xsum/2000`, `test/xsum`, `demonstrations/xsum`.
-
-    Attributes:
-        split: what the rows are for.
-        name: the test set for "test" and "demonstrations", the training set for "train".
-        size: training rows as the study counts them, else 0.
-
-    Raises:
-        ValueError: a size where none belongs, or none where one does.
-    """
+    """One set of rows. Printed `train/xsum/2000`, `test/xsum`, `demonstrations/xsum`."""
 
     split: Split
-    name: str
-    size: int = 0
+    name: str  # the test set for "test" and "demonstrations", the training set for "train"
+    size: int = 0  # training rows as the study counts them
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "test", "demonstrations"):

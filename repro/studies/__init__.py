@@ -46,11 +46,7 @@ def measured(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def recorded(record: Mapping[str, Any]) -> Study:
-    """The study of a run.json; older ones are all of the default.
-
-    Raises:
-        ReproError: the kit has no such study, or its table is wrong (2).
-    """
+    """The study of a run.json, in older ones the default; raises ReproError as `load`."""
     found = told(record)
     if table := found.get("table"):
         from repro.studies.file import parse

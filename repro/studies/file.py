@@ -1,29 +1,29 @@
 """A study of a user's own: a TOML file, checked, as a `Study`. docs/add-a-study.md explains it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, TypeVar
 
 from repro.errors import ReproError
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
-from repro.spec.claims import FACTS
+from repro.spec.claims import FACTS, Summary
 from repro.spec.filters import RowFilter
 from repro.spec.points import Figure, Panel, Point
 from repro.spec.prompts import PromptFormat, check_template
 from repro.spec.study import Study
-from repro.spec.summaries import Summary
 from repro.spec.targets import TargetFormat
 from repro.spec.tasks import DataPlace, Dataset, FilePlace, HubPlace, Role, Split, Task, TrainingSet
 from repro.studies.paper import study as paper
 from repro.studies.schema import (
+    DatasetTable,
     HubTable,
-    LargerTable,
     StudyTable,
     TargetTable,
+    TaskTable,
     claim_of,
     sets_of,
     spelt_out,
@@ -33,13 +33,11 @@ from repro.tables import checked, read_toml
 
 _HINT = "see docs/add-a-study.md for an example"
 
+Made = TypeVar("Made")
+
 
 def read(path: str) -> Study:
-    """The study of a file.
-
-    Raises:
-        ReproError: it cannot be read (3), or something in it is wrong, with file and field (2).
-    """
+    """The study of a file; raises ReproError (3) if it cannot be read, and as `parse`."""
     table = read_toml(path, what="study", hint=_HINT)
     return parse(table, name=Path(path).stem, where=path, folder=Path(path).parent)
 
@@ -48,7 +46,7 @@ def parse(table: Mapping[str, Any], *, name: str, where: str, folder: Path = Pat
     """A study from a parsed TOML table.
 
     Args:
-        name: of the study; where: its file, for messages; folder: that paths are relative to.
+        where: its file, for messages; folder: that paths are relative to.
 
     Raises:
         ReproError: something in it is wrong, with file and field (2).
@@ -62,16 +60,8 @@ def _wrong(where: str, what: str) -> ReproError:
 
 
 def _hub_place(told: HubTable) -> HubPlace:
-    return HubPlace(
-        told.repo,
-        told.revision,
-        told.split,
-        told.config,
-        tuple(told.columns.items()),
-        tuple(told.labels.items()),
-        tuple(told.files.items()),
-        told.max_words,
-    )
+    tables = {name: tuple(getattr(told, name).items()) for name in ("columns", "labels", "files")}
+    return HubPlace(**dict(told) | tables)
 
 
 class _Builder:
@@ -89,6 +79,14 @@ class _Builder:
         except ValueError as error:
             raise _wrong(self._where, f"{field}: {error}") from None
 
+    def _each(self, kind: str, make: Callable[[str, Any], Made]) -> dict[str, Made]:
+        """What is made of the tables of a kind, by name."""
+        found = {}
+        for name, told in getattr(self._told, kind).items():
+            with self._at(f"{kind}.{name}"):
+                found[name] = make(name, told)
+        return found
+
     def study(self, name: str, table: Mapping[str, Any]) -> Study:
         """The whole study."""
         told, base = self._told, self._base
@@ -96,9 +94,10 @@ class _Builder:
             for own in getattr(told, kind):
                 if base and own in getattr(base, kind):
                     raise _wrong(self._where, f"{kind}.{own}: the {base.name} has it already")
-        tasks = {**(base.tasks if base else {}), **self._tasks()}
+        tasks = {**(base.tasks if base else {}), **self._each("tasks", self._task)}
         prompts = {**(base.prompts if base else {}), **self._prompts(tasks)}
-        datasets = {**(base.datasets if base else {}), **self._datasets(tasks)}
+        own_sets = self._each("datasets", lambda own, one: self._dataset(own, one, tasks))
+        datasets = {**(base.datasets if base else {}), **own_sets}
         by_task = {
             task: [one.name for one in datasets.values() if one.task.name == task]
             for task in tasks
@@ -113,9 +112,9 @@ class _Builder:
             datasets=datasets,
             training=training,
             prompts=prompts,
-            larger={name: self._larger(name, place, base) for name, place in told.larger.items()},
-            filters=self._filters(datasets),
-            targets=self._targets(),
+            larger=self._each("larger", self._larger),
+            filters=self._each("filters", lambda _, one: self._filter(one, datasets)),
+            targets=self._each("targets", lambda _, one: self._target(one)),
             variants=variants,
             figures={
                 str(number): Figure(str(number), cells.title or told.question, 4)
@@ -139,32 +138,20 @@ class _Builder:
             with self._at(f"matrices[{index}]"):
                 yield from matrices(study, matrix)
 
-    def _filters(self, datasets: Mapping[str, Dataset]) -> Mapping[str, RowFilter]:
-        for name, told in self._told.filters.items():
-            with self._at(f"filters.{name}"):
-                if told.to:
-                    self._known("dataset", datasets, told.to)
-        return self._told.filters
+    def _filter(self, told: RowFilter, datasets: Mapping[str, Dataset]) -> RowFilter:
+        if told.to:
+            self._known("dataset", datasets, told.to)
+        return told
 
-    def _tasks(self) -> dict[str, Task]:
-        found = {}
-        for name, told in self._told.tasks.items():
-            with self._at(f"tasks.{name}"):
-                shots = {0, *told.shots, *self._shots_of(name)}
-                found[name] = Task(
-                    name, tuple(told.fields), tuple(told.labels), tuple(sorted(shots))
-                )
-        return found
+    def _task(self, name: str, told: TaskTable) -> Task:
+        shots = {0, *told.shots, *self._shots_of(name)}
+        return Task(name, tuple(told.fields), tuple(told.labels), tuple(sorted(shots)))
 
-    def _targets(self) -> dict[str, TargetFormat]:
-        found = {}
-        for name, told in self._told.targets.items():
-            with self._at(f"targets.{name}"):
-                if isinstance(told, str):
-                    told = TargetTable(texts=[told])
-                strings = told.strings or len(told.names)
-                found[name] = TargetFormat(tuple(told.texts), strings, tuple(told.names))
-        return found
+    def _target(self, told: str | TargetTable) -> TargetFormat:
+        if isinstance(told, str):
+            return TargetFormat((told,))
+        strings = told.strings or len(told.names)
+        return TargetFormat(tuple(told.texts), strings, tuple(told.names))
 
     def _shots_of(self, task: str) -> Iterator[int]:
         """The numbers of demonstrations that cells of a task have."""
@@ -184,21 +171,13 @@ class _Builder:
                 found[name] = PromptFormat(name, texts)
         return found
 
-    def _datasets(self, tasks: Mapping[str, Task]) -> dict[str, Dataset]:
-        found = {}
-        for name, told in self._told.datasets.items():
-            with self._at(f"datasets.{name}"):
-                places: dict[Split, DataPlace] = {"test": self._place(told.test)}
-                if told.demonstrations is not None:
-                    places["demonstrations"] = self._place(told.demonstrations)
-                found[name] = Dataset(
-                    name,
-                    told.printed or name,
-                    self._known("task", tasks, told.task),
-                    Role(told.role) if told.role else None,
-                    places=places,
-                )
-        return found
+    def _dataset(self, name: str, told: DatasetTable, tasks: Mapping[str, Task]) -> Dataset:
+        places: dict[Split, DataPlace] = {"test": self._place(told.test)}
+        if told.demonstrations is not None:
+            places["demonstrations"] = self._place(told.demonstrations)
+        task = self._known("task", tasks, told.task)
+        role = Role(told.role) if told.role else None
+        return Dataset(name, told.printed or name, task, role, places=places)
 
     def _training(self, datasets: Mapping[str, Dataset]) -> dict[str, TrainingSet]:
         return {
@@ -208,13 +187,10 @@ class _Builder:
         }
 
     def _place(self, told: str | HubTable) -> DataPlace:
-        if isinstance(told, str):
-            return FilePlace(str(self._folder / told))
-        return _hub_place(told)
+        return FilePlace(str(self._folder / told)) if isinstance(told, str) else _hub_place(told)
 
-    def _larger(self, name: str, told: LargerTable, base: Study | None) -> HubPlace:
-        with self._at(f"larger.{name}"):
-            self._known("training set", base.training if base else {}, name)
+    def _larger(self, name: str, told: HubTable) -> HubPlace:
+        self._known("training set", self._base.training if self._base else {}, name)
         return _hub_place(told)
 
     @staticmethod
@@ -235,8 +211,8 @@ class _Builder:
         letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
         for index, told in enumerate(self._told.cells):
             figure, own = str(index + 1), list[Variant]()
-            for place, names in enumerate(told.variants):
-                with self._at(f"cells[{index}].variants[{place}]"):
+            for number, names in enumerate(told.variants):
+                with self._at(f"cells[{index}].variants[{number}]"):
                     own += map(Variant.parse, spelt_out([names]))
             variants |= dict.fromkeys(own)
             with self._at(f"cells[{index}].prompts"):
@@ -251,17 +227,13 @@ class _Builder:
             shown = [Demonstrations.parse(str(shots)) for shots in told.shots]
             for letter, (dataset, prompt) in zip(letters, pairs, strict=False):
                 several = f", {prompt}" if len(told.prompts) > 1 else ""
-                title, metric = dataset.printed + several, dataset.task.metric
-                panels.append(Panel(figure, letter, dataset.name, prompt, title, metric))
+                title, where = dataset.printed + several, (dataset.name, prompt)
+                panels.append(Panel(figure, letter, *where, title, dataset.task.metric))
                 for variant, shots in product(own, shown):
-                    cell = Cell(variant, dataset.name, prompt, shots)
+                    cell = Cell(variant, *where, shots)
                     series = variant.name + shots.name.removeprefix(str(shots.number))
-                    points.append(
-                        Point(
-                            figure, letter, series, variant, dataset.name, prompt,
-                            shots.number, (cell,),
-                        )
-                    )  # fmt: skip
+                    place = (figure, letter, series, variant, *where)
+                    points.append(Point(*place, shots.number, (cell,)))
         ordered = sorted(variants, key=lambda variant: variant != BASE)
         return tuple(ordered), tuple(points), tuple(panels)
 
@@ -281,11 +253,8 @@ class _Builder:
                 where = f"claims.{name}.contrasts[{index}]"
                 for side in (contrast.left, contrast.right):
                     if side and (strange := set(side.models) - models):
-                        raise _wrong(
-                            self._where, f"{where}: no model '{strange.pop()}' is among the cells"
-                        )
-                found: Sequence[object] = study.pairs(contrast)
-                if contrast.kind in FACTS:
-                    found = study.fact_pairs(contrast)
-                if not found:
+                        what = f"{where}: no model '{strange.pop()}' is among the cells"
+                        raise _wrong(self._where, what)
+                of_facts = contrast.kind in FACTS
+                if not (study.fact_pairs(contrast) if of_facts else study.pairs(contrast)):
                     raise _wrong(self._where, f"{where}: no two of the cells are compared by it")

@@ -15,13 +15,15 @@ from repro.spec.claims import (
     Quantifier,
     Same,
     Shots,
+    ShotsOf,
     Side,
     Take,
+    Where,
 )
 from repro.spec.filters import RowFilter
-from repro.spec.summaries import ShotsOf, Where
 
 Names = Annotated[list[str], Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
 class Table(BaseModel):
@@ -45,16 +47,14 @@ class HubTable(Table):
     config: str = ""
     columns: dict[str, str] = {}
     labels: dict[str, str] = {}
-    files: dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]] = {}
+    files: dict[str, Sha256] = {}
     max_words: int = 0
 
 
 class LargerTable(HubTable):
     """[larger.NAME]: the original of a training set, for more rows than the profile's data has."""
 
-    files: Annotated[
-        dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]], Field(min_length=1)
-    ]
+    files: Annotated[dict[str, Sha256], Field(min_length=1)]
 
 
 class DatasetTable(Table):
@@ -185,44 +185,28 @@ def sets_of(names: Sequence[str], by_task: Mapping[str, Sequence[str]]) -> list[
 def claim_of(
     name: str, told: ClaimTable, by_task: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> Claim:
-    """The claim that a table tells.
-
-    Args:
-        by_task: the data sets that the name of a task stands for.
-    """
-    return Claim(
-        name,
-        told.finding,
-        told.source,
-        tuple(told.panels),
-        tuple(_contrast(one, told.panels, by_task) for one in told.contrasts),
-        told.title or told.finding,
-    )
+    """The claim that a table tells; `by_task` has the data sets that a task's name stands for."""
+    contrasts = tuple(_contrast(one, told.panels, by_task) for one in told.contrasts)
+    title = told.title or told.finding
+    return Claim(name, told.finding, told.source, tuple(told.panels), contrasts, title)
 
 
 def _contrast(
     told: ContrastTable, panels: Sequence[str], by_task: Mapping[str, Sequence[str]]
 ) -> Contrast:
-    panels = told.panels or panels
-    sides = [side for side in (told.left, told.right) if side is not None]
-    same = told.same
+    panels, same = told.panels or panels, told.same
     if same is None:  # other prompts are compared only where the sides say so
+        sides = [side for side in (told.left, told.right) if side is not None]
         narrowed = panels or any(side.prompts or side.panels for side in sides)
         same = [] if narrowed else ["prompt"]
-    return Contrast(
-        told.name,
-        told.direction,
-        told.quantifier,
-        told.kind,
-        _side(told.left, panels, by_task),
-        _side(told.right, panels, by_task),
-        tuple(same),
-        told.beyond,
-        tuple(tuple(group) for group in told.than),
-        tuple(told.train),
-        told.threshold,
-        told.note,
-    )
+    found = {name: value for name, value in told if name != "panels"} | {
+        "left": _side(told.left, panels, by_task),
+        "right": _side(told.right, panels, by_task),
+        "same": tuple(same),
+        "than": tuple(map(tuple, told.than)),
+        "train": tuple(told.train),
+    }
+    return Contrast(**found)
 
 
 def _side(

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from repro.spec.cells import Variant
-from repro.spec.claims import Pair, Term
+from repro.spec.claims import Pair, ShotsOf, Summary, Term, Where
 from repro.spec.points import Point
 from repro.spec.study import Study
-from repro.spec.summaries import ShotsOf, Summary, Where
 from repro.spec.tasks import Role
 from repro.studies.schema import CurveTable, MatrixTable, spelt_out
 
@@ -45,10 +44,8 @@ def curves(study: Study, told: CurveTable) -> Iterator[Summary]:
 def _spelt_out(texts: Sequence[str]) -> list[str]:
     """Texts with their braces written out, but for those of the training set."""
     train, mark = "{train}", "\0"
-    return [
-        text.replace(mark, train)
-        for text in spelt_out([text.replace(train, mark) for text in texts])
-    ]
+    spelt = spelt_out([text.replace(train, mark) for text in texts])
+    return [text.replace(mark, train) for text in spelt]
 
 
 def _of_level(
@@ -68,11 +65,7 @@ def _of_level(
 
 
 def matrices(study: Study, told: MatrixTable) -> Iterator[Summary]:
-    """The matrices of a table, one for each kind of prompts.
-
-    Raises:
-        ValueError: a model has no cells.
-    """
+    """The matrices of a table, one for each kind of prompts; raises ValueError without cells."""
     several = len({panel.prompt for panel in study.panels}) > 1
     for shots in told.shots:
         pairs: dict[tuple[str, str], tuple[Pair, ...]] = {}

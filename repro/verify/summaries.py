@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repro.spec.claims import Pair
+from repro.spec.claims import Pair, Summary
 from repro.spec.points import Point
-from repro.spec.summaries import Summary
 from repro.verify.contrasts import common_seeds
 from repro.verify.effects import compare, mean_of
 from repro.verify.measured import Measured, Source

@@ -24,9 +24,9 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
 from repro.finetune import flex  # noqa: E402
-from repro.finetune.batches import Weighted  # noqa: E402
 from repro.finetune.encode import Sample  # noqa: E402
 from repro.finetune.objective import Packed, objective  # noqa: E402
+from repro.finetune.schedule import Weighted  # noqa: E402
 
 # Shared tokens, samples, shortest and longest behind them, tokens of a pass.
 MIXES = [

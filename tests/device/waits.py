@@ -30,7 +30,7 @@ torch.inference_mode = torch.no_grad  # type: ignore[misc,assignment]  # hides o
 
 import repro.models.embedded  # noqa: E402
 from repro.data.embedded import EmbeddedData  # noqa: E402
-from repro.evaluate import Job, Settings, TorchEngine, evaluate, generate, replay  # noqa: E402
+from repro.evaluate import Job, Settings, TorchEngine, evaluate, generate  # noqa: E402
 from repro.finetune import finetune, flex, recipe_from  # noqa: E402
 from repro.finetune.loop import Trainer  # noqa: E402
 from repro.models.load import load  # noqa: E402
@@ -199,7 +199,7 @@ def stand_in() -> None:
     cuda.reset_peak_memory_stats = lambda *_: None
     cuda.max_memory_allocated = lambda *_: 10**9
     flex._compiled = dense  # type: ignore[assignment]
-    replay.captured = lambda work, _: work  # the device has no graphs
+    generate.captured = lambda work, _: work  # the device has no graphs
 
 
 def dense(scaling: float, grouped: bool) -> Any:
@@ -291,14 +291,14 @@ def evaluations() -> dict[str, Any]:
         totals[-1].append(WAITS.total())
         return go_on(*words)
 
-    replayed = replay.Replayed.step
+    replayed = generate.Replayed.step
 
     def again(self: Any, *words: Any) -> Any:
         totals[-1].append(WAITS.total())
         return replayed(self, *words)
 
     module.prefill, module.step = prefill, step
-    replay.Replayed.step = again  # type: ignore[method-assign]
+    generate.Replayed.step = again  # type: ignore[method-assign]
     outcome: dict[str, Any] = {}
     for name, cell in CELLS.items():
         for way in ("plain", "shared", "replayed"):

@@ -9,9 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaForCausalLM
 
 from repro.evaluate.batches import Budget
+from repro.evaluate.forward import best_label
 from repro.evaluate.generate import generate, stop_ids
 from repro.evaluate.prefix import sharing
-from repro.evaluate.score import best_label
 
 EOS, BLANK, BREAK = 2, 3, 4
 

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from repro.evaluate import Settings, TorchEngine, evaluate, replay
+from repro.evaluate import Settings, TorchEngine, evaluate, generate
 from repro.studies.paper.protocols import protocol
 
 CELLS = [f"base.socialqa.p1.{shots}" for shots in (0, 1, 4)] + ["base.xsum.p2.1"]
@@ -68,7 +68,7 @@ class Graphs:
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> Graphs:
     made = Graphs()
-    monkeypatch.setattr(replay, "captured", made)
+    monkeypatch.setattr(generate, "captured", made)
     return made
 
 

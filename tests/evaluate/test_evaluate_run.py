@@ -116,7 +116,7 @@ def test_equals_one_row_at_a_time(
 ):
     """With little padding allowed, prompts go through the model in parts, which then join."""
     monkeypatch.setattr("repro.evaluate.generate.PADDING", padding)
-    monkeypatch.setattr("repro.evaluate.score.PADDING", padding)
+    monkeypatch.setattr("repro.evaluate.forward.PADDING", padding)
     jobs = [make_job(name) for name in names]
     found = run(llama, words, jobs, switches, share_prefix=share)
     stopped = assert_plain(llama, words, jobs, found, switches)

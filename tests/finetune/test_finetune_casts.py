@@ -8,10 +8,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from repro.finetune import objective as module
-from repro.finetune.batches import Weighted
 from repro.finetune.casts import Casts
 from repro.finetune.encode import Sample
 from repro.finetune.objective import objective
+from repro.finetune.schedule import Weighted
 from repro.machine.peak import peak_bytes
 from repro.models.memory import Placement, finetune_peak_bytes
 from repro.models.spec import Architecture

@@ -15,9 +15,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from repro.finetune import flex
 from repro.finetune import objective as objectives
 from repro.finetune.attention import Packing
-from repro.finetune.batches import passes, shared_tokens, weigh
 from repro.finetune.encode import Sample, encode
 from repro.finetune.objective import Packed, Padded, objective
+from repro.finetune.schedule import passes, shared_tokens, weigh
 from repro.studies.paper.prompts import training_template
 from repro.studies.paper.tasks import TASKS
 

@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from repro import profiles
-from repro.finetune.batches import Weighted, passes, shared_tokens
 from repro.finetune.encode import Sample
 from repro.finetune.objective import objective
 from repro.finetune.offload import OffloadedAdamW
+from repro.finetune.schedule import Weighted, passes, shared_tokens
 from repro.machine.peak import peak_bytes
 from repro.models import memory
 from repro.models.memory import Placement, evaluation_bytes, finetune_peak_bytes

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from repro.errors import ReproError
 from repro.finetune import finetune, recipe_from, save, schedule
-from repro.finetune.artefact import require_saveable
+from repro.finetune.outcome import require_saveable
 from repro.studies.paper.prompts import training_template
 from repro.studies.paper.protocols import protocol
 from repro.studies.paper.tasks import TASKS

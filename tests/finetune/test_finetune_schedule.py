@@ -2,7 +2,6 @@
 
 import pytest
 
-from repro.errors import ReproError
 from repro.finetune import schedule
 
 
@@ -55,17 +54,3 @@ def test_orders_are_permutations_that_follow_the_seed():
     assert first != second
     assert schedule.shuffled(50, 2, seed=1) == [first, second]
     assert schedule.shuffled(50, 2, seed=2) != [first, second]
-
-
-@pytest.mark.parametrize(
-    ("order", "message"),
-    [
-        ([[0, 1]], "1 lists for 2 epochs"),
-        ([[0, 1], [0, 2]], "epoch 2 has position 2 of 2 samples"),
-        ([[0, 1], []], "epoch 2 has no position"),
-        ([[0, 1], [0]], "same length"),
-    ],
-)
-def test_a_wrong_order_is_an_error(order, message):
-    with pytest.raises(ReproError, match=message):
-        schedule.check_order(order, samples=2, epochs=2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from repro.errors import ReproError
-from repro.evaluate import prefix, replay
+from repro.evaluate import generate, prefix
 from repro.finetune import attention, flex
 from repro.finetune.loop import Trainer
 from repro.machine.gpus import Cuda
@@ -271,7 +271,7 @@ def test_a_graph_that_cannot_be_captured_is_not_used(monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> Any:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    monkeypatch.setattr(replay, "captured", refuse)
+    monkeypatch.setattr(generate, "captured", refuse)
     (check,) = checks.replays(NARROW | {"vocabulary": 500}, CPU)
     assert not check.right
     assert check.where == "operation not permitted when stream is capturing"

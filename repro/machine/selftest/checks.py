@@ -11,9 +11,9 @@ import torch
 
 from repro.errors import ReproError
 from repro.evaluate.batches import Budget
+from repro.evaluate.forward import label_logits
 from repro.evaluate.generate import generate
 from repro.evaluate.prefix import sharing
-from repro.evaluate.score import label_logits
 from repro.finetune.attention import Packing, Way
 from repro.machine.selftest.record import Check
 from repro.models.spec import Architecture

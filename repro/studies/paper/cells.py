@@ -4,18 +4,13 @@ from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.studies.paper.prompts import PROMPTS
 from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, fticl_shots
 
-
-def _variants() -> tuple[Variant, ...]:
-    plain = [Variant(train, size) for train in TRAIN_SETS for size in SIZES]
-    with_examples = [
-        Variant(train, SIZES[0], Demonstrations(shots))
-        for train, training in TRAIN_SETS.items()
-        for shots in fticl_shots(training.task)
-    ]
-    return (BASE, *plain, *with_examples)
-
-
-VARIANTS = {variant.name: variant for variant in _variants()}
+_PLAIN = [Variant(train, size) for train in TRAIN_SETS for size in SIZES]
+_FTICL = [
+    Variant(train, SIZES[0], Demonstrations(shots))
+    for train, training in TRAIN_SETS.items()
+    for shots in fticl_shots(training.task)
+]
+VARIANTS = {variant.name: variant for variant in (BASE, *_PLAIN, *_FTICL)}
 
 
 def all_cells() -> tuple[Cell, ...]:

@@ -2,7 +2,7 @@
 
 import tomllib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from repro.spec.claims import Claim
 from repro.studies.schema import ClaimTable, claim_of
@@ -11,8 +11,5 @@ from repro.studies.schema import ClaimTable, claim_of
 @cache
 def claims() -> dict[str, Claim]:
     """All claims by id, in the paper's order."""
-    text = files("repro.studies.paper").joinpath("claims.toml").read_text(encoding="utf-8")
-    return {
-        name: claim_of(name, ClaimTable.model_validate(table))
-        for name, table in tomllib.loads(text).items()
-    }
+    tables = tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))
+    return {n: claim_of(n, ClaimTable.model_validate(table)) for n, table in tables.items()}

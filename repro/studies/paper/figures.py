@@ -21,93 +21,66 @@ FIGURES = {
 }
 
 
-def _panel(figure: str, letter: str, dataset: str, prompt: str = "p1", train: str = "") -> Panel:
-    title = DATASETS[dataset].printed
+# Panel by panel: a data set, behind the training set of its bars, and with another prompt than p1.
+_PANELS = {
+    "1": "xsum xlsum socialqa paws amazon amazonfood mnli1 mnli2",
+    "2": "peerread cnndm tweetqa sciqa sst2 yelp qqp stsb rte gptnli",
+    "3": "amazon mnli1 paws xsum socialqa amazon/p2 mnli1/p2 paws/p2 xsum/p2 socialqa/p2",
+    "4": "xsum:xsum xsum:peerread socialqa:socialqa socialqa:sciqa",
+    "5": "socialqa:amazon socialqa:mnli1 socialqa:paws socialqa:xsum xsum:socialqa",
+    "6": "amazon:amazon amazon:sst2 paws:paws paws:stsb mnli:mnli1 mnli:rte",
+    "7": "amazon:paws amazon:xsum paws:mnli1 paws:xsum mnli:amazon mnli:xsum",
+}
+
+
+def _panel(figure: str, letter: str, place: str) -> Panel:
+    place, _, prompt = place.partition("/")
+    train, _, name = place.rpartition(":")
+    dataset = DATASETS[name]
+    title = dataset.printed
     if train:
         own = DATASETS.get(train)
         title = f"{own.printed if own else train.upper()} to {title}"
-    title += ", prompt 2" if prompt == "p2" else ""
-    return Panel(figure, letter, dataset, prompt, title, DATASETS[dataset].task.metric, train)
+    title += ", prompt 2" if prompt else ""
+    return Panel(figure, letter, name, prompt or "p1", title, dataset.task.metric, train)
 
 
-def _panels() -> tuple[Panel, ...]:
-    lines = {
-        "1": "xsum xlsum socialqa paws amazon amazonfood mnli1 mnli2",
-        "2": "peerread cnndm tweetqa sciqa sst2 yelp qqp stsb rte gptnli",
-    }
-    panels = [
-        _panel(figure, letter, dataset)
-        for figure, names in lines.items()
-        for letter, dataset in zip("abcdefghij", names.split(), strict=False)
-    ]
-    cross = ("amazon", "mnli1", "paws", "xsum", "socialqa")
-    for letter, (prompt, dataset) in zip(
-        "abcdefghij", ((p, d) for p in ("p1", "p2") for d in cross), strict=True
-    ):
-        panels.append(_panel("3", letter, dataset, prompt))
-    bars = {
-        "4": "xsum:xsum xsum:peerread socialqa:socialqa socialqa:sciqa",
-        "5": "socialqa:amazon socialqa:mnli1 socialqa:paws socialqa:xsum xsum:socialqa",
-        "6": "amazon:amazon amazon:sst2 paws:paws paws:stsb mnli:mnli1 mnli:rte",
-        "7": "amazon:paws amazon:xsum paws:mnli1 paws:xsum mnli:amazon mnli:xsum",
-    }
-    for figure, names in bars.items():
-        for letter, pair in zip("abcdef", names.split(), strict=False):
-            train, dataset = pair.split(":")
-            panels.append(_panel(figure, letter, dataset, train=train))
-    return tuple(panels)
-
-
-PANELS = _panels()
+PANELS = tuple(
+    _panel(figure, letter, place)
+    for figure, places in _PANELS.items()
+    for letter, place in zip("abcdefghij", places.split(), strict=False)
+)
 
 
 def _line_points(panel: Panel) -> Iterable[Point]:
-    dataset = DATASETS[panel.dataset]
+    task, where = DATASETS[panel.dataset].task, (panel.dataset, panel.prompt)
     if panel.figure == "3":
         series = {"llama2": BASE} | {
             train: Variant(train, SIZES[0])
             for train, training in TRAIN_SETS.items()
-            if training.task != dataset.task
+            if training.task != task
         }
     else:
-        train = training_of(dataset.task).name
+        train = training_of(task).name
         series = {"0": BASE} | {f"{size // 1000}k": Variant(train, size) for size in SIZES}
-    generation = dataset.task.kind is Kind.GENERATION
     for name, variant in series.items():
-        for shots in dataset.task.shots:
+        for shots in task.shots:
             # The paper plots no 0-shot generation of the base, and in Figure 3 of no model.
-            if shots == 0 and generation and (variant == BASE or panel.figure == "3"):
+            unseen = variant == BASE or panel.figure == "3"
+            if shots == 0 and task.kind is Kind.GENERATION and unseen:
                 continue
-            cell = Cell(variant, dataset.name, panel.prompt, Demonstrations(shots))
-            yield Point(
-                panel.figure,
-                panel.letter,
-                name,
-                variant,
-                dataset.name,
-                panel.prompt,
-                shots,
-                (cell,),
-            )
+            cell = Cell(variant, *where, Demonstrations(shots))
+            yield Point(panel.figure, panel.letter, name, variant, *where, shots, (cell,))
 
 
 def _bar_points(panel: Panel, every_shot: bool) -> Iterable[Point]:
-    dataset = DATASETS[panel.dataset]
-    shots = dataset.task.shots
-    where = (dataset.name, panel.prompt)
-    base_shots = shots[1:3] if dataset.task.kind is Kind.GENERATION else shots[:3]
-    for count in base_shots:
+    task, where = DATASETS[panel.dataset].task, (panel.dataset, panel.prompt)
+    shots = task.shots
+    for count in shots[1:3] if task.kind is Kind.GENERATION else shots[:3]:
         # Figure 6(e) prints B2 and B4 over the bars of 3 and 5 shots (figures.json, doubts).
         printed = {3: 2, 5: 4}.get(count, count) if panel.figure + panel.letter == "6e" else count
-        yield Point(
-            panel.figure,
-            panel.letter,
-            f"B{printed}",
-            BASE,
-            *where,
-            count,
-            (Cell(BASE, *where, Demonstrations(count)),),
-        )
+        cell = Cell(BASE, *where, Demonstrations(count))
+        yield Point(panel.figure, panel.letter, f"B{printed}", BASE, *where, count, (cell,))
     candidates = shots if every_shot else shots[:3]
     trained = {
         f"FC{n}": Variant(panel.train, SIZES[0], Demonstrations(n))
@@ -122,17 +95,15 @@ def _bar_points(panel: Panel, every_shot: bool) -> Iterable[Point]:
 def points(figures: Iterable[str] = FIGURES, *, every_shot: bool = False) -> tuple[Point, ...]:
     """The plotted points of the named figures, panel by panel.
 
-    Args:
-        figures: figure names, "1" to "7".
-        every_shot: let the best-of groups range over all four shot counts instead of the
-            {0, s1, s2} that the published bars use (AUDIT A6).
+    Published bars are the best over {0, s1, s2}, not over all four shot counts (AUDIT A6).
     """
     wanted = set(figures)
-    found: list[Point] = []
-    for panel in PANELS:
-        if panel.figure in wanted:
-            found += _bar_points(panel, every_shot) if panel.train else _line_points(panel)
-    return tuple(found)
+    return tuple(
+        point
+        for panel in PANELS
+        if panel.figure in wanted
+        for point in (_bar_points(panel, every_shot) if panel.train else _line_points(panel))
+    )
 
 
 def cells(figures: Iterable[str] = FIGURES, *, every_shot: bool = False) -> tuple[Cell, ...]:

@@ -4,8 +4,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
-from importlib.resources import files
-from typing import Literal, get_args, get_origin
+from pathlib import Path
+from typing import Any, get_args
 
 from repro.spec.protocol import PROTOCOLS, Protocol, Switch
 
@@ -13,23 +13,18 @@ from repro.spec.protocol import PROTOCOLS, Protocol, Switch
 @cache
 def switches() -> dict[str, Switch]:
     """All switches by name, in the order of the file."""
-    text = files("repro.studies.paper").joinpath("protocols.toml").read_text(encoding="utf-8")
-    tables = tomllib.loads(text)
+    path = Path(__file__).with_name("protocols.toml")
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
     kinds = {field.name: field.type for field in fields(Protocol)}
     if set(kinds) != set(tables):
         raise ValueError(f"protocols.toml and Protocol differ in {set(kinds) ^ set(tables)}")
     found = {}
     for name, table in tables.items():
-        kind = kinds[name]
-        literal = get_origin(kind) is Literal
-        switch = Switch(
-            name,
-            table["audit"],
-            table["reason"],
-            str if literal else kind,  # type: ignore[arg-type]  # no annotation here is a string
-            get_args(kind) if literal else (),
-            {protocol: table[protocol] for protocol in PROTOCOLS},
-        )
+        kind: Any = kinds[name]
+        allowed = get_args(kind)  # of a Literal
+        values = {protocol: table[protocol] for protocol in PROTOCOLS}
+        own = str if allowed else kind
+        switch = Switch(name, table["audit"], table["reason"], own, allowed, values)
         for value in switch.values.values():
             switch.parse(str(value).lower() if isinstance(value, bool) else str(value))
         found[name] = switch
@@ -38,7 +33,5 @@ def switches() -> dict[str, Switch]:
 
 def protocol(name: str, overrides: Mapping[str, object] | None = None) -> Protocol:
     """The named protocol, with single switches overridden. Raises KeyError for unknown names."""
-    if name not in PROTOCOLS:
-        raise KeyError(name)
     values = {switch.name: switch.values[name] for switch in switches().values()}
     return replace(Protocol(**values), **dict(overrides or {}))  # type: ignore[arg-type]

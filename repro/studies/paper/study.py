@@ -27,10 +27,7 @@ def study() -> Study:
         variants=tuple(VARIANTS.values()),
         figures=figures.FIGURES,
         panels=figures.PANELS,
-        grids={
-            "figures": figures.points(),
-            "every-shot": figures.points(every_shot=True),
-        },
+        grids={"figures": figures.points(), "every-shot": figures.points(every_shot=True)},
         everything=all_cells(),
         claims=claims(),
         protocols={name: protocol(name) for name in PROTOCOLS},
