@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from repro.results.outcomes import Outcomes
 from repro.spec.cells import Cell, Variant
@@ -40,6 +40,14 @@ class CellResult:
     outcomes: Outcomes | None
     raw: Mapping[str, Any] = field(repr=False)
 
+    @classmethod
+    def of(cls, cell: Cell, line: Mapping[str, Any], outcomes: Outcomes | None) -> Self:
+        """A checked line, with the outcomes of its rows."""
+        names = ("metric", "n", "key", "model_key", "samples_sha256")
+        kept = {name: line[name] for name in names} | {"seed": line.get("seed")}
+        numbers = {name: float(line[name]) for name in ("value", "stderr")}
+        return cls(cell=cell, **kept, **numbers, outcomes=outcomes, raw=line)
+
     @property
     def constant(self) -> str | None:
         """The label that every row got, if so."""
@@ -65,6 +73,11 @@ class Tuned:
         tail = self.losses[-max(1, len(self.losses) // 10) :] if self.losses else ()
         known = [loss for loss in tail if loss is not None]
         return sum(known) / len(known) if known else None
+
+
+def named(name: str, seed: int | None) -> str:
+    """A cell or a model with its seed, if it has one, for sentences."""
+    return name if seed is None else f"{name} seed {seed}"
 
 
 def is_imported(record: Mapping[str, Any]) -> bool:
@@ -116,24 +129,29 @@ class Run:
     @property
     def asked(self) -> frozenset[Cell] | None:
         """The cells that the run was asked for, or has; None where it does not tell."""
-        asked = self.record.get("asked")
-        names = asked.get("cells") if isinstance(asked, dict) else None
-        if not isinstance(names, list):
-            return None
-        return frozenset((*(Cell.parse(name) for name in names), *self.by_cell))
+        names = self.record.get("asked", {}).get("cells")
+        return None if names is None else frozenset((*map(Cell.parse, names), *self.by_cell))
+
+    @property
+    def asked_seeds(self) -> tuple[int, ...]:
+        """The seeds that the run was asked for; those that it has where it does not tell."""
+        return tuple(self.record.get("asked", {}).get("seeds", ())) or self.seeds
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        found = self.record.get("identity")
+        found: Mapping[str, Any] = self.record.get("identity", {})
+        return found
+
+    @property
+    def switches(self) -> Mapping[str, Any]:
+        """Every switch of the protocol with its value."""
+        found = self.record.get("switches")
         return found if isinstance(found, dict) else {}
 
     @property
     def best_of(self) -> str:
         """How bars were chosen: smallest, all or split-half."""
-        switches = self.record.get("switches")
-        return (
-            str(switches.get("best_of", "smallest")) if isinstance(switches, dict) else "smallest"
-        )
+        return str(self.switches.get("best_of", "smallest"))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from repro.results.runs import CellResult, Key, Run
+from repro.results.outcomes import Outcomes
+from repro.results.runs import Key, Run, named
 from repro.spec.cells import Cell, Demonstrations, Variant
 
 WRONG = 50
@@ -22,33 +23,30 @@ def copies(run: Run) -> Mapping[Key, str]:
     right, or wrong in the one usual way, hence only two models that give equal texts in all of the
     cells that they share, WRONG of them below the full score, are taken for one.
     """
-    models: dict[_Model, dict[_Place, CellResult]] = {}
+    models: dict[_Model, dict[_Place, Outcomes]] = {}
     for (cell, seed), result in run.cells.items():
-        if result.outcomes is not None:
+        # Labels of unknown logits may well be equal.
+        if (one := result.outcomes) and (result.metric != "accuracy" or one.gaps is not None):
             place = (cell.dataset, cell.prompt, cell.demonstrations)
-            models.setdefault((cell.variant, seed), {})[place] = result
+            models.setdefault((cell.variant, seed), {})[place] = one
     found: dict[Key, str] = {}
     for (one, ours), (other, theirs) in combinations(models.items(), 2):
         for place in _equal(ours, theirs):
-            for own, name in ((one, other), (other, one)):
-                found.setdefault((Cell(own[0], *place), own[1]), _name(name))
+            for own, twin in ((one, other), (other, one)):
+                found.setdefault((Cell(own[0], *place), own[1]), named(twin[0].name, twin[1]))
     return found
 
 
 def _equal(
-    ours: Mapping[_Place, CellResult], theirs: Mapping[_Place, CellResult]
+    ours: Mapping[_Place, Outcomes], theirs: Mapping[_Place, Outcomes]
 ) -> Iterator[_Place]:
     texts: list[_Place] = []
     differing, wrong = False, 0
     for place in ours.keys() & theirs.keys():
-        a, b = ours[place].outcomes, theirs[place].outcomes
-        assert a is not None
-        assert b is not None
+        a, b = ours[place], theirs[place]
         if a.gaps is not None and b.gaps is not None:
             if len(a.rows) >= FEW and a.gaps.tobytes() == b.gaps.tobytes():
                 yield place
-        elif ours[place].metric == "accuracy":
-            continue  # labels of unknown logits, which may well be equal
         elif a.outputs == b.outputs:
             texts.append(place)
             wrong += int((a.scores < 1).sum())
@@ -56,7 +54,3 @@ def _equal(
             differing = True
     if not differing and wrong >= WRONG:
         yield from texts
-
-
-def _name(model: _Model) -> str:
-    return model[0].name + ("" if model[1] is None else f" seed {model[1]}")

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from repro.results.machines import device_of
 from repro.results.runs import Run
 from repro.spec.tasks import METRICS
 
@@ -66,9 +67,7 @@ def margins_of(reference: Run) -> Margins:
     """
     recipes = [tuned.raw.get("recipe") for tuned in reference.tuned.values()]
     told = {str(recipe.get("dtype")) for recipe in recipes if isinstance(recipe, dict)}
-    numerics = reference.identity.get("numerics")
-    device = str(numerics.get("device")) if isinstance(numerics, dict) else ""
-    half = told != {"float32"} if told else device.startswith("cuda")
+    half = told != {"float32"} if told else (device_of(reference.record) or "").startswith("cuda")
     return margins("bfloat16" if half else "float32")
 
 

@@ -16,17 +16,16 @@ import numpy as np
 
 from repro.printable import counted
 from repro.results.outcomes import common_rows
-from repro.results.runs import CellResult, Run, Tuned
+from repro.results.runs import Run, Tuned
 from repro.spec.cells import Cell, Variant
-from repro.verify.margins import Margins
+from repro.verify.rowverdicts import BySeed, CellPair
 from repro.verify.spread import Family, family
 from repro.verify.statistics import (
     ALPHA,
     Floats,
-    Interval,
     difference_p,
     smoothed_share_variance,
-    t_quantile,
+    t_interval,
     tost_p,
     tost_power,
 )
@@ -34,26 +33,6 @@ from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
 SHARE = {"cell": 0.016, "rows": 0.010, "fine-tune": 0.010, "figure": 0.006, "run": 0.004}
 """Chance of a false alarm in a faithful run, by level; they add up to less than ALPHA."""
-
-BySeed = Mapping[int | None, CellResult]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A cell's results by seed on both sides.
-
-    Attributes:
-        basis: the verdict so far: values and seeds, no verdict.
-    """
-
-    cell: Cell
-    ours: BySeed
-    theirs: BySeed
-    basis: NumberVerdict
-
-    @property
-    def metric(self) -> str:
-        return next(iter(self.theirs.values())).metric
 
 
 @dataclass(frozen=True)
@@ -65,21 +44,27 @@ class _Scores:
         n: rows behind a mean.
     """
 
+    pair: CellPair
     ours: Floats
     theirs: Floats
     paired: bool
     n: int
 
+    @property
+    def distance(self) -> float:
+        """The mean distance of our rows from the stored seeds' mean row."""
+        return float(distance(self.ours, self.theirs.mean(axis=0)).mean())
 
-def _scores(pair: Pair, seeds: Sequence[int]) -> _Scores:
+
+def _scores(pair: CellPair, seeds: Sequence[int]) -> _Scores:
     everything = [*pair.ours.values(), *(pair.theirs[seed] for seed in seeds)]
     outcomes = [result.outcomes for result in everything if result.outcomes is not None]
     m = len(pair.ours)
     if len(outcomes) < len(everything) or not len(rows := common_rows(outcomes)):
         means = np.array([[result.value] for result in everything])
-        return _Scores(means[:m], means[m:], False, min(result.n for result in everything))
+        return _Scores(pair, means[:m], means[m:], False, min(result.n for result in everything))
     table = np.stack([one.at(rows).scores for one in outcomes])
-    return _Scores(table[:m], table[m:], True, len(rows))
+    return _Scores(pair, table[:m], table[m:], True, len(rows))
 
 
 def distance(rows: Floats, middle: Floats) -> Floats:
@@ -89,11 +74,6 @@ def distance(rows: Floats, middle: Floats) -> Floats:
     """
     apart = np.mean((rows - middle) ** 2, axis=1)
     return np.asarray(np.log(apart + 0.5 / rows.shape[1]), dtype=np.float64)
-
-
-def _distance(one: _Scores) -> float:
-    """The mean distance of our rows from the stored seeds' mean row."""
-    return float(distance(one.ours, one.theirs.mean(axis=0)).mean())
 
 
 def _seeds(results: BySeed) -> tuple[int, ...]:
@@ -138,7 +118,7 @@ class _Model:
 
     cells: Family
     rows: Family
-    levels: Mapping[str, tuple[tuple[_Quantity, ...], Family]]
+    levels: Mapping[str, tuple[Sequence[_Quantity], Family]]
 
 
 Models = dict[object, _Model]
@@ -146,12 +126,7 @@ Models = dict[object, _Model]
 
 
 def against_seeds(
-    pairs: Sequence[Pair],
-    ours: Run,
-    reference: Run,
-    groups: Mapping[str, Sequence[Cell]],
-    limits: Margins,
-    models: Models,
+    pairs: Sequence[CellPair], groups: Mapping[str, Sequence[Cell]], models: Models
 ) -> tuple[dict[Cell, NumberVerdict], tuple[GroupVerdict, ...]]:
     """Verdicts on retrained cells and on all that they belong to.
 
@@ -166,31 +141,24 @@ def against_seeds(
     if not pairs:
         return {}, ()
     stored = max((_seeds(pair.theirs) for pair in pairs), key=len)
-    pairs = [pair for pair in pairs if set(stored) <= set(pair.theirs)]
-    scores = [_scores(pair, stored) for pair in pairs]
-    signature = (tuple((p.cell, s.n, s.paired) for p, s in zip(pairs, scores, strict=True)), stored)
+    scores = [_scores(pair, stored) for pair in pairs if set(stored) <= set(pair.theirs)]
+    signature = (tuple((one.pair.cell, one.n, one.paired) for one in scores), stored)
     if signature not in models:
-        models[signature] = _fit(pairs, scores, reference, stored, groups)
+        models[signature] = _fit(scores, stored, groups)
     model = models[signature]
-    found = _cell_verdicts(pairs, scores, model, limits)
-    own = _seeds(pairs[0].ours)
     grouped = [
         verdict
         for level, (quantities, fitted) in model.levels.items()
-        for verdict in _judge(level, quantities, fitted, scores, ours, own)
+        for verdict in _judge(level, quantities, fitted, scores)
     ]
-    return found, tuple(grouped)
+    return _cell_verdicts(scores, model), tuple(grouped)
 
 
 def _fit(
-    pairs: Sequence[Pair],
-    scores: Sequence[_Scores],
-    reference: Run,
-    seeds: Sequence[int],
-    groups: Mapping[str, Sequence[Cell]],
+    scores: Sequence[_Scores], seeds: Sequence[int], groups: Mapping[str, Sequence[Cell]]
 ) -> _Model:
-    metrics = [pair.metric for pair in pairs]
-    owners = [pair.cell.variant for pair in pairs]
+    metrics = [one.pair.metric for one in scores]
+    owners = [one.pair.cell.variant for one in scores]
     means = np.stack([one.theirs.mean(axis=1) for one in scores])
     centre = means.mean(axis=1)
     floor = np.array([0.25 / one.n**2 for one in scores])  # half a row
@@ -199,10 +167,15 @@ def _fit(
             floor[i] += smoothed_share_variance(float(centre[i]), one.n)
     order = centre * (1 - centre)
     distances = np.stack([distance(one.theirs, _left_out(one.theirs)) for one in scores])
-    levels: dict[str, tuple[_Quantity, ...]] = {
-        "fine-tune": tuple(_of_finetunes(pairs, scores, reference, seeds)),
-        "figure": tuple(_of_groups(pairs, groups)),
-        "run": tuple(_means("the run", "", range(len(pairs)), pairs)),
+    place = {one.pair.cell: i for i, one in enumerate(scores)}
+    levels: dict[str, list[_Quantity]] = {
+        "fine-tune": list(_of_finetunes(scores, seeds)),
+        "figure": [
+            item
+            for name, cells in groups.items()
+            for item in _means(name, name, [place[cell] for cell in cells if cell in place], scores)
+        ],
+        "run": list(_means("the run", "", range(len(scores)), scores)),
     }
     return _Model(
         family(means, metrics, owners, floor=floor, order=order),
@@ -210,12 +183,12 @@ def _fit(
             distances,
             metrics,
             owners,
-            floor=np.full(len(pairs), 0.1),
+            floor=np.full(len(scores), 0.1),
             order=order,
-            one_sided=[True] * len(pairs),
+            one_sided=[True] * len(scores),
         ),
         {
-            level: (quantities, _family_of(quantities, scores, distances, reference, seeds))
+            level: (quantities, _family_of(quantities, scores, distances, seeds))
             for level, quantities in levels.items()
             if quantities
         },
@@ -226,7 +199,6 @@ def _family_of(
     quantities: Sequence[_Quantity],
     scores: Sequence[_Scores],
     distances: Floats,
-    reference: Run,
     seeds: Sequence[int],
 ) -> Family:
     values, floors = [], []
@@ -239,8 +211,7 @@ def _family_of(
             values.append(distances[own].mean(axis=0))
             floors.append(0.1 / len(own))
         else:
-            logs = [_log(item, reference, seed) for seed in seeds]
-            values.append(np.array(logs))
+            values.append(np.array(_logs(item, scores[0].pair.their_run, seeds)))
             floors.append(1e-8)
     return family(
         np.stack(values),
@@ -251,57 +222,48 @@ def _family_of(
     )
 
 
-def _log(item: _Quantity, run: Run, seed: int) -> float | None:
+def _logs(item: _Quantity, run: Run, seeds: Sequence[int]) -> list[float]:
+    """The logarithm of a fact for each seed; NaN where it is missing."""
     assert isinstance(item.owner, Variant)
-    tuned = run.tuned.get((item.owner, seed))
-    value = _FACTS[item.kind](tuned) if tuned else None
-    return math.log(value) if value else None
+    tuned = [run.tuned.get((item.owner, seed)) for seed in seeds]
+    values = [_FACTS[item.kind](one) if one else None for one in tuned]
+    return [math.log(value) if value else math.nan for value in values]
 
 
-def _of_finetunes(
-    pairs: Sequence[Pair], scores: Sequence[_Scores], reference: Run, seeds: Sequence[int]
-) -> Iterable[_Quantity]:
-    for variant in dict.fromkeys(pair.cell.variant for pair in pairs):
-        own = [i for i, pair in enumerate(pairs) if pair.cell.variant == variant]
-        yield from _means(variant.name, variant, own, pairs)
+def _of_finetunes(scores: Sequence[_Scores], seeds: Sequence[int]) -> Iterable[_Quantity]:
+    for variant in dict.fromkeys(one.pair.cell.variant for one in scores):
+        own = [i for i, one in enumerate(scores) if one.pair.cell.variant == variant]
+        yield from _means(variant.name, variant, own, scores)
         if paired := tuple(i for i in own if scores[i].paired):
             yield _Quantity(variant.name, "distance of rows", variant, "rows", paired)
         for fact in _FACTS:
             item = _Quantity(variant.name, fact, variant, fact)
-            if all(_log(item, reference, seed) is not None for seed in seeds):
+            if not np.isnan(_logs(item, scores[0].pair.their_run, seeds)).any():
                 yield item
 
 
 def _means(
-    name: str, owner: object, own: Iterable[int], pairs: Sequence[Pair]
+    name: str, owner: object, own: Iterable[int], scores: Sequence[_Scores]
 ) -> Iterable[_Quantity]:
     """The mean over cells, for each metric."""
     members: dict[str, list[int]] = {}
     for i in own:
-        members.setdefault(pairs[i].metric, []).append(i)
+        members.setdefault(scores[i].pair.metric, []).append(i)
     for metric, places in members.items():
         yield _Quantity(name, f"mean {metric}", owner, "mean", tuple(places))
 
 
-def _of_groups(pairs: Sequence[Pair], groups: Mapping[str, Sequence[Cell]]) -> Iterable[_Quantity]:
-    place = {pair.cell: i for i, pair in enumerate(pairs)}
-    for name, wanted in groups.items():
-        yield from _means(name, name, [place[cell] for cell in wanted if cell in place], pairs)
-
-
-def _cell_verdicts(
-    pairs: Sequence[Pair], scores: Sequence[_Scores], model: _Model, limits: Margins
-) -> dict[Cell, NumberVerdict]:
+def _cell_verdicts(scores: Sequence[_Scores], model: _Model) -> dict[Cell, NumberVerdict]:
     cells, rows = model.cells, model.rows
-    count = len(pairs[0].ours)
+    count = len(scores[0].pair.ours)
     errors, noticed = cells.error(count), cells.noticed(count, SHARE["cell"])
     out = cells.deviations(np.array([one.ours.mean() for one in scores]), count)
-    unlike = rows.deviations(np.array([_distance(one) for one in scores]), count)
+    unlike = rows.deviations(np.array([one.distance for one in scores]), count)
     bars = cells.extreme.threshold(SHARE["cell"]), rows.extreme.threshold(SHARE["rows"])
     k = cells.values.shape[1]
     found = {}
-    for i, (pair, one) in enumerate(zip(pairs, scores, strict=True)):
-        mean, se = float(cells.mean[i]), float(errors[i])
+    for i, one in enumerate(scores):
+        pair, mean, se, df = one.pair, float(cells.mean[i]), float(errors[i]), float(cells.df[i])
         difference = float(one.ours.mean()) - mean
         notes, p = [f"{k} stored seeds"], cells.extreme.p(out[i])
         alarm = bool(out[i] > bars[0])
@@ -316,9 +278,7 @@ def _cell_verdicts(
                 notes.append(f"on the {counted(one.n, 'row')} in common")
         else:
             notes.append("by means only: samples are missing")
-        margin = limits.retrained[pair.metric]
-        df = float(cells.df[i])
-        half = t_quantile(1 - ALPHA / 2, df) * se
+        margin = pair.limits.retrained[pair.metric]
         equal = tost_p(difference, se, df, margin)
         verdict = Verdict.REPRODUCED if equal < ALPHA else Verdict.CONSISTENT
         found[pair.cell] = replace(
@@ -327,7 +287,7 @@ def _cell_verdicts(
             verdict=Verdict.NOT_REPRODUCED if alarm else verdict,
             ours=float(one.ours.mean()),
             theirs=mean,
-            interval=Interval(difference - half, difference + half),
+            interval=t_interval(difference, se, df),
             p=difference_p(difference, se, df),
             p_adjusted=min(1.0, 2 * p),
             equivalence_p=equal,
@@ -341,41 +301,35 @@ def _cell_verdicts(
     return found
 
 
-def _value(item: _Quantity, scores: Sequence[_Scores], ours: Run, seeds: Sequence[int]) -> float:
+def _value(item: _Quantity, scores: Sequence[_Scores]) -> float:
     """Our value of a quantity; NaN where a fact is missing."""
     if item.kind == "mean":
         return float(np.mean([scores[i].ours.mean() for i in item.members]))
     if item.kind == "rows":
-        return float(np.mean([_distance(scores[i]) for i in item.members]))
-    logs = [_log(item, ours, seed) for seed in seeds]
-    return float(np.mean([math.nan if log is None else log for log in logs] or [math.nan]))
+        return float(np.mean([scores[i].distance for i in item.members]))
+    pair = scores[0].pair
+    return float(np.mean(_logs(item, pair.our_run, pair.seeds) or [math.nan]))
 
 
 def _judge(
-    level: str,
-    quantities: Sequence[_Quantity],
-    fitted: Family,
-    scores: Sequence[_Scores],
-    ours: Run,
-    seeds: Sequence[int],
+    level: str, quantities: Sequence[_Quantity], fitted: Family, scores: Sequence[_Scores]
 ) -> Iterable[GroupVerdict]:
-    count = max(1, len(seeds))
+    count = max(1, len(scores[0].pair.seeds))
     errors, noticed = fitted.error(count), fitted.noticed(count, SHARE[level])
     bar = fitted.extreme.threshold(SHARE[level])
-    values = np.array([_value(item, scores, ours, seeds) for item in quantities])
+    values = np.array([_value(item, scores) for item in quantities])
     out = fitted.deviations(values, count)
     for i, item in enumerate(quantities):
         if np.isnan(out[i]):
             continue  # a missing fact, which `check_facts` names
         fact, own, mean = item.kind in _FACTS, float(values[i]), float(fitted.mean[i])
-        half = t_quantile(1 - ALPHA / 2, float(fitted.df[i])) * float(errors[i])
         yield GroupVerdict(
             level=level,
             name=item.name,
             what=item.what,
             ours=math.exp(own) if fact else own,
             theirs=math.exp(mean) if fact else mean,
-            interval=Interval(own - mean - half, own - mean + half),
+            interval=t_interval(own - mean, float(errors[i]), float(fitted.df[i])),
             logarithmic=fact,
             p_adjusted=fitted.extreme.p(out[i]),
             noticed=float(noticed[i]),

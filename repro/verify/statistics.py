@@ -34,6 +34,12 @@ def t_quantile(p: float, df: float) -> float:
     return float(special.ndtri(p) if math.isinf(df) else special.stdtrit(df, p))
 
 
+def t_interval(estimate: float, se: float, df: float) -> Interval:
+    """The interval of an estimate by Student's t."""
+    half = t_quantile(1 - ALPHA / 2, df) * se
+    return Interval(estimate - half, estimate + half)
+
+
 def t_tail(t: float, df: float) -> float:
     """P(T >= t) of Student's t; df may be infinite."""
     return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
@@ -87,6 +93,15 @@ def satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     total = sum(variance for variance, _ in parts)
     below = sum(variance**2 / max(df, 1.0) for variance, df in parts if variance > 0)
     return math.sqrt(total), (total**2 / below if below > 0 else math.inf)
+
+
+def pooled(variance: float, df: float, values: Floats) -> tuple[float, float]:
+    """A known variance pooled with that of values, and the degrees of freedom of both together."""
+    more = len(values) - 1
+    if not more:
+        return variance, df
+    both = df * variance + more * float(np.var(values, ddof=1))
+    return both / (df + more), df + more
 
 
 def difference_p(estimate: float, se: float, df: float) -> float:

@@ -19,7 +19,7 @@ from repro.results.runs import CellResult, Run
 from repro.spec.study import Study
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict
 from repro.verify.findings import judge_claims, published_verdicts
-from repro.verify.reference import REFERENCE, load_reference
+from repro.verify.reference import load_reference, references
 from repro.verify.runscores import is_paired
 from repro.verify.seedspread import spread_of
 from repro.verify.verification import evidence
@@ -80,11 +80,7 @@ def runs_of(root: Path, profile: str) -> tuple[Run, ...]:
     Raises:
         ReproError: there is none under the published code (3).
     """
-    found = []
-    for path in sorted(root.rglob(REFERENCE)):
-        head = json.loads(path.read_text(encoding="utf-8"))
-        if head.get("profile") == profile:
-            found.append(load_reference(path.parent).run)
+    found = [load_reference(folder).run for folder in references(root, profile=profile)]
     found.sort(key=lambda run: (run.protocol != PUBLISHED, bool(run.overrides), run.name))
     if not found or found[0].protocol != PUBLISHED or found[0].overrides:
         raise ReproError(
