@@ -58,20 +58,20 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
 
 
-class _BadSample(Exception):
+class _BadSampleError(Exception):
     """What is wrong with a sample, in words."""
 
 
 def _gap(sample: dict[str, Any]) -> float:
     logits, label = sample.get("logits"), sample.get("prediction")
     if not isinstance(logits, dict) or not isinstance(label, str) or label not in logits:
-        raise _BadSample("field 'logits' lacks the prediction")
+        raise _BadSampleError("field 'logits' lacks the prediction")
     values = list(logits.values())
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        raise _BadSample("field 'logits' holds something else than numbers")
+        raise _BadSampleError("field 'logits' holds something else than numbers")
     values.sort(reverse=True)
     if logits[label] != values[0]:
-        raise _BadSample("field 'prediction' is not the label with the largest logit")
+        raise _BadSampleError("field 'prediction' is not the label with the largest logit")
     return float(values[0] - values[1]) if len(values) > 1 else math.inf
 
 
@@ -81,27 +81,27 @@ def _sample(text: bytes, task: Task, imported: bool) -> tuple[int, float, str, f
         sample = json.loads(text)
         row, score = sample["row"], sample["score"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _BadSample(f"not a sample: {error!r}") from None
+        raise _BadSampleError(f"not a sample: {error!r}") from None
     if type(row) is not int or not 0 <= row < 2**31:
-        raise _BadSample(f"field 'row' is {row!r}")
+        raise _BadSampleError(f"field 'row' is {row!r}")
     if not isinstance(score, int | float) or not 0 <= score <= 1:
-        raise _BadSample(f"field 'score' is {score!r}, not between 0 and 1")
+        raise _BadSampleError(f"field 'score' is {score!r}, not between 0 and 1")
     gap, inputs = 0.0, ""
     if task.kind is Kind.CLASSIFICATION:
         gap = 0.0 if imported else _gap(sample)
         output = sample.get("prediction")
         if output not in task.labels:
-            raise _BadSample(f"field 'prediction' is {output!r}")
+            raise _BadSampleError(f"field 'prediction' is {output!r}")
         if score != int(output == sample.get("gold")):
-            raise _BadSample(f"field 'score' is {score}, unlike prediction and gold")
+            raise _BadSampleError(f"field 'score' is {score}, unlike prediction and gold")
     elif isinstance(sample.get("text"), str):
         output = text_digest(sample["text"])
     else:
-        raise _BadSample("field 'text' is missing")
+        raise _BadSampleError("field 'text' is missing")
     if not imported:
         for name in ("prompt_sha256", "gold"):
             if not isinstance(sample.get(name), str):
-                raise _BadSample(f"field '{name}' is {sample.get(name)!r}")
+                raise _BadSampleError(f"field '{name}' is {sample.get(name)!r}")
         inputs = text_digest(f"{sample['prompt_sha256']} {sample['gold']}")
     return row, float(score), output, gap, inputs
 
@@ -121,10 +121,10 @@ def read_samples(path: Path, task: Task, *, imported: bool = False) -> Outcomes:
         for number, text in enumerate(path.read_bytes().splitlines(), 1):  # noqa: B007
             sample = _sample(text, task, imported)
             if found.setdefault(sample[0], sample) is not sample:
-                raise _BadSample(f"row {sample[0]} stands here a second time")
+                raise _BadSampleError(f"row {sample[0]} stands here a second time")
         if not found:
-            raise _BadSample("the file is empty")
-    except _BadSample as bad:
+            raise _BadSampleError("the file is empty")
+    except _BadSampleError as bad:
         raise ReproError(
             f"{path}, line {number}: {bad}",
             hint="the samples were changed or cut; run again into a new folder",

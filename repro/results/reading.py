@@ -223,7 +223,9 @@ def _kind(tuned: Tuned) -> str:
     """The kind of machine that a fine-tune was made on, as far as its bits depend on it."""
     told = tuned.raw.get("machine")
     names = ("device", "instructions", "threads", "processes", "attention")
-    return ", ".join(f"{name} {told[name]}" for name in names if name in told) if told else "not told"
+    return (
+        ", ".join(f"{name} {told[name]}" for name in names if name in told) if told else "not told"
+    )
 
 
 def _uneven_rows(run: Run) -> list[str]:

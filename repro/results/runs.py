@@ -1,7 +1,7 @@
 """What a results folder holds, as data: cells, fine-tunes, runs. `reading` makes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -122,6 +122,17 @@ class Run:
             found.setdefault(cell, {})[seed] = result
         return found
 
+    @property
+    def facts(self) -> Mapping[str, Mapping[Variant, Mapping[int | None, float]]]:
+        """Weight changes and final losses of fine-tunes by seed, where they are known and not 0."""
+        found: dict[str, dict[Variant, dict[int | None, float]]]
+        found = {"weight change": {}, "final loss": {}}
+        for (variant, seed), tuned in self.tuned.items():
+            for kind, value in zip(found, (tuned.weight_change, tuned.final_loss), strict=True):
+                if value:
+                    found[kind].setdefault(variant, {})[seed] = value
+        return found
+
     def of(self, cell: Cell) -> Mapping[int | None, CellResult]:
         """The results of a cell by seed."""
         return self.by_cell.get(cell, {})
@@ -133,11 +144,6 @@ class Run:
         return None if names is None else frozenset((*map(Cell.parse, names), *self.by_cell))
 
     @property
-    def asked_seeds(self) -> tuple[int, ...]:
-        """The seeds that the run was asked for; those that it has where it does not tell."""
-        return tuple(self.record.get("asked", {}).get("seeds", ())) or self.seeds
-
-    @property
     def identity(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.record.get("identity", {})
         return found
@@ -147,6 +153,11 @@ class Run:
         """Every switch of the protocol with its value."""
         found = self.record.get("switches")
         return found if isinstance(found, dict) else {}
+
+    def switched(self, values: Mapping[str, Any]) -> Self:
+        """The run as one with other values of some switches."""
+        record = {**self.record, "switches": {**self.switches, **values}}
+        return replace(self, record=record, overrides=values)
 
     @property
     def best_of(self) -> str:

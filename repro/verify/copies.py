@@ -37,9 +37,7 @@ def copies(run: Run) -> Mapping[Key, str]:
     return found
 
 
-def _equal(
-    ours: Mapping[_Place, Outcomes], theirs: Mapping[_Place, Outcomes]
-) -> Iterator[_Place]:
+def _equal(ours: Mapping[_Place, Outcomes], theirs: Mapping[_Place, Outcomes]) -> Iterator[_Place]:
     texts: list[_Place] = []
     differing, wrong = False, 0
     for place in ours.keys() & theirs.keys():

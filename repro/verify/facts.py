@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from repro.printable import counted
 from repro.spec.cells import Variant
 from repro.spec.claims import Contrast
 from repro.spec.study import Study
 from repro.verify.claimverdicts import ContrastVerdict, Effect
+from repro.verify.effects import Region, region, with_tests
 from repro.verify.quantifiers import decided
-from repro.verify.regions import Region, region
 from repro.verify.seedspread import SeedSpread, registered_spread
-from repro.verify.statistics import ALPHA, Floats, Interval, satterthwaite, t_quantile
+from repro.verify.statistics import Floats, pooled, satterthwaite
 
 Facts = Mapping[Variant, Mapping[int | None, float]]
 """A fact of fine-tunes by variant and seed; seed None for the paper's."""
@@ -61,33 +62,22 @@ def judge_facts(
             reason=f"no {contrast.kind} of these fine-tunes is known",
         )
     holding = [effect.holds for effect in effects]
-    mean = Effect(
-        "all",
-        float(np.mean([effect.left for effect in effects])),
-        float(np.mean([effect.right for effect in effects])),
-        float(np.mean([effect.effect for effect in effects])),
-        None,
-        all(holding),
-        max(effect.p_shown for effect in effects),
-        1.0,
-        right_count=sum(holding),
-        total=len(effects),
+    means = (
+        float(np.mean([getattr(effect, name) for effect in effects]))
+        for name in ("left", "right", "effect")
     )
-    k = max(1, len(used))
-    return decided(
-        ContrastVerdict(
-            contrast=contrast,
-            pairs=tuple(effects),
-            by_dataset=(),
-            mean=mean,
-            expected=expected,
-            seeds=tuple(sorted(used)),
-            paper_effect=published.mean.effect if published and published.mean else None,
-        ),
-        run=len(effects),
-        published=published,
-        notes=[f"{k} seed{'s' * (k > 1)}; spread over seeds: {prior.source}"],
+    p_shown = max(effect.p_shown for effect in effects)
+    counts = sum(holding), len(effects)
+    judged = ContrastVerdict(
+        contrast=contrast,
+        pairs=tuple(effects),
+        mean=Effect("all", *means, None, all(holding), p_shown, 1.0, *counts),
+        expected=expected,
+        seeds=tuple(sorted(used)),
+        paper_effect=published.mean.effect if published and published.mean else None,
     )
+    note = f"{counted(max(1, len(used)), 'seed')}; spread over seeds: {prior.source}"
+    return decided(judged, run=len(effects), published=published, notes=[note])
 
 
 PUBLISHED = ("weight change",)
@@ -98,21 +88,7 @@ def _fact_effect(
     name: str, left: Floats, right: Floats, where: Region, prior: SeedSpread, kind: str
 ) -> Effect:
     relative = left / right - 1
-    effect, k = float(relative.mean()), len(relative)
-    known, df = prior.facts[kind] ** 2 * (1 + effect) ** 2, prior.df
-    if k > 1:
-        known = df * known + (k - 1) * float(relative.var(ddof=1))
-        df += k - 1
-        known /= df
-    se, df = satterthwaite([(known / k, df)])
-    half = t_quantile(1 - ALPHA / 2, df) * se
-    return Effect(
-        name,
-        float(left.mean()),
-        float(right.mean()),
-        effect,
-        Interval(effect - half, effect + half),
-        effect in where,
-        where.p_shown(effect, se, df),
-        where.p_against(effect, se, df),
-    )
+    effect = float(relative.mean())
+    known, df = pooled(prior.facts[kind] ** 2 * (1 + effect) ** 2, prior.df, relative)
+    spread = satterthwaite([(known / len(relative), df)])
+    return with_tests(name, float(left.mean()), float(right.mean()), effect, spread, where)

@@ -9,8 +9,8 @@ import numpy as np
 from repro.printable import counted
 from repro.spec.cells import BASE
 from repro.spec.points import Point
-from repro.verify.effects import Compared, Side, mean_of
-from repro.verify.measured import Measured, Source
+from repro.verify.effects import Compared, mean_of
+from repro.verify.measured import Measured, Source, common_seeds
 from repro.verify.published import Published
 from repro.verify.statistics import (
     ALPHA,
@@ -19,7 +19,7 @@ from repro.verify.statistics import (
     difference_p,
     holm,
     satterthwaite,
-    t_quantile,
+    t_interval,
 )
 from repro.verify.verdicts import Verdict
 
@@ -92,12 +92,15 @@ def _judged(
     published: Mapping[Point, Published],
 ) -> FigureVerdict:
     """The paper's rows are those of the same test sets: they vary together as ours do."""
-    common = set.intersection(*(set(measured.seeds) for _, measured in own))
-    seeds = tuple(sorted(common))
-    if any(measured.seeds for _, measured in own) and not seeds:
+    seeds = common_seeds(measured for _, measured in own)
+    if seeds is None:
         # No seed that all have: each point's mean over its own seeds, as if it were one.
-        own = [(point, _averaged(measured)) for point, measured in own]
-    items = [_compared(point, measured, seeds, published[point].value) for point, measured in own]
+        own, seeds = [(point, _averaged(measured)) for point, measured in own], ()
+    items = []
+    for point, measured in own:
+        left = measured.of(seeds)
+        right = left.like(published[point].value)
+        items.append(Compared(point.dataset, point.dataset, left, right, measured.n, measured.df))
     mean = mean_of("all", items)
     se, df = mean.spread()
     # Of one run: rows of several seeds are the same, and vary less when averaged over seeds.
@@ -107,7 +110,6 @@ def _judged(
     theirs = rows + reading
     se, df = satterthwaite([(se**2, df), (theirs, mean.n - 1.0), (luck, mean.df)])
     difference = float(mean.effect.values.mean())
-    half = t_quantile(1 - ALPHA / 2, df) * se
     figure, metric, models = key
     return FigureVerdict(
         figure=figure,
@@ -115,7 +117,7 @@ def _judged(
         models=models,
         points=len(own),
         difference=difference,
-        interval=Interval(difference - half, difference + half),
+        interval=t_interval(difference, se, df),
         p=difference_p(difference, se, df),
         noticed=_noticed(se, df),
     )
@@ -128,19 +130,6 @@ def _averaged(measured: Measured) -> Measured:
         values=measured.values.mean(keepdims=True),
         draws=measured.draws.mean(axis=0, keepdims=True),
     )
-
-
-def _compared(
-    point: Point, measured: Measured, seeds: tuple[int, ...], published: float
-) -> Compared:
-    values, draws = measured.of(seeds)
-    left = Side(values, draws, measured.deviation)
-    right = Side(
-        np.full_like(values, published),
-        np.full_like(draws, published),
-        np.zeros_like(left.luck),
-    )
-    return Compared(point.dataset, point.dataset, left, right, measured.n, measured.df)
 
 
 def _noticed(se: float, df: float) -> float:

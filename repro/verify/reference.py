@@ -241,25 +241,26 @@ def _parsed(folder: Path, sums: bytes) -> Reference:
     checked(_Head, head, str(folder / REFERENCE), hint=_HINT, exit_code=EXIT_FAILED)
     first = _first(head)
     study = studies.recorded(first)
-    stored: dict[Key, Outcomes] = {}
+    stored: dict[tuple[str, int | None], Outcomes] = {}
     for where, line in json_lines(folder / OUTCOMES):
         try:
-            place = (Cell.parse(line["cell"]), line["seed"])
+            cell = Cell.parse(line["cell"])
+            place = (cell.name, line["seed"])
             hash(place)
-            task = study.evaluation(place[0]).task
+            task = study.evaluation(cell).task
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _fail(where, f"not an outcome: {error!r}")
         stored[place] = _outcomes(where, task, line)
     cells: dict[Key, CellResult] = {}
     for where, line in json_lines(folder / CELLS):
         check_line(ResultLine, where, line)
-        place = (Cell.parse(line["cell"]), line.get("seed"))
-        found = stored.get(place)
+        found = stored.get((line["cell"], line.get("seed")))
         if found is None:
             _fail(where, f"{OUTCOMES} lacks this cell")
+        cell = Cell.parse(line["cell"])
         if len(found.rows) != line["n"] or abs(float(found.scores.mean()) - line["value"]) > 1e-6:
             _fail(where, f"fields 'n' or 'value' do not go with {OUTCOMES}")
-        cells[place] = CellResult.of(place[0], line, found)
+        cells[cell, line.get("seed")] = CellResult.of(cell, line, found)
     kind = {name: head[name] for name in _KIND}
     tuned = read_tuned(folder / TUNED)
     run = Run(folder, **kind, record=first, cells=cells, tuned=tuned, study=study)

@@ -22,10 +22,9 @@ from repro.results.runs import Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.study import Study
 from repro.verify.margins import margins
+from repro.verify.spread import LEAST
 from repro.verify.statistics import DRAWS, Floats, rng_for
 
-LEAST_SEEDS = 3
-"""A reference of fewer seeds says too little on their spread."""
 PRIOR_DF = 4.0
 """Degrees of freedom that the mean variance of a cell's kind has against the cell's own."""
 
@@ -106,19 +105,15 @@ def spread_of(reference: Run | None, study: Study) -> SeedSpread:
     Each cell's variance is shrunk towards the mean variance of its kind.
     """
     fallback = registered_spread(study)
-    if reference is None or len(reference.seeds) < LEAST_SEEDS:
+    if reference is None or len(reference.seeds) < LEAST:
         return fallback
-    values: dict[Cell, list[float]] = defaultdict(list)
-    rows: dict[Cell, int] = {}
-    for (cell, seed), result in reference.cells.items():
-        if seed is not None:
-            values[cell].append(result.value)
-            rows[cell] = result.n
-    own = {
-        cell: float(np.var(found, ddof=1)) / scale(float(np.mean(found)), rows[cell]) ** 2
-        for cell, found in values.items()
-        if len(found) >= LEAST_SEEDS
-    }
+    values, own = {}, {}
+    for cell, results in reference.by_cell.items():
+        tuned = [result for seed, result in results.items() if seed is not None]
+        values[cell] = found = [result.value for result in tuned]
+        if len(found) >= LEAST:
+            relative_to = scale(float(np.mean(found)), tuned[-1].n) ** 2
+            own[cell] = float(np.var(found, ddof=1)) / relative_to
     pooled: dict[tuple[str, str], list[float]] = defaultdict(list)
     for cell, variance in own.items():
         pooled[kind_of(study, cell)].append(variance)
@@ -147,13 +142,9 @@ def spread_of(reference: Run | None, study: Study) -> SeedSpread:
 def _fact_spread(reference: Run) -> Mapping[str, float]:
     """Relative spread over seeds of a ratio of two fine-tunes' facts."""
     found: dict[str, float] = {}
-    for kind, name in (("weight change", "weight_change"), ("final loss", "final_loss")):
-        by_variant: dict[str, list[float]] = defaultdict(list)
-        for tuned in reference.tuned.values():
-            value = getattr(tuned, name)
-            if value:
-                by_variant[tuned.variant.name].append(math.log(value))
-        squares = [np.var(v, ddof=1) for v in by_variant.values() if len(v) >= LEAST_SEEDS]
+    for kind, facts in reference.facts.items():
+        logs = [[math.log(value) for value in by_seed.values()] for by_seed in facts.values()]
+        squares = [np.var(own, ddof=1) for own in logs if len(own) >= LEAST]
         if squares:
             found[kind] = math.sqrt(2 * float(np.mean(squares)))
     return found if len(found) == 2 else {}

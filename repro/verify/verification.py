@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
-from repro.results.runs import AUTHORS_SCRIPTS, Results, Run
+from repro.printable import counted
+from repro.results.runs import Results, Run, is_imported
 from repro.results.spent import Spent
 from repro.spec.cells import Cell
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.contrasts import Evidence
-from repro.verify.findings import judge_claims, published_verdicts
+from repro.verify.findings import judge_claims
 from repro.verify.fingerprint import FactCheck, check_facts
 from repro.verify.levels import Held, compare_runs
 from repro.verify.margins import margins
@@ -19,8 +20,9 @@ from repro.verify.paperlevel import against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reading import read_results
 from repro.verify.reference import Reference, find_reference
+from repro.verify.rerun import asked_seeds
 from repro.verify.retrained import Models
-from repro.verify.runscores import emits_label, is_paired, run_facts, run_source
+from repro.verify.runscores import emits_label, run_source
 from repro.verify.seedspread import SeedSpread, spread_of
 from repro.verify.statistics import DRAWS
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
@@ -51,10 +53,10 @@ class RunVerification:
     run: Run
     reference: Reference | None
     numbers: tuple[NumberVerdict, ...]
-    points: tuple[NumberVerdict, ...]
+    points: tuple[NumberVerdict, ...] = ()
     figures: tuple[FigureVerdict, ...] = ()
-    claims: tuple[ClaimVerdict, ...]
-    claims_count: bool
+    claims: tuple[ClaimVerdict, ...] = ()
+    claims_count: bool = False
     facts: tuple[FactCheck, ...] = ()
     groups: tuple[GroupVerdict, ...] = ()
     not_run: tuple[Cell, ...] = ()
@@ -90,8 +92,8 @@ class RunVerification:
         if Verdict.NOT_REPRODUCED in verdicts or any(claim.contradicts for claim in claims):
             return EXIT_FAILED
         # The authors' scripts record no facts of fine-tunes: what needs them cannot be asked.
-        unknown_facts = self.run.record.get("origin") == AUTHORS_SCRIPTS
-        silent = not unknown_facts and any(claim.verdict is Answer.NOT_RUN for claim in claims)
+        silent = any(claim.verdict is Answer.NOT_RUN for claim in claims)
+        silent &= not is_imported(self.run.record)
         undecided = any(number.verdict is Verdict.INCONCLUSIVE for number in self.numbers)
         missing = self.not_run or self.fewer or silent or undecided or Verdict.NOT_RUN in verdicts
         return EXIT_MISSING if missing or not (verdicts or claims) else 0
@@ -200,9 +202,6 @@ def verify_numbers(
         groups=held.groups,
         fewer=fewer,
         short=short,
-        points=(),
-        claims=(),
-        claims_count=False,
         not_run=tuple(dict.fromkeys(lacking)),
     )
 
@@ -219,8 +218,7 @@ def _verify_run(
     if asked is not None:
         asked = [name for name in asked if name in study.claims]
         claimed = (study.claim_cells(study.claims[n], every_shot=every_shot) for n in asked)
-        needed = (cell for cells in claimed for cell in cells)
-        wanted = list(dict.fromkeys(needed))
+        wanted = list(dict.fromkeys(cell for cells in claimed for cell in cells))
     verified = verify_numbers(run, reference, level=level, wanted=wanted)
     spread = spread_of(reference.run if reference else None, study)
     told = evidence(run, spread, draws)
@@ -243,11 +241,7 @@ def _verify_run(
         points=plotted,
         figures=figures,
         claims=judge_claims(
-            list(study.claims) if asked is None else list(asked),
-            told,
-            every_shot=every_shot,
-            published=published_verdicts() if study.published else None,
-            paired=is_paired(run),
+            list(study.claims) if asked is None else asked, told, every_shot=every_shot
         ),
         claims_count=comparable,
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
@@ -255,15 +249,17 @@ def _verify_run(
 
 
 def evidence(run: Run, spread: SeedSpread | None = None, draws: int = DRAWS) -> Evidence:
-    """What a run has to say on claims."""
-    paired = is_paired(run)
-    return Evidence(
-        run.study,
-        run_source(run, spread=spread, draws=draws),
-        run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None,
-        run_facts(run),
-        spread,
-    )
+    """What a run has to say on claims; without samples of all cells, only what needs no rows."""
+    paired = all(result.outcomes is not None for result in run.cells.values())
+    labels = run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None
+    scores = run_source(run, spread=spread, draws=draws)
+    return Evidence(run.study, scores, labels, run.facts, spread)
+
+
+def claims_of(run: Run, spread: SeedSpread, draws: int) -> dict[str, ClaimVerdict]:
+    """All claims on a run by id, without their power."""
+    told = evidence(run, spread, draws)
+    return {v.claim.id: v for v in judge_claims(list(run.study.claims), told, power=False)}
 
 
 def _short(run: Run, reference: Run, cells: Sequence[Cell]) -> dict[Cell, tuple[int, int]]:
@@ -291,17 +287,13 @@ def _fewer(
     found = []
     if short:
         cell, (n, wanted) = next(iter(short.items()))
-        many = "s" * (len(short) > 1)
         found.append(
-            f"{len(short)} cell{many} with fewer rows than were asked for, such as {cell.name} "
-            f"with {n} of {wanted}"
+            f"{counted(len(short), 'cell')} with fewer rows than were asked for, such as "
+            f"{cell.name} with {n} of {wanted}"
         )
     if unseen := without_samples(run, cells):
-        many = "s" * (len(unseen) > 1)
-        found.append(f"{len(unseen)} cell{many} with no samples file, such as {unseen[0].name}")
-    asked = run.record.get("asked")
-    seeds = asked.get("seeds") if isinstance(asked, dict) else None
-    lost = [s for s in seeds or () if s not in run.seeds] if run.seeds else []
-    if lost:
+        some = counted(len(unseen), "cell")
+        found.append(f"{some} with no samples file, such as {unseen[0].name}")
+    if run.seeds and (lost := [seed for seed in asked_seeds(run) if seed not in run.seeds]):
         found.append(f"seeds {', '.join(map(str, lost))} were asked for and are not there")
     return tuple(found)
