@@ -45,8 +45,8 @@ class CellResult:
         """A checked line, with the outcomes of its rows."""
         names = ("metric", "n", "key", "model_key", "samples_sha256")
         kept = {name: line[name] for name in names} | {"seed": line.get("seed")}
-        numbers = {name: float(line[name]) for name in ("value", "stderr")}
-        return cls(cell=cell, **kept, **numbers, outcomes=outcomes, raw=line)
+        value, stderr = float(line["value"]), float(line["stderr"])
+        return cls(cell=cell, value=value, stderr=stderr, outcomes=outcomes, raw=line, **kept)
 
     @property
     def constant(self) -> str | None:

@@ -32,17 +32,14 @@ class Region:
                 the least favourable is taken.
         """
         low, high = effect - max(optimism, 0.0), effect - min(optimism, 0.0)
-        above = above_p(low, self.low, se, df) if math.isfinite(self.low) else 0.0
-        below = above_p(-high, -self.high, se, df) if math.isfinite(self.high) else 0.0
-        return max(above, below)
+        return max(above_p(low, self.low, se, df), above_p(-high, -self.high, se, df))
 
     def p_against(self, effect: float, se: float, df: float, optimism: float = 0.0) -> float:
         """P of "it lies inside": one bound must be clearly missed."""
         low, high = effect - max(optimism, 0.0), effect - min(optimism, 0.0)
-        under = above_p(-high, -self.low, se, df) if math.isfinite(self.low) else 1.0
-        over = above_p(low, self.high, se, df) if math.isfinite(self.high) else 1.0
-        both = math.isfinite(self.low) and math.isfinite(self.high)
-        return min(1.0, min(under, over) * (2 if both else 1))
+        least = min(above_p(-high, -self.low, se, df), above_p(low, self.high, se, df))
+        bounds = math.isfinite(self.low) + math.isfinite(self.high)
+        return min(1.0, bounds * least)
 
 
 def region(direction: Direction, margin: float) -> Region:
@@ -133,12 +130,8 @@ def compare(
 
 
 def _mean_side(sides: Sequence[Side]) -> Side:
-    return Side(
-        np.mean([side.values for side in sides], axis=0),
-        np.mean([side.draws for side in sides], axis=0),
-        np.mean([side.luck for side in sides], axis=0),
-        float(np.mean([side.optimism for side in sides])),
-    )
+    names = ("values", "draws", "luck", "optimism")
+    return Side(*(np.mean([getattr(side, name) for side in sides], axis=0) for name in names))
 
 
 def mean_of(name: str, items: Sequence[Compared]) -> Compared:

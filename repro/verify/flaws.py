@@ -121,11 +121,9 @@ def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tup
 def merged(published: Run, run: Run | None, changed: Mapping[str, Any]) -> Run:
     """The published protocol's run with what is touched in its place."""
     own = published.switched(changed)
-    return (
-        own
-        if run is None
-        else replace(own, cells={**own.cells, **run.cells}, tuned={**own.tuned, **run.tuned})
-    )
+    if run is None:
+        return own
+    return replace(own, cells={**own.cells, **run.cells}, tuned={**own.tuned, **run.tuned})
 
 
 def _anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:

@@ -16,7 +16,7 @@ from repro.spec.points import Point
 from repro.studies.paper.study import study as paper_study
 from repro.verify.margins import margins
 from repro.verify.published import Paper, Published
-from repro.verify.seedspread import SeedSpread, registered_spread
+from repro.verify.seedspread import registered_spread
 from repro.verify.statistics import DRAWS, Floats, rng_for, smoothed_share_variance
 
 
@@ -123,14 +123,14 @@ EXPECTED_MAXIMUM = {1: 0.0, 2: 0.5642, 3: 0.8463, 4: 1.0294}
 """Of as many standard normals (Harter 1961, "Expected values of normal order statistics")."""
 
 
-def published_source(paper: Paper, spread: SeedSpread | None = None) -> Source:
+def published_source(paper: Paper) -> Source:
     """The paper's own numbers.
 
     Its rows are unpublished, so that comparisons cannot be paired: draws of different cells are
     independent, which makes intervals wider than paired ones. The same cell has the same draws
     wherever it is plotted. The paper has one seed, whose spread is unpublished too.
     """
-    luck = spread or registered_spread(paper_study())
+    spread = registered_spread(paper_study())
 
     def measure(point: Point) -> Measured:
         number = paper.of(point)
@@ -138,16 +138,12 @@ def published_source(paper: Paper, spread: SeedSpread | None = None) -> Source:
         noise = rng_for(f"paper/{cell}").standard_normal(DRAWS)
         draws = number.value + math.sqrt(row_variance(number)) * noise
         first, count = point.cells[0], len(point.cells)
-        base = first.variant == BASE
-        own = 0.0 if base else luck.sd(first, number.value, number.n) ** 2 * (1 - luck.shared)
-        return Measured(
-            (),
-            np.array([number.value]),
-            draws[None, :],
-            number.n,
-            None if base else luck.luck(first, number.value, number.n),
-            luck.df,
-            EXPECTED_MAXIMUM[count] * math.sqrt(row_variance(number) + own) if count > 1 else 0.0,
-        )
+        luck, own = None, 0.0
+        if first.variant != BASE:
+            luck = spread.luck(first, number.value, number.n)
+            own = spread.sd(first, number.value, number.n) ** 2 * (1 - spread.shared)
+        optimism = EXPECTED_MAXIMUM[count] * math.sqrt(row_variance(number) + own)
+        values = np.array([number.value])
+        return Measured((), values, draws[None, :], number.n, luck, spread.df, optimism)
 
     return measure

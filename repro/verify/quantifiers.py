@@ -1,20 +1,11 @@
 """The rule for "all" and "most": from tests of single comparisons to a verdict on a contrast.
 
-*All* says that every test set's mean effect lies where the claim says. It is shown by an
-intersection-union test (Berger 1982, "Multiparameter hypothesis testing and acceptance sampling",
-Technometrics 24): the mean of every test set must be shown, each at 5 %, without a correction for
-their number; and no more single comparisons may fall on the wrong side than sampling puts there.
-*Most* is shown if the mean over all comparisons is, and more than half of them hold.
+The README beside this file has the rule, and how many comparisons chance may turn. What is shown to
+be otherwise is so in at most 5 % of the samples from any truth in which every comparison holds,
+however many estimates fall on the wrong side.
 
-A contrast is shown to be otherwise if one of its parts (a comparison, the mean of a test set, the
-mean of all) is, by Holm 1979 over its parts: hence in at most 5 % of the samples from any truth in
-which every comparison holds, however many estimates fall on the wrong side. How many may do so by
-chance is computed, not set: rows and seeds are drawn again around a truth in which the claim holds,
-and the 95 % quantile of the number on the wrong side is allowed (a parametric bootstrap, Davison
-and Hinkley 1997, section 4.2). That truth gives each comparison the mean effect of its test set;
-or, if that allows more, its published effect where the published one holds, so that a run to which
-the published numbers are the truth stays within. More on the wrong side is CANNOT TELL, unless some
-part is shown to be otherwise.
+Sources: Berger 1982, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24
+(intersection-union); Holm 1979; Davison and Hinkley 1997, section 4.2 (parametric bootstrap).
 """
 
 from collections.abc import Mapping, Sequence

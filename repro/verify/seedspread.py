@@ -1,16 +1,14 @@
 """How far another seed of the same fine-tune moves a score.
 
-A run of one seed cannot know. Its spread is then that of the profile's stored reference, or the
-registered one of `margins.toml`, which was measured on the embedded model. Runs of two seeds and
-more have a spread of their own, too few to rely on: it is pooled with the same prior, weighted by
-degrees of freedom, as in limma (Smyth 2004, "Linear models and empirical Bayes methods", eq. 2).
+A run of one seed cannot know, and one of a few cannot rely on its own spread: it is pooled with
+that of the profile's stored reference, or with the registered one of `margins.toml`, weighted by
+degrees of freedom as in limma (Smyth 2004, "Linear models and empirical Bayes methods", eq. 2).
 
 Scores near 0 and 1 move less, so that spreads are relative to sqrt(p (1 - p)), the scale on which
 the arcsine transform of a share has a constant variance.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -107,17 +105,17 @@ def spread_of(reference: Run | None, study: Study) -> SeedSpread:
     fallback = registered_spread(study)
     if reference is None or len(reference.seeds) < LEAST:
         return fallback
-    values, own = {}, {}
-    for cell, results in reference.by_cell.items():
-        tuned = [result for seed, result in results.items() if seed is not None]
-        values[cell] = found = [result.value for result in tuned]
-        if len(found) >= LEAST:
-            relative_to = scale(float(np.mean(found)), tuned[-1].n) ** 2
-            own[cell] = float(np.var(found, ddof=1)) / relative_to
-    pooled: dict[tuple[str, str], list[float]] = defaultdict(list)
+    own = {}
+    for cell, by_seed in reference.by_cell.items():
+        results = list(by_seed.values())
+        if cell.variant != BASE and len(results) >= LEAST:
+            values = [result.value for result in results]
+            relative_to = scale(float(np.mean(values)), results[-1].n) ** 2
+            own[cell] = float(np.var(values, ddof=1)) / relative_to
+    of_kind: dict[tuple[str, str], list[float]] = {}
     for cell, variance in own.items():
-        pooled[kind_of(study, cell)].append(variance)
-    prior = {kind: float(np.mean(found)) for kind, found in pooled.items()}
+        of_kind.setdefault(kind_of(study, cell), []).append(variance)
+    prior = {kind: float(np.mean(variances)) for kind, variances in of_kind.items()}
 
     def relative(cell: Cell) -> float:
         typical = prior.get(kind_of(study, cell))
@@ -125,18 +123,12 @@ def spread_of(reference: Run | None, study: Study) -> SeedSpread:
             return fallback.relative(cell)
         if cell not in own:
             return math.sqrt(typical)
-        df = len(values[cell]) - 1
+        df = len(reference.of(cell)) - 1
         return math.sqrt((PRIOR_DF * typical + df * own[cell]) / (PRIOR_DF + df))
 
-    k = len(reference.seeds)
-    facts = _fact_spread(reference) or fallback.facts
-    return SeedSpread(
-        relative,
-        PRIOR_DF + k - 1,
-        fallback.shared,
-        facts,
-        f"{counted(k, 'seed')} of {reference.folder.name}",
-    )
+    k, facts = len(reference.seeds), _fact_spread(reference) or fallback.facts
+    source = f"{counted(k, 'seed')} of {reference.folder.name}"
+    return SeedSpread(relative, PRIOR_DF + k - 1, fallback.shared, facts, source)
 
 
 def _fact_spread(reference: Run) -> Mapping[str, float]:

@@ -34,8 +34,8 @@ class Averaged:
 
 def summarised(summary: Summary, source: Source) -> Mapping[tuple[str, str], Averaged]:
     """The places of a summary that were run."""
-    found = {place: averaged(pairs, source) for place, pairs in summary.pairs.items()}
-    return {place: value for place, value in found.items() if value is not None}
+    found = ((place, averaged(pairs, source)) for place, pairs in summary.pairs.items())
+    return {place: value for place, value in found if value is not None}
 
 
 def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:

@@ -13,7 +13,7 @@ from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.contrasts import Evidence
 from repro.verify.findings import judge_claims
 from repro.verify.fingerprint import FactCheck, check_facts
-from repro.verify.levels import Held, compare_runs
+from repro.verify.levels import compare_runs
 from repro.verify.margins import margins
 from repro.verify.paperfigures import FigureVerdict, figures_against_paper
 from repro.verify.paperlevel import against_paper
@@ -52,7 +52,7 @@ class RunVerification:
 
     run: Run
     reference: Reference | None
-    numbers: tuple[NumberVerdict, ...]
+    numbers: tuple[NumberVerdict, ...] = ()
     points: tuple[NumberVerdict, ...] = ()
     figures: tuple[FigureVerdict, ...] = ()
     claims: tuple[ClaimVerdict, ...] = ()
@@ -174,10 +174,7 @@ def verify_numbers(
         models: of `compare_runs`.
     """
     asked = run.asked if wanted is None else frozenset(wanted)
-    held = Held((), ())
-    facts: tuple[FactCheck, ...] = ()
-    fewer: tuple[str, ...] = ()
-    short: dict[Cell, tuple[int, int]] = {}
+    verified = RunVerification(run=run, reference=reference)
     if reference is not None:
         cells = [cell for cell in reference.run.by_cell if asked is None or cell in asked]
         held = compare_runs(
@@ -189,21 +186,18 @@ def verify_numbers(
             groups={f"Figure {name}": run.study.cells((name,)) for name in run.study.figures},
             models=models,
         )
-        facts = check_facts(run, reference.run)
         short = _short(run, reference.run, cells)
-        fewer = _fewer(run, cells, short)
-    lacking = [number.cell for number in held.numbers if number.verdict is Verdict.NOT_RUN]
+        verified = replace(
+            verified,
+            facts=check_facts(run, reference.run),
+            numbers=held.numbers,
+            groups=held.groups,
+            fewer=_fewer(run, cells, short),
+            short=short,
+        )
+    lacking = [item.cell for item in verified.numbers if item.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in asked or () if cell not in run.by_cell]
-    return RunVerification(
-        run=run,
-        reference=reference,
-        facts=facts,
-        numbers=held.numbers,
-        groups=held.groups,
-        fewer=fewer,
-        short=short,
-        not_run=tuple(dict.fromkeys(lacking)),
-    )
+    return replace(verified, not_run=tuple(dict.fromkeys(lacking)))
 
 
 def _verify_run(
@@ -222,34 +216,33 @@ def _verify_run(
     verified = verify_numbers(run, reference, level=level, wanted=wanted)
     spread = spread_of(reference.run if reference else None, study)
     told = evidence(run, spread, draws)
+    names = list(study.claims) if asked is None else asked
     comparable = study.published and run.profile in margins().comparable
-    plotted: tuple[NumberVerdict, ...] = ()
-    figures: tuple[FigureVerdict, ...] = ()
-    if study.published and (level is Level.L3 or (comparable and level is None)):
-        paper = load_paper()
-        chosen = [
-            point
-            for point in study.points(every_shot=every_shot)
-            if wanted is None or any(cell in wanted for cell in point.cells)
-        ]
-        published = {point: paper.of(point) for point in chosen}
-        plotted = against_paper(run, chosen, published, told.scores, spread=spread)
-        figures = figures_against_paper(published, told.scores)
-    lacking = [number.cell for number in plotted if number.verdict is Verdict.NOT_RUN]
+    verified = replace(
+        verified,
+        claims=judge_claims(names, told, every_shot=every_shot),
+        claims_count=comparable,
+    )
+    if not study.published or not (level is Level.L3 or (comparable and level is None)):
+        return verified
+    paper = load_paper()
+    published = {
+        point: paper.of(point)
+        for point in study.points(every_shot=every_shot)
+        if wanted is None or any(cell in wanted for cell in point.cells)
+    }
+    points = against_paper(run, list(published), published, told.scores, spread=spread)
+    lacking = [number.cell for number in points if number.verdict is Verdict.NOT_RUN]
     return replace(
         verified,
-        points=plotted,
-        figures=figures,
-        claims=judge_claims(
-            list(study.claims) if asked is None else asked, told, every_shot=every_shot
-        ),
-        claims_count=comparable,
+        points=points,
+        figures=figures_against_paper(published, told.scores),
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
     )
 
 
-def evidence(run: Run, spread: SeedSpread | None = None, draws: int = DRAWS) -> Evidence:
-    """What a run has to say on claims; without samples of all cells, only what needs no rows."""
+def evidence(run: Run, spread: SeedSpread, draws: int) -> Evidence:
+    """What a run has to say on claims; on those about outputs only with samples of all cells."""
     paired = all(result.outcomes is not None for result in run.cells.values())
     labels = run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None
     scores = run_source(run, spread=spread, draws=draws)
