@@ -134,10 +134,7 @@ def _owners(read: Sequence[_Folder]) -> tuple[dict[Model, str], list[str]]:
 
 
 def _write(
-    out: Path,
-    read: Sequence[_Folder],
-    origins: Mapping[Any, _Folder],
-    owners: Mapping[Model, str],
+    out: Path, read: Sequence[_Folder], origins: Mapping[Any, _Folder], owners: Mapping[Model, str]
 ) -> None:
     lines = {place: origin.lines[place] for place, origin in origins.items()}
     for place, line in lines.items():  # all, before anything is written

@@ -116,10 +116,7 @@ def points_of(pair: Pair) -> tuple[Point, ...]:
 
 
 def compare(
-    pair: Pair,
-    measured: Mapping[Point, Measured],
-    seeds: tuple[int, ...],
-    threshold: float = 0.0,
+    pair: Pair, measured: Mapping[Point, Measured], seeds: tuple[int, ...], threshold: float = 0.0
 ) -> Compared:
     """A pair as measured; what has no right side is held against the threshold."""
     left = _term(pair.left, measured, seeds)

@@ -9,8 +9,7 @@ from repro.studies.paper.cells import VARIANTS
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import SIZES
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
-from repro.verify.contrasts import Evidence, judge
-from repro.verify.facts import Facts
+from repro.verify.contrasts import Evidence, Facts, judge
 from repro.verify.measured import published_source
 from repro.verify.published import Paper, load_paper
 from repro.verify.quantifiers import answered

@@ -12,8 +12,7 @@ from repro.results.outcomes import changed_inputs, common_rows
 from repro.results.runs import CellResult, Key, Run, named
 from repro.results.schema import stem_of
 from repro.spec.cells import BASE, Cell
-from repro.verify.copies import copies
-from repro.verify.fingerprint import same_training
+from repro.verify.fingerprint import copies, same_training
 from repro.verify.margins import margins_of
 from repro.verify.retrained import Models, against_seeds
 from repro.verify.rowverdicts import (
@@ -95,10 +94,7 @@ def compare_runs(
 
 
 def _refused(
-    pair: CellPair,
-    owners: Mapping[str, Sequence[Key]],
-    copied: Mapping[Key, str],
-    seeds: set[int],
+    pair: CellPair, owners: Mapping[str, Sequence[Key]], copied: Mapping[Key, str], seeds: set[int]
 ) -> NumberVerdict | None:
     """The verdict on a cell whose scores need no look; None if they do.
 

@@ -15,8 +15,7 @@ from repro.verify.findings import judge_claims
 from repro.verify.fingerprint import FactCheck, check_facts
 from repro.verify.levels import compare_runs
 from repro.verify.margins import margins
-from repro.verify.paperfigures import FigureVerdict, figures_against_paper
-from repro.verify.paperlevel import against_paper
+from repro.verify.paperlevel import FigureVerdict, against_paper, figures_against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reading import read_results
 from repro.verify.reference import Reference, find_reference
@@ -219,9 +218,7 @@ def _verify_run(
     names = list(study.claims) if asked is None else asked
     comparable = study.published and run.profile in margins().comparable
     verified = replace(
-        verified,
-        claims=judge_claims(names, told, every_shot=every_shot),
-        claims_count=comparable,
+        verified, claims=judge_claims(names, told, every_shot=every_shot), claims_count=comparable
     )
     if not study.published or not (level is Level.L3 or (comparable and level is None)):
         return verified
