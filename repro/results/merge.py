@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
@@ -39,13 +39,8 @@ def _model(line: Line) -> Model:
     return line["variant"], line["seed"]
 
 
-@dataclass(frozen=True)
-class Merged:
-    """What came of joining.
-
-    Attributes:
-        cells: in the joined folder; left_out: models and cells that another folder has already.
-    """
+class Merged(NamedTuple):
+    """Cells in the joined folder; models and cells left out that another folder has already."""
 
     cells: int
     left_out: tuple[str, ...]

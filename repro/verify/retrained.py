@@ -107,22 +107,9 @@ _FACTS: dict[str, Callable[[Tuned], float | None]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Model:
-    """All that stored seeds say about a set of cells on given rows.
-
-    Attributes:
-        cells, rows: of the means and of the distances, a quantity a cell.
-        levels: the quantities of every further level, with their family.
-    """
-
-    cells: Family
-    rows: Family
-    levels: Mapping[str, tuple[Sequence[_Quantity], Family]]
-
-
-Models = dict[object, _Model]
-"""Models of one reference that were fitted before."""
+_Level = tuple[Sequence[_Quantity], Family]
+Models = dict[object, Mapping[str, _Level]]
+"""The levels of one reference on given rows that were fitted before."""
 
 
 def against_seeds(
@@ -145,30 +132,21 @@ def against_seeds(
     signature = (tuple((one.pair.cell, one.n, one.paired) for one in scores), stored)
     if signature not in models:
         models[signature] = _fit(scores, stored, groups)
-    model = models[signature]
-    grouped = [
-        verdict
-        for level, (quantities, fitted) in model.levels.items()
-        for verdict in _judge(level, quantities, fitted, scores)
-    ]
-    return _cell_verdicts(scores, model), tuple(grouped)
+    cells, rows, *levels = models[signature].items()
+    grouped = [verdict for name, level in levels for verdict in _judge(name, *level, scores)]
+    return _cell_verdicts(scores, cells[1], rows[1]), tuple(grouped)
 
 
 def _fit(
     scores: Sequence[_Scores], seeds: Sequence[int], groups: Mapping[str, Sequence[Cell]]
-) -> _Model:
-    metrics = [one.pair.metric for one in scores]
-    owners = [one.pair.cell.variant for one in scores]
-    means = np.stack([one.theirs.mean(axis=1) for one in scores])
-    centre = means.mean(axis=1)
-    floor = np.array([0.25 / one.n**2 for one in scores])  # half a row
-    for i, one in enumerate(scores):
-        if not one.paired:  # other rows, perhaps: their sampling comes on top
-            floor[i] += smoothed_share_variance(float(centre[i]), one.n)
-    order = centre * (1 - centre)
+) -> Mapping[str, _Level]:
+    """The quantities of every level that has any, with their spread over the stored seeds."""
     distances = np.stack([distance(one.theirs, _left_out(one.theirs)) for one in scores])
     place = {one.pair.cell: i for i, one in enumerate(scores)}
-    levels: dict[str, list[_Quantity]] = {
+    own = [(one.pair.cell.variant, one.pair.metric, (i,)) for i, one in enumerate(scores)]
+    levels = {
+        "cell": [_Quantity("", metric, variant, "mean", i) for variant, metric, i in own],
+        "rows": [_Quantity("", metric, variant, "rows", i) for variant, metric, i in own],
         "fine-tune": list(_of_finetunes(scores, seeds)),
         "figure": [
             item
@@ -177,25 +155,15 @@ def _fit(
         ],
         "run": list(_means("the run", "", range(len(scores)), scores)),
     }
-    return _Model(
-        family(means, metrics, owners, floor=floor, order=order),
-        family(
-            distances,
-            metrics,
-            owners,
-            floor=np.full(len(scores), 0.1),
-            order=order,
-            one_sided=[True] * len(scores),
-        ),
-        {
-            level: (quantities, _family_of(quantities, scores, distances, seeds))
-            for level, quantities in levels.items()
-            if quantities
-        },
-    )
+    return {
+        level: (quantities, _family_of(level, quantities, scores, distances, seeds))
+        for level, quantities in levels.items()
+        if quantities
+    }
 
 
 def _family_of(
+    level: str,
     quantities: Sequence[_Quantity],
     scores: Sequence[_Scores],
     distances: Floats,
@@ -206,18 +174,26 @@ def _family_of(
         own = list(item.members)
         if item.kind == "mean":
             values.append(np.mean([scores[i].theirs.mean(axis=1) for i in own], axis=0))
-            floors.append(0.25 / sum(scores[i].n for i in own) ** 2)
+            floors.append(0.25 / sum(scores[i].n for i in own) ** 2)  # half a row
         elif item.kind == "rows":
             values.append(distances[own].mean(axis=0))
             floors.append(0.1 / len(own))
         else:
             values.append(np.array(_logs(item, scores[0].pair.their_run, seeds)))
             floors.append(1e-8)
+    order = None
+    if level in ("cell", "rows"):
+        centre = np.array([one.theirs.mean(axis=1).mean() for one in scores])
+        order = centre * (1 - centre)
+        for i, one in enumerate(scores):
+            if level == "cell" and not one.paired:  # other rows, perhaps: their sampling too
+                floors[i] += smoothed_share_variance(float(centre[i]), one.n)
     return family(
         np.stack(values),
         [item.what for item in quantities],
         [item.owner for item in quantities],
         floor=np.array(floors),
+        order=order,
         one_sided=[item.kind == "rows" for item in quantities],
     )
 
@@ -253,12 +229,16 @@ def _means(
         yield _Quantity(name, f"mean {metric}", owner, "mean", tuple(places))
 
 
-def _cell_verdicts(scores: Sequence[_Scores], model: _Model) -> dict[Cell, NumberVerdict]:
-    cells, rows = model.cells, model.rows
+def _cell_verdicts(
+    scores: Sequence[_Scores], means: _Level, distances: _Level
+) -> dict[Cell, NumberVerdict]:
+    cells, rows = means[1], distances[1]
     count = len(scores[0].pair.ours)
     errors, noticed = cells.error(count), cells.noticed(count, SHARE["cell"])
-    out = cells.deviations(np.array([one.ours.mean() for one in scores]), count)
-    unlike = rows.deviations(np.array([one.distance for one in scores]), count)
+    out, unlike = (
+        fitted.deviations(np.array([_value(item, scores) for item in quantities]), count)
+        for quantities, fitted in (means, distances)
+    )
     bars = cells.extreme.threshold(SHARE["cell"]), rows.extreme.threshold(SHARE["rows"])
     k = cells.values.shape[1]
     found = {}
