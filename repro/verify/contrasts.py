@@ -74,8 +74,7 @@ def judge(
     """
     study = evidence.study
     if contrast.kind in FACTS:
-        facts = evidence.facts.get(contrast.kind, {})
-        return judge_facts(study, contrast, facts, published=published, spread=evidence.spread)
+        return _judge_facts(contrast, evidence, published)
     source = evidence.labels if contrast.kind == "labels" else evidence.scores
     pairs = study.pairs(contrast, every_shot=every_shot)
     others = study.pairs(contrast, every_shot=every_shot, other=True)
@@ -173,21 +172,17 @@ def _judged(
     return decided(judged, run=run, published=published, notes=notes)
 
 
-def judge_facts(
-    study: Study,
-    contrast: Contrast,
-    facts: Facts,
-    *,
-    published: ContrastVerdict | None = None,
-    spread: SeedSpread | None = None,
+def _judge_facts(
+    contrast: Contrast, evidence: Evidence, published: ContrastVerdict | None
 ) -> ContrastVerdict:
     """Relative differences of two fine-tunes' facts, over seeds.
 
-    One seed takes its spread from `spread`; several are pooled with it. The paper states one
+    One seed takes its spread from the evidence; several are pooled with it. The paper states one
     number per training set, which is counted once.
     """
-    prior = spread or registered_spread(study)
-    wanted = study.fact_pairs(contrast)
+    prior = evidence.spread or registered_spread(evidence.study)
+    facts = evidence.facts.get(contrast.kind, {})
+    wanted = evidence.study.fact_pairs(contrast)
     where = region(contrast.direction, 0.0)
     effects: list[Effect] = []
     used: set[int] = set()

@@ -34,7 +34,7 @@ from repro.files import file_sha256
 from repro.results.outcomes import DIGITS, Outcomes
 from repro.results.reading import check_line, json_lines, read_tuned
 from repro.results.runs import CellResult, Key, Run, Tuned, named
-from repro.results.schema import FINETUNES, RESULTS, Checked, ResultLine, RunRecord
+from repro.results.schema import FINETUNES, RESULTS, Checked, ResultLine
 from repro.spec.cells import Cell, Variant
 from repro.spec.study import Study
 from repro.spec.tasks import Kind, Task
@@ -75,7 +75,7 @@ class _Head(Checked):
     profile: str
     protocol: str
     overrides: dict[str, Any]
-    recorded: list[RunRecord]
+    recorded: list[dict[str, Any]]
 
 
 _HINT = "restore the folder from the repository, or record it again: repro expected record"

@@ -80,10 +80,10 @@ def registered_spread(study: Study) -> SeedSpread:
     """The spread that stands in where nothing was measured, see `margins.toml`."""
     prior = margins().seed_spread
     return SeedSpread(
-        lambda cell: prior.scores[study.metric(cell.dataset)],
-        prior.df,
-        prior.shared,
-        prior.facts,
+        lambda cell: prior[study.metric(cell.dataset)],
+        prior["df"],
+        prior["shared"],
+        {"weight change": prior["weight_change"], "final loss": prior["final_loss"]},
         "the registered prior, measured on another model",
     )
 
