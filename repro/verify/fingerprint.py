@@ -54,7 +54,7 @@ class FactCheck:
         ours, theirs: the two values, shortened.
     """
 
-    subject: str
+    subject: str = ""
     fact: str
     verdict: Verdict
     ours: str = ""
@@ -65,7 +65,7 @@ class FactCheck:
 def check_facts(run: Run, reference: Run) -> tuple[FactCheck, ...]:
     """All facts of a run that a reference knows; the fine-tunes are those that have cells."""
     limits = margins_of(reference)
-    found = list(_of_run(run, reference))
+    found = [replace(check, subject="the run") for check in _of_run(run, reference)]
     wanted = sorted(
         {(c.variant, s) for c, s in run.cells if c.variant != BASE and s is not None},
         key=lambda place: (run.study.rank(place[0]), *place),
@@ -74,27 +74,24 @@ def check_facts(run: Run, reference: Run) -> tuple[FactCheck, ...]:
         stored = [t for (v, _), t in reference.tuned.items() if v == variant]
         if not stored:
             continue
-        subject, ours = named(variant.name, seed), run.tuned.get((variant, seed))
+        ours, same = run.tuned.get((variant, seed)), reference.tuned.get((variant, seed))
         if ours is None or ours.raw.get("given"):
             what = "is not told" if ours is None else "was given as a checkpoint, not trained here"
-            found.append(_missing(subject, "all", f"how it was fine-tuned {what}: {FINETUNES}"))
-            continue
-        same = reference.tuned.get((variant, seed))
-        found += _of_finetune(subject, ours, stored[0])
-        found += (
-            _of_new_seed(subject, ours, stored[0])
-            if same is None
-            else _of_same_seed(subject, ours, same, limits)
-        )
+            checks = [_missing("all", f"how it was fine-tuned {what}: {FINETUNES}")]
+        else:
+            checks = [*_of_finetune(ours, stored[0])]
+            checks += _of_same_seed(ours, same, limits) if same else _of_new_seed(ours, stored[0])
+        subject = named(variant.name, seed)
+        found += [replace(check, subject=subject) for check in checks]
     return tuple(found)
 
 
-def _missing(subject: str, fact: str, reason: str = "not told") -> FactCheck:
-    return FactCheck(subject=subject, fact=fact, verdict=Verdict.NOT_RUN, reason=reason)
+def _missing(fact: str, reason: str = "not told") -> FactCheck:
+    return FactCheck(fact=fact, verdict=Verdict.NOT_RUN, reason=reason)
 
 
-def _exact(subject: str, fact: str, ours: object, theirs: object) -> FactCheck:
-    check = _missing(subject, fact)
+def _exact(fact: str, ours: object, theirs: object) -> FactCheck:
+    check = _missing(fact)
     if ours is not None or theirs is None:
         equal = ours == theirs
         verdict = Verdict.REPRODUCED if equal else Verdict.NOT_REPRODUCED
@@ -103,14 +100,13 @@ def _exact(subject: str, fact: str, ours: object, theirs: object) -> FactCheck:
 
 
 def _all_exact(
-    subject: str,
     ours: Mapping[str, Any],
     theirs: Mapping[str, Any],
     names: Iterable[str],
     prefix: str = "",
 ) -> Iterator[FactCheck]:
     for name in names:
-        yield _exact(subject, prefix + name, ours.get(name), theirs.get(name))
+        yield _exact(prefix + name, ours.get(name), theirs.get(name))
 
 
 def _shown(value: object) -> str:
@@ -119,32 +115,31 @@ def _shown(value: object) -> str:
 
 
 def _of_run(run: Run, reference: Run) -> Iterator[FactCheck]:
-    subject = "the run"
     if not run.record:
-        yield _missing(subject, RUN, f"{RUN} is missing")
+        yield _missing(RUN, f"{RUN} is missing")
         return
     if (model := reference.identity.get("model")) is not None:
-        yield _exact(subject, "base weights", run.identity.get("model"), model)
+        yield _exact("base weights", run.identity.get("model"), model)
     if "switches" in reference.record:
         ours, theirs = run.switches, reference.switches
-        yield from _all_exact(subject, ours, theirs, sorted({*theirs, *ours}), "switch ")
+        yield from _all_exact(ours, theirs, sorted({*theirs, *ours}), "switch ")
 
 
-def _of_finetune(subject: str, ours: Tuned, stored: Tuned) -> Iterator[FactCheck]:
+def _of_finetune(ours: Tuned, stored: Tuned) -> Iterator[FactCheck]:
     """Facts that no seed changes."""
     told = [name for name in _SEEDLESS if name in stored.raw]
-    yield from _all_exact(subject, ours.raw, stored.raw, told)
+    yield from _all_exact(ours.raw, stored.raw, told)
     if recipe := _recipe(stored):
         own = _recipe(ours)
         names = sorted({*recipe, *own} - {"seed"})
-        yield from _all_exact(subject, own, recipe, names, "recipe: ")
-        yield _exact(subject, "recipe: seed", own.get("seed"), ours.seed)
+        yield from _all_exact(own, recipe, names, "recipe: ")
+        yield _exact("recipe: seed", own.get("seed"), ours.seed)
     for name, wanted, there in (
         ("training loss at the end", stored.final_loss, ours.final_loss),
         ("weight change", stored.weight_change, ours.weight_change),
     ):
         if wanted and not there:
-            yield replace(_missing(subject, name, "not told, or 0"), theirs=f"{wanted:.8g}")
+            yield replace(_missing(name, "not told, or 0"), theirs=f"{wanted:.8g}")
 
 
 def _recipe(tuned: Tuned) -> Mapping[str, Any]:
@@ -152,19 +147,18 @@ def _recipe(tuned: Tuned) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _of_same_seed(subject: str, ours: Tuned, same: Tuned, limits: Margins) -> Iterator[FactCheck]:
+def _of_same_seed(ours: Tuned, same: Tuned, limits: Margins) -> Iterator[FactCheck]:
     """Facts that depend on the seed, which is stored."""
     told = [name for name in _SEEDED if name in same.raw]
-    yield from _all_exact(subject, ours.raw, same.raw, told)
+    yield from _all_exact(ours.raw, same.raw, told)
     for name, shown in _FIRST.items():
         mine, theirs = _first(ours.raw, name), _first(same.raw, name)
         if theirs is None or mine is None:
             if theirs is not None:
-                yield _exact(subject, shown, mine, theirs)
+                yield _exact(shown, mine, theirs)
             continue
         apart = abs(mine - theirs) / max(abs(theirs), 1e-12)
         yield FactCheck(
-            subject=subject,
             fact=shown,
             verdict=Verdict.REPRODUCED if apart <= limits.first_step else Verdict.NOT_REPRODUCED,
             ours=f"{mine:.8g}",
@@ -173,18 +167,18 @@ def _of_same_seed(subject: str, ours: Tuned, same: Tuned, limits: Margins) -> It
         )
 
 
-def _of_new_seed(subject: str, ours: Tuned, stored: Tuned) -> Iterator[FactCheck]:
+def _of_new_seed(ours: Tuned, stored: Tuned) -> Iterator[FactCheck]:
     """The order of a seed that is not stored follows from it; the rest must at least be told."""
     told, wanted = ours.raw.get(_ORDER), _drawn(stored, ours.seed)
     if told is not None and wanted is not None:
         reason = "" if told == wanted else f"seed {ours.seed} gives {_shown(wanted)}"
-        yield replace(_exact(subject, _ORDER, told, wanted), theirs="", reason=reason)
+        yield replace(_exact(_ORDER, told, wanted), theirs="", reason=reason)
     for name in _SEEDED:
         if name in stored.raw and ours.raw.get(name) is None:
-            yield _missing(subject, name)
+            yield _missing(name)
     for name, shown in _FIRST.items():
         if _first(stored.raw, name) is not None and _first(ours.raw, name) is None:
-            yield _missing(subject, shown)
+            yield _missing(shown)
 
 
 def _drawn(stored: Tuned, seed: int) -> str | None:

@@ -49,12 +49,16 @@ class Side:
         return Side(values, draws, np.zeros_like(self.luck))
 
 
-def chosen(sides: Sequence[Side], take: Callable[..., Any]) -> Side:
-    """The largest, or the range, of several; `take` is numpy's function."""
+def chosen(sides: Sequence[Side], take: Callable[..., Any], near: float = 0.0) -> Side:
+    """The largest, or the range, of several; `take` is numpy's function.
+
+    Args:
+        near: a number near the result, taken off before deviations are averaged: it rounds less.
+    """
     values = np.stack([side.values for side in sides])
     draws = np.stack([side.draws for side in sides])
     luck = np.stack([side.luck for side in sides])
-    moved = take(values.mean(axis=1)[:, None] + luck, axis=0)
+    moved = take(values.mean(axis=1)[:, None] + luck, axis=0) - near
     # The expectation of the largest error, of rows and of seeds, were all equally good.
     errors = (draws - values[:, :, None]).mean(axis=1) + luck / math.sqrt(values.shape[1])
     return Side(

@@ -129,7 +129,8 @@ def run_source(
             return Measured(
                 seeds, values, draws, len(there.rows), several[0].luck, several[0].df, 0.0, constant
             )
-        side = chosen([item.of(seeds) for item in several], np.max)
+        sides = [item.of(seeds) for item in several]
+        side = chosen(sides, np.max, max(float(one.values.mean()) for one in sides))
         return Measured(
             seeds,
             side.values,
