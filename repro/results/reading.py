@@ -85,8 +85,9 @@ def _cell_of(study: Study, where: str, line: Mapping[str, Any], imported: bool) 
         metric = study.evaluation(cell).task.metric
     except ValueError as error:
         _bad(where, f"unknown cell: {error}")
-    facts = {name: getattr(cell, name) for name in ("dataset", "prompt", "shots")}
-    for name, value in {**facts, "variant": cell.variant.name, "metric": metric}.items():
+    facts = {"variant": cell.variant.name}
+    facts |= {name: getattr(cell, name) for name in ("dataset", "prompt", "shots")}
+    for name, value in (facts | {"metric": metric}).items():
         if name in line and line[name] != value:
             _bad(where, f"field '{name}' is {line[name]!r}, but the cell is {cell.name}")
     seed = line.get("seed")

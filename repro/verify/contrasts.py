@@ -146,15 +146,15 @@ def _judged(
     stated = {effect.name: effect for effect in published.pairs} if published else {}
     centres = [by_dataset[item.dataset].effect for item in compared]
     allowed = allowed_wrong(pairs, centres, stated)
-    notes = [contrast.note] if contrast.note else []
+    notes = []
     if optimistic:
-        largest = max((e.optimism for e in effects), key=abs, default=0.0)
-        side = "high" if largest > 0 else "low"
-        notes.insert(
-            0,
+        largest = max((effect.optimism for effect in effects), key=abs)
+        notes.append(
             "bars are the best of several cells: a difference may read up to "
-            f"{abs(largest):.3f} too {side}",
+            f"{abs(largest):.3f} too {'high' if largest > 0 else 'low'}"
         )
+    if contrast.note:
+        notes.append(contrast.note)
     chance, of = None, ""
     if power and stated and all(item.name in stated for item in compared):
         truth = [stated[item.name].effect for item in compared]

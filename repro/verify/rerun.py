@@ -97,10 +97,10 @@ def _candidates(
 ) -> Iterator[tuple[list[str], set[Cell]]]:
     """Selections by figure, variant and test set, each with the cells that it selects."""
     figures = {name: study.cells((name,), every_shot=every_shot) for name in study.figures}
-    every, variants_of = study.cells(every_shot=every_shot), {cell.variant for cell in wanted}
-    variants = dict.fromkeys(cell.variant for cell in every if cell.variant in variants_of)
-    tests_of = {cell.dataset for cell in wanted}
-    tests = dict.fromkeys(cell.dataset for cell in every if cell.dataset in tests_of)
+    variants, tests = {cell.variant for cell in wanted}, {cell.dataset for cell in wanted}
+    every = study.cells(every_shot=every_shot)
+    named = dict.fromkeys(cell.variant.name for cell in every if cell.variant in variants)
+    tested = dict.fromkeys(cell.dataset for cell in every if cell.dataset in tests)
     for by_variant, by_test in product((False, True), repeat=2):
         by_figure = {
             figure: {
@@ -111,11 +111,8 @@ def _candidates(
             }
             for figure, cells in figures.items()
         }
-        words: list[str] = []
-        if by_variant:
-            words += ["--variants", ",".join(variant.name for variant in variants)]
-        if by_test:
-            words += ["--tests", ",".join(tests)]
+        words = ["--variants", ",".join(named)] if by_variant else []
+        words += ["--tests", ",".join(tested)] if by_test else []
         yield words, set().union(*by_figure.values())
         if inside := [name for name, own in by_figure.items() if own and own <= wanted]:
             chosen = set().union(*(by_figure[name] for name in inside))
