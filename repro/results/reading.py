@@ -85,7 +85,7 @@ def _cell_of(study: Study, where: str, line: Mapping[str, Any], imported: bool) 
         metric = study.evaluation(cell).task.metric
     except ValueError as error:
         _bad(where, f"unknown cell: {error}")
-    facts = {"variant": cell.variant.name}
+    facts: dict[str, Any] = {"variant": cell.variant.name}
     facts |= {name: getattr(cell, name) for name in ("dataset", "prompt", "shots")}
     for name, value in (facts | {"metric": metric}).items():
         if name in line and line[name] != value:
