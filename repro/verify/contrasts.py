@@ -27,7 +27,7 @@ from repro.verify.effects import (
 from repro.verify.measured import Source, common_seeds
 from repro.verify.quantifiers import allowed_wrong, decided, power_to_show
 from repro.verify.seedspread import SeedSpread, registered_spread
-from repro.verify.statistics import Floats, pooled, satterthwaite
+from repro.verify.statistics import pooled, satterthwaite
 
 Facts = Mapping[Variant, Mapping[int | None, float]]
 """A fact of fine-tunes by variant and seed; seed None for the paper's."""
@@ -200,10 +200,14 @@ def _judge_facts(
                 continue
             stated.add(left.train)
         used |= {seed for seed in seeds if seed is not None}
-        a = np.array([facts[left][seed] for seed in seeds])
-        b = np.array([facts[right][seed] for seed in seeds])
+        a, b = (np.array([facts[variant][seed] for seed in seeds]) for variant in (left, right))
+        relative = a / b - 1
+        effect = float(relative.mean())
+        known = prior.facts[contrast.kind] ** 2 * (1 + effect) ** 2
+        variance, df = pooled(known, prior.df, relative)
+        spread = satterthwaite([(variance / len(seeds), df)])
         name = f"{left.name} / {right.name} - 1"
-        effects.append(_fact_effect(name, a, b, where, prior, contrast.kind))
+        effects.append(with_tests(name, float(a.mean()), float(b.mean()), effect, spread, where))
     if not effects:
         return ContrastVerdict(
             contrast=contrast,
@@ -211,12 +215,12 @@ def _judge_facts(
             unpublished=contrast.kind not in PUBLISHED,
             reason=f"no {contrast.kind} of these fine-tunes is known",
         )
-    holding = [effect.holds for effect in effects]
+    holding = [one.holds for one in effects]
     means = (
-        float(np.mean([getattr(effect, name) for effect in effects]))
+        float(np.mean([getattr(one, name) for one in effects]))
         for name in ("left", "right", "effect")
     )
-    p_shown = max(effect.p_shown for effect in effects)
+    p_shown = max(one.p_shown for one in effects)
     counts = sum(holding), len(effects)
     judged = ContrastVerdict(
         contrast=contrast,
@@ -228,13 +232,3 @@ def _judge_facts(
     )
     note = f"{counted(max(1, len(used)), 'seed')}; spread over seeds: {prior.source}"
     return decided(judged, run=len(effects), published=published, notes=[note])
-
-
-def _fact_effect(
-    name: str, left: Floats, right: Floats, where: Region, prior: SeedSpread, kind: str
-) -> Effect:
-    relative = left / right - 1
-    effect = float(relative.mean())
-    known, df = pooled(prior.facts[kind] ** 2 * (1 + effect) ** 2, prior.df, relative)
-    spread = satterthwaite([(known / len(relative), df)])
-    return with_tests(name, float(left.mean()), float(right.mean()), effect, spread, where)

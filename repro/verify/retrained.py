@@ -80,11 +80,6 @@ def _seeds(results: BySeed) -> tuple[int, ...]:
     return tuple(sorted(seed for seed in results if seed is not None))
 
 
-def _left_out(rows: Floats) -> Floats:
-    """The mean row of all others, for each of the rows [k, n]."""
-    return np.asarray((rows.sum(axis=0) - rows) / (len(rows) - 1), dtype=np.float64)
-
-
 @dataclass(frozen=True)
 class _Quantity:
     """Something that a level compares.
@@ -141,7 +136,9 @@ def _fit(
     scores: Sequence[_Scores], seeds: Sequence[int], groups: Mapping[str, Sequence[Cell]]
 ) -> Mapping[str, _Level]:
     """The quantities of every level that has any, with their spread over the stored seeds."""
-    distances = np.stack([distance(one.theirs, _left_out(one.theirs)) for one in scores])
+    stored = [one.theirs for one in scores]
+    # Of every stored seed from the mean row of the others.
+    distances = np.stack([distance(t, (t.sum(axis=0) - t) / (len(t) - 1)) for t in stored])
     place = {one.pair.cell: i for i, one in enumerate(scores)}
     own = [(one.pair.cell.variant, one.pair.metric, (i,)) for i, one in enumerate(scores)]
     levels = {
