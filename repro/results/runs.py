@@ -1,6 +1,6 @@
 """What a results folder holds, as data: cells, fine-tunes, runs. `reading` makes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -138,10 +138,12 @@ class Run:
         return self.by_cell.get(cell, {})
 
     @property
-    def asked(self) -> frozenset[Cell] | None:
-        """The cells that the run was asked for, or has; None where it does not tell."""
+    def asked(self) -> Set[Cell] | None:
+        """The cells that the run was asked for, or has, in order; None where it does not tell."""
         names = self.record.get("asked", {}).get("cells")
-        return None if names is None else frozenset((*map(Cell.parse, names), *self.by_cell))
+        if names is None:
+            return None
+        return dict.fromkeys((*map(Cell.parse, names), *self.by_cell)).keys()
 
     @property
     def identity(self) -> Mapping[str, Any]:

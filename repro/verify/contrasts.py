@@ -216,16 +216,17 @@ def _judge_facts(
             reason=f"no {contrast.kind} of these fine-tunes is known",
         )
     holding = [one.holds for one in effects]
-    means = (
+    left_mean, right_mean, mean = (
         float(np.mean([getattr(one, name) for one in effects]))
         for name in ("left", "right", "effect")
     )
     p_shown = max(one.p_shown for one in effects)
     counts = sum(holding), len(effects)
+    whole = Effect("all", left_mean, right_mean, mean, None, all(holding), p_shown, 1.0, *counts)
     judged = ContrastVerdict(
         contrast=contrast,
         pairs=tuple(effects),
-        mean=Effect("all", *means, None, all(holding), p_shown, 1.0, *counts),
+        mean=whole,
         expected=expected,
         seeds=tuple(sorted(used)),
         paper_effect=published.mean.effect if published and published.mean else None,

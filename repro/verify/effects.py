@@ -212,8 +212,9 @@ def effect_of(item: Compared, where: Region, holding: Sequence[bool] = ()) -> Ef
         holding: whether each of the comparisons in a mean holds.
     """
     own = item.effect
-    sides = (float(side.values.mean()) for side in (item.left, item.right, own))
-    return with_tests(item.name, *sides, item.spread(), where, holding, own.optimism)
+    left, right, effect = (float(side.values.mean()) for side in (item.left, item.right, own))
+    spread = item.spread()
+    return with_tests(item.name, left, right, effect, spread, where, holding, own.optimism)
 
 
 def with_tests(

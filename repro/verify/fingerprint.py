@@ -257,9 +257,10 @@ def copies(run: Run) -> Mapping[Key, str]:
     models: dict[_Model, dict[_Place, Outcomes]] = {}
     for (cell, seed), result in run.cells.items():
         # Labels of unknown logits may well be equal.
-        if (one := result.outcomes) and (result.metric != "accuracy" or one.gaps is not None):
+        rows = result.outcomes
+        if rows and (result.metric != "accuracy" or rows.gaps is not None):
             place = (cell.dataset, cell.prompt, cell.demonstrations)
-            models.setdefault((cell.variant, seed), {})[place] = one
+            models.setdefault((cell.variant, seed), {})[place] = rows
     found: dict[Key, str] = {}
     for (one, ours), (other, theirs) in combinations(models.items(), 2):
         for place in _equal(ours, theirs):

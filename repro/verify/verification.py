@@ -172,7 +172,7 @@ def verify_numbers(
         wanted: the cells asked for; by default those that the run has, or says it was asked for.
         models: of `compare_runs`.
     """
-    asked = run.asked if wanted is None else frozenset(wanted)
+    asked = run.asked if wanted is None else dict.fromkeys(wanted).keys()
     verified = RunVerification(run=run, reference=reference)
     if reference is not None:
         cells = [cell for cell in reference.run.by_cell if asked is None or cell in asked]
