@@ -13,6 +13,7 @@ from typing import Any
 from rich.progress import Progress, TaskID
 
 from repro.bars import Shown, Watch
+from repro.execute.timing import epochs_taken
 from repro.execute.worker import Done
 from repro.finetune import FACTS
 from repro.plan.cost import duration
@@ -113,5 +114,5 @@ class Whole(Watch):
             return ", found" if facts is not None else ""
         known: dict[str, Any] = json.loads((facts / FACTS).read_text(encoding="utf-8"))
         losses = [loss for loss in known["losses"] if loss is not None]
-        rate = len(known["dead_micro_batches"]) * known["input_tokens"] / seconds
+        rate = epochs_taken(known) * known["input_tokens"] / seconds
         return f", last loss {losses[-1]:.3f}, {rate:,.0f} tokens/s" if losses else ""

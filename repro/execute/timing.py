@@ -13,9 +13,17 @@ PARTS = ("load", "prompts", "prefill", "decode", "train", "metrics", "results", 
 ARITHMETIC = ("prefill", "decode", "train")
 
 
+def epochs_taken(facts: Mapping[str, Any]) -> float:
+    """Epochs until training ended, which a checkpoint may do early; steps are of whole samples."""
+    recipe = facts["recipe"]
+    samples: int = facts["steps"] * recipe["micro_batch"] * recipe["accumulation"]
+    epochs: float = samples / facts["samples"]
+    return min(epochs, len(facts["dead_micro_batches"]))
+
+
 def count_training(facts: Mapping[str, Any]) -> None:
-    """Count a fine-tune's arithmetic: every token of every epoch once, nothing shared or padded."""
-    epochs = len(facts["dead_micro_batches"])
+    """Count a fine-tune's arithmetic: every token trained on once, nothing shared or padded."""
+    epochs = epochs_taken(facts)
     tokens = epochs * facts["input_tokens"]
     middle = facts["input_tokens"] / facts["samples"] / 2
     rows = epochs * facts["label_tokens"]

@@ -211,15 +211,44 @@ def test_every_draw_of_damage_changes_the_run(power: Any, held: Any) -> None:
 
     for case in power.cases():
         rng = rng_for(case.what)
-        for seed in held.seeds[:2]:
+        for seed in held.stored[:2]:
             run = held.run(seed)
             damaged = case.inject(run, rng)
             assert damaged is None or damaged != run, case.what
 
 
-def test_held_out_seeds_are_judged_as_new_ones(held: Any) -> None:
-    seed = held.seeds[0]
+def test_a_stored_seed_is_judged_without_itself(held: Any) -> None:
+    seed = held.stored[0]
     verified = held.verify(held.run(seed), seed)
     tuned = [number for number in verified.numbers if number.seeds]
     assert {number.stored for number in tuned} == {7}
     assert all(number.verdict is not Verdict.NOT_RUN for number in verified.numbers)
+
+
+def test_kept_seeds_are_judged_by_the_whole_reference(
+    power: Any, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"seeds": (9, 10), "n": 100, "luck": 0.1, "jitter": 0.004}
+    record([made_up().write_results(tmp_path / "run", CELLS, **options)], tmp_path / "kept")
+    both = power.HeldOut(reference, load_reference(tmp_path / "kept").run)
+    verified = both.verify(both.run(9), None)
+    assert {number.stored for number in verified.numbers if number.seeds} == {8}
+    rows, alarms = power.false_alarms(both)
+    assert [row["draws"] for row in rows[:3]] == [10, 2, 8]
+    assert set(alarms) == {9, 10, *range(1, 9)}
+
+    asked = []
+    monkeypatch.setattr(both, "run", lambda seed: asked.append(seed) or both._new)
+    case = next(case for case in power.cases() if case.what == "a cell missing")
+    power._outcomes(both, case, 2)
+    assert asked == [9, 10], "damage is done to seeds that the reference does not know"
+
+
+def test_the_kept_seeds_are_none_of_the_reference(power: Any) -> None:
+    kept, stored = (
+        load_reference(power.HELD_OUT).run,
+        load_reference(ROOT / "expected_results/embedded").run,
+    )
+    assert len(kept.seeds) == 20
+    assert not set(kept.seeds) & set(stored.seeds)
+    assert {cell.name for cell in kept.by_cell} == {cell.name for cell in stored.by_cell}

@@ -101,7 +101,7 @@ def complete(*words: str) -> list[str]:
         (["run", "--set", "truncation"], ["truncation_side=right", "truncation_side=source"]),
         (["run", "--set", "zero_shot_blank="], ["zero_shot_blank=true", "zero_shot_blank=false"]),
         (["run", "--protocol", "p"], ["published-code", "paper-text"]),
-        (["plan", "--profile", "small"], ["small", "small-cpu"]),
+        (["plan", "--profile", "small"], ["small", "small-bf16", "small-cpu"]),
     ],
     ids=lambda words: " ".join(words[-2:]),
 )

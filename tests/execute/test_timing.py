@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from repro.cli.main import cli
-from repro.execute.timing import in_words
+from repro.execute.timing import epochs_taken, in_words
 
 FLOPS = ("prefill", "decode", "train")
 
@@ -37,6 +37,18 @@ def test_a_run_says_and_stores_where_its_time_went(
     lines = (tmp_path / "out/timings.jsonl").read_text(encoding="utf-8").splitlines()
     assert "mfu" not in json.loads(lines[-1])  # no model ran
     assert "GFLOP/s" not in told
+
+
+@pytest.mark.parametrize(
+    ("samples", "steps", "epochs"),
+    [(160, 20, 2), (160, 4, 0.4), (200, 24, 1.92), (8, 2, 2)],  # of 16 samples; 8 are unused; fewer
+)
+def test_a_training_that_ends_at_a_checkpoint_took_fewer_tokens(
+    samples: int, steps: int, epochs: float
+) -> None:
+    recipe = {"micro_batch": 2, "accumulation": 8}
+    known = {"recipe": recipe, "samples": samples, "steps": steps, "dead_micro_batches": [0, 0]}
+    assert epochs_taken(known) == epochs
 
 
 def test_in_words() -> None:

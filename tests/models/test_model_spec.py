@@ -32,6 +32,8 @@ def of(**table):
         ("llama2-13b", 13_015_864_320),
         ("llama2-70b", 68_976_648_192),
         ("smollm2-135m", 134_515_008),
+        ("smollm2-360m", 361_821_120),
+        ("smollm2-1.7b", 1_711_376_384),
     ],
 )
 def test_parameter_counts_are_the_published_ones(name, parameters):
@@ -49,6 +51,29 @@ def test_llama2_7b_is_pinned_and_both_copies_have_the_same_weights(repo, revisio
     spec = of(kind="hub", repo=repo)
     assert spec.revision == revision
     assert dict(spec.sha256) == SHARDS
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "sha256"),
+    [  # as public repositories name them
+        (
+            "HuggingFaceTB/SmolLM2-360M-Instruct",
+            "a10cc1512eabd3dde888204e902eca88bddb4951",
+            "e6bffe7435d7ddc10fd3b9a9efd429dafbacb1cb17015fb5562664e7532bf86e",
+        ),
+        (
+            "HuggingFaceTB/SmolLM2-1.7B-Instruct",
+            "31b70e2e869a7173562077fd711b654946d38674",
+            "f55217be716b6a997b97b9d8d7eb6fad02e00858f5010ec24f64603c3a98a0e8",
+        ),
+    ],
+)
+def test_the_larger_smollm2_are_pinned(repo, revision, sha256):
+    spec = of(kind="hub", repo=repo)
+    assert spec.revision == revision
+    assert dict(spec.sha256) == {"model.safetensors": sha256}
+    assert not spec.gated
+    assert spec.sizes().tied
 
 
 def test_another_revision_drops_the_pinned_hashes():
