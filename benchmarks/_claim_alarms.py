@@ -15,8 +15,8 @@ from repro.spec.claims import Contrast
 from repro.spec.points import Point
 from repro.studies.paper.claims import claims
 from repro.studies.paper.study import study
-from repro.verify.effects import Compared, Side, compare, mean_of
-from repro.verify.measured import Source
+from repro.verify.effects import Compared, compare, mean_of
+from repro.verify.measured import Side, Source
 from repro.verify.published import default_folder
 from repro.verify.reference import load_reference
 from repro.verify.runscores import run_source

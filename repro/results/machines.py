@@ -10,19 +10,23 @@ PARTS = "parts"
 def parts_of(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """The records of the folders that results were joined from; the record itself if of one."""
     parts = record.get(PARTS)
-    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-        return (record,)
-    return tuple(parts)
+    return tuple(parts) if isinstance(parts, list) else (record,)
+
+
+def _identity(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = record.get("identity")
+    return found if isinstance(found, dict) else {}
+
+
+def device_of(record: Mapping[str, Any]) -> str | None:
+    """The kind of machine of a run, or of a part of one; None where it is not told."""
+    numerics = _identity(record).get("numerics")
+    return numerics.get("device") if isinstance(numerics, dict) else None
 
 
 def devices(record: Mapping[str, Any]) -> tuple[str, ...]:
     """The kinds of machines that a run's cells were computed on."""
-    found = []
-    for part in parts_of(record):
-        identity = part.get("identity")
-        numerics = identity.get("numerics") if isinstance(identity, dict) else None
-        found.append(str(numerics.get("device")) if isinstance(numerics, dict) else "not told")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(str(device_of(p) or "not told") for p in parts_of(record)))
 
 
 def record_of(record: Mapping[str, Any], stem: str) -> Mapping[str, Any]:
@@ -39,16 +43,13 @@ def elsewhere(ours: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) ->
     """Why bit equality (L0) cannot be asked for: another lock, machine kind or engine; else ""."""
 
     def facts(record: Mapping[str, Any]) -> dict[str, Any]:
-        identity = record.get("identity")
-        numerics = identity.get("numerics") if isinstance(identity, dict) else None
-        device = numerics.get("device") if isinstance(numerics, dict) else None
         # Runs of the kit's own engine do not name it.
-        engine = identity.get("engine", "torch") if isinstance(identity, dict) else None
-        return {"lock": record.get("lock_sha256"), "machine kind": device, "engine": engine}
+        engine = _identity(record).get("engine", "torch") if "identity" in record else None
+        lock, device = record.get("lock_sha256"), device_of(record)
+        return {"lock": lock, "machine kind": device, "engine": engine}
 
-    stored = [facts(record) for record in recorded]
-    own = facts(ours)
-    if any(own == other and None not in own.values() for other in stored):
+    stored, own = [facts(record) for record in recorded], facts(ours)
+    if None not in own.values() and own in stored:
         return ""
     notes = []
     for name, value in own.items():
@@ -80,11 +81,9 @@ def computed(
         stem: of the cell's samples file.
         tuned: the facts of its fine-tune.
     """
-    machine = tuned.get("machine") if tuned else None
-    machine = machine if isinstance(machine, dict) else {}
+    machine = (tuned or {}).get("machine") or {}
     told = {words: machine[name] for name, words in _ROUNDING.items() if name in machine}
-    budgets = record_of(record, stem).get("budgets")
-    if isinstance(budgets, dict):
+    if (budgets := record_of(record, stem).get("budgets")) is not None:
         own = budgets.get("reduced", {}).get(stem, {})
         told["tokens of a batch"] = own.get("evaluate_tokens", budgets.get("evaluate_tokens"))
     return told

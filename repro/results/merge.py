@@ -8,17 +8,17 @@ trainings are no one model's. Every cell keeps the machine that computed it, in 
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
 from repro.lines import Line, read_lines, to_line
 from repro.results.machines import PARTS, parts_of
-from repro.results.schema import FINETUNES, RESULTS, RUN
-
-SAMPLES, BESIDE = "samples", ("prompts.jsonl", "timings.jsonl")
+from repro.results.runs import named
+from repro.results.schema import RESULTS, RUN, SAMPLES, TEXTS, TIMINGS
+from repro.results.writing import Lines, all_asked, known_lines, write_lines
 
 _KEPT = ("identity", "source", "versions", "machine", "lock_sha256", "budgets")
 _SAME = ("format", "study", "model", "data", "switches")
@@ -27,22 +27,20 @@ _SAME = ("format", "study", "model", "data", "switches")
 Model = tuple[str, int | None]
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Folder:
     path: Path
     record: dict[str, Any]
-    lines: dict[tuple[str, int | None], Line]
-    tuned: dict[Model, Line]
-    taken: list[str] = field(default_factory=list)
+    lines: Lines
+    tuned: Lines
 
 
-@dataclass(frozen=True)
-class Merged:
-    """What came of joining.
+def _model(line: Line) -> Model:
+    return line["variant"], line["seed"]
 
-    Attributes:
-        cells: in the joined folder; left_out: models and cells that another folder has already.
-    """
+
+class Merged(NamedTuple):
+    """Cells in the joined folder; models and cells left out that another folder has already."""
 
     cells: int
     left_out: tuple[str, ...]
@@ -65,21 +63,25 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     for other in read[1:]:
         _check_alike(read[0], other)
     owners, left_out = _owners(read)
-    lines: dict[tuple[str, int | None], tuple[Line, _Folder]] = {}
-    for origin in read:
-        for place, line in origin.lines.items():
-            model = (line["variant"], line["seed"])
-            known = lines.get(place)
-            if line["model_key"] != owners[model]:
+    origins: dict[Any, _Folder] = {}  # of cells, by name and seed
+    for folder in read:
+        for place, line in folder.lines.items():
+            if line["model_key"] != owners[_model(line)]:
                 continue
-            if known is None:
-                lines[place] = (line, origin)
-            elif known[0]["key"] == line["key"]:
-                _check_equal(known, line, origin)
-            else:
-                left_out.append(f"{place[0]} of {origin.path}")
-    _write(out, read, lines, owners)
-    return Merged(len(lines), tuple(left_out))
+            origin = origins.setdefault(place, folder)
+            known = origin.lines[place]
+            if known["key"] != line["key"]:
+                left_out.append(f"{place[0]} of {folder.path}")
+            elif known["samples_sha256"] != line["samples_sha256"]:
+                raise ReproError(
+                    f"{line['cell']} has the same key in {origin.path} and {folder.path}, and "
+                    "other samples",
+                    hint="one of them was changed, or a machine computes wrongly: repro compare "
+                    "shows both",
+                    exit_code=EXIT_FAILED,
+                )
+    _write(out, read, origins, owners)
+    return Merged(len(origins), tuple(left_out))
 
 
 def _read(path: Path) -> _Folder:
@@ -92,15 +94,7 @@ def _read(path: Path) -> _Folder:
             hint="name results folders that repro run wrote",
             exit_code=EXIT_MISSING,
         ) from None
-    fields = ("cell", "seed", "variant", "key", "model_key", "samples", "samples_sha256")
-    lines = {
-        (line["cell"], line["seed"]): line for line in read_lines(path / RESULTS, fields=fields)
-    }
-    tuned = {
-        (line["variant"], line["seed"]): line
-        for line in read_lines(path / FINETUNES, fields=("variant", "seed", "key"))
-    }
-    return _Folder(path, record, lines, tuned)
+    return _Folder(path, record, *known_lines(path))
 
 
 def _check_alike(one: _Folder, other: _Folder) -> None:
@@ -122,38 +116,24 @@ def _owners(read: Sequence[_Folder]) -> tuple[dict[Model, str], list[str]]:
     counts: dict[Model, dict[str, int]] = {}
     for origin in read:
         for line in origin.lines.values():
-            own = counts.setdefault((line["variant"], line["seed"]), {})
+            own = counts.setdefault(_model(line), {})
             own[line["model_key"]] = own.get(line["model_key"], 0) + 1
     owners = {model: max(own, key=lambda key: own[key]) for model, own in counts.items()}
     left_out = [
-        f"{variant}{'' if seed is None else f' seed {seed}'}, trained apart, of {origin.path}"
-        for (variant, seed), key in owners.items()
+        f"{named(*model)}, trained apart, of {origin.path}"
+        for model, key in owners.items()
         for origin in read
-        if any(
-            (line["variant"], line["seed"]) == (variant, seed) and line["model_key"] != key
-            for line in origin.lines.values()
-        )
+        if any(_model(x) == model and x["model_key"] != key for x in origin.lines.values())
     ]
     return owners, left_out
 
 
-def _check_equal(known: tuple[Line, _Folder], line: Line, origin: _Folder) -> None:
-    if known[0]["samples_sha256"] != line["samples_sha256"]:
-        raise ReproError(
-            f"{line['cell']} has the same key in {known[1].path} and {origin.path}, and other "
-            "samples",
-            hint="one of them was changed, or a machine computes wrongly: repro compare shows both",
-            exit_code=EXIT_FAILED,
-        )
-
-
 def _write(
-    out: Path,
-    read: Sequence[_Folder],
-    lines: Mapping[tuple[str, int | None], tuple[Line, _Folder]],
-    owners: Mapping[Model, str],
+    out: Path, read: Sequence[_Folder], origins: Mapping[Any, _Folder], owners: Mapping[Model, str]
 ) -> None:
-    for line, origin in lines.values():  # all, before anything is written
+    lines = {place: origin.lines[place] for place, origin in origins.items()}
+    for place, line in lines.items():  # all, before anything is written
+        origin = origins[place]
         source = origin.path / line["samples"]
         if not source.is_file() or file_sha256(source) != line["samples_sha256"]:
             raise ReproError(
@@ -162,57 +142,25 @@ def _write(
                 exit_code=EXIT_MISSING,
             )
     (out / SAMPLES).mkdir(parents=True)
-    chosen: list[Line] = []
-    for line, origin in lines.values():
-        shutil.copyfile(origin.path / line["samples"], out / line["samples"])
-        origin.taken.append(Path(line["samples"]).stem)
-        chosen.append(line)
-    order = list(
-        dict.fromkeys(line["variant"] for origin in read for line in origin.lines.values())
-    )
-    chosen.sort(
-        key=lambda x: (
-            order.index(x["variant"]), x["seed"] or 0, x["dataset"], x["prompt"], str(x["shots"]),
-        )
-    )  # fmt: skip
-    tuned: dict[Model, Line] = {}
-    for origin in read:
-        for model, line in origin.tuned.items():
+    taken: dict[_Folder, set[str]] = {folder: set() for folder in read}
+    for place, line in lines.items():
+        shutil.copyfile(origins[place].path / line["samples"], out / line["samples"])
+        taken[origins[place]].add(Path(line["samples"]).stem)
+    order = list(dict.fromkeys(x["variant"] for folder in read for x in folder.lines.values()))
+    tuned: Lines = {}
+    for folder in read:
+        for model, line in folder.tuned.items():
             if owners.get(model) == line["key"]:
                 tuned.setdefault(model, line)
-    _put(out / RESULTS, chosen)
-    _put(
-        out / FINETUNES, [tuned[model] for model in sorted(tuned, key=lambda m: order.index(m[0]))]
-    )
-    for name in BESIDE:
-        _put(out / name, _distinct([line for f in read for line in read_lines(f.path / name)]))
-    record = dict(read[0].record)
-    record["asked"] = _asked(read)
-    record[PARTS] = [part for origin in read for part in _parts(origin)]
-    (out / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _parts(origin: _Folder) -> list[dict[str, Any]]:
-    """The folder's record with its cells; those of its own parts, if it was joined itself."""
-    taken = set(origin.taken)
-    return [
+    write_lines(out, lines, tuned, lambda variant: (order.index(variant.name), ""))
+    for name in (TEXTS, TIMINGS):
+        texts = dict.fromkeys(to_line(x) for f in read for x in read_lines(f.path / name))
+        (out / name).write_text("".join(texts), encoding="utf-8")
+    record = read[0].record | {"asked": all_asked(folder.record.get("asked") for folder in read)}
+    record[PARTS] = [
         {name: part.get(name) for name in _KEPT}
-        | {"cells": sorted(taken.intersection(part["cells"]) if "cells" in part else taken)}
-        for part in parts_of(origin.record)
+        | {"cells": sorted(own.intersection(part["cells"]) if "cells" in part else own)}
+        for folder, own in taken.items()
+        for part in parts_of(folder.record)  # several, if it was joined itself
     ]
-
-
-def _put(path: Path, lines: Sequence[Line]) -> None:
-    path.write_text("".join(map(to_line, lines)), encoding="utf-8")
-
-
-def _distinct(lines: Sequence[Line]) -> list[Line]:
-    return [json.loads(text) for text in dict.fromkeys(map(to_line, lines))]
-
-
-def _asked(read: Sequence[_Folder]) -> dict[str, list[Any]]:
-    every = [origin.record.get("asked") or {} for origin in read]
-    return {
-        "cells": list(dict.fromkeys(name for asked in every for name in asked.get("cells", []))),
-        "seeds": sorted({seed for asked in every for seed in asked.get("seeds", [])}),
-    }
+    (out / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,41 +58,52 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
 
 
-def _bad(path: Path, number: int, what: str) -> NoReturn:
-    raise ReproError(
-        f"{path}, line {number}: {what}",
-        hint="the samples were changed or cut; run again into a new folder",
-        exit_code=EXIT_FAILED,
-    )
+class _BadSampleError(Exception):
+    """What is wrong with a sample, in words."""
 
 
-def _gap(sample: dict[str, Any], path: Path, number: int) -> float:
+def _gap(sample: dict[str, Any]) -> float:
     logits, label = sample.get("logits"), sample.get("prediction")
     if not isinstance(logits, dict) or not isinstance(label, str) or label not in logits:
-        _bad(path, number, "field 'logits' lacks the prediction")
+        raise _BadSampleError("field 'logits' lacks the prediction")
     values = list(logits.values())
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        _bad(path, number, "field 'logits' holds something else than numbers")
+        raise _BadSampleError("field 'logits' holds something else than numbers")
     values.sort(reverse=True)
     if logits[label] != values[0]:
-        _bad(path, number, "field 'prediction' is not the label with the largest logit")
+        raise _BadSampleError("field 'prediction' is not the label with the largest logit")
     return float(values[0] - values[1]) if len(values) > 1 else math.inf
 
 
-def _label(sample: dict[str, Any], task: Task, path: Path, number: int) -> str:
-    label = sample.get("prediction")
-    if label not in task.labels:
-        _bad(path, number, f"field 'prediction' is {label!r}")
-    if sample["score"] != int(label == sample.get("gold")):
-        _bad(path, number, f"field 'score' is {sample['score']}, unlike prediction and gold")
-    return str(label)
-
-
-def _inputs(sample: dict[str, Any], path: Path, number: int) -> str:
-    for name in ("prompt_sha256", "gold"):
-        if not isinstance(sample.get(name), str):
-            _bad(path, number, f"field '{name}' is {sample.get(name)!r}")
-    return text_digest(f"{sample['prompt_sha256']} {sample['gold']}")
+def _sample(text: bytes, task: Task, imported: bool) -> tuple[int, float, str, float, str]:
+    """Row, score, output, gap and digest of the inputs of a line."""
+    try:
+        sample = json.loads(text)
+        row, score = sample["row"], sample["score"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _BadSampleError(f"not a sample: {error!r}") from None
+    if type(row) is not int or not 0 <= row < 2**31:
+        raise _BadSampleError(f"field 'row' is {row!r}")
+    if not isinstance(score, int | float) or not 0 <= score <= 1:
+        raise _BadSampleError(f"field 'score' is {score!r}, not between 0 and 1")
+    gap, inputs = 0.0, ""
+    if task.kind is Kind.CLASSIFICATION:
+        gap = 0.0 if imported else _gap(sample)
+        output = sample.get("prediction")
+        if output not in task.labels:
+            raise _BadSampleError(f"field 'prediction' is {output!r}")
+        if score != int(output == sample.get("gold")):
+            raise _BadSampleError(f"field 'score' is {score}, unlike prediction and gold")
+    elif isinstance(sample.get("text"), str):
+        output = text_digest(sample["text"])
+    else:
+        raise _BadSampleError("field 'text' is missing")
+    if not imported:
+        for name in ("prompt_sha256", "gold"):
+            if not isinstance(sample.get(name), str):
+                raise _BadSampleError(f"field '{name}' is {sample.get(name)!r}")
+        inputs = text_digest(f"{sample['prompt_sha256']} {sample['gold']}")
+    return row, float(score), output, gap, inputs
 
 
 def read_samples(path: Path, task: Task, *, imported: bool = False) -> Outcomes:
@@ -104,39 +115,29 @@ def read_samples(path: Path, task: Task, *, imported: bool = False) -> Outcomes:
     Raises:
         ReproError: a line is malformed, or a row stands there twice (1), with file and line.
     """
-    classification = task.kind is Kind.CLASSIFICATION
-    rows: dict[int, tuple[float, str, float, str]] = {}
-    for number, text in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            sample = json.loads(text)
-            row, score = sample["row"], sample["score"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            _bad(path, number, f"not a sample: {error!r}")
-        if type(row) is not int or not 0 <= row < 2**31:
-            _bad(path, number, f"field 'row' is {row!r}")
-        if row in rows:
-            _bad(path, number, f"row {row} stands here a second time")
-        if not isinstance(score, int | float) or not 0 <= score <= 1:
-            _bad(path, number, f"field 'score' is {score!r}, not between 0 and 1")
-        if classification:
-            gap = 0.0 if imported else _gap(sample, path, number)
-            output = _label(sample, task, path, number)
-        else:
-            gap, output = 0.0, sample.get("text")
-            if not isinstance(output, str):
-                _bad(path, number, "field 'text' is missing")
-            output = text_digest(output)
-        inputs = "" if imported else _inputs(sample, path, number)
-        rows[row] = (float(score), output, gap, inputs)
-    if not rows:
-        _bad(path, 1, "the file is empty")
-    order = sorted(rows)
+    found: dict[int, tuple[int, float, str, float, str]] = {}
+    number = 1
+    try:
+        for number, text in enumerate(path.read_bytes().splitlines(), 1):  # noqa: B007
+            sample = _sample(text, task, imported)
+            if found.setdefault(sample[0], sample) is not sample:
+                raise _BadSampleError(f"row {sample[0]} stands here a second time")
+        if not found:
+            raise _BadSampleError("the file is empty")
+    except _BadSampleError as bad:
+        raise ReproError(
+            f"{path}, line {number}: {bad}",
+            hint="the samples were changed or cut; run again into a new folder",
+            exit_code=EXIT_FAILED,
+        ) from None
+    rows, scores, outputs, gaps, inputs = zip(*sorted(found.values()), strict=True)
+    known = task.kind is Kind.CLASSIFICATION and not imported
     return Outcomes(
-        np.array(order, dtype=np.int64),
-        np.array([rows[row][0] for row in order], dtype=np.float64),
-        tuple(rows[row][1] for row in order),
-        np.array([rows[row][2] for row in order]) if classification and not imported else None,
-        None if imported else np.array([rows[row][3] for row in order], dtype=f"S{DIGITS}"),
+        np.array(rows, dtype=np.int64),
+        np.array(scores, dtype=np.float64),
+        outputs,
+        np.array(gaps) if known else None,
+        None if imported else np.array(inputs, dtype=f"S{DIGITS}"),
     )
 
 

@@ -19,7 +19,7 @@ from repro.files import file_sha256
 from repro.printable import counted
 from repro.results.machines import devices
 from repro.results.outcomes import read_samples
-from repro.results.runs import CellResult, Key, Results, Run, Tuned, is_imported
+from repro.results.runs import CellResult, Key, Results, Run, Tuned, is_imported, named
 from repro.results.schema import (
     FINETUNES,
     RESULTS,
@@ -35,7 +35,6 @@ from repro.tables import checked
 
 StudyOf = Callable[[Mapping[str, Any]], Study]
 """The study that a run.json tells of."""
-
 
 _HINT = (
     "results are verified as they were written; if nobody changed them, run again into a new folder"
@@ -86,19 +85,13 @@ def _cell_of(study: Study, where: str, line: Mapping[str, Any], imported: bool) 
         metric = study.evaluation(cell).task.metric
     except ValueError as error:
         _bad(where, f"unknown cell: {error}")
-    facts = {
-        "variant": cell.variant.name,
-        "dataset": cell.dataset,
-        "prompt": cell.prompt,
-        "shots": cell.shots,
-        "metric": metric,
-    }
-    for name, value in facts.items():
+    facts: dict[str, Any] = {"variant": cell.variant.name}
+    facts |= {name: getattr(cell, name) for name in ("dataset", "prompt", "shots")}
+    for name, value in (facts | {"metric": metric}).items():
         if name in line and line[name] != value:
             _bad(where, f"field '{name}' is {line[name]!r}, but the cell is {cell.name}")
     seed = line.get("seed")
-    seedless = cell.variant == BASE or imported
-    if (seed is None) != seedless:
+    if (seed is None) != (cell.variant == BASE or imported):
         _bad(where, f"field 'seed' is {seed!r} for {cell.variant.name}")
     return cell
 
@@ -122,19 +115,7 @@ def _read_line(
         mean = float(outcomes.scores.mean())
         if abs(mean - line["value"]) > 1e-9:
             _bad(where, f"field 'value' is {line['value']}, but the mean of {path} is {mean:.6g}")
-    return CellResult(
-        cell,
-        seed,
-        line["metric"],
-        float(line["value"]),
-        float(line["stderr"]),
-        line["n"],
-        line["key"],
-        line["model_key"],
-        line["samples_sha256"],
-        outcomes,
-        dict(line),
-    )
+    return CellResult.of(cell, line, outcomes)
 
 
 def read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
@@ -150,7 +131,7 @@ def read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
         except ValueError as error:
             _bad(where, f"not a fine-tune: {error}")
         if (variant, seed) in found:
-            _bad(where, f"{variant.name} seed {seed} stands here a second time")
+            _bad(where, f"{named(variant.name, seed)} stands here a second time")
         losses, moved = line.get("losses") or (), (line.get("weight_change") or {}).get("all")
         found[variant, seed] = Tuned(variant, seed, line["key"], tuple(losses), moved, line)
     return found
@@ -179,18 +160,16 @@ def _check_model(
     result: CellResult, where: str, tuned: Mapping[tuple[Variant, int], Tuned], base: object
 ) -> None:
     """Weights behind a cell must be those of its variant and seed."""
-    if result.seed is None:
-        base = base if result.cell.variant == BASE else None
-        if base is not None and result.model_key != base:
+    variant, seed, key = result.cell.variant, result.seed, result.model_key
+    if seed is None:
+        if variant == BASE and base not in (None, key):
             _bad(where, f"field 'model_key' is not the base model's that {RUN} names")
         return
-    facts = tuned.get((result.cell.variant, result.seed))
-    if facts is None or facts.key == result.model_key:
-        return
-    owner = next((t for t in tuned.values() if t.key == result.model_key), None)
-    named = f"of {owner.variant.name} seed {owner.seed}" if owner else "of no fine-tune listed"
-    own = f"{result.cell.variant.name} seed {result.seed}"
-    _bad(where, f"field 'model_key' is that {named} in {FINETUNES}, not of {own}")
+    facts = tuned.get((variant, seed))
+    if facts is not None and facts.key != key:
+        owner = next((named(t.variant.name, t.seed) for t in tuned.values() if t.key == key), "")
+        told = f"{owner or 'no fine-tune listed'} in {FINETUNES}"
+        _bad(where, f"field 'model_key' is that of {told}, not of {named(variant.name, seed)}")
 
 
 def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[Run]:
@@ -207,17 +186,14 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
         group = (line["profile"], line["protocol"], json.dumps(line["overrides"], sort_keys=True))
         own = groups.setdefault(group, {})
         if (result.cell, result.seed) in own:
-            seed = "" if result.seed is None else f" seed {result.seed}"
-            _bad(where, f"{result.cell.name}{seed} stands here a second time")
+            _bad(where, f"{named(result.cell.name, result.seed)} stands here a second time")
         own[result.cell, result.seed] = result
         if result.outcomes is None:
             without_samples.append(result.cell.name)
-    given = [item for item in tuned.values() if item.raw.get("given")]
-    if given:
-        some = counted(len(given), "fine-tune")
+    if given := [item.variant.name for item in tuned.values() if item.raw.get("given")]:
         warnings.append(
-            f"{some} given as checkpoints, not trained by the run, such as "
-            f"{given[0].variant.name}: {folder}"
+            f"{counted(len(given), 'fine-tune')} given as checkpoints, not trained by the run, "
+            f"such as {given[0]}: {folder}"
         )
     if without_samples:
         warnings.append(
@@ -228,16 +204,8 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
     for (profile, protocol, overrides), cells in groups.items():
         known = {"profile": profile, "protocol": protocol, "overrides": json.loads(overrides)}
         differing = [name for name in known if identity and identity.get(name) != known[name]]
-        run = Run(
-            folder,
-            profile,
-            protocol,
-            known["overrides"],
-            {} if differing else record,
-            cells,
-            tuned,
-            study,
-        )
+        own_record = {} if differing else record
+        run = Run(folder, **known, record=own_record, cells=cells, tuned=tuned, study=study)
         if differing:
             warnings.append(
                 f"{len(cells)} cells are of {run.name}, unlike {RUN}; kept apart: {folder}"
@@ -245,10 +213,9 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
         warnings += _uneven_rows(run)
         if len(made := devices(record)) > 1:
             warnings.append(f"cells of {len(made)} kinds of machines: {'; '.join(made)}; {folder}")
-        kinds = {_kind(item) for item in tuned.values()}
-        if len(kinds) > 1:
-            told = "; ".join(sorted(kinds))
-            warnings.append(f"fine-tunes of {len(kinds)} kinds of machines: {told}; {folder}")
+        if len(kinds := sorted({_kind(item) for item in tuned.values()})) > 1:
+            told = f"{len(kinds)} kinds of machines: {'; '.join(kinds)}"
+            warnings.append(f"fine-tunes of {told}; {folder}")
         runs.append(run)
     return runs
 
@@ -256,10 +223,10 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
 def _kind(tuned: Tuned) -> str:
     """The kind of machine that a fine-tune was made on, as far as its bits depend on it."""
     told = tuned.raw.get("machine")
-    if not isinstance(told, dict):
-        return "not told"
     names = ("device", "instructions", "threads", "processes", "attention")
-    return ", ".join(f"{name} {told[name]}" for name in names if name in told)
+    return (
+        ", ".join(f"{name} {told[name]}" for name in names if name in told) if told else "not told"
+    )
 
 
 def _uneven_rows(run: Run) -> list[str]:
@@ -267,7 +234,7 @@ def _uneven_rows(run: Run) -> list[str]:
     seen: dict[str, set[tuple[int, ...]]] = {}
     for result in run.cells.values():
         if result.outcomes is not None:
-            rows = tuple(int(row) for row in result.outcomes.rows)
+            rows = tuple(result.outcomes.rows.tolist())
             seen.setdefault(result.cell.dataset, set()).add(rows)
     return [
         f"cells of {name} have {min(map(len, sets))} to {max(map(len, sets))} rows; "

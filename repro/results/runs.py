@@ -1,10 +1,10 @@
 """What a results folder holds, as data: cells, fine-tunes, runs. `reading` makes them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from repro.results.outcomes import Outcomes
 from repro.spec.cells import Cell, Variant
@@ -40,6 +40,14 @@ class CellResult:
     outcomes: Outcomes | None
     raw: Mapping[str, Any] = field(repr=False)
 
+    @classmethod
+    def of(cls, cell: Cell, line: Mapping[str, Any], outcomes: Outcomes | None) -> Self:
+        """A checked line, with the outcomes of its rows."""
+        names = ("metric", "n", "key", "model_key", "samples_sha256")
+        kept = {name: line[name] for name in names} | {"seed": line.get("seed")}
+        value, stderr = float(line["value"]), float(line["stderr"])
+        return cls(cell=cell, value=value, stderr=stderr, outcomes=outcomes, raw=line, **kept)
+
     @property
     def constant(self) -> str | None:
         """The label that every row got, if so."""
@@ -65,6 +73,11 @@ class Tuned:
         tail = self.losses[-max(1, len(self.losses) // 10) :] if self.losses else ()
         known = [loss for loss in tail if loss is not None]
         return sum(known) / len(known) if known else None
+
+
+def named(name: str, seed: int | None) -> str:
+    """A cell or a model with its seed, if it has one, for sentences."""
+    return name if seed is None else f"{name} seed {seed}"
 
 
 def is_imported(record: Mapping[str, Any]) -> bool:
@@ -109,31 +122,49 @@ class Run:
             found.setdefault(cell, {})[seed] = result
         return found
 
+    @property
+    def facts(self) -> Mapping[str, Mapping[Variant, Mapping[int | None, float]]]:
+        """Weight changes and final losses of fine-tunes by seed, where they are known and not 0."""
+        found: dict[str, dict[Variant, dict[int | None, float]]]
+        found = {"weight change": {}, "final loss": {}}
+        for (variant, seed), tuned in self.tuned.items():
+            for kind, value in zip(found, (tuned.weight_change, tuned.final_loss), strict=True):
+                if value:
+                    found[kind].setdefault(variant, {})[seed] = value
+        return found
+
     def of(self, cell: Cell) -> Mapping[int | None, CellResult]:
         """The results of a cell by seed."""
         return self.by_cell.get(cell, {})
 
     @property
-    def asked(self) -> frozenset[Cell] | None:
-        """The cells that the run was asked for, or has; None where it does not tell."""
-        asked = self.record.get("asked")
-        names = asked.get("cells") if isinstance(asked, dict) else None
-        if not isinstance(names, list):
+    def asked(self) -> Set[Cell] | None:
+        """The cells that the run was asked for, or has, in order; None where it does not tell."""
+        names = self.record.get("asked", {}).get("cells")
+        if names is None:
             return None
-        return frozenset((*(Cell.parse(name) for name in names), *self.by_cell))
+        return dict.fromkeys((*map(Cell.parse, names), *self.by_cell)).keys()
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        found = self.record.get("identity")
+        found: Mapping[str, Any] = self.record.get("identity", {})
+        return found
+
+    @property
+    def switches(self) -> Mapping[str, Any]:
+        """Every switch of the protocol with its value."""
+        found = self.record.get("switches")
         return found if isinstance(found, dict) else {}
+
+    def switched(self, values: Mapping[str, Any]) -> Self:
+        """The run as one with other values of some switches."""
+        record = {**self.record, "switches": {**self.switches, **values}}
+        return replace(self, record=record, overrides=values)
 
     @property
     def best_of(self) -> str:
         """How bars were chosen: smallest, all or split-half."""
-        switches = self.record.get("switches")
-        return (
-            str(switches.get("best_of", "smallest")) if isinstance(switches, dict) else "smallest"
-        )
+        return str(self.switches.get("best_of", "smallest"))
 
 
 @dataclass(frozen=True)

@@ -20,24 +20,18 @@ from repro.spec.cells import Cell
 FORMAT = 1
 """Raised when older readers would misread a folder."""
 
-RESULTS, FINETUNES, RUN, TIMINGS, SAMPLES, TEXTS, CURVES = (
-    "results.jsonl",
-    "finetunes.jsonl",
-    "run.json",
-    "timings.jsonl",
-    "samples",
-    "prompts.jsonl",
-    "curves",
-)
+RESULTS, FINETUNES, RUN = "results.jsonl", "finetunes.jsonl", "run.json"
+TIMINGS, TEXTS = "timings.jsonl", "prompts.jsonl"
+SAMPLES, CURVES = "samples", "curves"
 
 
-class _Checked(BaseModel):
+class Checked(BaseModel):
     """Types are exact; fields that are not named here may be there, and are kept."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 
-class ResultLine(_Checked):
+class ResultLine(Checked):
     """A line of results.jsonl: the score of a cell.
 
     `value` is the mean over `n` rows, `stderr` its standard error; `seed` is that of the fine-tune,
@@ -59,19 +53,19 @@ class ResultLine(_Checked):
     samples_sha256: str
 
 
-class WeightChange(_Checked):
+class WeightChange(Checked):
     """Mean relative change of the weights (paper, section 5.3); `all` is that of all matrices."""
 
     all: NonNegativeFloat | None = None
 
 
-class FinetuneMachine(_Checked):
+class FinetuneMachine(Checked):
     """Where a fine-tune was made: `processes` trained it together, each on a device."""
 
     processes: PositiveInt = 1
 
 
-class FinetuneLine(_Checked):
+class FinetuneLine(Checked):
     """A line of finetunes.jsonl; a loss is null where a step had no label token."""
 
     variant: str
@@ -82,41 +76,41 @@ class FinetuneLine(_Checked):
     machine: FinetuneMachine | None = None
 
 
-class TimingLine(_Checked):
+class TimingLine(Checked):
     """A line of timings.jsonl: what a step of the plan took."""
 
     step: str
     seconds: NonNegativeFloat
 
 
-class Asked(_Checked):
+class Asked(Checked):
     """The names of the cells, and the seeds, that runs into a folder were asked for."""
 
     cells: list[str] = []
     seeds: list[int] = []
 
 
-class StudyRecord(_Checked):
+class StudyRecord(Checked):
     """The study of a run, with its table where it is a user's."""
 
     name: str
     table: dict[str, Any] | None = None
 
 
-class Budgets(_Checked):
+class Budgets(Checked):
     """Tokens of a batch; `reduced` where memory ran out, by the stem of the samples file."""
 
     reduced: dict[str, dict[str, Any]] = {}
 
 
-class Part(_Checked):
+class Part(Checked):
     """The run.json of a folder that results were joined from, with the cells from there."""
 
     cells: list[str] = []
     budgets: Budgets | None = None
 
 
-class RunRecord(_Checked):
+class RunRecord(Checked):
     """run.json; `identity` holds what all cells of the folder have in common."""
 
     format: Literal[1]
@@ -127,6 +121,11 @@ class RunRecord(_Checked):
     asked: Asked = Asked()
 
 
+def stem_of(cell: Cell, seed: int | None) -> str:
+    """The name of a cell's samples file, less its ending."""
+    return cell.name if seed is None else f"{cell.name}.seed{seed}"
+
+
 def samples_name(cell: Cell, seed: int | None) -> str:
     """The path of a cell's samples inside the results folder."""
-    return f"{SAMPLES}/{cell.name}{'' if seed is None else f'.seed{seed}'}.jsonl"
+    return f"{SAMPLES}/{stem_of(cell, seed)}.jsonl"

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from repro.printable import counted
 from repro.results.reading import check_line, json_lines
-from repro.results.runs import Run
+from repro.results.runs import Run, named
 from repro.results.schema import TIMINGS, TimingLine
-
-_TUNING = "finetune "
 
 
 @dataclass(frozen=True)
@@ -49,16 +47,15 @@ def spent_by(run: Run, rates: Rates) -> Spent | None:
         ReproError: a line is malformed (1), with file and line.
     """
     path = run.folder / TIMINGS
-    steps = []
-    for where, line in json_lines(path) if path.is_file() else ():
+    lines = list(json_lines(path)) if path.is_file() else []
+    for where, line in lines:
         check_line(TimingLine, where, line)
-        if line["step"] != "run":
-            steps.append(line)
+    steps = [line for _, line in lines if line["step"] != "run"]
     if not steps:
         return None
-    devices = {
-        f"{_TUNING}{variant.name} seed {seed}": (tuned.raw.get("machine") or {}).get("processes", 1)
+    machines = {
+        f"finetune {named(variant.name, seed)}": (tuned.raw.get("machine") or {})
         for (variant, seed), tuned in run.tuned.items()
     }
-    seconds = sum(line["seconds"] * devices.get(line["step"], 1) for line in steps)
+    seconds = sum(x["seconds"] * machines.get(x["step"], {}).get("processes", 1) for x in steps)
     return Spent(seconds / 3600, len(steps), rates)

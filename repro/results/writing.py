@@ -88,27 +88,26 @@ def study_record(study: Study) -> Line:
 
 def asked(out: Path, cells: Iterable[str], seeds: Iterable[int]) -> dict[str, list[Any]]:
     """Cells and seeds that runs into this folder were asked for, this one among them."""
-    known: dict[str, list[Any]] = {}
+    known = {}
     if (out / RUN).is_file():
-        known = json.loads((out / RUN).read_text(encoding="utf-8")).get("asked") or {}
+        known = json.loads((out / RUN).read_text(encoding="utf-8")).get("asked")
+    return all_asked([known, {"cells": cells, "seeds": seeds}])
+
+
+def all_asked(every: Iterable[Mapping[str, Iterable[Any]] | None]) -> dict[str, list[Any]]:
+    """Several `asked` of run.json as one."""
+    told = [one or {} for one in every]
     return {
-        "cells": list(dict.fromkeys([*known.get("cells", []), *cells])),
-        "seeds": sorted({*known.get("seeds", []), *seeds}),
+        "cells": list(dict.fromkeys(name for one in told for name in one.get("cells", ()))),
+        "seeds": sorted({seed for one in told for seed in one.get("seeds", ())}),
     }
 
 
-_RESULT_FIELDS = ("cell", "seed", "variant", "dataset", "prompt", "shots", "key", "samples_sha256")
-
-
-def _by(names: tuple[str, str], path: Path, fields: tuple[str, ...]) -> dict[tuple[Any, Any], Line]:
-    """The lines of a file by two of their fields.
-
-    Raises:
-        ReproError: a line is no JSON object, lacks a field, or is of no variant or seed (3).
-    """
+def _by(name: str, path: Path, fields: tuple[str, ...]) -> Lines:
+    """The lines of a file by a field and seed."""
     found = {}
-    for line in read_lines(path, fields=fields):
-        seed, first = line["seed"], line[names[0]]
+    for line in read_lines(path, fields=(name, "seed", "variant", "key", *fields)):
+        seed, first = line["seed"], line[name]
         if not isinstance(first, str) or not (seed is None or type(seed) is int):
             line = {}
         try:
@@ -127,10 +126,10 @@ def known_lines(out: Path) -> tuple[Lines, Lines]:
     """The lines of cells and of fine-tunes that a folder has.
 
     Raises:
-        ReproError: a line is malformed (3).
+        ReproError: a line is no JSON object, lacks a field, or is of no variant or seed (3).
     """
-    cells = _by(("cell", "seed"), out / RESULTS, _RESULT_FIELDS)
-    return cells, _by(("variant", "seed"), out / FINETUNES, ("variant", "seed"))
+    fields = ("dataset", "prompt", "shots", "model_key", "samples", "samples_sha256")
+    return _by("cell", out / RESULTS, fields), _by("variant", out / FINETUNES, ())
 
 
 def write_lines(

@@ -162,11 +162,7 @@ class ClaimVerdict:
         """The contrast that decided: the worst of its own for a claim that is not shown."""
         own = [item for item in self.contrasts if not item.contrast.beyond]
         order = (
-            Answer.FAILS,
-            Answer.PARTLY,
-            Answer.CANNOT_TELL,
-            Answer.AGREES,
-            Answer.HOLDS,
+            Answer.FAILS, Answer.PARTLY, Answer.CANNOT_TELL, Answer.AGREES, Answer.HOLDS,
             Answer.NOT_RUN,
-        )
+        )  # fmt: skip
         return min(own, key=lambda item: order.index(item.verdict), default=None)

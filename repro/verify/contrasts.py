@@ -1,26 +1,38 @@
 """A contrast of a claim on measured values: comparisons, effects, tests, and a verdict."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from repro.printable import counted
+from repro.spec.cells import Variant
 from repro.spec.claims import FACTS, Contrast, Pair
-from repro.spec.points import Point
 from repro.spec.study import Study
-from repro.verify.claimverdicts import ContrastVerdict
+from repro.verify.claimverdicts import ContrastVerdict, Effect
 from repro.verify.effects import (
     Compared,
+    Region,
     change_of,
+    claim_margin,
     compare,
     effect_of,
     gain_of,
     group_against,
     mean_of,
+    points_of,
+    region,
+    with_tests,
 )
-from repro.verify.facts import Facts, judge_facts
-from repro.verify.measured import Measured, Source
+from repro.verify.measured import Source, common_seeds
 from repro.verify.quantifiers import allowed_wrong, decided, power_to_show
-from repro.verify.regions import Region, claim_margin, region
-from repro.verify.seedspread import SeedSpread
+from repro.verify.seedspread import SeedSpread, registered_spread
+from repro.verify.statistics import pooled, satterthwaite
+
+Facts = Mapping[Variant, Mapping[int | None, float]]
+"""A fact of fine-tunes by variant and seed; seed None for the paper's."""
+PUBLISHED = ("weight change",)
+"""Kinds of facts that the paper states."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +56,12 @@ class Evidence:
     published: bool = False
 
 
-def common_seeds(measured: Mapping[Point, Measured]) -> tuple[int, ...] | None:
-    """Seeds that every fine-tune of the contrast has; None if there are none in common."""
-    sets = [set(item.seeds) for item in measured.values() if item.seeds]
-    if not sets:
-        return ()
-    common = set.intersection(*sets)
-    return tuple(sorted(common)) if common else None
-
-
 def judge(
     contrast: Contrast,
     evidence: Evidence,
     *,
     every_shot: bool = False,
     published: ContrastVerdict | None = None,
-    widen: float = 1.0,
     power: bool = True,
 ) -> ContrastVerdict:
     """A contrast on measured values, before the correction for many contrasts.
@@ -68,135 +70,166 @@ def judge(
         every_shot: bars are the best over all shot counts.
         published: the contrast on the published numbers, for ratio, power, and for telling what
             is otherwise here only.
-        widen: factor on the registered margin; for tests of monotonicity.
         power: work it out.
     """
+    study = evidence.study
     if contrast.kind in FACTS:
-        return judge_facts(
-            evidence.study,
-            contrast,
-            evidence.facts.get(contrast.kind, {}),
-            published=published,
-            spread=evidence.spread,
-        )
+        return _judge_facts(contrast, evidence, published)
     source = evidence.labels if contrast.kind == "labels" else evidence.scores
-    pairs = evidence.study.pairs(contrast, every_shot=every_shot)
-    others = evidence.study.pairs(contrast, every_shot=every_shot, other=True)
-    expected = len(pairs) + len(others)
+    pairs = study.pairs(contrast, every_shot=every_shot)
+    others = study.pairs(contrast, every_shot=every_shot, other=True)
+    verdict = ContrastVerdict(contrast=contrast, expected=len(pairs) + len(others))
     if source is None:
-        return ContrastVerdict(
-            contrast=contrast,
-            expected=expected,
-            unpublished=evidence.published,
-            reason="the outputs are not known",
-        )
-    terms = [t for pair in (*pairs, *others) for t in (pair.left, pair.right) if t is not None]
-    found = {p: source(p) for p in dict.fromkeys(p for term in terms for p in term.points)}
-    measured = {point: value for point, value in found.items() if value is not None}
+        reason = "the outputs are not known"
+        return replace(verdict, unpublished=evidence.published, reason=reason)
+    points = dict.fromkeys(point for pair in (*pairs, *others) for point in points_of(pair))
+    measured = {point: value for point in points if (value := source(point)) is not None}
 
-    def runnable(pair: Pair) -> bool:
-        return all(point in measured for point in _points(pair))
+    def run(wanted: Sequence[Pair]) -> list[Pair]:
+        return [pair for pair in wanted if all(point in measured for point in points_of(pair))]
 
-    kept = [pair for pair in pairs if runnable(pair)]
-    kept_others = [pair for pair in others if runnable(pair)]
-    used = {point for pair in (*kept, *kept_others) for point in _points(pair)}
-    seeds = common_seeds({p: measured[p] for p in used})
+    kept, kept_others = run(pairs), run(others)
+    used = {point for pair in (*kept, *kept_others) for point in points_of(pair)}
+    seeds = common_seeds(measured[point] for point in used)
     if not kept or (others and not kept_others) or seeds is None:
         reason = "no seed in common" if seeds is None else "none of its comparisons was run"
-        return ContrastVerdict(contrast=contrast, expected=expected, reason=reason)
+        return replace(verdict, reason=reason)
     compared = [compare(pair, measured, seeds, contrast.threshold) for pair in kept]
     if contrast.than:
         rest = [compare(pair, measured, seeds) for pair in kept_others]
         summary = change_of if contrast.kind == "change" else gain_of
         name = f"size of the {contrast.kind}"
         compared = [group_against(name, summary(compared), summary(rest), compared)]
-    return _judged(
-        evidence.study,
-        contrast,
-        compared,
-        expected=expected,
-        run=len(kept) + len(kept_others),
+    verdict = replace(
+        verdict,
         seeds=seeds,
+        constant=tuple(dict.fromkeys(m.constant for m in measured.values() if m.constant)),
+        paper_effect=published.mean.effect if published and published.mean else None,
+    )
+    return _judged(
+        study,
+        verdict,
+        compared,
+        run=len(kept) + len(kept_others),
         published=published,
-        widen=widen,
         power=power,
-        constant=tuple(dict.fromkeys(m.constant for p, m in measured.items() if m.constant)),
         optimistic=any(len(p.cells) > 1 and measured[p].optimism > 0 for p in used),
     )
 
 
-def _points(pair: Pair) -> tuple[Point, ...]:
-    return pair.left.points + (() if pair.right is None else pair.right.points)
-
-
 def _judged(
     study: Study,
-    contrast: Contrast,
+    verdict: ContrastVerdict,
     compared: Sequence[Compared],
     *,
-    expected: int,
     run: int,
-    seeds: tuple[int, ...],
     published: ContrastVerdict | None,
-    widen: float,
     power: bool,
-    constant: tuple[str, ...],
     optimistic: bool,
 ) -> ContrastVerdict:
     """Effects of all comparisons, of the test sets and of all together, and what they show."""
+    contrast = verdict.contrast
 
-    def place(*items: Compared) -> Region:
-        margin = widen * claim_margin(study.metric(item.dataset) for item in items)
-        return region(contrast.direction, margin)
+    def placed(item: Compared, *parts: Compared) -> tuple[Compared, Region]:
+        margin = claim_margin(study.metric(part.dataset) for part in parts or (item,))
+        return item, region(contrast.direction, margin)
 
-    regions = [place(item) for item in compared]
-    effects = [effect_of(item, where) for item, where in zip(compared, regions, strict=True)]
-    sets, by_dataset = [], []
+    pairs = [placed(item) for item in compared]
+    effects = [effect_of(*pair) for pair in pairs]
+    sets, by_dataset = [], {}
     for dataset in dict.fromkeys(item.dataset for item in compared):
         own = [i for i, item in enumerate(compared) if item.dataset == dataset]
-        sets.append(mean_of(study.datasets[dataset].printed, [compared[i] for i in own]))
-        by_dataset.append(effect_of(sets[-1], place(sets[-1]), [effects[i].holds for i in own]))
-    overall = mean_of("all", compared)
-    mean = effect_of(overall, place(*compared), [effect.holds for effect in effects])
+        of_set = mean_of(study.datasets[dataset].printed, [compared[i] for i in own])
+        sets.append(placed(of_set))
+        by_dataset[dataset] = effect_of(*sets[-1], [effects[i].holds for i in own])
+    mean = placed(mean_of("all", compared), *compared)
     stated = {effect.name: effect for effect in published.pairs} if published else {}
-    allowed = allowed_wrong(compared, by_dataset, regions, stated, study.datasets)
+    centres = [by_dataset[item.dataset].effect for item in compared]
+    allowed = allowed_wrong(pairs, centres, stated)
     notes = []
     if optimistic:
-        largest = max((e.optimism for e in effects), key=abs, default=0.0)
-        side = "high" if largest > 0 else "low"
+        largest = max((effect.optimism for effect in effects), key=abs)
         notes.append(
             "bars are the best of several cells: a difference may read up to "
-            f"{abs(largest):.3f} too {side}"
+            f"{abs(largest):.3f} too {'high' if largest > 0 else 'low'}"
         )
     if contrast.note:
         notes.append(contrast.note)
     chance, of = None, ""
     if power and stated and all(item.name in stated for item in compared):
-        chance = power_to_show(
-            contrast.quantifier == "all",
-            list(zip(compared, regions, strict=True)),
-            [(item, place(item)) for item in sets],
-            (overall, place(*compared)),
-            [stated[item.name].effect for item in compared],
-            allowed,
-        )
+        truth = [stated[item.name].effect for item in compared]
+        chance = power_to_show(contrast.quantifier == "all", pairs, sets, mean, truth, allowed)
         of = "to show this comparison at 5 %, if the truth were the published numbers"
-    effect = published.mean.effect if published and published.mean else None
-    return decided(
-        ContrastVerdict(
-            contrast=contrast,
-            pairs=tuple(effects),
-            by_dataset=tuple(by_dataset),
-            mean=mean,
-            expected=expected,
-            allowed=allowed,
-            seeds=seeds,
-            power=chance,
-            power_of=of,
-            paper_effect=effect,
-            constant=constant,
-        ),
-        run=run,
-        published=published,
-        notes=notes,
+    judged = replace(
+        verdict,
+        pairs=tuple(effects),
+        by_dataset=tuple(by_dataset.values()),
+        mean=effect_of(*mean, [effect.holds for effect in effects]),
+        allowed=allowed,
+        power=chance,
+        power_of=of,
     )
+    return decided(judged, run=run, published=published, notes=notes)
+
+
+def _judge_facts(
+    contrast: Contrast, evidence: Evidence, published: ContrastVerdict | None
+) -> ContrastVerdict:
+    """Relative differences of two fine-tunes' facts, over seeds.
+
+    One seed takes its spread from the evidence; several are pooled with it. The paper states one
+    number per training set, which is counted once.
+    """
+    prior = evidence.spread or registered_spread(evidence.study)
+    facts = evidence.facts.get(contrast.kind, {})
+    wanted = evidence.study.fact_pairs(contrast)
+    where = region(contrast.direction, 0.0)
+    effects: list[Effect] = []
+    used: set[int] = set()
+    stated: set[str] = set()
+    expected = len(wanted)
+    for left, right in wanted:
+        seeds = sorted(
+            set(facts.get(left, {})) & set(facts.get(right, {})), key=lambda seed: seed or 0
+        )
+        if not seeds:
+            continue
+        if seeds == [None]:
+            if left.train in stated:
+                expected -= 1
+                continue
+            stated.add(left.train)
+        used |= {seed for seed in seeds if seed is not None}
+        a, b = (np.array([facts[variant][seed] for seed in seeds]) for variant in (left, right))
+        relative = a / b - 1
+        effect = float(relative.mean())
+        known = prior.facts[contrast.kind] ** 2 * (1 + effect) ** 2
+        variance, df = pooled(known, prior.df, relative)
+        spread = satterthwaite([(variance / len(seeds), df)])
+        name = f"{left.name} / {right.name} - 1"
+        effects.append(with_tests(name, float(a.mean()), float(b.mean()), effect, spread, where))
+    if not effects:
+        return ContrastVerdict(
+            contrast=contrast,
+            expected=len(wanted),
+            unpublished=contrast.kind not in PUBLISHED,
+            reason=f"no {contrast.kind} of these fine-tunes is known",
+        )
+    holding = [one.holds for one in effects]
+    left_mean, right_mean, mean = (
+        float(np.mean([getattr(one, name) for one in effects]))
+        for name in ("left", "right", "effect")
+    )
+    p_shown = max(one.p_shown for one in effects)
+    counts = sum(holding), len(effects)
+    whole = Effect("all", left_mean, right_mean, mean, None, all(holding), p_shown, 1.0, *counts)
+    judged = ContrastVerdict(
+        contrast=contrast,
+        pairs=tuple(effects),
+        mean=whole,
+        expected=expected,
+        seeds=tuple(sorted(used)),
+        paper_effect=published.mean.effect if published and published.mean else None,
+    )
+    note = f"{counted(max(1, len(used)), 'seed')}; spread over seeds: {prior.source}"
+    return decided(judged, run=len(effects), published=published, notes=[note])

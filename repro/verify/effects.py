@@ -1,41 +1,61 @@
 """From measured points to effects: differences, their means, changes and gains, with errors."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from repro.spec.claims import Pair, Term
+from repro.spec.claims import Direction, Pair, Term
 from repro.spec.points import Point
 from repro.verify.claimverdicts import Effect
-from repro.verify.measured import Measured
-from repro.verify.regions import Region
-from repro.verify.statistics import ALPHA, Floats, Interval, satterthwaite, t_quantile
+from repro.verify.margins import margins
+from repro.verify.measured import Measured, Side, chosen
+from repro.verify.statistics import Floats, above_p, pooled, satterthwaite, t_interval
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of a comparison.
+class Region:
+    """Where an effect must lie for a claim to hold; open, and perhaps unbounded."""
 
-    Attributes:
-        values: [seeds]; draws: [seeds, draws], on resampled rows; luck: [draws], deviations of
-            one seed.
-        optimism: see `Measured`.
-    """
+    low: float
+    high: float
 
-    values: Floats
-    draws: Floats
-    luck: Floats
-    optimism: float = 0.0
+    def __contains__(self, effect: float) -> bool:
+        return self.low < effect < self.high
 
-    def __sub__(self, other: "Side") -> "Side":
-        return Side(
-            self.values - other.values,
-            self.draws - other.draws,
-            self.luck - other.luck,
-            self.optimism - other.optimism,
-        )
+    def p_shown(self, effect: float, se: float, df: float, optimism: float = 0.0) -> float:
+        """P of "it lies outside": both bounds must be cleared.
+
+        Args:
+            optimism: the estimate may be too high by anything up to this, or too low if negative;
+                the least favourable is taken.
+        """
+        low, high = effect - max(optimism, 0.0), effect - min(optimism, 0.0)
+        return max(above_p(low, self.low, se, df), above_p(-high, -self.high, se, df))
+
+    def p_against(self, effect: float, se: float, df: float, optimism: float = 0.0) -> float:
+        """P of "it lies inside": one bound must be clearly missed."""
+        low, high = effect - max(optimism, 0.0), effect - min(optimism, 0.0)
+        least = min(above_p(-high, -self.low, se, df), above_p(low, self.high, se, df))
+        bounds = math.isfinite(self.low) + math.isfinite(self.high)
+        return min(1.0, bounds * least)
+
+
+def region(direction: Direction, margin: float) -> Region:
+    """The region of a direction."""
+    return {
+        "greater": Region(0.0, math.inf),
+        "less": Region(-math.inf, 0.0),
+        "equal": Region(-margin, margin),
+        "at most": Region(-math.inf, margin),
+        "at least": Region(-margin, math.inf),
+    }[direction]
+
+
+def claim_margin(metrics: Iterable[str]) -> float:
+    """The registered margin of claims, averaged over metrics where a mean spans both."""
+    return float(np.mean([margins().claims[metric] for metric in metrics]))
 
 
 @dataclass(frozen=True)
@@ -70,11 +90,10 @@ class Compared:
         prior, k = float(np.var(own.luck)), len(own.values)
         if prior == 0:
             seeds, df = (float(np.var(own.values, ddof=1)), k - 1.0) if k > 1 else (0.0, 1.0)
-        elif k == 1 or math.isinf(self.df):
+        elif math.isinf(self.df):
             seeds, df = prior, self.df
         else:
-            df = self.df + k - 1
-            seeds = (self.df * prior + (k - 1) * float(np.var(own.values, ddof=1))) / df
+            seeds, df = pooled(prior, self.df, own.values)
         return satterthwaite([(rows, max(1.0, self.n - 1.0)), (seeds / k, df)])
 
     def noise(self) -> Floats:
@@ -85,54 +104,31 @@ class Compared:
 
 
 def _term(term: Term, measured: Mapping[Point, Measured], seeds: tuple[int, ...]) -> Side:
-    points = [measured[point] for point in term.points]
-    both = [point.of(seeds) for point in points]
-    values = np.stack([value for value, _ in both])
-    draws = np.stack([draw for _, draw in both])
-    luck = np.stack([point.deviation for point in points])
-    if term.take == "each" or (len(points) == 1 and term.take == "best"):
-        return Side(values[0], draws[0], luck[0], points[0].optimism)
-    take = np.ptp if term.take == "range" else np.max
-    means = values.mean(axis=1)
-    moved = take(means[:, None] + luck, axis=0)
-    errors = (draws - values[:, :, None]).mean(axis=1) + luck / math.sqrt(values.shape[1])
-    return Side(
-        take(values, axis=0),
-        take(draws, axis=0),
-        moved - moved.mean(),
-        float(take(errors, axis=0).mean()),
-    )
+    sides = [measured[point].of(seeds) for point in term.points]
+    if term.take == "each" or (len(sides) == 1 and term.take == "best"):
+        return sides[0]
+    return chosen(sides, np.ptp if term.take == "range" else np.max)
+
+
+def points_of(pair: Pair) -> tuple[Point, ...]:
+    """The points that a pair compares."""
+    return pair.left.points + (pair.right.points if pair.right else ())
 
 
 def compare(
-    pair: Pair,
-    measured: Mapping[Point, Measured],
-    seeds: tuple[int, ...],
-    threshold: float = 0.0,
+    pair: Pair, measured: Mapping[Point, Measured], seeds: tuple[int, ...], threshold: float = 0.0
 ) -> Compared:
     """A pair as measured; what has no right side is held against the threshold."""
     left = _term(pair.left, measured, seeds)
-    right = Side(
-        np.full_like(left.values, threshold),
-        np.full_like(left.draws, threshold),
-        np.zeros_like(left.luck),
-    )
-    points = list(pair.left.points)
-    if pair.right is not None:
-        right = _term(pair.right, measured, seeds)
-        points += pair.right.points
-    df = min(measured[point].df for point in points)
+    right = _term(pair.right, measured, seeds) if pair.right else left.like(threshold)
+    df = min(measured[point].df for point in points_of(pair))
     n = min(measured[point].n for point in pair.left.points)
     return Compared(pair.name, pair.left.dataset, left, right, n, df)
 
 
 def _mean_side(sides: Sequence[Side]) -> Side:
-    return Side(
-        np.mean([side.values for side in sides], axis=0),
-        np.mean([side.draws for side in sides], axis=0),
-        np.mean([side.luck for side in sides], axis=0),
-        float(np.mean([side.optimism for side in sides])),
-    )
+    names = ("values", "draws", "luck", "optimism")
+    return Side(*(np.mean([getattr(side, name) for side in sides], axis=0) for name in names))
 
 
 def mean_of(name: str, items: Sequence[Compared]) -> Compared:
@@ -152,6 +148,12 @@ def mean_of(name: str, items: Sequence[Compared]) -> Compared:
         independent * min(item.df for item in items),
         len(items),
     )
+
+
+def means_of(items: Sequence[Compared]) -> list[Compared]:
+    """The mean of every test set."""
+    datasets = dict.fromkeys(item.dataset for item in items)
+    return [mean_of(name, [i for i in items if i.dataset == name]) for name in datasets]
 
 
 def change_of(items: Sequence[Compared]) -> Side:
@@ -180,8 +182,7 @@ def change_of(items: Sequence[Compared]) -> Side:
 
 def gain_of(items: Sequence[Compared]) -> Side:
     """Mean over test sets of left / right - 1, which compares gains of different metrics."""
-    datasets = dict.fromkeys(item.dataset for item in items)
-    means = [mean_of(name, [i for i in items if i.dataset == name]) for name in datasets]
+    means = means_of(items)
 
     def ratio(left: Floats, right: Floats, n: int) -> Floats:
         return left / np.maximum(right, 0.5 / n)  # half a row, where all are wrong
@@ -211,20 +212,33 @@ def effect_of(item: Compared, where: Region, holding: Sequence[bool] = ()) -> Ef
         holding: whether each of the comparisons in a mean holds.
     """
     own = item.effect
-    effect = float(own.values.mean())
-    se, df = item.spread()
-    half = t_quantile(1 - ALPHA / 2, df) * se
+    left, right, effect = (float(side.values.mean()) for side in (item.left, item.right, own))
+    spread = item.spread()
+    return with_tests(item.name, left, right, effect, spread, where, holding, own.optimism)
+
+
+def with_tests(
+    name: str,
+    left: float,
+    right: float,
+    effect: float,
+    spread: tuple[float, float],
+    where: Region,
+    holding: Sequence[bool] = (),
+    optimism: float = 0.0,
+) -> Effect:
+    """An effect whose standard error and degrees of freedom are known; see `effect_of`."""
     holds = effect in where
     return Effect(
-        item.name,
-        float(item.left.values.mean()),
-        float(item.right.values.mean()),
+        name,
+        left,
+        right,
         effect,
-        Interval(effect - half, effect + half),
+        t_interval(effect, *spread),
         holds,
-        where.p_shown(effect, se, df, own.optimism),
-        where.p_against(effect, se, df, own.optimism),
+        where.p_shown(effect, *spread, optimism),
+        where.p_against(effect, *spread, optimism),
         sum(holding) if holding else int(holds),
         len(holding) or 1,
-        own.optimism,
+        optimism,
     )

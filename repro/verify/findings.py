@@ -1,6 +1,6 @@
 """Do the paper's claims hold: on its own published numbers, and on those of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from repro.spec.cells import Variant
@@ -9,15 +9,11 @@ from repro.studies.paper.cells import VARIANTS
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import SIZES
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
-from repro.verify.contrasts import Evidence, judge
-from repro.verify.facts import Facts
+from repro.verify.contrasts import Evidence, Facts, judge
 from repro.verify.measured import published_source
 from repro.verify.published import Paper, load_paper
 from repro.verify.quantifiers import answered
 from repro.verify.statistics import holm
-
-PublishedVerdicts = Mapping[tuple[str, str], ContrastVerdict]
-"""Contrasts on the published numbers, by claim id and name of the contrast."""
 
 
 def published_facts(paper: Paper) -> dict[str, Facts]:
@@ -27,9 +23,7 @@ def published_facts(paper: Paper) -> dict[str, Facts]:
     """
     changes: dict[Variant, dict[int | None, float]] = {}
     for number in paper.stated:
-        if number.quantity != "weight change":
-            continue
-        for variant in VARIANTS.values():
+        for variant in VARIANTS.values() if number.quantity == "weight change" else ():
             own = (variant.train, variant.method, variant.size)
             if own == (number.train, number.method, SIZES[0]):
                 changes[variant] = {None: number.value}
@@ -37,80 +31,58 @@ def published_facts(paper: Paper) -> dict[str, Facts]:
 
 
 def judge_claims(
-    ids: Sequence[str],
-    evidence: Evidence,
-    *,
-    every_shot: bool = False,
-    published: PublishedVerdicts | None = None,
-    paired: bool = True,
-    widen: float = 1.0,
-    power: bool = True,
+    ids: Sequence[str], evidence: Evidence, *, every_shot: bool = False, power: bool = True
 ) -> tuple[ClaimVerdict, ...]:
     """Verdicts on the named claims, corrected by Holm for the number of their contrasts.
 
+    What lies beyond a claim decides nothing, and is left uncorrected.
+
     Args:
-        published: the contrasts on the published numbers; see `contrasts.judge`.
-        paired: whether `evidence` compares row by row; only recorded.
-        widen: factor on the registered margins, see `contrasts.judge`.
+        every_shot: bars are the best over all shot counts.
         power: work out the power of each contrast.
     """
-    known, claims = published or {}, evidence.study.claims
-    judged = [
-        (
-            claims[name],
-            [
-                judge(
-                    contrast,
-                    evidence,
-                    every_shot=every_shot,
-                    published=known.get((name, contrast.name)),
-                    widen=widen,
-                    power=power,
-                )
-                for contrast in claims[name].contrasts
-            ],
-        )
-        for name in ids
+    beside = evidence.study.published and not evidence.published
+    known = published_verdicts() if beside else {}
+    judged: dict[str, list[ContrastVerdict]] = {}
+    for name in ids:
+        judged[name] = [
+            judge(
+                contrast,
+                evidence,
+                every_shot=every_shot,
+                published=known.get((name, contrast.name)),
+                power=power,
+            )
+            for contrast in evidence.study.claims[name].contrasts
+        ]
+    # All contrasts of a claim must be shown, hence one correction a claim, as a factor.
+    raw = [max((c.p_shown for c in _own(cs) if c.ran), default=1.0) for cs in judged.values()]
+    factors = [
+        adjusted / p if p > 0 else float(len(raw))
+        for adjusted, p in zip(holm(raw), raw, strict=True)
     ]
+    # Each contrast can refute its claim by itself.
+    refuting = [c for contrasts in judged.values() for c in _own(contrasts) if c.ran]
+    p_values = holm([c.p_otherwise for c in refuting])
+    p_otherwise = {id(c): p for c, p in zip(refuting, p_values, strict=True)}
     found = []
-    shown = _factors([_raw(own) for _, own in judged])
-    otherwise = _otherwise([own for _, own in judged])
-    for (claim, own), factor, p_otherwise in zip(judged, shown, otherwise, strict=True):
+    for (name, contrasts), p, factor in zip(judged.items(), raw, factors, strict=True):
         verdicts = tuple(
-            answered(item, item.p_shown * (1.0 if item.contrast.beyond else factor), p)
-            for item, p in zip(own, p_otherwise, strict=True)
+            answered(
+                item,
+                item.p_shown * (1.0 if item.contrast.beyond else factor),
+                p_otherwise.get(id(item), item.p_otherwise),
+            )
+            for item in contrasts
         )
-        found.append(_claim_verdict(claim, verdicts, min(1.0, factor * _raw(own)), paired))
+        claim, paired = evidence.study.claims[name], evidence.labels is not None
+        found.append(_claim_verdict(claim, verdicts, min(1.0, factor * p), paired))
     return tuple(found)
 
 
-def _raw(own: Sequence[ContrastVerdict]) -> float:
-    """P that a claim does not hold: all of its contrasts must be shown, none need be corrected."""
-    return max((c.p_shown for c in own if c.ran and not c.contrast.beyond), default=1.0)
-
-
-def _factors(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction over claims, as a factor, which serves the contrasts of a claim too."""
-    pairs = zip(holm(p_values), p_values, strict=True)
-    return [adjusted / p if p > 0 else float(len(p_values)) for adjusted, p in pairs]
-
-
-def _otherwise(judged: Sequence[Sequence[ContrastVerdict]]) -> list[list[float]]:
-    """Holm over all contrasts, each of which can refute its claim by itself.
-
-    What lies beyond a claim decides nothing, and is left uncorrected.
-    """
-    places = [
-        (i, j)
-        for i, own in enumerate(judged)
-        for j, item in enumerate(own)
-        if item.ran and not item.contrast.beyond
-    ]
-    found = [[item.p_otherwise for item in own] for own in judged]
-    adjusted = holm([judged[i][j].p_otherwise for i, j in places])
-    for (i, j), p in zip(places, adjusted, strict=True):
-        found[i][j] = p
-    return found
+def _own(contrasts: Iterable[ContrastVerdict]) -> list[ContrastVerdict]:
+    """The contrasts that decide a claim."""
+    return [item for item in contrasts if not item.contrast.beyond]
 
 
 def combined(verdicts: Sequence[Answer]) -> Answer:
@@ -129,7 +101,7 @@ def combined(verdicts: Sequence[Answer]) -> Answer:
 def _claim_verdict(
     claim: Claim, contrasts: tuple[ContrastVerdict, ...], p_adjusted: float, paired: bool
 ) -> ClaimVerdict:
-    own = [item for item in contrasts if not item.contrast.beyond]
+    own = _own(contrasts)
     testable = [item for item in own if not item.unpublished]
     told = [item for item in own if item.ran]
     reason = "; ".join(f"{item.contrast.name}: {item.reason}" for item in told)
@@ -160,7 +132,7 @@ def paper_verdicts() -> tuple[ClaimVerdict, ...]:
     evidence = Evidence(
         study(), published_source(paper), None, published_facts(paper), published=True
     )
-    return judge_claims(list(study().claims), evidence, paired=False)
+    return judge_claims(list(study().claims), evidence)
 
 
 def published_verdicts() -> dict[tuple[str, str], ContrastVerdict]:

@@ -5,36 +5,41 @@ A fact is *exact* (rows, their order, tokens, recipe, base weights, switches: eq
 one forward and backward pass lies between two machines), or *missing*, which is no pass.
 """
 
+import hashlib
+import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
-from repro.results.runs import Run, Tuned
+import numpy as np
+
+from repro.results.outcomes import Outcomes
+from repro.results.runs import Key, Run, Tuned, named
 from repro.results.schema import FINETUNES, RUN
-from repro.spec.cells import BASE
+from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.verify.margins import Margins, margins_of
-from repro.verify.orders import order_digest
 from repro.verify.verdicts import Verdict
 
 _SEEDLESS = (
-    "rows_sha256",
-    "demonstrations_sha256",
-    "dropped",
-    "demonstrations",
-    "samples",
-    "steps",
-    "input_tokens",
-    "label_tokens",
-    "cut_targets",
-    "dead_samples",
-    "unused_samples",
-)
+    "rows_sha256", "demonstrations_sha256", "dropped", "demonstrations", "samples", "steps",
+    "input_tokens", "label_tokens", "cut_targets", "dead_samples", "unused_samples",
+)  # fmt: skip
 """Exact facts that are the same for every seed."""
 _ORDER = "order_sha256"
 _SEEDED = (_ORDER, "dead_micro_batches")
 """Exact facts that depend on the seed."""
 _FIRST = {"losses": "loss of the first step", "gradient_norms": "gradient norm of the first step"}
+
+WRONG = 50
+"""Texts below the full score that two models must have in common, over all of their cells."""
+FEW = 5
+"""Rows below which equal logits may be a coincidence of rounding."""
+
+_Place = tuple[str, str, Demonstrations]
+_Model = tuple[Variant, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,7 @@ class FactCheck:
         ours, theirs: the two values, shortened.
     """
 
-    subject: str
+    subject: str = ""
     fact: str
     verdict: Verdict
     ours: str = ""
@@ -57,10 +62,10 @@ class FactCheck:
     reason: str = ""
 
 
-def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tuple[FactCheck, ...]:
+def check_facts(run: Run, reference: Run) -> tuple[FactCheck, ...]:
     """All facts of a run that a reference knows; the fine-tunes are those that have cells."""
-    limits = limits or margins_of(reference)
-    found = list(_of_run(run, reference))
+    limits = margins_of(reference)
+    found = [replace(check, subject="the run") for check in _of_run(run, reference)]
     wanted = sorted(
         {(c.variant, s) for c, s in run.cells if c.variant != BASE and s is not None},
         key=lambda place: (run.study.rank(place[0]), *place),
@@ -69,87 +74,91 @@ def check_facts(run: Run, reference: Run, limits: Margins | None = None) -> tupl
         stored = [t for (v, _), t in reference.tuned.items() if v == variant]
         if not stored:
             continue
-        ours = run.tuned.get((variant, seed))
-        subject = f"{variant.name} seed {seed}"
+        ours, same = run.tuned.get((variant, seed)), reference.tuned.get((variant, seed))
         if ours is None or ours.raw.get("given"):
             what = "is not told" if ours is None else "was given as a checkpoint, not trained here"
-            found.append(
-                FactCheck(
-                    subject=subject,
-                    fact="all",
-                    verdict=Verdict.NOT_RUN,
-                    reason=f"how it was fine-tuned {what}: {FINETUNES}",
-                )
-            )
-            continue
-        same = reference.tuned.get((variant, seed))
-        found += _of_finetune(subject, ours, stored[0], limits)
-        found += (
-            _of_new_seed(subject, ours, stored[0])
-            if same is None
-            else _of_same_seed(subject, ours, same, limits)
-        )
+            checks = [_missing("all", f"how it was fine-tuned {what}: {FINETUNES}")]
+        else:
+            checks = [*_of_finetune(ours, stored[0])]
+            checks += _of_same_seed(ours, same, limits) if same else _of_new_seed(ours, stored[0])
+        subject = named(variant.name, seed)
+        found += [replace(check, subject=subject) for check in checks]
     return tuple(found)
 
 
+def _missing(fact: str, reason: str = "not told") -> FactCheck:
+    return FactCheck(fact=fact, verdict=Verdict.NOT_RUN, reason=reason)
+
+
+def _exact(fact: str, ours: object, theirs: object) -> FactCheck:
+    check = _missing(fact)
+    if ours is not None or theirs is None:
+        equal = ours == theirs
+        verdict = Verdict.REPRODUCED if equal else Verdict.NOT_REPRODUCED
+        check = replace(check, verdict=verdict, reason="" if equal else "differs")
+    return replace(check, ours=_shown(ours), theirs=_shown(theirs))
+
+
+def _all_exact(
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    names: Iterable[str],
+    prefix: str = "",
+) -> Iterator[FactCheck]:
+    for name in names:
+        yield _exact(prefix + name, ours.get(name), theirs.get(name))
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:12]
+
+
 def _of_run(run: Run, reference: Run) -> Iterator[FactCheck]:
-    subject = "the run"
     if not run.record:
-        yield FactCheck(
-            subject=subject, fact=RUN, verdict=Verdict.NOT_RUN, reason=f"{RUN} is missing"
-        )
+        yield _missing(RUN, f"{RUN} is missing")
         return
-    model, switches = reference.identity.get("model"), reference.record.get("switches")
-    if model is not None:
-        yield _exact(subject, "base weights", run.identity.get("model"), model)
-    if isinstance(switches, dict):
-        own = run.record.get("switches")
-        own = own if isinstance(own, dict) else {}
-        for name in sorted({*switches, *own}):
-            yield _exact(subject, f"switch {name}", own.get(name), switches.get(name))
+    if (model := reference.identity.get("model")) is not None:
+        yield _exact("base weights", run.identity.get("model"), model)
+    if "switches" in reference.record:
+        ours, theirs = run.switches, reference.switches
+        yield from _all_exact(ours, theirs, sorted({*theirs, *ours}), "switch ")
 
 
-def _of_finetune(subject: str, ours: Tuned, stored: Tuned, limits: Margins) -> Iterator[FactCheck]:
+def _of_finetune(ours: Tuned, stored: Tuned) -> Iterator[FactCheck]:
     """Facts that no seed changes."""
-    for name in _SEEDLESS:
-        if name in stored.raw:
-            yield _exact(subject, name, ours.raw.get(name), stored.raw[name])
-    recipe = ours.raw.get("recipe")
-    if isinstance(known := stored.raw.get("recipe"), dict):
-        own = recipe if isinstance(recipe, dict) else {}
-        for name in sorted({*known, *own} - {"seed"}):
-            yield _exact(subject, f"recipe: {name}", own.get(name), known.get(name))
-        yield _exact(subject, "recipe: seed", own.get("seed"), ours.seed)
-    for name, wanted, told in (
+    told = [name for name in _SEEDLESS if name in stored.raw]
+    yield from _all_exact(ours.raw, stored.raw, told)
+    if recipe := _recipe(stored):
+        own = _recipe(ours)
+        names = sorted({*recipe, *own} - {"seed"})
+        yield from _all_exact(own, recipe, names, "recipe: ")
+        yield _exact("recipe: seed", own.get("seed"), ours.seed)
+    for name, wanted, there in (
         ("training loss at the end", stored.final_loss, ours.final_loss),
         ("weight change", stored.weight_change, ours.weight_change),
     ):
-        if wanted and not told:
-            yield FactCheck(
-                subject=subject,
-                fact=name,
-                verdict=Verdict.NOT_RUN,
-                theirs=f"{wanted:.8g}",
-                reason="not told, or 0",
-            )
+        if wanted and not there:
+            yield replace(_missing(name, "not told, or 0"), theirs=f"{wanted:.8g}")
 
 
-def _of_same_seed(subject: str, ours: Tuned, same: Tuned, limits: Margins) -> Iterator[FactCheck]:
+def _recipe(tuned: Tuned) -> Mapping[str, Any]:
+    found = tuned.raw.get("recipe")
+    return found if isinstance(found, dict) else {}
+
+
+def _of_same_seed(ours: Tuned, same: Tuned, limits: Margins) -> Iterator[FactCheck]:
     """Facts that depend on the seed, which is stored."""
-    for name in _SEEDED:
-        if name in same.raw:
-            yield _exact(subject, name, ours.raw.get(name), same.raw[name])
+    told = [name for name in _SEEDED if name in same.raw]
+    yield from _all_exact(ours.raw, same.raw, told)
     for name, shown in _FIRST.items():
-        theirs = _first(same.raw, name)
-        if theirs is None:
-            continue
-        mine = _first(ours.raw, name)
-        if mine is None:
-            yield _exact(subject, shown, None, theirs)
+        mine, theirs = _first(ours.raw, name), _first(same.raw, name)
+        if theirs is None or mine is None:
+            if theirs is not None:
+                yield _exact(shown, mine, theirs)
             continue
         apart = abs(mine - theirs) / max(abs(theirs), 1e-12)
         yield FactCheck(
-            subject=subject,
             fact=shown,
             verdict=Verdict.REPRODUCED if apart <= limits.first_step else Verdict.NOT_REPRODUCED,
             ours=f"{mine:.8g}",
@@ -158,26 +167,18 @@ def _of_same_seed(subject: str, ours: Tuned, same: Tuned, limits: Margins) -> It
         )
 
 
-def _of_new_seed(subject: str, ours: Tuned, stored: Tuned) -> Iterator[FactCheck]:
+def _of_new_seed(ours: Tuned, stored: Tuned) -> Iterator[FactCheck]:
     """The order of a seed that is not stored follows from it; the rest must at least be told."""
     told, wanted = ours.raw.get(_ORDER), _drawn(stored, ours.seed)
     if told is not None and wanted is not None:
-        right = told == wanted
-        yield FactCheck(
-            subject=subject,
-            fact=_ORDER,
-            verdict=Verdict.REPRODUCED if right else Verdict.NOT_REPRODUCED,
-            ours=_shown(told),
-            reason="" if right else f"seed {ours.seed} gives {_shown(wanted)}",
-        )
-    untold = [name for name in _SEEDED if name in stored.raw and ours.raw.get(name) is None]
-    untold += [
-        shown
-        for name, shown in _FIRST.items()
-        if _first(stored.raw, name) is not None and _first(ours.raw, name) is None
-    ]
-    for name in untold:
-        yield FactCheck(subject=subject, fact=name, verdict=Verdict.NOT_RUN, reason="not told")
+        reason = "" if told == wanted else f"seed {ours.seed} gives {_shown(wanted)}"
+        yield replace(_exact(_ORDER, told, wanted), theirs="", reason=reason)
+    for name in _SEEDED:
+        if name in stored.raw and ours.raw.get(name) is None:
+            yield _missing(name)
+    for name, shown in _FIRST.items():
+        if _first(stored.raw, name) is not None and _first(ours.raw, name) is None:
+            yield _missing(shown)
 
 
 def _drawn(stored: Tuned, seed: int) -> str | None:
@@ -185,44 +186,37 @@ def _drawn(stored: Tuned, seed: int) -> str | None:
 
     None where the stored one does not follow from its own seed either.
     """
-    samples, recipe = stored.raw.get("samples"), stored.raw.get("recipe")
-    epochs = recipe.get("epochs") if isinstance(recipe, dict) else None
+    samples, epochs = stored.raw.get("samples"), _recipe(stored).get("epochs")
     if not isinstance(samples, int) or not isinstance(epochs, int):
         return None
     known = order_digest(samples, epochs, stored.seed) == stored.raw.get(_ORDER)
     return order_digest(samples, epochs, seed) if known else None
 
 
-def _exact(subject: str, fact: str, ours: object, theirs: object) -> FactCheck:
-    if ours is None and theirs is not None:
-        verdict, reason = Verdict.NOT_RUN, "not told"
-    else:
-        equal = ours == theirs
-        verdict = Verdict.REPRODUCED if equal else Verdict.NOT_REPRODUCED
-        reason = "" if equal else "differs"
-    return FactCheck(
-        subject=subject,
-        fact=fact,
-        verdict=verdict,
-        ours=_shown(ours),
-        theirs=_shown(theirs),
-        reason=reason,
-    )
+@lru_cache(maxsize=256)  # fine-tunes of one size have one order in common
+def order_digest(samples: int, epochs: int, seed: int) -> str:
+    """The `order_sha256` of finetunes.jsonl that a seed gives, worked out without torch.
+
+    The same shuffle as `torch.randperm` on a CPU: Fisher and Yates, by the words of a Mersenne
+    twister that is seeded once for all epochs.
+    """
+    words = np.random.RandomState(seed % 2**32)
+    order = []
+    for _ in range(epochs):
+        places = list(range(samples))
+        drawn = words.randint(0, 2**32, size=max(0, samples - 1), dtype=np.uint32)
+        for i, word in enumerate(drawn.tolist()):
+            j = i + word % (samples - i)
+            places[i], places[j] = places[j], places[i]
+        order.append(places)
+    text = json.dumps(order, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _first(raw: Mapping[str, Any], name: str) -> float | None:
     values = raw.get(name)
-    if not isinstance(values, list) or not values:
-        return None
-    first = values[0]
-    if not isinstance(first, int | float) or not math.isfinite(first):
-        return None
-    return float(first)
-
-
-def _shown(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else text[:12]
+    first = values[0] if isinstance(values, list) and values else None
+    return float(first) if isinstance(first, int | float) and math.isfinite(first) else None
 
 
 def same_training(ours: Tuned | None, theirs: Tuned | None, limits: Margins) -> str:
@@ -251,3 +245,42 @@ def same_training(ours: Tuned | None, theirs: Tuned | None, limits: Margins) -> 
 def subjects(checks: tuple[FactCheck, ...], verdict: Verdict) -> tuple[str, ...]:
     """Whose facts have this verdict."""
     return tuple(dict.fromkeys(check.subject for check in checks if check.verdict is verdict))
+
+
+def copies(run: Run) -> Mapping[Key, str]:
+    """Cells whose outputs are those of another model on the same prompts, with its name.
+
+    No two trainings give equal logits on all rows of a cell. Texts may be equal where models are
+    right, or wrong in the one usual way, hence only two models that give equal texts in all of the
+    cells that they share, WRONG of them below the full score, are taken for one.
+    """
+    models: dict[_Model, dict[_Place, Outcomes]] = {}
+    for (cell, seed), result in run.cells.items():
+        # Labels of unknown logits may well be equal.
+        rows = result.outcomes
+        if rows and (result.metric != "accuracy" or rows.gaps is not None):
+            place = (cell.dataset, cell.prompt, cell.demonstrations)
+            models.setdefault((cell.variant, seed), {})[place] = rows
+    found: dict[Key, str] = {}
+    for (one, ours), (other, theirs) in combinations(models.items(), 2):
+        for place in _equal(ours, theirs):
+            for own, twin in ((one, other), (other, one)):
+                found.setdefault((Cell(own[0], *place), own[1]), named(twin[0].name, twin[1]))
+    return found
+
+
+def _equal(ours: Mapping[_Place, Outcomes], theirs: Mapping[_Place, Outcomes]) -> Iterator[_Place]:
+    texts: list[_Place] = []
+    differing, wrong = False, 0
+    for place in ours.keys() & theirs.keys():
+        a, b = ours[place], theirs[place]
+        if a.gaps is not None and b.gaps is not None:
+            if len(a.rows) >= FEW and a.gaps.tobytes() == b.gaps.tobytes():
+                yield place
+        elif a.outputs == b.outputs:
+            texts.append(place)
+            wrong += int((a.scores < 1).sum())
+        else:
+            differing = True
+    if not differing and wrong >= WRONG:
+        yield from texts

@@ -15,16 +15,13 @@ from repro.results.runs import CellResult, Key, Run
 from repro.spec.protocol import Protocol
 from repro.studies.paper.protocols import switches
 from repro.verify.claimverdicts import ClaimVerdict
-from repro.verify.findings import judge_claims, published_verdicts
 from repro.verify.published import default_folder
 from repro.verify.reference import find_reference
-from repro.verify.runscores import is_paired
+from repro.verify.rerun import typed
 from repro.verify.seedspread import SeedSpread, spread_of
 from repro.verify.statistics import Floats, Interval, percentile_interval, resampling_weights
-from repro.verify.verification import evidence
-
-DRAWS = 2000
-"""Of the bootstrap over rows: limits of intervals are then right to about .002."""
+from repro.verify.survival import DRAWS
+from repro.verify.verification import claims_of
 
 CORRECTED = "corrected"
 
@@ -92,17 +89,14 @@ def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tup
     study = published.study
     reference = find_reference(default_folder(), published)
     spread = spread_of(reference.run if reference else None, study)
-    before = _claims(published, spread, draws)
+    before = claims_of(published, spread, draws)
     values = mended(study.protocols[published.protocol], study.protocols[CORRECTED])
-    told: list[tuple[str, str, str, dict[str, Any]]] = [
-        (name, f"{name} = {_typed(value)}", switches()[name].audit, {name: value})
-        for name, value in values.items()
-    ]
-    told.append((CORRECTED, CORRECTED, "", values))
     found = []
-    for key, name, audit, changed in told:
+    for key in (*values, CORRECTED):
+        whole = key == CORRECTED
+        changed = values if whole else {key: values[key]}
         run = runs.get(key)
-        after = _claims(merged(published, run, changed), spread, draws)
+        after = claims_of(merged(published, run, changed), spread, draws)
         cells = run.cells if run else {}
         anew = _anew(published, run) if run else frozenset()
         changes = tuple(
@@ -112,8 +106,8 @@ def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tup
         drawn = _drawn(published, cells, anew, spread, draws)
         found.append(
             Flaw(
-                name,
-                audit,
+                key if whole else f"{key} = {typed(values[key])}",
+                "" if whole else switches()[key].audit,
                 changes,
                 len(anew),
                 float(np.mean([change.difference for change in changes])) if changes else None,
@@ -124,21 +118,12 @@ def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tup
     return tuple(found)
 
 
-def _typed(value: object) -> str:
-    """A value as one types it behind --set."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def merged(published: Run, run: Run | None, changed: Mapping[str, Any]) -> Run:
     """The published protocol's run with what is touched in its place."""
-    switched = published.record.get("switches", {}) | changed
-    return replace(
-        published,
-        cells={**published.cells, **(run.cells if run else {})},
-        tuned={**published.tuned, **(run.tuned if run else {})},
-        record={**published.record, "switches": switched},
-        overrides=changed,
-    )
+    own = published.switched(changed)
+    if run is None:
+        return own
+    return replace(own, cells={**own.cells, **run.cells}, tuned={**own.tuned, **run.tuned})
 
 
 def _anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:
@@ -148,17 +133,6 @@ def _anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:
         for (variant, seed), tuned in run.tuned.items()
         if (variant, seed) not in published.tuned or published.tuned[variant, seed].key != tuned.key
     )
-
-
-def _claims(run: Run, spread: SeedSpread, draws: int) -> dict[str, ClaimVerdict]:
-    judged = judge_claims(
-        list(run.study.claims),
-        evidence(run, spread, draws),
-        published=published_verdicts() if run.study.published else None,
-        paired=is_paired(run),
-        power=False,
-    )
-    return {claim.claim.id: claim for claim in judged}
 
 
 def _drawn(
@@ -178,19 +152,14 @@ def _drawn(
     # By test set, since only a few matrices of weights are kept.
     for (cell, seed), after in sorted(cells.items(), key=lambda item: item[0][0].dataset):
         before = published.cells[cell, seed]
-        rows = _rows(before, after)
+        own = [one.outcomes.rows.tolist() for one in (before, after) if one.outcomes]
+        rows = sorted(set().union(*own))
         total += _resampled(after, cell.dataset, draws, rows)
         total -= _resampled(before, cell.dataset, draws, rows)
         if (cell.variant.name, seed) in anew:
             luck = spread.luck(cell, after.value, after.n, draws)
             total += math.sqrt(2 / seeds) * luck
     return total / max(1, len(cells))
-
-
-def _rows(*results: CellResult) -> Sequence[int]:
-    """All rows that one of the results has."""
-    found = {int(row) for one in results if one.outcomes for row in one.outcomes.rows}
-    return sorted(found)
 
 
 def _resampled(result: CellResult, dataset: str, draws: int, rows: Sequence[int]) -> Floats:

@@ -7,24 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from repro.results.machines import device_of
 from repro.results.runs import Run
 from repro.spec.tasks import METRICS
-
-
-@dataclass(frozen=True)
-class SeedPrior:
-    """The spread over seeds where none was measured.
-
-    Attributes:
-        scores: standard deviation by metric; facts: relative, by kind of fact.
-        df: degrees of freedom that it counts for.
-        shared: correlation within a fine-tune, test set and prompt.
-    """
-
-    scores: Mapping[str, float]
-    facts: Mapping[str, float]
-    df: float
-    shared: float
 
 
 @dataclass(frozen=True)
@@ -39,7 +24,9 @@ class Margins:
         logit_tie: labels whose logits are nearer than this are tied.
         rouge_spread: assumed spread of the paper's ROUGE-L rows, see the file.
         comparable: profiles that can be held against the paper's numbers.
-        seed_spread: of claims and L3 on runs of few seeds.
+        seed_spread: of claims and L3 on runs of few seeds: standard deviations by metric and by
+            fact, the degrees of freedom that they count for (df), and the correlation within a
+            fine-tune, test set and prompt (shared).
     """
 
     same_weights: Mapping[str, float]
@@ -52,7 +39,7 @@ class Margins:
     logit_tie: float
     rouge_spread: float
     comparable: tuple[str, ...]
-    seed_spread: SeedPrior
+    seed_spread: Mapping[str, float]
 
 
 def _by_metric(table: Mapping[str, Any]) -> dict[str, float]:
@@ -66,9 +53,7 @@ def margins_of(reference: Run) -> Margins:
     """
     recipes = [tuned.raw.get("recipe") for tuned in reference.tuned.values()]
     told = {str(recipe.get("dtype")) for recipe in recipes if isinstance(recipe, dict)}
-    numerics = reference.identity.get("numerics")
-    device = str(numerics.get("device")) if isinstance(numerics, dict) else ""
-    half = told != {"float32"} if told else device.startswith("cuda")
+    half = told != {"float32"} if told else (device_of(reference.record) or "").startswith("cuda")
     return margins("bfloat16" if half else "float32")
 
 
@@ -77,7 +62,6 @@ def margins(dtype: str = "float32") -> Margins:
     """The margins as registered, of runs that were computed in a dtype."""
     text = files("repro.verify").joinpath("margins.toml").read_text(encoding="utf-8")
     table = {name: part | part.get(dtype, {}) for name, part in tomllib.loads(text).items()}
-    spread = table["seed_spread"]
     return Margins(
         _by_metric(table["same_weights"]),
         table["same_weights"]["all_rows"],
@@ -89,10 +73,5 @@ def margins(dtype: str = "float32") -> Margins:
         table["rows"]["logit_tie"],
         table["rows"]["rouge_spread"],
         tuple(table["comparable"]["profiles"]),
-        SeedPrior(
-            _by_metric(table["seed_spread"]),
-            {"weight change": spread["weight_change"], "final loss": spread["final_loss"]},
-            spread["df"],
-            spread["shared"],
-        ),
+        table["seed_spread"],
     )

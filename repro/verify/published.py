@@ -1,43 +1,29 @@
 """The published numbers: read from `expected_results/paper`, checked, and matched to points."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
 from repro.printable import counted
 from repro.resources import expected_results
+from repro.results.schema import Checked
 from repro.spec.points import Point
 from repro.studies.paper.figures import FIGURES, points
 from repro.studies.paper.tasks import DATASETS
+from repro.tables import checked
 
-FORMAT = 1
 SUMS = "SHA256SUMS"
 PointKey = tuple[str, str, str, int | str]
 """Figure, panel, series, shots: names one plotted point."""
 
-_POINT_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "panel": str,
-    "series": str,
-    "shots": (int, str),
-    "metric": str,
-    "value": (int, float),
-    "error": (int, float),
-    "exact": bool,
-    "occluded": bool,
-}
-_NUMBER_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "id": str,
-    "quantity": str,
-    "value": (int, float),
-    "rounding": (int, float),
-    "source": str,
-}
+_CHECKS = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -52,14 +38,23 @@ class Published:
         n: test rows behind it.
     """
 
-    key: PointKey
+    __pydantic_config__ = _CHECKS
+
+    figure: str
+    panel: str
+    series: str
+    shots: int | str
     metric: str
-    value: float
-    error: float
+    value: Annotated[float, Field(ge=0, le=1)]
+    error: Annotated[float, Field(ge=0, le=0.01)]
     exact: bool
     occluded: bool
     n: int
     note: str = ""
+
+    @property
+    def key(self) -> PointKey:
+        return self.figure, self.panel, self.series, self.shots
 
     @property
     def reading_variance(self) -> float:
@@ -78,14 +73,32 @@ class Stated:
         train, method: of the fine-tune; empty when `point` is given.
     """
 
+    __pydantic_config__ = _CHECKS
+
     id: str
     quantity: str
-    value: float
-    rounding: float
+    value: PositiveFloat
+    rounding: NonNegativeFloat
     source: str
     point: PointKey | None = None
     train: str = ""
     method: str = ""
+
+
+class _Figure(Checked):
+    """A file of plotted points."""
+
+    format: Literal[1]
+    figure: str
+    n: PositiveInt
+    points: list[dict[str, Any]]
+
+
+class _Text(Checked):
+    """The file of what the text states."""
+
+    format: Literal[1]
+    numbers: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -168,71 +181,38 @@ def check_sums(folder: Path, wanted: set[str]) -> None:
             raise _fail(path, f"its hash is not the one in {SUMS}: it was changed")
 
 
-def _table(path: Path, key: str) -> dict[str, Any]:
+def _checked(kind: Any, path: Path, table: Any, where: str = "") -> Any:
+    """A table of a file as a value of a type; ReproError (1) with file and field if it is none."""
+    hint = _fail(path, "").hint
+    return checked(kind, table, f"{path}{where}", hint=hint, exit_code=EXIT_FAILED)
+
+
+def _table(path: Path) -> Any:
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise _fail(path, f"not JSON: {error}") from None
-    if not isinstance(table, dict) or table.get("format") != FORMAT:
-        raise _fail(path, f"field 'format' must be {FORMAT}")
-    if not isinstance(table.get(key), list):
-        raise _fail(path, f"field '{key}' must be a list")
-    return table
-
-
-def _checked(
-    path: Path, where: str, item: Any, fields: Mapping[str, type | tuple[type, ...]]
-) -> dict[str, Any]:
-    if not isinstance(item, dict):
-        raise _fail(path, f"{where}: not an object")
-    for name, kind in fields.items():
-        if name not in item:
-            raise _fail(path, f"{where}: field '{name}' is missing")
-        value = item[name]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise _fail(path, f"{where}: field '{name}' is {value!r}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise _fail(path, f"{where}: field '{name}' is not a finite number")
-    return item
 
 
 def _read_figure(path: Path, figure: str) -> dict[PointKey, Published]:
-    table = _table(path, "points")
-    n = table.get("n")
-    if table.get("figure") != figure:
+    table = _checked(_Figure, path, _table(path))
+    if table.figure != figure:
         raise _fail(path, f"field 'figure' must be \"{figure}\"")
-    if type(n) is not int or n < 1:
-        raise _fail(path, f"field 'n' is {n!r}")
     wanted = {point_key(point): point for point in points((figure,))}
     found: dict[PointKey, Published] = {}
-    for index, raw in enumerate(table["points"]):
+    for index, raw in enumerate(table.points):
         where = f"points[{index}]"
-        item = _checked(path, where, raw, _POINT_FIELDS)
-        key = (figure, item["panel"], item["series"], item["shots"])
-        if key not in wanted:
-            raise _fail(path, f"{where}: the paper has no such point: {key}")
-        if key in found:
-            raise _fail(path, f"{where}: the same point a second time: {key}")
-        if not 0 <= item["value"] <= 1:
-            raise _fail(path, f"{where}: field 'value' is {item['value']}, not between 0 and 1")
-        if not 0 <= item["error"] <= 0.01:
-            raise _fail(path, f"{where}: field 'error' is {item['error']}, not between 0 and 0.01")
-        if item["metric"] != DATASETS[wanted[key].dataset].task.metric:
-            raise _fail(path, f"{where}: field 'metric' is {item['metric']}")
-        if item["exact"] and abs(item["value"] * n - round(item["value"] * n)) > 1e-6:
-            raise _fail(path, f"{where}: field 'value' is exact, yet no multiple of 1/{n}")
-        found[key] = Published(
-            key,
-            item["metric"],
-            float(item["value"]),
-            float(item["error"]),
-            item["exact"],
-            item["occluded"],
-            n,
-            str(item.get("note", "")),
-        )
-    missing = set(wanted) - set(found)
-    if missing:
+        item = _checked(Published, path, raw | {"figure": figure, "n": table.n}, f": {where}")
+        if item.key not in wanted:
+            raise _fail(path, f"{where}: the paper has no such point: {item.key}")
+        if item.key in found:
+            raise _fail(path, f"{where}: the same point a second time: {item.key}")
+        if item.metric != DATASETS[wanted[item.key].dataset].task.metric:
+            raise _fail(path, f"{where}: field 'metric' is {item.metric}")
+        if item.exact and abs(item.value * item.n - round(item.value * item.n)) > 1e-6:
+            raise _fail(path, f"{where}: field 'value' is exact, yet no multiple of 1/{item.n}")
+        found[item.key] = item
+    if missing := set(wanted) - set(found):
         raise _fail(
             path, f"field 'points' lacks {counted(len(missing), 'point')}, such as {min(missing)}"
         )
@@ -241,29 +221,14 @@ def _read_figure(path: Path, figure: str) -> dict[PointKey, Published]:
 
 def _read_text(path: Path, plotted: Mapping[PointKey, Published]) -> tuple[Stated, ...]:
     found = []
-    for index, raw in enumerate(_table(path, "numbers")["numbers"]):
+    for index, raw in enumerate(_checked(_Text, path, _table(path)).numbers):
         where = f"numbers[{index}]"
-        item = _checked(path, where, raw, _NUMBER_FIELDS)
-        key = item.get("point")
-        point: PointKey | None = (key[0], key[1], key[2], key[3]) if key else None
-        if point is not None and point not in plotted:
+        item = _checked(Stated, path, raw, f": {where}")
+        if item.point is not None and item.point not in plotted:
             raise _fail(path, f"{where}: field 'point' names no plotted point")
-        if point is None and not (item.get("train") and item.get("method")):
+        if item.point is None and not (item.train and item.method):
             raise _fail(path, f"{where}: needs 'point', or 'train' and 'method'")
-        if not item["value"] > 0:
-            raise _fail(path, f"{where}: field 'value' is {item['value']}")
-        found.append(
-            Stated(
-                item["id"],
-                item["quantity"],
-                float(item["value"]),
-                float(item["rounding"]),
-                item["source"],
-                point,
-                item.get("train", ""),
-                item.get("method", ""),
-            )
-        )
+        found.append(item)
     return tuple(found)
 
 
@@ -278,9 +243,8 @@ def load_paper(folder: Path | None = None) -> Paper:
         ReproError: a file is missing (3), or malformed or changed, with file and field (1).
     """
     folder = folder or default_folder() / "paper"
-    names = {figure: f"figure{figure}.json" for figure in FIGURES}
-    check_sums(folder, {*names.values(), "text.json"})
+    check_sums(folder, {*(f"figure{figure}.json" for figure in FIGURES), "text.json"})
     plotted: dict[PointKey, Published] = {}
-    for figure, name in names.items():
-        plotted |= _read_figure(folder / name, figure)
+    for figure in FIGURES:
+        plotted |= _read_figure(folder / f"figure{figure}.json", figure)
     return Paper(plotted, _read_text(folder / "text.json", plotted))

@@ -1,31 +1,21 @@
 """The rule for "all" and "most": from tests of single comparisons to a verdict on a contrast.
 
-*All* says that every test set's mean effect lies where the claim says. It is shown by an
-intersection-union test (Berger 1982, "Multiparameter hypothesis testing and acceptance sampling",
-Technometrics 24): the mean of every test set must be shown, each at 5 %, without a correction for
-their number; and no more single comparisons may fall on the wrong side than sampling puts there.
-*Most* is shown if the mean over all comparisons is, and more than half of them hold.
+The README beside this file has the rule, and how many comparisons chance may turn. What is shown to
+be otherwise is so in at most 5 % of the samples from any truth in which every comparison holds,
+however many estimates fall on the wrong side.
 
-A contrast is shown to be otherwise if one of its parts (a comparison, the mean of a test set, the
-mean of all) is, by Holm 1979 over its parts: hence in at most 5 % of the samples from any truth in
-which every comparison holds, however many estimates fall on the wrong side. How many may do so by
-chance is computed, not set: rows and seeds are drawn again around a truth in which the claim holds,
-and the 95 % quantile of the number on the wrong side is allowed (a parametric bootstrap, Davison
-and Hinkley 1997, section 4.2). That truth gives each comparison the mean effect of its test set;
-or, if that allows more, its published effect where the published one holds, so that a run to which
-the published numbers are the truth stays within. More on the wrong side is CANNOT TELL, unless some
-part is shown to be otherwise.
+Sources: Berger 1982, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24
+(intersection-union); Holm 1979; Davison and Hinkley 1997, section 4.2 (parametric bootstrap).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from repro.spec.tasks import Dataset
 from repro.verify.claimverdicts import Answer, ContrastVerdict, Effect
-from repro.verify.effects import Compared
-from repro.verify.regions import Region
+from repro.verify.effects import Compared, Region
 from repro.verify.statistics import ALPHA, holm, t_quantile
 
 _NAMED = 3
@@ -33,34 +23,32 @@ _NAMED = 3
 
 
 def allowed_wrong(
-    compared: Sequence[Compared],
-    by_dataset: Sequence[Effect],
-    regions: Sequence[Region],
+    pairs: Sequence[tuple[Compared, Region]],
+    centres: Sequence[float],
     published: Mapping[str, Effect],
-    datasets: Mapping[str, Dataset],
 ) -> int:
     """How many comparisons sampling may put on the wrong side, in 95 of 100 samples.
 
     Args:
-        compared: the comparisons; regions: where each must lie.
-        by_dataset: the means of their test sets.
+        pairs: the comparisons, with the regions where they must lie.
+        centres: for each the mean of its test set.
         published: the comparisons in the published numbers, by name.
-        datasets: of the study.
     """
-    means = {effect.name: effect.effect for effect in by_dataset}
-    centres = [means[datasets[item.dataset].printed] for item in compared]
     stated = [
         known.effect if (known := published.get(item.name)) and known.holds else centre
-        for item, centre in zip(compared, centres, strict=True)
+        for (item, _), centre in zip(pairs, centres, strict=True)
     ]
-    largest = 0
-    for truth in (centres, stated):
-        wrong = np.zeros(len(compared[0].noise()), dtype=np.int64)
-        for item, where, centre in zip(compared, regions, truth, strict=True):
-            drawn = centre + item.noise()
-            wrong += ~((where.low < drawn) & (drawn < where.high))
-        largest = max(largest, int(np.quantile(wrong, 1 - ALPHA, method="higher")))
-    return largest
+    wrong = (_wrong(pairs, truth) for truth in (centres, stated))
+    return max(int(np.quantile(counts, 1 - ALPHA, method="higher")) for counts in wrong)
+
+
+def _wrong(pairs: Sequence[tuple[Compared, Region]], truth: Sequence[float]) -> NDArray[np.int64]:
+    """How many comparisons lie on the wrong side if they have these effects, [draws]."""
+    wrong = np.zeros(len(pairs[0][0].noise()), dtype=np.int64)
+    for (item, where), effect in zip(pairs, truth, strict=True):
+        drawn = effect + item.noise()
+        wrong += ~((where.low < drawn) & (drawn < where.high))
+    return wrong
 
 
 def power_to_show(
@@ -87,10 +75,7 @@ def power_to_show(
         low, high = drawn - max(item.effect.optimism, 0), drawn - min(item.effect.optimism, 0)
         return np.asarray((low > where.low + bar) & (high < where.high - bar))
 
-    wrong = np.zeros(len(mean[0].noise()), dtype=np.int64)
-    for (item, where), value in zip(pairs, truth, strict=True):
-        drawn = value + item.noise()
-        wrong += ~((where.low < drawn) & (drawn < where.high))
+    wrong = _wrong(pairs, truth)
     ok = wrong < len(pairs) / 2
     if not every:
         return float(np.mean(ok & cleared(*mean, truth)))
@@ -166,13 +151,8 @@ def _sentence(
         text += f"; chance may turn {judged.allowed}"
     if run < judged.expected:
         text += f"; {run} of {judged.expected} comparisons were run"
-    for note in notes:
-        text += f"; {note}"
-    if judged.constant:
-        more = len(judged.constant) - _NAMED
-        text += "; constant: " + ", ".join(judged.constant[:_NAMED])
-        text += f" and {more} more" if more > 0 else ""
-    return text
+    text = "; ".join([text, *notes])
+    return text + (f"; constant: {_list(judged.constant)}" if judged.constant else "")
 
 
 def answered(judged: ContrastVerdict, p_shown: float, p_otherwise: float) -> ContrastVerdict:

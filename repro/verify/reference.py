@@ -18,14 +18,13 @@ next to no room in the packed file.
 """
 
 import gzip
-import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -34,11 +33,12 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
 from repro.results.outcomes import DIGITS, Outcomes
 from repro.results.reading import check_line, json_lines, read_tuned
-from repro.results.runs import CellResult, Run, Tuned
-from repro.results.schema import FINETUNES, RESULTS, ResultLine
+from repro.results.runs import CellResult, Key, Run, Tuned, named
+from repro.results.schema import FINETUNES, RESULTS, Checked, ResultLine
 from repro.spec.cells import Cell, Variant
 from repro.spec.study import Study
 from repro.spec.tasks import Kind, Task
+from repro.tables import checked
 from repro.verify.published import SUMS, check_sums
 from repro.verify.reading import read_results
 
@@ -47,6 +47,7 @@ REFERENCE, OUTCOMES = "reference.json", "outcomes.jsonl.gz"
 CELLS, TUNED = f"{RESULTS}.gz", f"{FINETUNES}.gz"
 FILES = {REFERENCE, CELLS, TUNED, OUTCOMES}
 
+_KIND = ("profile", "protocol", "overrides")
 # What a run was asked for, and with which paths: its own affair.
 _OWN = ("asked", "options")
 # Facts of a fine-tune that are large and compared nowhere.
@@ -67,12 +68,21 @@ class Reference:
     recorded: tuple[Mapping[str, Any], ...]
 
 
-def _fail(where: str, what: str) -> NoReturn:
-    raise ReproError(
-        f"{where}: {what}",
-        hint="restore the folder from the repository, or record it again: repro expected record",
-        exit_code=EXIT_FAILED,
-    )
+class _Head(Checked):
+    """What `reference.json` holds."""
+
+    format: Literal[3]
+    profile: str
+    protocol: str
+    overrides: dict[str, Any]
+    recorded: list[dict[str, Any]]
+
+
+_HINT = "restore the folder from the repository, or record it again: repro expected record"
+
+
+def _fail(where: str | Path, what: str) -> NoReturn:
+    raise ReproError(f"{where}: {what}", hint=_HINT, exit_code=EXIT_FAILED)
 
 
 def record(
@@ -98,36 +108,33 @@ def record(
         runs += read_results(folder).runs
     stage("writing the reference")
     _check_alike(runs)
-    cells: dict[tuple[Cell, int | None], CellResult] = {}
+    cells: dict[Key, CellResult] = {}
     tuned: dict[tuple[Variant, int], Tuned] = {}
     for run in runs:
         for place, result in run.cells.items():
             if result.outcomes is None:
-                _fail(str(run.folder), f"the samples of {result.cell.name} are missing")
+                _fail(run.folder, f"the samples of {result.cell.name} are missing")
             if result.outcomes.inputs is None:
-                _fail(str(run.folder), f"prompts and logits of {result.cell.name} are unknown")
+                _fail(run.folder, f"prompts and logits of {result.cell.name} are unknown")
             known = cells.setdefault(place, result)
             if known.samples_sha256 != result.samples_sha256:
-                _fail(str(run.folder), f"{result.cell.name} differs from an earlier folder's")
+                _fail(run.folder, f"{result.cell.name} differs from an earlier folder's")
         tuned |= run.tuned
     for cell, seed in cells:
         if seed is not None and (cell.variant, seed) not in tuned:
-            name = f"{cell.variant.name} seed {seed}"
-            _fail(str(runs[0].folder), f"{FINETUNES} does not tell how {name} was fine-tuned")
+            name = named(cell.variant.name, seed)
+            _fail(runs[0].folder, f"{FINETUNES} does not tell how {name} was fine-tuned")
     study = runs[0].study
 
     def rank(item: CellResult) -> tuple[object, ...]:
-        cell = item.cell
-        place = (cell.dataset, cell.prompt, cell.demonstrations)
-        return (study.rank(cell.variant), item.seed or 0, *place)
+        cell, own = item.cell, study.rank(item.cell.variant)
+        return own, item.seed or 0, cell.dataset, cell.prompt, cell.demonstrations
 
     ranked = sorted(cells.values(), key=rank)
     models = sorted(tuned.values(), key=lambda item: (study.rank(item.variant), item.seed))
     head = {
         "format": FORMAT,
-        "profile": runs[0].profile,
-        "protocol": runs[0].protocol,
-        "overrides": runs[0].overrides,
+        **{name: getattr(runs[0], name) for name in _KIND},
         "seeds": sorted({seed for _, seed in cells if seed is not None}),
         "recorded": [
             {name: value for name, value in run.record.items() if name not in _OWN} for run in runs
@@ -148,21 +155,19 @@ def record(
 def _check_alike(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs[1:]:
-        for name in ("profile", "protocol", "overrides"):
+        for name in _KIND:
             if getattr(run, name) != getattr(first, name):
-                _fail(str(run.folder), f"its {name} differs from that of {first.folder}")
+                _fail(run.folder, f"its {name} differs from that of {first.folder}")
         for name in ("model", "profile_digest", "test_limit", "engine"):
             if run.identity.get(name) != first.identity.get(name):
-                _fail(str(run.folder), f"'{name}' in run.json differs from {first.folder}")
+                _fail(run.folder, f"'{name}' in run.json differs from {first.folder}")
 
 
 def _write_packed(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    buffer = io.BytesIO()
     # Without a time or a name inside, the same runs make the same file.
-    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
-        file.write(text.encode())
-    path.write_bytes(buffer.getvalue())
+    with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        packed.write(text.encode())
 
 
 def _facts(tuned: Tuned) -> dict[str, Any]:
@@ -232,23 +237,10 @@ def load_reference(folder: Path) -> Reference:
 @lru_cache(maxsize=2)  # runs of one folder are mostly held against one reference
 def _parsed(folder: Path, sums: bytes) -> Reference:
     """The reference whose files have these hashes."""
-    try:
-        head = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
-    except ValueError as error:
-        _fail(str(folder / REFERENCE), f"not JSON: {error}")
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        _fail(str(folder / REFERENCE), f"field 'format' must be {FORMAT}")
-    for name, kind in (
-        ("profile", str),
-        ("protocol", str),
-        ("overrides", dict),
-        ("recorded", list),
-    ):
-        if not isinstance(head.get(name), kind):
-            _fail(str(folder / REFERENCE), f"field '{name}' is {head.get(name)!r}")
-    if not all(isinstance(record, dict) for record in head["recorded"]):
-        _fail(str(folder / REFERENCE), "field 'recorded' is not a list of run.json")
-    study = studies.recorded(_first(head))
+    head = _head(folder)
+    checked(_Head, head, str(folder / REFERENCE), hint=_HINT, exit_code=EXIT_FAILED)
+    first = _first(head)
+    study = studies.recorded(first)
     stored: dict[tuple[str, int | None], Outcomes] = {}
     for where, line in json_lines(folder / OUTCOMES):
         try:
@@ -259,16 +251,7 @@ def _parsed(folder: Path, sums: bytes) -> Reference:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _fail(where, f"not an outcome: {error!r}")
         stored[place] = _outcomes(where, task, line)
-    return Reference(folder, _as_run(study, folder, head, stored), tuple(head["recorded"]))
-
-
-def _as_run(
-    study: Study,
-    folder: Path,
-    head: Mapping[str, Any],
-    stored: Mapping[tuple[str, int | None], Outcomes],
-) -> Run:
-    cells: dict[tuple[Cell, int | None], CellResult] = {}
+    cells: dict[Key, CellResult] = {}
     for where, line in json_lines(folder / CELLS):
         check_line(ResultLine, where, line)
         found = stored.get((line["cell"], line.get("seed")))
@@ -277,30 +260,19 @@ def _as_run(
         cell = Cell.parse(line["cell"])
         if len(found.rows) != line["n"] or abs(float(found.scores.mean()) - line["value"]) > 1e-6:
             _fail(where, f"fields 'n' or 'value' do not go with {OUTCOMES}")
-        cells[cell, line.get("seed")] = CellResult(
-            cell,
-            line.get("seed"),
-            line["metric"],
-            line["value"],
-            line["stderr"],
-            line["n"],
-            line["key"],
-            line["model_key"],
-            line["samples_sha256"],
-            found,
-            line,
-        )
+        cells[cell, line.get("seed")] = CellResult.of(cell, line, found)
+    kind = {name: head[name] for name in _KIND}
     tuned = read_tuned(folder / TUNED)
-    return Run(
-        folder,
-        head["profile"],
-        head["protocol"],
-        head["overrides"],
-        _first(head),
-        cells,
-        tuned,
-        study,
-    )
+    run = Run(folder, **kind, record=first, cells=cells, tuned=tuned, study=study)
+    return Reference(folder, run, tuple(head["recorded"]))
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    try:
+        head = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        _fail(folder / REFERENCE, f"not JSON: {error}")
+    return head if isinstance(head, dict) else {}
 
 
 def _first(head: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -310,22 +282,19 @@ def _first(head: Mapping[str, Any]) -> Mapping[str, Any]:
     return first if isinstance(first, dict) else {}
 
 
+def references(root: Path, **wanted: Any) -> Iterator[Path]:
+    """Reference folders, `root` itself or those inside it, of which `reference.json` says this."""
+    inside = root / REFERENCE
+    for path in [inside] if inside.is_file() else sorted(root.rglob(REFERENCE)):
+        head = _head(path.parent)
+        if all(head.get(name) == value for name, value in wanted.items()):
+            yield path.parent
+
+
 def find_reference(root: Path, run: Run) -> Reference | None:
     """The reference for a run: `root` itself, or a folder inside it, of the same kind of run."""
-    folders = (
-        [root]
-        if (root / REFERENCE).is_file()
-        else sorted(path.parent for path in root.rglob(REFERENCE))
-    )
-    for folder in folders:
-        try:
-            head = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
-        except ValueError as error:
-            _fail(str(folder / REFERENCE), f"not JSON: {error}")
-        wanted = {"profile": run.profile, "protocol": run.protocol, "overrides": run.overrides}
-        if not isinstance(head, dict) or any(head.get(k) != v for k, v in wanted.items()):
-            continue
-        if studies.measured(_first(head)) == studies.measured(run.record):
+    for folder in references(root, **{name: getattr(run, name) for name in _KIND}):
+        if studies.measured(_first(_head(folder))) == studies.measured(run.record):
             return load_reference(folder)
     if not root.is_dir():
         raise ReproError(

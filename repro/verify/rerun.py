@@ -3,9 +3,10 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from repro import studies
-from repro.results.runs import AUTHORS_SCRIPTS, Run
+from repro.results.runs import Run, is_imported
 from repro.spec.cells import BASE, Cell
 from repro.spec.study import Study
 
@@ -37,7 +38,7 @@ def command_for(run: Run, cells: Sequence[Cell], seeds: Sequence[int] | None = N
         cells: exactly these are selected.
         seeds: of the fine-tunes; by default those that any of the cells lacks.
     """
-    if run.record.get("origin") == AUTHORS_SCRIPTS:
+    if is_imported(run.record):
         return "repro import-upstream DIR -o NEW_FOLDER"  # after running the authors' scripts
     recorded = run.record.get("options")
     options = recorded if isinstance(recorded, dict) else {}
@@ -46,7 +47,7 @@ def command_for(run: Run, cells: Sequence[Cell], seeds: Sequence[int] | None = N
         words += ["--study", str(options.get("study", run.study.name))]
     words += ["--protocol", run.protocol]
     for name, value in run.overrides.items():
-        words += ["--set", f"{name}={_setting(value)}"]
+        words += ["--set", f"{name}={typed(value)}"]
     words += _selection(run, cells)
     limit = run.identity.get("test_limit")
     if isinstance(limit, int):
@@ -63,16 +64,14 @@ def command_for(run: Run, cells: Sequence[Cell], seeds: Sequence[int] | None = N
     return shlex.join([*words, "--out", str(run.folder)])
 
 
-def _setting(value: object) -> str:
+def typed(value: object) -> str:
     """A switch as `--set` reads it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def asked_seeds(run: Run) -> tuple[int, ...]:
     """The seeds that a run was asked for; those that it has where it does not tell."""
-    asked = run.record.get("asked")
-    seeds = asked.get("seeds") if isinstance(asked, dict) else None
-    return tuple(seeds) if isinstance(seeds, list) and seeds else run.seeds
+    return tuple(run.record.get("asked", {}).get("seeds", ())) or run.seeds
 
 
 def lacking_seeds(run: Run, cells: Sequence[Cell]) -> tuple[int, ...]:
@@ -84,14 +83,12 @@ def lacking_seeds(run: Run, cells: Sequence[Cell]) -> tuple[int, ...]:
 
 def _selection(run: Run, cells: Sequence[Cell]) -> list[str]:
     """Options that select exactly these cells, the shortest if there are many."""
-    every_shot = run.best_of != "smallest"
     wanted = set(cells)
     named = ["--cells", ",".join(cell.name for cell in dict.fromkeys(cells))]
     if len(wanted) <= FEW:
         return named
-    found = [
-        words for words, chosen in _candidates(run.study, wanted, every_shot) if chosen == wanted
-    ]
+    candidates = _candidates(run.study, wanted, run.best_of != "smallest")
+    found = [words for words, chosen in candidates if chosen == wanted]
     return min([*found, named], key=lambda words: len(" ".join(words)))
 
 
@@ -99,28 +96,24 @@ def _candidates(
     study: Study, wanted: set[Cell], every_shot: bool
 ) -> Iterator[tuple[list[str], set[Cell]]]:
     """Selections by figure, variant and test set, each with the cells that it selects."""
-    variants = dict.fromkeys(cell.variant for cell in study.cells(every_shot=every_shot))
-    variants = dict.fromkeys(v for v in variants if any(cell.variant == v for cell in wanted))
-    tests = dict.fromkeys(cell.dataset for cell in study.cells(every_shot=every_shot))
-    tests = dict.fromkeys(t for t in tests if any(cell.dataset == t for cell in wanted))
-    for by_variant in (False, True):
-        for by_test in (False, True):
-            by_figure = {
-                figure: {
-                    cell
-                    for cell in study.cells((figure,), every_shot=every_shot)
-                    if (not by_variant or cell.variant in variants)
-                    and (not by_test or cell.dataset in tests)
-                }
-                for figure in study.figures
+    figures = {name: study.cells((name,), every_shot=every_shot) for name in study.figures}
+    variants, tests = {cell.variant for cell in wanted}, {cell.dataset for cell in wanted}
+    every = study.cells(every_shot=every_shot)
+    named = dict.fromkeys(cell.variant.name for cell in every if cell.variant in variants)
+    tested = dict.fromkeys(cell.dataset for cell in every if cell.dataset in tests)
+    for by_variant, by_test in product((False, True), repeat=2):
+        by_figure = {
+            figure: {
+                cell
+                for cell in cells
+                if (not by_variant or cell.variant in variants)
+                and (not by_test or cell.dataset in tests)
             }
-            words: list[str] = []
-            if by_variant:
-                words += ["--variants", ",".join(variant.name for variant in variants)]
-            if by_test:
-                words += ["--tests", ",".join(tests)]
-            yield words, set().union(*by_figure.values())
-            inside = [name for name, own in by_figure.items() if own and own <= wanted]
-            if inside:
-                chosen = set().union(*(by_figure[name] for name in inside))
-                yield ["--figures", ",".join(inside), *words], chosen
+            for figure, cells in figures.items()
+        }
+        words = ["--variants", ",".join(named)] if by_variant else []
+        words += ["--tests", ",".join(tested)] if by_test else []
+        yield words, set().union(*by_figure.values())
+        if inside := [name for name, own in by_figure.items() if own and own <= wanted]:
+            chosen = set().union(*(by_figure[name] for name in inside))
+            yield ["--figures", ",".join(inside), *words], chosen

@@ -16,17 +16,16 @@ import numpy as np
 
 from repro.printable import counted
 from repro.results.outcomes import common_rows
-from repro.results.runs import CellResult, Run, Tuned
+from repro.results.runs import Run, Tuned
 from repro.spec.cells import Cell, Variant
-from repro.verify.margins import Margins
+from repro.verify.rowverdicts import BySeed, CellPair
 from repro.verify.spread import Family, family
 from repro.verify.statistics import (
     ALPHA,
     Floats,
-    Interval,
     difference_p,
     smoothed_share_variance,
-    t_quantile,
+    t_interval,
     tost_p,
     tost_power,
 )
@@ -34,26 +33,6 @@ from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
 SHARE = {"cell": 0.016, "rows": 0.010, "fine-tune": 0.010, "figure": 0.006, "run": 0.004}
 """Chance of a false alarm in a faithful run, by level; they add up to less than ALPHA."""
-
-BySeed = Mapping[int | None, CellResult]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A cell's results by seed on both sides.
-
-    Attributes:
-        basis: the verdict so far: values and seeds, no verdict.
-    """
-
-    cell: Cell
-    ours: BySeed
-    theirs: BySeed
-    basis: NumberVerdict
-
-    @property
-    def metric(self) -> str:
-        return next(iter(self.theirs.values())).metric
 
 
 @dataclass(frozen=True)
@@ -65,21 +44,27 @@ class _Scores:
         n: rows behind a mean.
     """
 
+    pair: CellPair
     ours: Floats
     theirs: Floats
     paired: bool
     n: int
 
+    @property
+    def distance(self) -> float:
+        """The mean distance of our rows from the stored seeds' mean row."""
+        return float(distance(self.ours, self.theirs.mean(axis=0)).mean())
 
-def _scores(pair: Pair, seeds: Sequence[int]) -> _Scores:
+
+def _scores(pair: CellPair, seeds: Sequence[int]) -> _Scores:
     everything = [*pair.ours.values(), *(pair.theirs[seed] for seed in seeds)]
     outcomes = [result.outcomes for result in everything if result.outcomes is not None]
     m = len(pair.ours)
     if len(outcomes) < len(everything) or not len(rows := common_rows(outcomes)):
         means = np.array([[result.value] for result in everything])
-        return _Scores(means[:m], means[m:], False, min(result.n for result in everything))
+        return _Scores(pair, means[:m], means[m:], False, min(result.n for result in everything))
     table = np.stack([one.at(rows).scores for one in outcomes])
-    return _Scores(table[:m], table[m:], True, len(rows))
+    return _Scores(pair, table[:m], table[m:], True, len(rows))
 
 
 def distance(rows: Floats, middle: Floats) -> Floats:
@@ -91,18 +76,8 @@ def distance(rows: Floats, middle: Floats) -> Floats:
     return np.asarray(np.log(apart + 0.5 / rows.shape[1]), dtype=np.float64)
 
 
-def _distance(one: _Scores) -> float:
-    """The mean distance of our rows from the stored seeds' mean row."""
-    return float(distance(one.ours, one.theirs.mean(axis=0)).mean())
-
-
 def _seeds(results: BySeed) -> tuple[int, ...]:
     return tuple(sorted(seed for seed in results if seed is not None))
-
-
-def _left_out(rows: Floats) -> Floats:
-    """The mean row of all others, for each of the rows [k, n]."""
-    return np.asarray((rows.sum(axis=0) - rows) / (len(rows) - 1), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -127,31 +102,13 @@ _FACTS: dict[str, Callable[[Tuned], float | None]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Model:
-    """All that stored seeds say about a set of cells on given rows.
-
-    Attributes:
-        cells, rows: of the means and of the distances, a quantity a cell.
-        levels: the quantities of every further level, with their family.
-    """
-
-    cells: Family
-    rows: Family
-    levels: Mapping[str, tuple[tuple[_Quantity, ...], Family]]
-
-
-Models = dict[object, _Model]
-"""Models of one reference that were fitted before."""
+_Level = tuple[Sequence[_Quantity], Family]
+Models = dict[object, Mapping[str, _Level]]
+"""The levels of one reference on given rows that were fitted before."""
 
 
 def against_seeds(
-    pairs: Sequence[Pair],
-    ours: Run,
-    reference: Run,
-    groups: Mapping[str, Sequence[Cell]],
-    limits: Margins,
-    models: Models,
+    pairs: Sequence[CellPair], groups: Mapping[str, Sequence[Cell]], models: Models
 ) -> tuple[dict[Cell, NumberVerdict], tuple[GroupVerdict, ...]]:
     """Verdicts on retrained cells and on all that they belong to.
 
@@ -166,67 +123,47 @@ def against_seeds(
     if not pairs:
         return {}, ()
     stored = max((_seeds(pair.theirs) for pair in pairs), key=len)
-    pairs = [pair for pair in pairs if set(stored) <= set(pair.theirs)]
-    scores = [_scores(pair, stored) for pair in pairs]
-    signature = (tuple((p.cell, s.n, s.paired) for p, s in zip(pairs, scores, strict=True)), stored)
+    scores = [_scores(pair, stored) for pair in pairs if set(stored) <= set(pair.theirs)]
+    signature = (tuple((one.pair.cell, one.n, one.paired) for one in scores), stored)
     if signature not in models:
-        models[signature] = _fit(pairs, scores, reference, stored, groups)
-    model = models[signature]
-    found = _cell_verdicts(pairs, scores, model, limits)
-    own = _seeds(pairs[0].ours)
-    grouped = [
-        verdict
-        for level, (quantities, fitted) in model.levels.items()
-        for verdict in _judge(level, quantities, fitted, scores, ours, own)
-    ]
-    return found, tuple(grouped)
+        models[signature] = _fit(scores, stored, groups)
+    cells, rows, *levels = models[signature].items()
+    grouped = [verdict for name, level in levels for verdict in _judge(name, *level, scores)]
+    return _cell_verdicts(scores, cells[1], rows[1]), tuple(grouped)
 
 
 def _fit(
-    pairs: Sequence[Pair],
-    scores: Sequence[_Scores],
-    reference: Run,
-    seeds: Sequence[int],
-    groups: Mapping[str, Sequence[Cell]],
-) -> _Model:
-    metrics = [pair.metric for pair in pairs]
-    owners = [pair.cell.variant for pair in pairs]
-    means = np.stack([one.theirs.mean(axis=1) for one in scores])
-    centre = means.mean(axis=1)
-    floor = np.array([0.25 / one.n**2 for one in scores])  # half a row
-    for i, one in enumerate(scores):
-        if not one.paired:  # other rows, perhaps: their sampling comes on top
-            floor[i] += smoothed_share_variance(float(centre[i]), one.n)
-    order = centre * (1 - centre)
-    distances = np.stack([distance(one.theirs, _left_out(one.theirs)) for one in scores])
-    levels: dict[str, tuple[_Quantity, ...]] = {
-        "fine-tune": tuple(_of_finetunes(pairs, scores, reference, seeds)),
-        "figure": tuple(_of_groups(pairs, groups)),
-        "run": tuple(_means("the run", "", range(len(pairs)), pairs)),
+    scores: Sequence[_Scores], seeds: Sequence[int], groups: Mapping[str, Sequence[Cell]]
+) -> Mapping[str, _Level]:
+    """The quantities of every level that has any, with their spread over the stored seeds."""
+    stored = [one.theirs for one in scores]
+    # Of every stored seed from the mean row of the others.
+    distances = np.stack([distance(t, (t.sum(axis=0) - t) / (len(t) - 1)) for t in stored])
+    place = {one.pair.cell: i for i, one in enumerate(scores)}
+    own = [(one.pair.cell.variant, one.pair.metric, (i,)) for i, one in enumerate(scores)]
+    levels = {
+        "cell": [_Quantity("", metric, variant, "mean", i) for variant, metric, i in own],
+        "rows": [_Quantity("", metric, variant, "rows", i) for variant, metric, i in own],
+        "fine-tune": list(_of_finetunes(scores, seeds)),
+        "figure": [
+            item
+            for name, cells in groups.items()
+            for item in _means(name, name, [place[cell] for cell in cells if cell in place], scores)
+        ],
+        "run": list(_means("the run", "", range(len(scores)), scores)),
     }
-    return _Model(
-        family(means, metrics, owners, floor=floor, order=order),
-        family(
-            distances,
-            metrics,
-            owners,
-            floor=np.full(len(pairs), 0.1),
-            order=order,
-            one_sided=[True] * len(pairs),
-        ),
-        {
-            level: (quantities, _family_of(quantities, scores, distances, reference, seeds))
-            for level, quantities in levels.items()
-            if quantities
-        },
-    )
+    return {
+        level: (quantities, _family_of(level, quantities, scores, distances, seeds))
+        for level, quantities in levels.items()
+        if quantities
+    }
 
 
 def _family_of(
+    level: str,
     quantities: Sequence[_Quantity],
     scores: Sequence[_Scores],
     distances: Floats,
-    reference: Run,
     seeds: Sequence[int],
 ) -> Family:
     values, floors = [], []
@@ -234,74 +171,76 @@ def _family_of(
         own = list(item.members)
         if item.kind == "mean":
             values.append(np.mean([scores[i].theirs.mean(axis=1) for i in own], axis=0))
-            floors.append(0.25 / sum(scores[i].n for i in own) ** 2)
+            floors.append(0.25 / sum(scores[i].n for i in own) ** 2)  # half a row
         elif item.kind == "rows":
             values.append(distances[own].mean(axis=0))
             floors.append(0.1 / len(own))
         else:
-            logs = [_log(item, reference, seed) for seed in seeds]
-            values.append(np.array(logs))
+            values.append(np.array(_logs(item, scores[0].pair.their_run, seeds)))
             floors.append(1e-8)
+    order = None
+    if level in ("cell", "rows"):
+        centre = np.array([one.theirs.mean(axis=1).mean() for one in scores])
+        order = centre * (1 - centre)
+        for i, one in enumerate(scores):
+            if level == "cell" and not one.paired:  # other rows, perhaps: their sampling too
+                floors[i] += smoothed_share_variance(float(centre[i]), one.n)
     return family(
         np.stack(values),
         [item.what for item in quantities],
         [item.owner for item in quantities],
         floor=np.array(floors),
+        order=order,
         one_sided=[item.kind == "rows" for item in quantities],
     )
 
 
-def _log(item: _Quantity, run: Run, seed: int) -> float | None:
+def _logs(item: _Quantity, run: Run, seeds: Sequence[int]) -> list[float]:
+    """The logarithm of a fact for each seed; NaN where it is missing."""
     assert isinstance(item.owner, Variant)
-    tuned = run.tuned.get((item.owner, seed))
-    value = _FACTS[item.kind](tuned) if tuned else None
-    return math.log(value) if value else None
+    tuned = [run.tuned.get((item.owner, seed)) for seed in seeds]
+    values = [_FACTS[item.kind](one) if one else None for one in tuned]
+    return [math.log(value) if value else math.nan for value in values]
 
 
-def _of_finetunes(
-    pairs: Sequence[Pair], scores: Sequence[_Scores], reference: Run, seeds: Sequence[int]
-) -> Iterable[_Quantity]:
-    for variant in dict.fromkeys(pair.cell.variant for pair in pairs):
-        own = [i for i, pair in enumerate(pairs) if pair.cell.variant == variant]
-        yield from _means(variant.name, variant, own, pairs)
+def _of_finetunes(scores: Sequence[_Scores], seeds: Sequence[int]) -> Iterable[_Quantity]:
+    for variant in dict.fromkeys(one.pair.cell.variant for one in scores):
+        own = [i for i, one in enumerate(scores) if one.pair.cell.variant == variant]
+        yield from _means(variant.name, variant, own, scores)
         if paired := tuple(i for i in own if scores[i].paired):
             yield _Quantity(variant.name, "distance of rows", variant, "rows", paired)
         for fact in _FACTS:
             item = _Quantity(variant.name, fact, variant, fact)
-            if all(_log(item, reference, seed) is not None for seed in seeds):
+            if not np.isnan(_logs(item, scores[0].pair.their_run, seeds)).any():
                 yield item
 
 
 def _means(
-    name: str, owner: object, own: Iterable[int], pairs: Sequence[Pair]
+    name: str, owner: object, own: Iterable[int], scores: Sequence[_Scores]
 ) -> Iterable[_Quantity]:
     """The mean over cells, for each metric."""
     members: dict[str, list[int]] = {}
     for i in own:
-        members.setdefault(pairs[i].metric, []).append(i)
+        members.setdefault(scores[i].pair.metric, []).append(i)
     for metric, places in members.items():
         yield _Quantity(name, f"mean {metric}", owner, "mean", tuple(places))
 
 
-def _of_groups(pairs: Sequence[Pair], groups: Mapping[str, Sequence[Cell]]) -> Iterable[_Quantity]:
-    place = {pair.cell: i for i, pair in enumerate(pairs)}
-    for name, wanted in groups.items():
-        yield from _means(name, name, [place[cell] for cell in wanted if cell in place], pairs)
-
-
 def _cell_verdicts(
-    pairs: Sequence[Pair], scores: Sequence[_Scores], model: _Model, limits: Margins
+    scores: Sequence[_Scores], means: _Level, distances: _Level
 ) -> dict[Cell, NumberVerdict]:
-    cells, rows = model.cells, model.rows
-    count = len(pairs[0].ours)
+    cells, rows = means[1], distances[1]
+    count = len(scores[0].pair.ours)
     errors, noticed = cells.error(count), cells.noticed(count, SHARE["cell"])
-    out = cells.deviations(np.array([one.ours.mean() for one in scores]), count)
-    unlike = rows.deviations(np.array([_distance(one) for one in scores]), count)
+    out, unlike = (
+        fitted.deviations(np.array([_value(item, scores) for item in quantities]), count)
+        for quantities, fitted in (means, distances)
+    )
     bars = cells.extreme.threshold(SHARE["cell"]), rows.extreme.threshold(SHARE["rows"])
     k = cells.values.shape[1]
     found = {}
-    for i, (pair, one) in enumerate(zip(pairs, scores, strict=True)):
-        mean, se = float(cells.mean[i]), float(errors[i])
+    for i, one in enumerate(scores):
+        pair, mean, se, df = one.pair, float(cells.mean[i]), float(errors[i]), float(cells.df[i])
         difference = float(one.ours.mean()) - mean
         notes, p = [f"{k} stored seeds"], cells.extreme.p(out[i])
         alarm = bool(out[i] > bars[0])
@@ -316,9 +255,7 @@ def _cell_verdicts(
                 notes.append(f"on the {counted(one.n, 'row')} in common")
         else:
             notes.append("by means only: samples are missing")
-        margin = limits.retrained[pair.metric]
-        df = float(cells.df[i])
-        half = t_quantile(1 - ALPHA / 2, df) * se
+        margin = pair.limits.retrained[pair.metric]
         equal = tost_p(difference, se, df, margin)
         verdict = Verdict.REPRODUCED if equal < ALPHA else Verdict.CONSISTENT
         found[pair.cell] = replace(
@@ -327,7 +264,7 @@ def _cell_verdicts(
             verdict=Verdict.NOT_REPRODUCED if alarm else verdict,
             ours=float(one.ours.mean()),
             theirs=mean,
-            interval=Interval(difference - half, difference + half),
+            interval=t_interval(difference, se, df),
             p=difference_p(difference, se, df),
             p_adjusted=min(1.0, 2 * p),
             equivalence_p=equal,
@@ -341,41 +278,35 @@ def _cell_verdicts(
     return found
 
 
-def _value(item: _Quantity, scores: Sequence[_Scores], ours: Run, seeds: Sequence[int]) -> float:
+def _value(item: _Quantity, scores: Sequence[_Scores]) -> float:
     """Our value of a quantity; NaN where a fact is missing."""
     if item.kind == "mean":
         return float(np.mean([scores[i].ours.mean() for i in item.members]))
     if item.kind == "rows":
-        return float(np.mean([_distance(scores[i]) for i in item.members]))
-    logs = [_log(item, ours, seed) for seed in seeds]
-    return float(np.mean([math.nan if log is None else log for log in logs] or [math.nan]))
+        return float(np.mean([scores[i].distance for i in item.members]))
+    pair = scores[0].pair
+    return float(np.mean(_logs(item, pair.our_run, pair.seeds) or [math.nan]))
 
 
 def _judge(
-    level: str,
-    quantities: Sequence[_Quantity],
-    fitted: Family,
-    scores: Sequence[_Scores],
-    ours: Run,
-    seeds: Sequence[int],
+    level: str, quantities: Sequence[_Quantity], fitted: Family, scores: Sequence[_Scores]
 ) -> Iterable[GroupVerdict]:
-    count = max(1, len(seeds))
+    count = max(1, len(scores[0].pair.seeds))
     errors, noticed = fitted.error(count), fitted.noticed(count, SHARE[level])
     bar = fitted.extreme.threshold(SHARE[level])
-    values = np.array([_value(item, scores, ours, seeds) for item in quantities])
+    values = np.array([_value(item, scores) for item in quantities])
     out = fitted.deviations(values, count)
     for i, item in enumerate(quantities):
         if np.isnan(out[i]):
             continue  # a missing fact, which `check_facts` names
         fact, own, mean = item.kind in _FACTS, float(values[i]), float(fitted.mean[i])
-        half = t_quantile(1 - ALPHA / 2, float(fitted.df[i])) * float(errors[i])
         yield GroupVerdict(
             level=level,
             name=item.name,
             what=item.what,
             ours=math.exp(own) if fact else own,
             theirs=math.exp(mean) if fact else mean,
-            interval=Interval(own - mean - half, own - mean + half),
+            interval=t_interval(own - mean, float(errors[i]), float(fitted.df[i])),
             logarithmic=fact,
             p_adjusted=fitted.extreme.p(out[i]),
             noticed=float(noticed[i]),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -10,16 +11,16 @@ from repro.printable import counted
 from repro.results.machines import computed, computed_otherwise
 from repro.results.outcomes import Outcomes, common_rows, differing_rows
 from repro.results.runs import CellResult, Run
+from repro.results.schema import stem_of
 from repro.spec.cells import Cell
 from repro.verify.margins import Margins
 from repro.verify.statistics import (
     ALPHA,
     Floats,
-    Interval,
     clopper_pearson,
     difference_p,
     paired_bootstrap,
-    t_quantile,
+    t_interval,
 )
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
@@ -51,14 +52,27 @@ class CellPair:
     def metric(self) -> str:
         return next(iter(self.ours.values())).metric
 
+    @cached_property
+    def basis(self) -> NumberVerdict:
+        """Values and seeds, and no verdict yet."""
+        first = next(iter(self.ours.values()))
+        return NumberVerdict(
+            cell=self.cell,
+            seeds=self.seeds,
+            ours=float(np.mean([result.value for result in self.ours.values()])),
+            theirs=float(np.mean([result.value for result in self.theirs.values()])),
+            n=first.n,
+            stored=len(self.theirs),
+            constant=first.constant,
+        )
+
 
 def rounding_reason(pair: CellPair, seed: int | None) -> str:
     """Why a seed may differ by rounding at equal content keys; empty if it may not."""
-    stem = pair.cell.name if seed is None else f"{pair.cell.name}.seed{seed}"
     told = []
     for run in (pair.our_run, pair.their_run):
         tuned = None if seed is None else run.tuned.get((pair.cell.variant, seed))
-        told.append(computed(run.record, stem, tuned.raw if tuned else None))
+        told.append(computed(run.record, stem_of(pair.cell, seed), tuned.raw if tuned else None))
     return computed_otherwise(*told)
 
 
@@ -72,7 +86,7 @@ def _paired(
     return aligned, np.mean([a.scores - b.scores for a, b in aligned], axis=0)
 
 
-def same_weights_verdict(pair: CellPair, basis: NumberVerdict, kinds: set[str]) -> NumberVerdict:
+def same_weights_verdict(pair: CellPair, kinds: set[str]) -> NumberVerdict:
     """Rows decide: no more of them may differ beyond ties than between other machine kinds."""
     aligned, difference = _paired(
         pair, [(result, pair.theirs[seed]) for seed, result in pair.ours.items()]
@@ -80,7 +94,7 @@ def same_weights_verdict(pair: CellPair, basis: NumberVerdict, kinds: set[str]) 
     n = len(difference)
     if n == 0:
         return replace(
-            basis,
+            pair.basis,
             level=Level.L1,
             verdict=Verdict.INCONCLUSIVE,
             reason="no rows in common with the reference",
@@ -93,10 +107,10 @@ def same_weights_verdict(pair: CellPair, basis: NumberVerdict, kinds: set[str]) 
         reason += "; the training is the same but for rounding"
     otherwise = (rounding_reason(pair, seed) for seed in pair.ours)
     reason += "".join(f"; {text}" for text in dict.fromkeys(otherwise) if text)
-    if n < max(basis.n, next(iter(pair.theirs.values())).n):
+    if n < max(pair.basis.n, next(iter(pair.theirs.values())).n):
         reason += f"; on the {counted(n, 'row')} in common"
     return replace(
-        basis,
+        pair.basis,
         level=Level.L1,
         verdict=Verdict.NOT_REPRODUCED if max(counts) > allowed else Verdict.REPRODUCED,
         theirs=float(np.mean([b.scores.mean() for _, b in aligned])),
@@ -112,17 +126,16 @@ def same_weights_verdict(pair: CellPair, basis: NumberVerdict, kinds: set[str]) 
 def in_all(numbers: Iterable[NumberVerdict], limits: Margins) -> Iterator[GroupVerdict]:
     """Rows that differ at equal weights, over the whole run: few, though each cell may have one."""
     held = [number for number in numbers if number.level is Level.L1 and number.n]
-    rows = sum(number.n * max(1, len(number.seeds)) for number in held)
     if not held:
         return
+    rows = sum(number.n * max(1, len(number.seeds)) for number in held)
     count = sum(number.differing or 0 for number in held)
     allowed = max(1, math.floor(limits.all_rows * rows))
-    share = count / rows
     yield GroupVerdict(
         level="run",
         name="the run",
         what="share of rows that differ at equal weights",
-        ours=share,
+        ours=count / rows,
         theirs=0.0,
         interval=clopper_pearson(count, rows),
         logarithmic=False,
@@ -133,12 +146,13 @@ def in_all(numbers: Iterable[NumberVerdict], limits: Margins) -> Iterator[GroupV
     )
 
 
-def without_spread(pair: CellPair, basis: NumberVerdict) -> NumberVerdict:
+def without_spread(pair: CellPair) -> NumberVerdict:
     """Too few stored seeds: rows can tell a difference, but not whether a seed explains it."""
+    basis = replace(pair.basis, level=Level.L2)
     everything = [*pair.ours.values(), *pair.theirs.values()]
     outcomes = [result.outcomes for result in everything if result.outcomes is not None]
     rows = common_rows(outcomes) if len(outcomes) == len(everything) else np.zeros(0, dtype=int)
-    notes: list[str] = []
+    apart = (basis.ours or 0.0) - (basis.theirs or 0.0)
     if len(rows):
         basis = replace(basis, n=len(rows))
         stored = next(iter(pair.theirs.values()))
@@ -148,10 +162,8 @@ def without_spread(pair: CellPair, basis: NumberVerdict) -> NumberVerdict:
     else:
         sides = (pair.ours, pair.theirs)
         se = math.sqrt(sum(r.stderr**2 for side in sides for r in side.values()))
-        half = t_quantile(1 - ALPHA / 2, math.inf) * se
-        interval = Interval(basis.difference - half, basis.difference + half)  # type: ignore[operator]
-    p = difference_p(basis.difference or 0.0, se, max(1.0, basis.n - 1))
-    k = len(pair.theirs)
-    notes.insert(0, f"{k} stored seed{'s' * (k > 1)}: the spread over seeds is unknown")
+        interval = t_interval(apart, se, math.inf)
+    p = difference_p(apart, se, max(1.0, basis.n - 1))
+    reason = f"{counted(len(pair.theirs), 'stored seed')}: the spread over seeds is unknown"
     verdict = Verdict.INCONCLUSIVE if p < ALPHA else Verdict.CONSISTENT
-    return replace(basis, interval=interval, p=p, verdict=verdict, reason="; ".join(notes))
+    return replace(basis, interval=interval, p=p, verdict=verdict, reason=reason)

@@ -1,6 +1,5 @@
 """Measured values of plotted points from a run, with bootstrap draws over its rows."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -10,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.results.outcomes import Outcomes, common_rows, text_digest
-from repro.results.runs import CellResult, Run
-from repro.spec.cells import BASE, Cell, Variant
+from repro.results.runs import Run
+from repro.spec.cells import BASE, Cell
 from repro.spec.points import Point
 from repro.spec.study import Study
-from repro.verify.facts import Facts
-from repro.verify.measured import Measured, Source
+from repro.verify.measured import Measured, Source, chosen, common_seeds
 from repro.verify.seedspread import SeedSpread, registered_spread
 from repro.verify.statistics import DRAWS, Floats, resampling_weights, rng_for
 
@@ -28,16 +26,6 @@ class _Block(NamedTuple):
     rows: NDArray[np.int64]
     scores: Floats
     column: Mapping[tuple[Cell, int | None], int]
-
-
-def is_paired(run: Run) -> bool:
-    """Whether all cells have their samples, so that rows can be compared one by one."""
-    return all(result.outcomes is not None for result in run.cells.values())
-
-
-def scores_of(study: Study, cell: Cell, outcomes: Outcomes) -> Floats:
-    """The metric's score of each row."""
-    return outcomes.scores
 
 
 def emits_label(study: Study, cell: Cell, outcomes: Outcomes) -> Floats:
@@ -60,7 +48,7 @@ def run_source(
     run: Run,
     *,
     spread: SeedSpread | None = None,
-    of: Callable[[Study, Cell, Outcomes], Floats] = scores_of,
+    of: Callable[[Study, Cell, Outcomes], Floats] = lambda study, cell, outcomes: outcomes.scores,
     draws: int = DRAWS,
 ) -> Source:
     """The run's points. Rows are resampled once per test set, which keeps its cells paired.
@@ -69,13 +57,10 @@ def run_source(
 
     Args:
         spread: over seeds, for runs of few; the registered one by default.
-        of: what is measured of each row. Other than scores need samples.
+        of: what is measured of each row, its score by default. Other than scores need samples.
         draws: of the rows, at most 10,000; fewer are for simulations.
     """
-    over_seeds = spread or registered_spread(run.study)
-    by_cell: dict[Cell, dict[int | None, CellResult]] = {}
-    for (cell, seed), result in run.cells.items():
-        by_cell.setdefault(cell, {})[seed] = result
+    over_seeds, by_cell = spread or registered_spread(run.study), run.by_cell
 
     @cache
     def block(dataset: str) -> _Block:
@@ -126,10 +111,9 @@ def run_source(
 
     def best(cells: tuple[Cell, ...]) -> Measured | None:
         several = [single(cell) for cell in cells]
-        common = set.intersection(*(set(item.seeds) for item in several))
-        if several[0].seeds and not common:
+        seeds = common_seeds(several)
+        if seeds is None:
             return None
-        seeds = tuple(sorted(common))
         constant = "; ".join(item.constant for item in several if item.constant)
         if run.best_of == "split-half" and all(
             own.outcomes is not None for cell in cells for own in by_cell[cell].values()
@@ -145,22 +129,16 @@ def run_source(
             return Measured(
                 seeds, values, draws, len(there.rows), several[0].luck, several[0].df, 0.0, constant
             )
-        both = [item.of(seeds) for item in several]
-        values = np.stack([value for value, _ in both])
-        draws = np.stack([draw for _, draw in both])
-        luck = np.stack([item.deviation for item in several])
-        means = values.mean(axis=1)[:, None]
-        moved = (means + luck).max(axis=0) - means.max()
-        # The expectation of the largest error, of rows and of seeds, were all cells equal.
-        errors = (draws - values[:, :, None]).mean(axis=1) + luck / math.sqrt(values.shape[1])
+        sides = [item.of(seeds) for item in several]
+        side = chosen(sides, np.max, max(float(one.values.mean()) for one in sides))
         return Measured(
             seeds,
-            values.max(axis=0),
-            draws.max(axis=0),
+            side.values,
+            side.draws,
             min(item.n for item in several),
-            moved - moved.mean(),
+            side.luck,
             several[0].df,
-            float(errors.max(axis=0).mean()),
+            side.optimism,
             constant,
         )
 
@@ -191,15 +169,3 @@ def _split_half(
         return np.asarray(kept / len(there.rows), dtype=np.float64)
 
     return float(value(np.ones((1, len(there.rows))))[0]), value(weights(dataset))
-
-
-def run_facts(run: Run) -> dict[str, Facts]:
-    """Weight changes and final losses of the run's fine-tunes."""
-    changes: dict[Variant, dict[int | None, float]] = {}
-    losses: dict[Variant, dict[int | None, float]] = {}
-    for tuned in run.tuned.values():
-        if tuned.weight_change:
-            changes.setdefault(tuned.variant, {})[tuned.seed] = tuned.weight_change
-        if tuned.final_loss:
-            losses.setdefault(tuned.variant, {})[tuned.seed] = tuned.final_loss
-    return {"weight change": changes, "final loss": losses}

@@ -1,16 +1,14 @@
 """How far another seed of the same fine-tune moves a score.
 
-A run of one seed cannot know. Its spread is then that of the profile's stored reference, or the
-registered one of `margins.toml`, which was measured on the embedded model. Runs of two seeds and
-more have a spread of their own, too few to rely on: it is pooled with the same prior, weighted by
-degrees of freedom, as in limma (Smyth 2004, "Linear models and empirical Bayes methods", eq. 2).
+A run of one seed cannot know, and one of a few cannot rely on its own spread: it is pooled with
+that of the profile's stored reference, or with the registered one of `margins.toml`, weighted by
+degrees of freedom as in limma (Smyth 2004, "Linear models and empirical Bayes methods", eq. 2).
 
 Scores near 0 and 1 move less, so that spreads are relative to sqrt(p (1 - p)), the scale on which
 the arcsine transform of a share has a constant variance.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,10 +20,9 @@ from repro.results.runs import Run
 from repro.spec.cells import BASE, Cell
 from repro.spec.study import Study
 from repro.verify.margins import margins
+from repro.verify.spread import LEAST
 from repro.verify.statistics import DRAWS, Floats, rng_for
 
-LEAST_SEEDS = 3
-"""A reference of fewer seeds says too little on their spread."""
 PRIOR_DF = 4.0
 """Degrees of freedom that the mean variance of a cell's kind has against the cell's own."""
 
@@ -83,10 +80,10 @@ def registered_spread(study: Study) -> SeedSpread:
     """The spread that stands in where nothing was measured, see `margins.toml`."""
     prior = margins().seed_spread
     return SeedSpread(
-        lambda cell: prior.scores[study.metric(cell.dataset)],
-        prior.df,
-        prior.shared,
-        prior.facts,
+        lambda cell: prior[study.metric(cell.dataset)],
+        prior["df"],
+        prior["shared"],
+        {"weight change": prior["weight_change"], "final loss": prior["final_loss"]},
         "the registered prior, measured on another model",
     )
 
@@ -106,23 +103,19 @@ def spread_of(reference: Run | None, study: Study) -> SeedSpread:
     Each cell's variance is shrunk towards the mean variance of its kind.
     """
     fallback = registered_spread(study)
-    if reference is None or len(reference.seeds) < LEAST_SEEDS:
+    if reference is None or len(reference.seeds) < LEAST:
         return fallback
-    values: dict[Cell, list[float]] = defaultdict(list)
-    rows: dict[Cell, int] = {}
-    for (cell, seed), result in reference.cells.items():
-        if seed is not None:
-            values[cell].append(result.value)
-            rows[cell] = result.n
-    own = {
-        cell: float(np.var(found, ddof=1)) / scale(float(np.mean(found)), rows[cell]) ** 2
-        for cell, found in values.items()
-        if len(found) >= LEAST_SEEDS
-    }
-    pooled: dict[tuple[str, str], list[float]] = defaultdict(list)
+    own = {}
+    for cell, by_seed in reference.by_cell.items():
+        results = list(by_seed.values())
+        if cell.variant != BASE and len(results) >= LEAST:
+            values = [result.value for result in results]
+            relative_to = scale(float(np.mean(values)), results[-1].n) ** 2
+            own[cell] = float(np.var(values, ddof=1)) / relative_to
+    of_kind: dict[tuple[str, str], list[float]] = {}
     for cell, variance in own.items():
-        pooled[kind_of(study, cell)].append(variance)
-    prior = {kind: float(np.mean(found)) for kind, found in pooled.items()}
+        of_kind.setdefault(kind_of(study, cell), []).append(variance)
+    prior = {kind: float(np.mean(variances)) for kind, variances in of_kind.items()}
 
     def relative(cell: Cell) -> float:
         typical = prior.get(kind_of(study, cell))
@@ -130,30 +123,20 @@ def spread_of(reference: Run | None, study: Study) -> SeedSpread:
             return fallback.relative(cell)
         if cell not in own:
             return math.sqrt(typical)
-        df = len(values[cell]) - 1
+        df = len(reference.of(cell)) - 1
         return math.sqrt((PRIOR_DF * typical + df * own[cell]) / (PRIOR_DF + df))
 
-    k = len(reference.seeds)
-    facts = _fact_spread(reference) or fallback.facts
-    return SeedSpread(
-        relative,
-        PRIOR_DF + k - 1,
-        fallback.shared,
-        facts,
-        f"{counted(k, 'seed')} of {reference.folder.name}",
-    )
+    k, facts = len(reference.seeds), _fact_spread(reference) or fallback.facts
+    source = f"{counted(k, 'seed')} of {reference.folder.name}"
+    return SeedSpread(relative, PRIOR_DF + k - 1, fallback.shared, facts, source)
 
 
 def _fact_spread(reference: Run) -> Mapping[str, float]:
     """Relative spread over seeds of a ratio of two fine-tunes' facts."""
     found: dict[str, float] = {}
-    for kind, name in (("weight change", "weight_change"), ("final loss", "final_loss")):
-        by_variant: dict[str, list[float]] = defaultdict(list)
-        for tuned in reference.tuned.values():
-            value = getattr(tuned, name)
-            if value:
-                by_variant[tuned.variant.name].append(math.log(value))
-        squares = [np.var(v, ddof=1) for v in by_variant.values() if len(v) >= LEAST_SEEDS]
+    for kind, facts in reference.facts.items():
+        logs = [[math.log(value) for value in by_seed.values()] for by_seed in facts.values()]
+        squares = [np.var(own, ddof=1) for own in logs if len(own) >= LEAST]
         if squares:
             found[kind] = math.sqrt(2 * float(np.mean(squares)))
     return found if len(found) == 2 else {}

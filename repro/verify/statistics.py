@@ -34,14 +34,20 @@ def t_quantile(p: float, df: float) -> float:
     return float(special.ndtri(p) if math.isinf(df) else special.stdtrit(df, p))
 
 
+def t_interval(estimate: float, se: float, df: float) -> Interval:
+    """The interval of an estimate by Student's t."""
+    half = t_quantile(1 - ALPHA / 2, df) * se
+    return Interval(estimate - half, estimate + half)
+
+
 def t_tail(t: float, df: float) -> float:
     """P(T >= t) of Student's t; df may be infinite."""
     return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))
 
 
-def clopper_pearson(successes: int, n: int, level: float = 1 - ALPHA) -> Interval:
+def clopper_pearson(successes: int, n: int) -> Interval:
     """Exact interval of a share: covers at least at its level."""
-    tail = (1 - level) / 2
+    tail = ALPHA / 2
     low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
     high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
     return Interval(float(low), float(high))
@@ -65,16 +71,16 @@ def resampling_weights(n: int, name: str, draws: int = DRAWS) -> Floats:
     return np.bincount(flat.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)
 
 
-def percentile_interval(draws: Floats, level: float = 1 - ALPHA) -> Interval:
+def percentile_interval(draws: Floats) -> Interval:
     """The percentile interval of bootstrap draws."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(draws, [ALPHA / 2, 1 - ALPHA / 2])
     return Interval(float(low), float(high))
 
 
-def paired_bootstrap(differences: Floats, draws: int = DRAWS) -> Interval:
+def paired_bootstrap(differences: Floats) -> Interval:
     """95% interval of the mean of paired differences [n]; seeded."""
     n = len(differences)
-    return percentile_interval(resampling_weights(n, "paired", draws) @ differences / n)
+    return percentile_interval(resampling_weights(n, "paired") @ differences / n)
 
 
 def satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -87,6 +93,15 @@ def satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     total = sum(variance for variance, _ in parts)
     below = sum(variance**2 / max(df, 1.0) for variance, df in parts if variance > 0)
     return math.sqrt(total), (total**2 / below if below > 0 else math.inf)
+
+
+def pooled(variance: float, df: float, values: Floats) -> tuple[float, float]:
+    """A known variance pooled with that of values, and the degrees of freedom of both together."""
+    more = len(values) - 1
+    if not more:
+        return variance, df
+    both = df * variance + more * float(np.var(values, ddof=1))
+    return both / (df + more), df + more
 
 
 def difference_p(estimate: float, se: float, df: float) -> float:
@@ -120,19 +135,19 @@ def _scaled_errors(df: float) -> Floats:
     return np.asarray(np.sqrt(special.chdtri(df, 1 - _GRID) / df), dtype=np.float64)
 
 
-def tost_power(se: float, df: float, margin: float, *, alpha: float = ALPHA) -> float:
+def tost_power(se: float, df: float, margin: float) -> float:
     """Chance that the two one-sided tests show equivalence when the true difference is zero."""
     if se == 0:
         return 1.0
-    room = margin / se - t_quantile(1 - alpha, df) * _scaled_errors(df)
+    room = margin / se - t_quantile(1 - ALPHA, df) * _scaled_errors(df)
     return float(np.mean(np.where(room > 0, 2 * special.ndtr(room) - 1, 0.0)))
 
 
-def detection_power(effect: float, se: float, df: float, *, alpha: float = ALPHA) -> float:
+def detection_power(effect: float, se: float, df: float) -> float:
     """Chance that the two-sided test finds a true difference of this size."""
     if se == 0:
         return 1.0 if effect else 0.0
-    bar = t_quantile(1 - alpha / 2, df) * _scaled_errors(df)
+    bar = t_quantile(1 - ALPHA / 2, df) * _scaled_errors(df)
     shift = abs(effect) / se
     return float(np.mean(special.ndtr(shift - bar) + special.ndtr(-shift - bar)))
 

@@ -7,10 +7,9 @@ import numpy as np
 
 from repro.spec.claims import Pair, Summary
 from repro.spec.points import Point
-from repro.verify.contrasts import common_seeds
-from repro.verify.effects import compare, mean_of
-from repro.verify.measured import Measured, Source
-from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
+from repro.verify.effects import compare, mean_of, means_of, points_of
+from repro.verify.measured import Measured, Source, common_seeds
+from repro.verify.statistics import Interval, satterthwaite, t_interval
 
 _FEWEST = 3
 """Test sets whose spread is taken for that of others."""
@@ -34,8 +33,8 @@ class Averaged:
 
 def summarised(summary: Summary, source: Source) -> Mapping[tuple[str, str], Averaged]:
     """The places of a summary that were run."""
-    found = {place: averaged(pairs, source) for place, pairs in summary.pairs.items()}
-    return {place: value for place, value in found.items() if value is not None}
+    found = ((place, averaged(pairs, source)) for place, pairs in summary.pairs.items())
+    return {place: value for place, value in found if value is not None}
 
 
 def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:
@@ -48,17 +47,14 @@ def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:
     two test sets, which show no spread, it speaks of their rows and of seeds.
     """
     known: dict[Point, Measured] = {}
-    for term in (term for pair in pairs for term in (pair.left, pair.right) if term):
-        for point in term.points:
-            if (value := source(point)) is None:
-                return None
-            known[point] = value
-    seeds = common_seeds(known)
+    for point in (point for pair in pairs for point in points_of(pair)):
+        if (value := source(point)) is None:
+            return None
+        known[point] = value
+    seeds = common_seeds(known.values())
     if seeds is None:
         return None
-    compared = [compare(pair, known, seeds) for pair in pairs]
-    datasets = dict.fromkeys(item.dataset for item in compared)
-    means = [mean_of(name, [i for i in compared if i.dataset == name]) for name in datasets]
+    means = means_of([compare(pair, known, seeds) for pair in pairs])
     values = np.stack([item.effect.values for item in means])  # test sets by seeds
     sets, count = values.shape
     if sets < _FEWEST:
@@ -68,6 +64,5 @@ def averaged(pairs: Sequence[Pair], source: Source) -> Averaged | None:
         if count > 1:
             parts.append((float(np.var(values.mean(axis=0), ddof=1)) / count, count - 1.0))
         se, df = satterthwaite(parts)
-    half = t_quantile(1 - ALPHA / 2, df) * se if se else 0.0
     mean = float(values.mean())
-    return Averaged(mean, Interval(mean - half, mean + half), sets, len(seeds), len(pairs))
+    return Averaged(mean, t_interval(mean, se, df), sets, len(seeds), len(pairs))

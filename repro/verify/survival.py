@@ -16,13 +16,11 @@ import numpy as np
 from repro.errors import EXIT_MISSING, ReproError
 from repro.metrics.summary import standard_error
 from repro.results.runs import CellResult, Run
-from repro.spec.study import Study
+from repro.studies.paper.protocols import switches
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict
-from repro.verify.findings import judge_claims, published_verdicts
-from repro.verify.reference import REFERENCE, load_reference
-from repro.verify.runscores import is_paired
+from repro.verify.reference import load_reference, references
 from repro.verify.seedspread import spread_of
-from repro.verify.verification import evidence
+from repro.verify.verification import claims_of
 
 PUBLISHED = "published-code"
 DROPPED = "dropped_rows.json"
@@ -80,11 +78,7 @@ def runs_of(root: Path, profile: str) -> tuple[Run, ...]:
     Raises:
         ReproError: there is none under the published code (3).
     """
-    found = []
-    for path in sorted(root.rglob(REFERENCE)):
-        head = json.loads(path.read_text(encoding="utf-8"))
-        if head.get("profile") == profile:
-            found.append(load_reference(path.parent).run)
+    found = [load_reference(folder).run for folder in references(root, profile=profile)]
     found.sort(key=lambda run: (run.protocol != PUBLISHED, bool(run.overrides), run.name))
     if not found or found[0].protocol != PUBLISHED or found[0].overrides:
         raise ReproError(
@@ -139,15 +133,19 @@ def conditions(
     found = []
     for run in runs:
         name = ", ".join(f"{k} = {v}" for k, v in run.overrides.items()) or run.protocol
-        audit = _sections(run.study, run.overrides) if run.overrides else ""
-        found.append(_judged(name, audit, run, draws, source="run"))
+        audit = ", ".join(dict.fromkeys(switches()[switch].audit for switch in run.overrides))
+        found.append(
+            Condition(name, audit, "run", run, claims_of(run, spread_of(run, run.study), draws))
+        )
     for section, names in PROMPTS.items():
         if touched and not any(touched[name] for name in names):
             told = ", ".join(names)
             found.append(Condition(told, section, "untouched", runs[0], found[0].claims))
     for section, names in DERIVED.items():
         run, told = changed(runs[0], names, dropped)
-        found.append(_judged(told, section, run, draws, source="rows"))
+        found.append(
+            Condition(told, section, "rows", run, claims_of(run, spread_of(run, run.study), draws))
+        )
     return tuple(found)
 
 
@@ -162,9 +160,8 @@ def changed(run: Run, switches: Sequence[str], dropped: Rows) -> tuple[Run, str]
         place: without_rows(result, rows.get(result.cell.dataset, set()))
         for place, result in run.cells.items()
     }
-    record = dict(run.record) | {"switches": run.record.get("switches", {}) | values}
     told = ", ".join(f"{name} = {value}" for name, value in values.items())
-    return replace(run, cells=cells, record=record, overrides=values), told
+    return replace(run.switched(values), cells=cells), told
 
 
 def without_rows(result: CellResult, dropped: set[int]) -> CellResult:
@@ -172,29 +169,10 @@ def without_rows(result: CellResult, dropped: set[int]) -> CellResult:
     outcomes = result.outcomes
     if outcomes is None or not dropped.intersection(outcomes.rows.tolist()):
         return result
-    kept = np.array([row for row in outcomes.rows.tolist() if row not in dropped], dtype=np.int64)
+    kept = np.setdiff1d(outcomes.rows, list(dropped))
     left = outcomes.at(kept)
-    scores = left.scores.tolist()
-    value = float(left.scores.mean())
-    return replace(result, outcomes=left, value=value, n=len(scores), stderr=standard_error(scores))
-
-
-def _judged(name: str, audit: str, run: Run, draws: int, *, source: Source) -> Condition:
-    study, spread = run.study, spread_of(run, run.study)
-    claims = judge_claims(
-        list(study.claims),
-        evidence(run, spread, draws),
-        published=published_verdicts() if study.published else None,
-        paired=is_paired(run),
-        power=False,
-    )
-    return Condition(name, audit, source, run, {claim.claim.id: claim for claim in claims})
-
-
-def _sections(study: Study, overrides: Mapping[str, Any]) -> str:
-    from repro.studies.paper.protocols import switches
-
-    return ", ".join(dict.fromkeys(switches()[name].audit for name in overrides))
+    value, stderr = float(left.scores.mean()), standard_error(left.scores.tolist())
+    return replace(result, outcomes=left, value=value, n=len(kept), stderr=stderr)
 
 
 def main_contrast(claim: ClaimVerdict) -> ContrastVerdict:

@@ -16,11 +16,10 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.lines import Line, to_line
@@ -48,14 +47,8 @@ _TUNED = re.compile(rf"(?P<train>[^_]+)_(?P<size>{'|'.join(map(str, SIZES))})(?P
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
-class Imported:
-    """What was imported.
-
-    Attributes:
-        folder: the results folder.
-        cells: those found, in the order of the file names.
-    """
+class Imported(NamedTuple):
+    """What was imported: the results folder; the cells found, in the order of the file names."""
 
     folder: Path
     cells: tuple[Cell, ...]
@@ -63,17 +56,13 @@ class Imported:
 
 @cache
 def _stems() -> tuple[dict[str, str], dict[str, str]]:
-    """The authors' names of test sets and of training sets, from the manifest of their files."""
+    """Test sets and training sets by the authors' names, from the manifest of their files."""
     manifest = json.loads(files("repro.data").joinpath("manifest.json").read_text("utf-8"))
-    tests, trains = {}, {}
+    found: dict[str, dict[str, str]] = {"test": {}, "train": {}}
     for entry in manifest["files"]:
         split, name = entry["part"].split("/")[:2]
-        stem = entry["path"].rsplit("/", 1)[-1].split("_")[0]
-        if split == "test":
-            tests[name] = stem
-        elif split == "train":
-            trains[name] = stem
-    return tests, trains
+        found.setdefault(split, {})[entry["path"].rsplit("/", 1)[-1].split("_")[0]] = name
+    return found["test"], found["train"]
 
 
 def parse_name(name: str, base: str = BASE_MODEL) -> Cell:
@@ -81,7 +70,7 @@ def parse_name(name: str, base: str = BASE_MODEL) -> Cell:
     match = _NAME.fullmatch(name)
     if not match:
         raise ValueError("its name is not <test set>_<model>_<shots>_shot_map_<0 or 1>.json")
-    by_test = {stem: dataset for dataset, stem in _stems()[0].items()}
+    by_test, _ = _stems()
     if match["test"] not in by_test:
         raise ValueError(f"'{match['test']}' is not one of the test sets {', '.join(by_test)}")
     variant = BASE if match["model"] == base else _tuned(match["model"], base)
@@ -97,7 +86,7 @@ def parse_name(name: str, base: str = BASE_MODEL) -> Cell:
 
 
 def _tuned(model: str, base: str) -> Variant:
-    by_train = {stem: train for train, stem in _stems()[1].items()}
+    _, by_train = _stems()
     match = _TUNED.fullmatch(model)
     if match and match["train"] in by_train:
         shots = int(match["shots"] or 0)
@@ -119,8 +108,7 @@ def _bad(path: Path, what: str) -> NoReturn:
 
 
 def _text(path: Path, number: int, row: Line, name: str) -> str:
-    value = row.get(name)
-    where = f"row {number}, field '{name}'"
+    value, where = row.get(name), f"row {number}, field '{name}'"
     if name not in row:
         _bad(path, f"{where} is missing")
     if not isinstance(value, str):
@@ -139,10 +127,8 @@ def _read_rows(path: Path) -> list[Line]:
     if not isinstance(rows, list):
         _bad(path, f"not a list of rows but {type(rows).__name__}")
     if len(rows) != wanted:
-        _bad(
-            path,
-            f"{counted(len(rows), 'row')}, but the authors' evaluation scores the first {wanted}",
-        )
+        there = counted(len(rows), "row")
+        _bad(path, f"{there}, but the authors' evaluation scores the first {wanted}")
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             _bad(path, f"row {number} is not an object")
@@ -248,14 +234,10 @@ def _write_cells(folder: Path, cells: dict[Path, Cell], profile: str) -> list[Li
             {
                 "cell": cell.name,
                 "variant": cell.variant.name,
-                "dataset": cell.dataset,
-                "prompt": cell.prompt,
-                "shots": cell.shots,
+                **{name: getattr(cell, name) for name in ("dataset", "prompt", "shots")},
                 "seed": None,
                 **summarise(DATASETS[cell.dataset].task, samples),
-                "profile": profile,
-                "protocol": PROTOCOL,
-                "overrides": {},
+                **_kind(profile),
                 "key": _digest(cell.name, digest)[:24],
                 "samples": name,
                 "samples_sha256": digest,
@@ -271,6 +253,10 @@ def _record(profile: str) -> dict[str, Any]:
         "format": FORMAT,
         "origin": AUTHORS_SCRIPTS,
         "unknown": list(UNKNOWN),
-        "identity": {"profile": profile, "protocol": PROTOCOL, "overrides": {}},
+        "identity": _kind(profile),
         "switches": vars(protocol(PROTOCOL)),
     }
+
+
+def _kind(profile: str) -> dict[str, Any]:
+    return {"profile": profile, "protocol": PROTOCOL, "overrides": {}}

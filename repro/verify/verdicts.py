@@ -45,14 +45,10 @@ class Level(StrEnum):
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The least good of several; a failure outweighs what was not run. NOT RUN for none."""
     order = (
-        Verdict.NOT_REPRODUCED,
-        Verdict.NOT_RUN,
-        Verdict.INCONCLUSIVE,
-        Verdict.CONSISTENT,
+        Verdict.NOT_REPRODUCED, Verdict.NOT_RUN, Verdict.INCONCLUSIVE, Verdict.CONSISTENT,
         Verdict.REPRODUCED,
-    )
-    found = set(verdicts)
-    return next((verdict for verdict in order if verdict in found), Verdict.NOT_RUN)
+    )  # fmt: skip
+    return min(verdicts, key=order.index, default=Verdict.NOT_RUN)
 
 
 @dataclass(frozen=True, kw_only=True)

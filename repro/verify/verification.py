@@ -5,22 +5,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
-from repro.results.runs import AUTHORS_SCRIPTS, Results, Run
+from repro.printable import counted
+from repro.results.runs import Results, Run, is_imported
 from repro.results.spent import Spent
 from repro.spec.cells import Cell
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.contrasts import Evidence
-from repro.verify.findings import judge_claims, published_verdicts
+from repro.verify.findings import judge_claims
 from repro.verify.fingerprint import FactCheck, check_facts
-from repro.verify.levels import Held, compare_runs
+from repro.verify.levels import compare_runs
 from repro.verify.margins import margins
-from repro.verify.paperfigures import FigureVerdict, figures_against_paper
-from repro.verify.paperlevel import against_paper
+from repro.verify.paperlevel import FigureVerdict, against_paper, figures_against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reading import read_results
 from repro.verify.reference import Reference, find_reference
+from repro.verify.rerun import asked_seeds
 from repro.verify.retrained import Models
-from repro.verify.runscores import emits_label, is_paired, run_facts, run_source
+from repro.verify.runscores import emits_label, run_source
 from repro.verify.seedspread import SeedSpread, spread_of
 from repro.verify.statistics import DRAWS
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
@@ -50,11 +51,11 @@ class RunVerification:
 
     run: Run
     reference: Reference | None
-    numbers: tuple[NumberVerdict, ...]
-    points: tuple[NumberVerdict, ...]
+    numbers: tuple[NumberVerdict, ...] = ()
+    points: tuple[NumberVerdict, ...] = ()
     figures: tuple[FigureVerdict, ...] = ()
-    claims: tuple[ClaimVerdict, ...]
-    claims_count: bool
+    claims: tuple[ClaimVerdict, ...] = ()
+    claims_count: bool = False
     facts: tuple[FactCheck, ...] = ()
     groups: tuple[GroupVerdict, ...] = ()
     not_run: tuple[Cell, ...] = ()
@@ -90,8 +91,8 @@ class RunVerification:
         if Verdict.NOT_REPRODUCED in verdicts or any(claim.contradicts for claim in claims):
             return EXIT_FAILED
         # The authors' scripts record no facts of fine-tunes: what needs them cannot be asked.
-        unknown_facts = self.run.record.get("origin") == AUTHORS_SCRIPTS
-        silent = not unknown_facts and any(claim.verdict is Answer.NOT_RUN for claim in claims)
+        silent = any(claim.verdict is Answer.NOT_RUN for claim in claims)
+        silent &= not is_imported(self.run.record)
         undecided = any(number.verdict is Verdict.INCONCLUSIVE for number in self.numbers)
         missing = self.not_run or self.fewer or silent or undecided or Verdict.NOT_RUN in verdicts
         return EXIT_MISSING if missing or not (verdicts or claims) else 0
@@ -171,11 +172,8 @@ def verify_numbers(
         wanted: the cells asked for; by default those that the run has, or says it was asked for.
         models: of `compare_runs`.
     """
-    asked = run.asked if wanted is None else frozenset(wanted)
-    held = Held((), ())
-    facts: tuple[FactCheck, ...] = ()
-    fewer: tuple[str, ...] = ()
-    short: dict[Cell, tuple[int, int]] = {}
+    asked = run.asked if wanted is None else dict.fromkeys(wanted).keys()
+    verified = RunVerification(run=run, reference=reference)
     if reference is not None:
         cells = [cell for cell in reference.run.by_cell if asked is None or cell in asked]
         held = compare_runs(
@@ -187,24 +185,18 @@ def verify_numbers(
             groups={f"Figure {name}": run.study.cells((name,)) for name in run.study.figures},
             models=models,
         )
-        facts = check_facts(run, reference.run)
         short = _short(run, reference.run, cells)
-        fewer = _fewer(run, cells, short)
-    lacking = [number.cell for number in held.numbers if number.verdict is Verdict.NOT_RUN]
+        verified = replace(
+            verified,
+            facts=check_facts(run, reference.run),
+            numbers=held.numbers,
+            groups=held.groups,
+            fewer=_fewer(run, cells, short),
+            short=short,
+        )
+    lacking = [item.cell for item in verified.numbers if item.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in asked or () if cell not in run.by_cell]
-    return RunVerification(
-        run=run,
-        reference=reference,
-        facts=facts,
-        numbers=held.numbers,
-        groups=held.groups,
-        fewer=fewer,
-        short=short,
-        points=(),
-        claims=(),
-        claims_count=False,
-        not_run=tuple(dict.fromkeys(lacking)),
-    )
+    return replace(verified, not_run=tuple(dict.fromkeys(lacking)))
 
 
 def _verify_run(
@@ -219,51 +211,45 @@ def _verify_run(
     if asked is not None:
         asked = [name for name in asked if name in study.claims]
         claimed = (study.claim_cells(study.claims[n], every_shot=every_shot) for n in asked)
-        needed = (cell for cells in claimed for cell in cells)
-        wanted = list(dict.fromkeys(needed))
+        wanted = list(dict.fromkeys(cell for cells in claimed for cell in cells))
     verified = verify_numbers(run, reference, level=level, wanted=wanted)
     spread = spread_of(reference.run if reference else None, study)
     told = evidence(run, spread, draws)
+    names = list(study.claims) if asked is None else asked
     comparable = study.published and run.profile in margins().comparable
-    plotted: tuple[NumberVerdict, ...] = ()
-    figures: tuple[FigureVerdict, ...] = ()
-    if study.published and (level is Level.L3 or (comparable and level is None)):
-        paper = load_paper()
-        chosen = [
-            point
-            for point in study.points(every_shot=every_shot)
-            if wanted is None or any(cell in wanted for cell in point.cells)
-        ]
-        published = {point: paper.of(point) for point in chosen}
-        plotted = against_paper(run, chosen, published, told.scores, spread=spread)
-        figures = figures_against_paper(published, told.scores)
-    lacking = [number.cell for number in plotted if number.verdict is Verdict.NOT_RUN]
+    verified = replace(
+        verified, claims=judge_claims(names, told, every_shot=every_shot), claims_count=comparable
+    )
+    if not study.published or not (level is Level.L3 or (comparable and level is None)):
+        return verified
+    paper = load_paper()
+    published = {
+        point: paper.of(point)
+        for point in study.points(every_shot=every_shot)
+        if wanted is None or any(cell in wanted for cell in point.cells)
+    }
+    points = against_paper(run, list(published), published, told.scores, spread=spread)
+    lacking = [number.cell for number in points if number.verdict is Verdict.NOT_RUN]
     return replace(
         verified,
-        points=plotted,
-        figures=figures,
-        claims=judge_claims(
-            list(study.claims) if asked is None else list(asked),
-            told,
-            every_shot=every_shot,
-            published=published_verdicts() if study.published else None,
-            paired=is_paired(run),
-        ),
-        claims_count=comparable,
+        points=points,
+        figures=figures_against_paper(published, told.scores),
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
     )
 
 
-def evidence(run: Run, spread: SeedSpread | None = None, draws: int = DRAWS) -> Evidence:
-    """What a run has to say on claims."""
-    paired = is_paired(run)
-    return Evidence(
-        run.study,
-        run_source(run, spread=spread, draws=draws),
-        run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None,
-        run_facts(run),
-        spread,
-    )
+def evidence(run: Run, spread: SeedSpread, draws: int) -> Evidence:
+    """What a run has to say on claims; on those about outputs only with samples of all cells."""
+    paired = all(result.outcomes is not None for result in run.cells.values())
+    labels = run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None
+    scores = run_source(run, spread=spread, draws=draws)
+    return Evidence(run.study, scores, labels, run.facts, spread)
+
+
+def claims_of(run: Run, spread: SeedSpread, draws: int) -> dict[str, ClaimVerdict]:
+    """All claims on a run by id, without their power."""
+    told = evidence(run, spread, draws)
+    return {v.claim.id: v for v in judge_claims(list(run.study.claims), told, power=False)}
 
 
 def _short(run: Run, reference: Run, cells: Sequence[Cell]) -> dict[Cell, tuple[int, int]]:
@@ -291,17 +277,13 @@ def _fewer(
     found = []
     if short:
         cell, (n, wanted) = next(iter(short.items()))
-        many = "s" * (len(short) > 1)
         found.append(
-            f"{len(short)} cell{many} with fewer rows than were asked for, such as {cell.name} "
-            f"with {n} of {wanted}"
+            f"{counted(len(short), 'cell')} with fewer rows than were asked for, such as "
+            f"{cell.name} with {n} of {wanted}"
         )
     if unseen := without_samples(run, cells):
-        many = "s" * (len(unseen) > 1)
-        found.append(f"{len(unseen)} cell{many} with no samples file, such as {unseen[0].name}")
-    asked = run.record.get("asked")
-    seeds = asked.get("seeds") if isinstance(asked, dict) else None
-    lost = [s for s in seeds or () if s not in run.seeds] if run.seeds else []
-    if lost:
+        some = counted(len(unseen), "cell")
+        found.append(f"{some} with no samples file, such as {unseen[0].name}")
+    if run.seeds and (lost := [seed for seed in asked_seeds(run) if seed not in run.seeds]):
         found.append(f"seeds {', '.join(map(str, lost))} were asked for and are not there")
     return tuple(found)

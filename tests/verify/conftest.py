@@ -15,8 +15,8 @@ from repro.spec.cells import Cell, Variant
 from repro.studies.paper.figures import cells, points
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import TRAIN_SETS
+from repro.verify.fingerprint import order_digest
 from repro.verify.levels import compare_runs
-from repro.verify.orders import order_digest
 from repro.verify.published import load_paper
 from repro.verify.reading import read_results
 from repro.verify.reference import load_reference, record

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.spec.cells import Cell
-from repro.verify.equivalence import adjusted
+from repro.verify.paperlevel import adjusted
 from repro.verify.verdicts import NumberVerdict, Verdict
 
 POINT = NumberVerdict(

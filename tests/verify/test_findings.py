@@ -3,6 +3,7 @@
 import itertools
 import math
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from repro.spec.points import Point
 from repro.studies.paper.claims import claims
 from repro.studies.paper.figures import points
 from repro.studies.paper.study import study
+from repro.verify import effects
 from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict, Effect
 from repro.verify.contrasts import Evidence
 from repro.verify.findings import combined, judge_claims, paper_verdicts, published_facts
+from repro.verify.margins import margins
 from repro.verify.measured import published_source
 from repro.verify.published import load_paper
 
@@ -254,15 +257,19 @@ def test_a_claim_from_its_contrasts(contrasts: list[Answer], claim: Answer) -> N
 RANK = {FAILS: 0, PARTLY: 1, OPEN: 2, AGREES: 3, HOLDS: 4}
 
 
-def test_widening_the_margins_turns_no_claim_for_the_worse() -> None:
-    paper = load_paper()
+def test_widening_the_margins_turns_no_claim_for_the_worse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paper, known = load_paper(), margins()
     evidence = Evidence(
         study(), published_source(paper), None, published_facts(paper), published=True
     )
 
     def judged(widen: float) -> tuple[ClaimVerdict, ...]:
         names = ["C4", "C6", "C8", "C9", "C10", "C11", "C13"]
-        return judge_claims(names, evidence, widen=widen)
+        wide = replace(known, claims={name: widen * own for name, own in known.claims.items()})
+        monkeypatch.setattr(effects, "margins", lambda: wide)
+        return judge_claims(names, evidence)
 
     series = [judged(widen) for widen in (0.2, 0.5, 1.0, 1.5, 3.0)]
     for narrow, wide in itertools.pairwise(series):

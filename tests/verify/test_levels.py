@@ -14,6 +14,7 @@ import pytest
 from repro.results.machines import elsewhere
 from repro.spec.cells import Cell
 from repro.studies.paper.figures import cells
+from repro.verify import levels
 from repro.verify.levels import compare_runs
 from repro.verify.margins import Margins, margins, margins_of
 from repro.verify.reading import read_results
@@ -305,15 +306,19 @@ def widened(factor: float) -> Margins:
 
 
 def test_widening_a_margin_turns_no_cell_for_the_worse(
-    make: Make, tmp_path: Path, stored: Path, published: dict[Cell, float], judged: Judged
+    make: Make,
+    tmp_path: Path,
+    stored: Path,
+    published: dict[Cell, float],
+    judged: Judged,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worse = {cell: 0.8 * published[cell] for cell in published}
     folder = make(tmp_path / "x", CELLS, seeds=(1,), n=60, machine="B", noise="B", skill=worse)
-    series = [
-        judged(folder, stored, limits=widened(factor), level=level)
-        for level in (Level.L1, Level.L2)
-        for factor in (0.1, 0.5, 1, 2, 5)
-    ]
+    series = []
+    for level, factor in itertools.product((Level.L1, Level.L2), (0.1, 0.5, 1, 2, 5)):
+        monkeypatch.setattr(levels, "margins_of", lambda _, factor=factor: widened(factor))
+        series.append(judged(folder, stored, level=level))
     seen = set()
     for narrow, wide in itertools.pairwise(series[:5]):
         assert all(RANK[wide[name].verdict] >= RANK[narrow[name].verdict] for name in narrow)

@@ -3,7 +3,7 @@
 import pytest
 
 from repro.finetune import schedule
-from repro.verify.orders import order_digest
+from repro.verify.fingerprint import order_digest
 
 
 @pytest.mark.parametrize("samples", [1, 2, 17, 160, 2000])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from repro.verify.regions import Region
+from repro.verify.effects import Region
 
 
 def test_regions_by_hand() -> None:
