@@ -6,12 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from repro import profiles
-from repro.audit import beside, faces, show
+from repro.audit import beside, faces
 from repro.audit import tokenizer as tokenizers
 from repro.audit.compare import Agreement, compare, load
-from repro.audit.findings import audit, chosen
+from repro.audit.findings import Finding, audit, chosen
 from repro.audit.material import Material
-from repro.audit.measure import Finding
 from repro.bars import bars
 from repro.data.embedded import EmbeddedData
 from repro.data.upstream import UpstreamData, locate
@@ -64,22 +63,20 @@ def run(
                 raise
             lacking = error
             not_run = tuple(finding for finding in findings if finding.needs_tokenizer)
+    possible = [finding for finding in findings if finding not in not_run]
     with bars(console) as progress:
-        bar = progress.add_task("reading", total=len(findings) - len(not_run))
-
-        def say(finding: Finding) -> None:
-            done = [f for f in findings if f not in not_run].index(finding)
-            progress.update(bar, description=finding.title, completed=done)
-
-        measurements = audit(
-            Material(source, tokenizer), only=[f.id for f in findings], progress=say
+        bar = progress.add_task("reading", total=len(possible))
+        measured = audit(
+            Material(source, tokenizer),
+            possible,
+            lambda done, one: progress.update(bar, description=one.title, completed=done),
         )
-    comparisons = compare(measurements, stored, not_run=not_run)
-    console.print(show.report(findings, comparisons, every=every))
+    comparisons = compare(measured, stored, not_run=not_run)
+    console.print(faces.report(findings, comparisons, every=every))
     if lacking is not None:
         console.print(f"NOT RUN: {lacking}; {lacking.hint}", soft_wrap=True)
     if out is not None:
-        names = ", ".join(p.name for p in faces.write(findings, comparisons, measurements, out))
+        names = ", ".join(path.name for path in faces.write(findings, comparisons, measured, out))
         console.print(f"{out}: {names}")
     verdicts = {comparison.verdict for comparison in comparisons}
     if Agreement.DIFFERS in verdicts:

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 
-from repro.audit.material import CLASSIFICATION, FIRST, GENERATION, Material
-from repro.audit.measure import Value
+from repro.audit.material import CLASSIFICATION, FIRST, GENERATION, Material, Values
 from repro.audit.statistics import mean
 from repro.evaluate.encode import first_tokens as in_context
 from repro.finetune.encode import encode
@@ -21,9 +20,9 @@ def opening(sequences: Sequence[Sequence[int]], count: int) -> str:
     return " or ".join(openings)
 
 
-def first_tokens(material: Material) -> dict[str, Value]:
+def first_tokens(material: Material) -> Values:
     """The ids that open the prompts of each path: how many BOS, and whether a blank (A3)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for name, few in (("training", False), ("training with demonstrations", True)):
         opened: list[Sequence[int]] = []
         for train, training in TRAIN_SETS.items():
@@ -53,9 +52,9 @@ def first_tokens(material: Material) -> dict[str, Value]:
     return measured
 
 
-def label_tokens(material: Material) -> dict[str, Value]:
+def label_tokens(material: Material) -> Values:
     """The token that is scored for each label, and the one it begins with in prompt 2 (A5)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for task in (task for task in TASKS.values() if task.labels):
         dataset = datasets_of(task)[0].name
         scored = material.prompts(dataset, "p1", 0).labels
@@ -71,9 +70,9 @@ def _piece(material: Material, token: int) -> str:
     return f"{token} {material.tokenizer.convert_ids_to_tokens(token)}"
 
 
-def label_matches(material: Material) -> dict[str, Value]:
+def label_matches(material: Material) -> Values:
     """Labels of the prompts that do begin with the token scored for them (A5)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for task in (task for task in TASKS.values() if task.labels):
         for prompt in PROMPTS:
             text = template(task, prompt)
@@ -92,9 +91,9 @@ def label_matches(material: Material) -> dict[str, Value]:
     return measured
 
 
-def prompt_lengths(material: Material) -> dict[str, Value]:
+def prompt_lengths(material: Material) -> Values:
     """Tokens of the prompts of every test set, prompt and shot count (E2, E3)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     totals: Counter[str] = Counter()
     longest = 0
     for dataset in DATASETS.values():
@@ -102,7 +101,7 @@ def prompt_lengths(material: Material) -> dict[str, Value]:
             made = material.prompts(dataset.name, prompt, shots)
             whole = sum(made.lengths)
             shared = whole - made.common * (len(made.lengths) - 1)
-            values: dict[str, Value] = {
+            values: Values = {
                 "context": made.context,
                 "common": made.common,
                 "mean": mean(made.lengths),

@@ -4,8 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from repro.audit.material import FIRST, GENERATION, Material, Row
-from repro.audit.measure import Value
+from repro.audit.material import FIRST, GENERATION, Material, Row, Values
 from repro.audit.statistics import mean, percentile
 from repro.metrics.rouge import rouge_l
 from repro.spec.prompts import SEPARATOR, fill
@@ -31,9 +30,9 @@ def first_sentence(text: str) -> str:
     return _SENTENCE_END.split(text.strip())[0]
 
 
-def simple_baselines(material: Material) -> dict[str, Value]:
+def simple_baselines(material: Material) -> Values:
     """Scores of the first sentence, and of demonstration 1's output for every row (A8)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for name in GENERATION:
         rows = material.test(name, FIRST)
         constant = material.demonstrations(name)[0]["output"]
@@ -44,7 +43,7 @@ def simple_baselines(material: Material) -> dict[str, Value]:
     return measured
 
 
-def token_baselines(material: Material) -> dict[str, Value]:
+def token_baselines(material: Material) -> Values:
     """Scores of texts of 60 tokens: the reference, the input's beginning, and a run-on (A8).
 
     The run-on is the reference, a blank line and the prompt of demonstration 1.
@@ -54,7 +53,7 @@ def token_baselines(material: Material) -> dict[str, Value]:
     def cut(text: str) -> str:
         return str(material.tokenizer.decode(material.ids(text)[:limit]))
 
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     gains = []
     for name in GENERATION:
         task = DATASETS[name].task
@@ -75,14 +74,14 @@ def token_baselines(material: Material) -> dict[str, Value]:
     return measured
 
 
-def reference_lengths(material: Material) -> dict[str, Value]:
+def reference_lengths(material: Material) -> Values:
     """References that 60 tokens cannot hold, of the first 250; CNN/DailyMail's lengths (A8)."""
     limit = material.new_tokens
 
     def lengths(name: str, first: int | None) -> list[int]:
         return [len(material.ids(row["output"])) for row in material.test(name, first)]
 
-    measured: dict[str, Value] = {
+    measured: Values = {
         f"{name}: longer than 60": sum(length > limit for length in lengths(name, FIRST))
         for name in GENERATION
     }
@@ -118,7 +117,7 @@ def first_name(text: str, names: frozenset[str]) -> str:
     return next((word for word in _CAPITALISED.findall(text) if word in names), "they")
 
 
-def socialqa_templates(material: Material) -> dict[str, Value]:
+def socialqa_templates(material: Material) -> Values:
     """How few templates the Socialqa questions are made of, in questions (A8)."""
     train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
     names = may_be_names(train)
@@ -134,7 +133,7 @@ def socialqa_templates(material: Material) -> dict[str, Value]:
     }
 
 
-def template_scores(material: Material) -> dict[str, Value]:
+def template_scores(material: Material) -> Values:
     """What one template, or the best of ten, scores with the context's first name (A8)."""
     train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
     names = names_asked_about(train)

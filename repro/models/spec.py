@@ -84,7 +84,7 @@ class Architecture:
     def from_config(cls, path: Path) -> Self | None:
         """From a config.json; None when it is not there or not that of a Llama."""
         try:
-            config = {"num_key_value_heads": None, "tie_word_embeddings": False}
+            config: dict[str, Any] = {"num_key_value_heads": None, "tie_word_embeddings": False}
             config |= json.loads(path.read_text(encoding="utf-8"))
             if config["model_type"] != "llama":
                 return None

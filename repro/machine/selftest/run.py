@@ -232,11 +232,11 @@ def _determinism(
         last = replace(base, kinds=("FTICL",))
         _child(replace(last, stop_after=1), code=137)
         yield equal("after an interruption", one, _child(last))
-        placements = {"offloaded": "moments in main memory"}
+        others = [("moments in main memory", "offloaded", replace(base, offloaded=True))]
         if precision == "bfloat16":
-            placements["recast"] = "weights rounded for each use"
-        for placement, text in placements.items():
-            other = timed(placement, replace(base, **{placement: True}))
+            others.append(("weights rounded for each use", "recast", replace(base, recast=True)))
+        for text, placement, asked in others:
+            other = timed(placement, asked)
             yield from _memory(name, other, text, told)
             yield equal(text, one, other)
         if request.gpus > 1:
