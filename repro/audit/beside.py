@@ -18,7 +18,6 @@ from repro.audit.side import Line, Side
 from repro.errors import ReproError
 from repro.report.citations import NAME, linked
 from repro.report.markdown import escaped, table
-from repro.studies.paper.protocols import protocol
 
 # Llama-2's; the stored values hold ids.
 _BOS, _BLANK = 1, 29871
@@ -57,8 +56,7 @@ def beside(
         ReproError: none of the findings has a line (2).
     """
     known = {(value.finding, value.what): value.value for value in stored}
-    published = protocol("published-code")
-    real = Side(known, profiles.load(PAPER), published, _BOS, frozenset({_BLANK}))
+    real = Side(known, profiles.load(PAPER), _BOS, frozenset({_BLANK}))
     lines = list(real.lines())
     wanted = {finding.id for finding in findings} & {line.finding for line in lines}
     if not wanted:
@@ -69,7 +67,7 @@ def beside(
     measured = audit(material, [one for one in FINDINGS if one.id in {*wanted, "row-counts"}])
     vocabulary = material.tokenizer.get_vocab()
     blanks = frozenset(token for piece, token in vocabulary.items() if not piece.strip(" ▁Ġ"))
-    made = Side(measured, material.profile, published, material.tokenizer.bos_token_id, blanks)
+    made = Side(measured, material.profile, material.tokenizer.bos_token_id, blanks)
     pairs = list(zip(lines, made.lines(), strict=True))
     return [
         Beside(finding, one, other)

@@ -85,26 +85,18 @@ def run(
 
 
 def run_embedded(
-    only: Sequence[str] | None,
-    out: Path | None,
-    console: Console,
-    *,
-    expected: Path = EXPECTED,
-    every: bool = False,
+    only: Sequence[str] | None, out: Path | None, console: Console, *, every: bool = False
 ) -> int:
     """Print what the findings come to in the embedded data, beside the stored values.
 
-    There is nothing to be equal to, so that the exit code is 0.
-
-    Args:
-        only, out, expected, every: as of `run`.
+    There is nothing to be equal to, so that the exit code is 0. The arguments are those of `run`.
 
     Raises:
         ReproError: unknown finding, or one that is not held against other data (2); stored values
             missing (3).
     """
     material = Material(EmbeddedData(), load_tokenizer(EMBEDDED), profiles.load("embedded"))
-    pairs, measured = beside.beside(material, load(expected), chosen(only))
+    pairs, measured = beside.beside(material, load(EXPECTED), chosen(only))
     console.print(beside.report(pairs, every=every))
     if out is not None:
         names = ", ".join(path.name for path in beside.write(pairs, measured, out))

@@ -131,10 +131,7 @@ def load(folder: Path) -> list[Stored]:
     """
     paths = sorted(Path(folder).glob("*.json"))
     if not paths:
-        raise missing(
-            f"no stored values in {folder}",
-            "name the folder expected_results/audit of a checkout with --expected",
-        )
+        raise missing(f"no stored values in {folder}", _HINT)
     values = [value for path in paths for value in _read(path)]
     names = Counter(f"{value.finding}: {value.what}" for value in values)
     if twice := [name for name, count in names.items() if count > 1]:

@@ -98,11 +98,6 @@ class Material:
     Args:
         tokenizer: of the model; None where only findings that need none are asked for.
         profile: how many rows are used, and how lengths are scaled; as in the paper by default.
-
-    Attributes:
-        profile: the one given, or the paper's.
-        recipe: of the fine-tunes, under the published protocol.
-        new_tokens: that a generation may have.
     """
 
     def __init__(

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from itertools import chain
 from math import ceil
 
-ALIKE = 0.7
-
 Gram = tuple[str, ...]
 
 
@@ -19,7 +17,7 @@ def grams(text: str, length: int = 3) -> frozenset[Gram]:
 
 
 def near_pairs(
-    left: Sequence[str], right: Sequence[str] | None = None, *, alike: float = ALIKE
+    left: Sequence[str], right: Sequence[str] | None = None, *, alike: float = 0.7
 ) -> list[tuple[int, int]]:
     """Positions (in left, in right) of texts whose word 3-grams have a Jaccard index >= alike.
 

@@ -7,7 +7,7 @@ from itertools import chain
 from repro.audit.material import CLASSIFICATION, FIRST, GENERATION, TRAINED, Value, scored
 from repro.audit.training import runs
 from repro.profiles import Profile
-from repro.spec.protocol import Protocol
+from repro.studies.paper.protocols import protocol
 from repro.studies.paper.tasks import DATASETS, SIZES, TASKS, TRAIN_SETS
 
 LENGTHS = ("mean", "median", "95th percentile", "longest")
@@ -37,14 +37,12 @@ class Side:
         values: by finding and what is measured, under the names of the stored values: these have
             the paper's sizes and lengths in them, whatever the profile makes of them.
         profile: how many rows are used, and how lengths are scaled.
-        protocol: that of the published code.
         bos: the id of the token that opens a text.
         blanks: ids of tokens that are blanks and nothing else.
     """
 
     values: Mapping[tuple[str, str], Value]
     profile: Profile
-    protocol: Protocol
     bos: int
     blanks: frozenset[int]
 
@@ -73,7 +71,7 @@ class Side:
         return Line(finding, told, "%", (share,))
 
     def _training(self) -> Iterator[Line]:
-        limit = self.profile.longest(self.protocol)
+        limit = self.profile.longest(protocol("published-code"))
         yield Line("xsum-truncation", "sequences are cut at", "tokens", (limit,))
         for train, size, shots in runs():
             finding, name = "training-truncation", f"{train} {size}, {shots} shots"
@@ -120,7 +118,7 @@ class Side:
             yield Line("constant-class", name, "accuracy", (best,))
 
     def _scores(self) -> Iterator[Line]:
-        limit = self.profile.new_tokens(self.protocol)
+        limit = self.profile.new_tokens(protocol("published-code"))
         yield Line("reference-lengths", "generations end after", "tokens", (limit,))
         for name in GENERATION:
             yield self._share("reference-lengths", f"{name}: longer than 60", name)

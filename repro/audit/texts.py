@@ -28,18 +28,14 @@ def text_lengths(material: Material) -> Values:
     """Tokens of all input fields together, and of the outputs, without special tokens (D1)."""
     found: Values = {}
     for name, task, rows in files(material):
-        lengths = {
-            "input": [sum(len(material.ids(row[f])) for f in task.fields) for row in rows],
-            "output": [len(material.ids(row["output"])) for row in rows],
-        }
-        for side, own in lengths.items():
-            values: Values = {
-                "mean": mean(own),
-                "median": percentile(own, 50),
-                "95th percentile": percentile(own, 95),
-                "longest": max(own),
+        for side, fields in (("input", task.fields), ("output", ("output",))):
+            own = [sum(len(material.ids(row[field])) for field in fields) for row in rows]
+            found |= {
+                f"{name}, {side}: mean": mean(own),
+                f"{name}, {side}: median": percentile(own, 50),
+                f"{name}, {side}: 95th percentile": percentile(own, 95),
+                f"{name}, {side}: longest": max(own),
             }
-            found |= {f"{name}, {side}: {k}": v for k, v in values.items()}
     return found
 
 

@@ -16,11 +16,7 @@ from repro.spec.tasks import DataPlace, FilePlace, HubPlace, Part, Task
 
 
 class OwnData:
-    """Rows from where a study says, and of the profile's data where it says nothing.
-
-    Args:
-        otherwise: the profile's data.
-    """
+    """Rows from where a study says, and otherwise of the profile's data."""
 
     def __init__(self, study: Study, otherwise: Source) -> None:
         self.name = f"the study {study.name}"

@@ -17,10 +17,7 @@ class Diagnosis:
     """The outcome of one check.
 
     Attributes:
-        what: what was looked at.
         level: "ok"; "warn": it will run, but look at it; "fail": it cannot finish.
-        found: what is there.
-        needed: what must be there.
         remedy: the next command or step; empty when all is well.
     """
 

@@ -27,9 +27,7 @@ class Cuda:
     Attributes:
         built: CUDA version that torch was built with; None for a build without it.
         driver: newest CUDA version that the driver serves, as (major, minor); None without one.
-        memory: bytes of each GPU.
-        names: of each GPU.
-        capability: compute capability of each GPU.
+        memory: bytes of each GPU, as names and compute capability are of each.
         free: bytes of each GPU that nobody uses; empty where the driver's tools do not tell.
         release: of the driver, such as "580.65.06"; empty where its tools do not tell.
         trouble: why torch cannot use GPUs that the driver counts; empty where it can.
@@ -55,7 +53,6 @@ def probe_cuda() -> Cuda:
 
     if torch.version.cuda is None:
         return Cuda(None, None)
-    driver = driver_cuda()
     found, trouble = [], ""
     try:
         for index in range(torch.cuda.device_count()):
@@ -66,7 +63,7 @@ def probe_cuda() -> Cuda:
     free = [told.get(str(gpu.uuid).removeprefix("GPU-"), (0, ""))[0] for gpu in found]
     return Cuda(
         torch.version.cuda,
-        driver,
+        driver_cuda(),
         tuple(gpu.total_memory for gpu in found),
         tuple(gpu.name for gpu in found),
         tuple((gpu.major, gpu.minor) for gpu in found),
@@ -127,17 +124,16 @@ def check_gpus(
         memory_gb: needed on each of them (GB).
         bfloat16: whether matrix products are to be in bfloat16.
     """
-    count = max(count, 1)
-    found = probe()
+    count, found, inside = max(count, 1), probe(), IMAGE in os.environ
     needed = f"{count} with {memory_gb:g} GB"
     if found.built is None:
         remedy = "pip uninstall torch, then install its CUDA build: pip install torch"
-        if IMAGE in os.environ:
+        if inside:
             remedy = f"take the CUDA image: repro docker build --variant cuda, {SMALLER}"
         return [Diagnosis("GPU", "fail", "torch was built without CUDA", needed, remedy)]
     if found.driver is None:
         remedy = f"{DRIVER} (check: nvidia-smi), {SMALLER}"
-        if IMAGE in os.environ:
+        if inside:
             remedy = f"start the container with: docker run --gpus all, {SMALLER}"
         return [Diagnosis("GPU", "fail", "no NVIDIA driver", needed, remedy)]
     served = ".".join(map(str, found.driver))
@@ -214,14 +210,13 @@ def check_compiler(
     A warning only, since grouped attention is slower and needs none of that.
     """
     include = sysconfig.get_path("include") if include is None else include
-    missing = []
-    if not triton():
-        missing.append("the package triton")
     names = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
-    if not any(which(name) for name in names):
-        missing.append(f"a C compiler ({' or '.join(names)})")
-    if not Path(include, "Python.h").is_file():
-        missing.append(f"{include}/Python.h")
+    there = {
+        "the package triton": triton(),
+        f"a C compiler ({' or '.join(names)})": any(map(which, names)),
+        f"{include}/Python.h": Path(include, "Python.h").is_file(),
+    }
+    missing = [what for what, found in there.items() if not found]
     return diagnosed(
         "kernel compiler",
         not missing,

@@ -37,12 +37,10 @@ class Needs:
 
     Attributes:
         device: "cpu" or "cuda".
-        gpus: their number.
-        gpu_memory_gb: of each (GB).
+        gpu_memory_gb: of each GPU; memory_gb is main memory.
         bfloat16: whether GPUs are to compute in bfloat16.
         compiles: whether kernels are compiled here.
-        memory_gb: main memory (GB).
-        disk_gb: free disk under `folders`' first (GB).
+        disk_gb: free under `folders`' first.
         folders: that must be writable: the store first, then the output folder.
         extras: groups of the kit's requirements that must be installed.
     """

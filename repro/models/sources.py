@@ -37,23 +37,18 @@ def materialise(spec: ModelSpec, folder: Path, *, progress: Any = None) -> dict[
     if any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty")
     origin: dict[str, Any] = {"kind": spec.kind}
-    if spec.kind == "embedded":
-        copy_model(_verified_embedded(), folder)
-    elif spec.kind == "package":
-        origin |= {"package": spec.package, "version": spec.version, "sha256": dict(spec.sha256)}
-        _convert(package_file(spec), folder)
-    elif spec.kind == "hub":
+    if spec.kind == "hub":
         origin |= {"repo": spec.repo, "revision": spec.revision}
         origin["checked"] = hub.download(spec, folder, progress=progress)
-    elif spec.kind == "folder":
-        assert spec.path is not None
-        check_folder(spec.path, what=f"[model] path {spec.path}")
-        copy_model(spec.path, folder)
+    elif spec.kind == "package":
+        origin |= {"package": spec.package, "version": spec.version, "sha256": dict(spec.sha256)}
+        _convert(_here(spec), folder)
+    elif spec.kind == "random":
+        tokenizer = _here(spec)
+        origin |= {"seed": spec.seed, "tokenizer": tokenizer_digest(tokenizer)}
+        _initialise(spec, tokenizer, folder)
     else:
-        assert spec.path is not None
-        require_tokenizer(spec.path)
-        origin |= {"seed": spec.seed, "tokenizer": tokenizer_digest(spec.path)}
-        _initialise(spec, folder)
+        copy_model(_here(spec), folder)
     check_folder(folder, what=spec.describe())
     return {"origin": origin, "sha256": hashes(folder)}
 
@@ -69,20 +64,31 @@ def require(spec: ModelSpec) -> str:
     Raises:
         ReproError: exit code 3, with its remedy.
     """
-    if spec.kind == "embedded":
-        _verified_embedded()
-        return "in the kit, hashes right"
-    if spec.kind == "package":
-        package_file(spec)
-        return f"installed, {spec.version}, hash right"
     if spec.kind == "hub":
         return hub.reach(spec)
+    _here(spec)
+    return {
+        "embedded": "in the kit, hashes right",
+        "package": f"installed, {spec.version}, hash right",
+        "folder": "there, safetensors",
+        "random": "made from its seed",
+    }[spec.kind]
+
+
+def _here(spec: ModelSpec) -> Path:
+    """The file, model or tokenizer folder on this machine that a model is made of, checked."""
+    if spec.kind == "embedded":
+        hint = "install the kit again; in a checkout: git checkout repro/models/embedded"
+        _verify(EMBEDDED, embedded_hashes(), "embedded model", hint)
+        return EMBEDDED
+    if spec.kind == "package":
+        return package_file(spec)
     assert spec.path is not None
     if spec.kind == "folder":
         check_folder(spec.path, what=f"[model] path {spec.path}")
-        return "there, safetensors"
-    require_tokenizer(spec.path)
-    return "made from its seed"
+    else:
+        require_tokenizer(spec.path)
+    return spec.path
 
 
 def package_file(spec: ModelSpec) -> Path:
@@ -126,13 +132,6 @@ def _verify(folder: Path, recorded: Mapping[str, str], what: str, hint: str) -> 
             raise missing(f"{what}: {name} does not match its hash: {differ}", hint)
 
 
-def _verified_embedded() -> Path:
-    """The folder of the embedded model, its hashes checked."""
-    hint = "install the kit again; in a checkout: git checkout repro/models/embedded"
-    _verify(EMBEDDED, embedded_hashes(), "embedded model", hint)
-    return EMBEDDED
-
-
 def _convert(gguf: Path, folder: Path) -> None:
     """Write a GGUF file's model as float32 safetensors, with its tokenizer.
 
@@ -165,17 +164,15 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def _initialise(spec: ModelSpec, folder: Path) -> None:
-    """Write an untrained Llama with the tokenizer of the spec's folder."""
+def _initialise(spec: ModelSpec, source: Path, folder: Path) -> None:
+    """Write an untrained Llama with the tokenizer of another folder."""
     import torch  # slow, and not part of the light install
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from repro.models.load import load_tokenizer, quiet
 
-    assert spec.path is not None
     assert spec.architecture is not None
-    sizes = spec.architecture
-    tokenizer = load_tokenizer(spec.path)
+    sizes, tokenizer = spec.architecture, load_tokenizer(source)
     if len(tokenizer) > sizes.vocabulary:
         raise ReproError(
             f"[model] architecture: vocabulary is {sizes.vocabulary}, the tokenizer has "
@@ -191,4 +188,4 @@ def _initialise(spec: ModelSpec, folder: Path) -> None:
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         LlamaForCausalLM(config).save_pretrained(folder)
-    copy_tokenizer(spec.path, folder)
+    copy_tokenizer(source, folder)

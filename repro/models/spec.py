@@ -158,8 +158,7 @@ _TABLES = {get_args(t.model_fields["kind"].annotation)[0]: t for t in get_args(M
 @cache
 def pins() -> dict[str, dict[str, dict[str, Any]]]:
     """The tables of pins.toml: "architecture", "hub" and "package", by name."""
-    text = Path(__file__).with_name("pins.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return tomllib.loads(Path(__file__).with_name("pins.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,17 +166,12 @@ class ModelSpec:
     """A base model and where its weights come from.
 
     Attributes:
-        kind: "embedded" (comes with the kit), "package" (in a Python package), "hub" (a pinned
-            commit of a repository), "folder" (on this machine), "random" (untrained, for tests).
-        repo: of the hub, "owner/name".
-        revision: its commit, 40 hex digits; empty where nobody named one yet.
+        kind: of its table, see `ModelTable`.
+        revision: the commit; empty where nobody named one yet.
         sha256: pinned hashes by file name: of the repository's or the package's files.
         gated: whether the hub asks for a licence to be accepted first.
         alternative: a repository with the same weights that is not gated; may be empty.
-        package: name of the Python package.
-        version: its version.
         path: the model folder, or for "random" the folder of the tokenizer.
-        seed: of the random weights.
         architecture: sizes, where they are known without looking at a folder.
         stored: dtype of the weights as they lie in the model folder.
     """
@@ -253,9 +247,8 @@ class ModelSpec:
             return {"kind": self.kind, "digest": model_digest(self.path)}
         assert self.architecture is not None
         require_tokenizer(self.path)
-        sizes = asdict(self.architecture)
-        tokenizer = tokenizer_digest(self.path)
-        return {"kind": self.kind, "seed": self.seed, "sizes": sizes, "tokenizer": tokenizer}
+        made = {"seed": self.seed, "sizes": asdict(self.architecture)}
+        return {"kind": self.kind, **made, "tokenizer": tokenizer_digest(self.path)}
 
     def sizes(self) -> Architecture | None:
         """The architecture, read from config.json where need be; None when it is not known."""

@@ -288,13 +288,15 @@ def test_flex_is_not_taken_for_float32() -> None:
 
 def test_a_kind_is_gpu_driver_and_packages() -> None:
     cuda = Cuda("13.0", (13, 0), (1,), ("A",), ((9, 0),), (1,), "580.65.06")
-    assert run.kind(cuda) == run.kind(replace(cuda, memory=(2,), free=()))
+    assert run.kind(cuda, ["bfloat16"]) == run.kind(
+        replace(cuda, memory=(2,), free=()), ["bfloat16"]
+    )
     for other in (
         replace(cuda, names=("B",)),
         replace(cuda, release="590.1"),
         replace(cuda, capability=((8, 0),)),
     ):
-        assert run.kind(other) != run.kind(cuda)
+        assert run.kind(other, ["bfloat16"]) != run.kind(cuda, ["bfloat16"])
 
 
 def test_the_steps_hash_tells_weights_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,8 @@ GAIN = 0.8
 """Share of the time, at most, that decoding takes where it replays a graph. Fewer than one launch a
 step in place of hundreds is a gain of several times, if any."""
 
-QUERIES = (1, 60, 128, 129, 2048)
-PREFIXES = (0, 20, 700)
+_COMMON = 300
+"""Tokens that the prompts of evaluations begin with."""
 
 TINY = Architecture(
     layers=2, hidden=256, intermediate=512, heads=4, kv_heads=2, vocabulary=500, context=1024
@@ -43,8 +43,8 @@ def attention(
     precision: str,
     device: torch.device,
     *,
-    queries: Sequence[int] = QUERIES,
-    prefixes: Sequence[int] = PREFIXES,
+    queries: Sequence[int] = (1, 60, 128, 129, 2048),
+    prefixes: Sequence[int] = (0, 20, 700),
 ) -> Check:
     """Packed attention against plain attention in float32: outputs and all gradients."""
     dtype, size = SHAPES[precision]
@@ -145,9 +145,7 @@ def evaluation(
         shared: whether the prompts' beginning is computed once, with the kit's own attention.
         replayed: whether decoding replays a graph; labels are then not asked for.
     """
-    plain = _model(torch.float32, device)
-    model = _model(dtype, device)
-    prompts = _prompts()
+    plain, model, prompts = _model(torch.float32, device), _model(dtype, device), _prompts()
     how = f"{str(dtype).removeprefix('torch.')}, {'with' if shared else 'without'} shared prefix"
     with sharing(model) if shared else nullcontext() as prefix:
         if prefix is not None:
@@ -163,12 +161,9 @@ def evaluation(
         scale = logits.abs().max().item()
         for label, token in labels.items():
             scores = max(scores, abs(found[label] - logits[0, token].item()) / scale)
-        for place, token in enumerate(generation.tokens):
-            lost = (logits[place].max() - logits[place, token]).item()
-            texts = max(texts, lost / scale)
-    bound = BOUNDS[dtype]
-    if replayed:
-        how = f"{how}, {REPLAYED}"
+        for own, token in zip(logits, generation.tokens, strict=False):
+            texts = max(texts, (own.max() - own[token]).item() / scale)
+    bound, how = BOUNDS[dtype], f"{how}, {REPLAYED}" if replayed else how
     checks = [
         Check(f"label logits, {how}", scores <= bound, f"{scores:.2g}", f"{bound:.2g}"),
         Check(f"generation, {how}", texts <= 2 * bound, f"{texts:.2g}", f"{2 * bound:.2g}"),
@@ -201,9 +196,6 @@ def decoding_seconds(model: Any, *, replayed: bool) -> float:
             _write(model, prompts, 60, prefix, replayed)
             seconds.append(time.perf_counter() - begin)
     return min(seconds)
-
-
-_COMMON = 300
 
 
 def _write(model: Any, prompts: list[Any], tokens: int, prefix: Any, replayed: bool) -> list[Any]:

@@ -21,9 +21,7 @@ class Check:
     """One comparison.
 
     Attributes:
-        what: was compared.
-        right: whether it is within its bound.
-        found: in words; needed: the bound.
+        right: whether it is within its bound, which `needed` tells.
         where: the worst case, or the reason.
     """
 

@@ -17,6 +17,7 @@ from repro.extras import installed
 from repro.machine.gpus import Cuda, check_compiler, check_gpus
 from repro.machine.selftest import record as records
 from repro.machine.selftest.record import Check, Record, Way
+from repro.models.memory import Placement
 from repro.models.spec import Architecture
 from repro.tables import adapter
 
@@ -27,9 +28,6 @@ VERSION = "3"
 
 MEMORY = 1.05
 """Peak memory as a multiple of the planned one that is within what `placement.ROOM` leaves."""
-
-MINUTES = "4 to 8"
-"""An H100 took 94 s to the first two of five or six processes; other cards are slower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,28 +50,26 @@ class TestRequest:
     sizes: Architecture
 
 
-def kind(cuda: Cuda) -> dict[str, str]:
-    """What a self-test holds for: GPU, driver and the packages that make its kernels."""
-    capability = ".".join(map(str, cuda.capability[0])) if cuda.capability else ""
-    known = {
+def kind(cuda: Cuda, precisions: Sequence[str]) -> dict[str, str]:
+    """What a self-test holds for: GPU, driver and the packages that make its kernels.
+
+    Each precision is a test of its own: a run asks for the one that it trains in.
+    """
+    packages = ("torch", "triton", "transformers")
+    return {
         "gpu": cuda.names[0] if cuda.names else "none",
         "gpus": str(min(2, len(cuda.names))),
-        "capability": capability,
+        "capability": ".".join(map(str, cuda.capability[0])) if cuda.capability else "",
         "driver": cuda.release or ".".join(map(str, cuda.driver or ())),
         "selftest": VERSION,
+        **{package: installed(package) or "none" for package in packages},
+        "precisions": ",".join(precisions),
     }
-    packages = ("torch", "triton", "transformers")
-    return known | {package: installed(package) or "none" for package in packages}
-
-
-def _key(cuda: Cuda, precisions: Sequence[str]) -> dict[str, str]:
-    """Each precision is a test of its own: a run asks for the one that it trains in."""
-    return kind(cuda) | {"precisions": ",".join(precisions)}
 
 
 def known(store: Path, cuda: Cuda, precisions: Sequence[str]) -> Record | None:
     """The record for these GPUs that the store has, if any."""
-    key = _key(cuda, precisions)
+    key = kind(cuda, precisions)
     return records.read(records.place(store, key), key)
 
 
@@ -89,9 +85,10 @@ def ensure(
 
     if not again and (found := known(store, cuda, precisions)):
         return found
-    key = _key(cuda, precisions)
+    key = kind(cuda, precisions)
     path = records.place(store, key)
-    say(f"self-test of {key['gpu']}, {MINUTES} minutes; kept for this kind and driver")
+    # An H100 took 94 s to the first two of five or six processes; other cards are slower.
+    say(f"self-test of {key['gpu']}, 4 to 8 minutes; kept for this kind and driver")
     path.parent.mkdir(parents=True, exist_ok=True)
     request = TestRequest(
         key=key,
@@ -141,7 +138,10 @@ def _checks(request: TestRequest, told: dict[str, Any]) -> Iterator[Check]:
 
     device = torch.device(request.device)
     if request.device == "cuda":
-        yield from _machine(request)
+        findings = check_gpus(1, 0, bfloat16="bfloat16" in request.precisions)
+        for one in [*findings, check_compiler()]:
+            # Without a compiler, FlexAttention's own check fails and grouped attention is taken.
+            yield Check(one.what, one.level != "fail", one.found, one.needed, one.remedy)
         told["rates"] = rates(device)
     ways: dict[str, list[Way]] = {}
     for precision in request.precisions:
@@ -165,15 +165,6 @@ def _checks(request: TestRequest, told: dict[str, Any]) -> Iterator[Check]:
                 yield check
             if not wrong:  # the other way is not needed
                 break
-
-
-def _machine(request: TestRequest) -> Iterator[Check]:
-    """What `repro doctor` checks of GPUs."""
-    findings = check_gpus(1, 0, bfloat16="bfloat16" in request.precisions)
-    for finding in [*findings, check_compiler()]:
-        # Without a compiler, FlexAttention's own check fails and grouped attention is taken.
-        right = finding.level != "fail"
-        yield Check(finding.what, right, finding.found, finding.needed, finding.remedy)
 
 
 def rates(device: Any) -> dict[str, float]:
@@ -219,9 +210,9 @@ def _determinism(
         found = f"{', '.join(differing)} differ" if differing else "equal hashes"
         return Check(f"{name}, {what}", not differing, found, "equal hashes")
 
-    def timed(placement: str, request: Any, **how: int) -> dict[str, dict[str, Any]]:
+    def timed(key: str, request: Any, **how: int) -> dict[str, dict[str, Any]]:
         outcome = _child(request, **how)
-        told["seconds"][placement] = outcome["FT"]["seconds"]
+        told["seconds"][key] = outcome["FT"]["seconds"]
         return outcome
 
     try:
@@ -232,15 +223,15 @@ def _determinism(
         last = replace(base, kinds=("FTICL",))
         _child(replace(last, stop_after=1), code=137)
         yield equal("after an interruption", one, _child(last))
-        others = [("moments in main memory", "offloaded", replace(base, offloaded=True))]
+        others = {"offloaded": (Placement(offloaded=True), "moments in main memory")}
         if precision == "bfloat16":
-            others.append(("weights rounded for each use", "recast", replace(base, recast=True)))
-        for text, placement, asked in others:
-            other = timed(placement, asked)
+            others["recast"] = Placement(recast=True), "weights rounded for each use"
+        for key, (placement, text) in others.items():
+            other = timed(key, replace(base, placement=placement))
             yield from _memory(name, other, text, told)
             yield equal(text, one, other)
         if request.gpus > 1:
-            sharded = replace(base, sharded=True)
+            sharded = replace(base, placement=Placement(sharded=True))
             runs = timed("sharded", sharded, processes=2), _child(sharded, processes=2)
             yield from _memory(name, runs[0], "sharded", told)
             yield equal("sharded", *runs)
@@ -255,10 +246,9 @@ def _memory(
     for kind, outcome in run.items():
         factor = outcome["peak"] / outcome["planned"]
         told["memory"] = max(told.get("memory", 1.0), factor)
-        found, needed = f"{factor:.3f} of the plan", f"{MEMORY:g}"
-        where = f"{outcome['peak'] / 1e9:.2f} GB"
         what = f"memory {name.removeprefix('determinism ')}, {kind} {placement}"
-        yield Check(what, factor <= MEMORY, found, needed, where)
+        found, where = f"{factor:.3f} of the plan", f"{outcome['peak'] / 1e9:.2f} GB"
+        yield Check(what, factor <= MEMORY, found, f"{MEMORY:g}", where)
 
 
 def _child(request: Any, *, processes: int = 1, code: int = 0) -> dict[str, dict[str, Any]]:
@@ -269,17 +259,17 @@ def _child(request: Any, *, processes: int = 1, code: int = 0) -> dict[str, dict
     """
     command = [sys.executable]
     if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={processes}"]
+        among = f"--nproc-per-node={processes}"
+        command += ["-m", "torch.distributed.run", "--standalone", among]
     command += ["-m", "repro.machine.selftest.steps", json.dumps(asdict(request))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != code:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ReproError(lines[-1][:300])
-    outcome: dict[str, dict[str, Any]] = {}
-    if not code:
-        outcome = json.loads(done.stdout.strip().splitlines()[-1])
-    return outcome
+    told: dict[str, dict[str, Any]] = (
+        {} if code else json.loads(done.stdout.strip().splitlines()[-1])
+    )
+    return told
 
 
 def _main() -> None:

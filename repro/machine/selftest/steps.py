@@ -13,18 +13,19 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from repro.finetune.attention import Way
-from repro.finetune.batches import Weighted, weigh
+from repro.finetune.batches import weigh
 from repro.finetune.encode import Sample
 from repro.finetune.loop import Trainer
 from repro.finetune.recipe import Recipe
 from repro.finetune.shard import mesh, own, shard
 from repro.machine.peak import peak_bytes
-from repro.models.memory import Placement, finetune_peak_bytes
+from repro.models.memory import WHOLE, Placement, finetune_peak_bytes
 from repro.models.spec import Architecture
 from repro.tables import adapter
 
@@ -45,9 +46,7 @@ class StepRequest:
     """Which steps to take.
 
     Attributes:
-        sizes: of the model.
-        device: "cpu" or "cuda".
-        precision: "bfloat16" or "float32".
+        device: "cpu" or "cuda"; precision: "bfloat16" or "float32".
         kinds: of `KINDS`, in the order in which they are done in this process.
         own: tokens of a sample behind the shared ones, at most.
         stop_after: steps after which the process ends as if it were killed; 0 for never.
@@ -59,9 +58,7 @@ class StepRequest:
     way: Way | None = None
     kinds: tuple[str, ...] = tuple(KINDS)
     own: int = 120
-    offloaded: bool = False
-    recast: bool = False
-    sharded: bool = False
+    placement: Placement = WHOLE
     stop_after: int = 0
 
 
@@ -72,7 +69,7 @@ def take(request: StepRequest) -> dict[str, dict[str, Any]]:
 
 def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
     device, among = torch.device(request.device), None
-    if request.sharded:
+    if request.placement.sharded:
         from accelerate import PartialState  # type: ignore[import-untyped]
 
         PartialState(cpu=request.device == "cpu")
@@ -100,14 +97,18 @@ def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
     groups = weigh(pairs, samples, "micro-batch", recipe.accumulation)
     budget = KINDS[kind] + sum(len(s.ids) - KINDS[kind] for s in samples) // _PASSES
     seconds: list[float] = []
-    placed = {"offloaded": request.offloaded, "recast": request.recast}
+    placed = {"offloaded": request.placement.offloaded, "recast": request.placement.recast}
     with closing(Trainer(model, 0, recipe, STEPS, budget, way=request.way, **placed)) as trainer:
         for number in range(STEPS):
-            begin = time.perf_counter()
+            begin, step = time.perf_counter(), partial(trainer.step, number, groups)
             if number < STEPS - 1:
-                trainer.step(number, groups)
+                step()
             else:
-                peak = _peak(trainer, number, groups, device, model)
+                # Without the last step's gradients: held here, they would live beside this step's.
+                held = [*model.parameters(), *model.buffers(), *trainer.held()]
+                peak = peak_bytes(step, device, held)
+                if device.type == "cuda":  # so that its seconds are all of it
+                    torch.cuda.synchronize(device)
             seconds.append(time.perf_counter() - begin)
             if number + 1 == request.stop_after:
                 os._exit(137)
@@ -116,7 +117,7 @@ def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
             sizes,
             bfloat16=bfloat16,
             tokens=budget,
-            placement=Placement(sharded=request.sharded, **placed),
+            placement=request.placement,
             gpus=int(os.environ.get("WORLD_SIZE", "1")),
             shared=KINDS[kind],
             copies=1 if way == "flex" else -(-len(samples) // _PASSES),
@@ -129,18 +130,6 @@ def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
             "tokens": sum(len(sample.ids) for sample in samples),
             **trainer.kernels(),
         }
-
-
-def _peak(
-    trainer: Trainer, number: int, groups: list[list[Weighted]], device: torch.device, model: Any
-) -> int:
-    """The peak of a step; waits for it, so that its seconds are all of it."""
-    # Without the last step's gradients: held here, they would live beside this step's.
-    held = [*model.parameters(), *model.buffers(), *trainer.held()]
-    found = peak_bytes(lambda: trainer.step(number, groups), device, held)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return found
 
 
 def untrained(sizes: Architecture, device: torch.device) -> Any:
@@ -180,7 +169,7 @@ def _main() -> None:
     if os.environ.get("RANK", "0") == "0":
         print(json.dumps(told), flush=True)
     sys.stdout.flush()
-    if request.sharded:
+    if request.placement.sharded:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()
