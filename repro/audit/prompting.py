@@ -26,18 +26,15 @@ def first_tokens(material: Material) -> Values:
     for name, few in (("training", False), ("training with demonstrations", True)):
         opened: list[Sequence[int]] = []
         for train, training in TRAIN_SETS.items():
-            task = training.task
+            task, text = training.task, training_template(training.task)
             shown = material.shown(task, fticl_shots(task)[0] if few else 0)
             rows = material.train(train, 2000)[:FIRST]
-            opened += [
-                s.ids
-                for s in encode(
-                    rows, shown, training_template(task), material.tokenizer, material.recipe
-                )
-            ]
+            samples = encode(rows, shown, text, material.tokenizer, material.recipe)
+            opened += [sample.ids for sample in samples]
         measured[name] = opening(opened, 3)
     joints: list[Sequence[int]] = []
-    for kind, names in ((Kind.GENERATION, GENERATION), (Kind.CLASSIFICATION, CLASSIFICATION)):
+    kinds = ((Kind.GENERATION, GENERATION, 3), (Kind.CLASSIFICATION, CLASSIFICATION, 2))
+    for kind, names, count in kinds:
         zero: list[Sequence[int]] = []
         few_shot: list[Sequence[int]] = []
         for name in names:
@@ -45,9 +42,8 @@ def first_tokens(material: Material) -> Values:
             for shots in DATASETS[name].task.shots[1:]:
                 few_shot += material.prompts(name, "p1", shots).openings
                 joints += material.prompts(name, "p1", shots).joints
-        generation = kind is Kind.GENERATION
-        measured[f"{kind}, 0-shot"] = opening(zero, 4 if generation else 3)
-        measured[f"{kind}, few-shot"] = opening(few_shot, 3 if generation else 2)
+        measured[f"{kind}, 0-shot"] = opening(zero, count + 1)
+        measured[f"{kind}, few-shot"] = opening(few_shot, count)
     measured["query behind a blank line"] = opening(joints, 2)
     return measured
 
@@ -80,8 +76,7 @@ def label_matches(material: Material) -> Values:
                 shots = task.shots[-1] if few else 0
                 count = 0
                 for dataset in datasets_of(task):
-                    shown = material.demonstrations(dataset.name)[:shots]
-                    before = context(task, text, shown)
+                    before = context(task, text, material.demonstrations(dataset.name)[:shots])
                     scored = material.prompts(dataset.name, prompt, shots).labels
                     for row in material.test(dataset.name, FIRST):
                         whole = before + fill(task, text, row)

@@ -47,11 +47,7 @@ class LineTokenizer:
         self._later: dict[str, list[int]] = {}
 
     def __call__(
-        self,
-        texts: str | Sequence[str],
-        *,
-        add_special_tokens: bool = True,
-        verbose: bool = False,
+        self, texts: str | Sequence[str], *, add_special_tokens: bool = True, verbose: bool = False
     ) -> dict[str, list[int] | list[list[int]]]:
         """Token ids of a text or of several, with a BOS unless `add_special_tokens` is off."""
         head = [self.bos_token_id] if add_special_tokens else []

@@ -90,13 +90,12 @@ def xsum_micro_batches(material: Material) -> Values:
 
 def xsum_fit(material: Material) -> Values:
     """Share of the XSum FTICL samples that fit into longer maxima (A2)."""
-
-    def measure(lengths: list[Length], _: int) -> Values:
-        return {
-            f"fit into {limit:,}": 100 * mean([x.total <= limit for x in lengths]) for limit in FITS
-        }
-
-    return _xsum(material, measure)
+    return _xsum(
+        material,
+        lambda lengths, _: {
+            f"fit into {size:,}": 100 * mean([x.total <= size for x in lengths]) for size in FITS
+        },
+    )
 
 
 def xsum_test_prompts(material: Material) -> Values:
@@ -105,13 +104,9 @@ def xsum_test_prompts(material: Material) -> Values:
     measured: Values = {}
     for shots in (0, *fticl_shots(_SUMMARY)):
         before = context(_SUMMARY, text, material.shown(_SUMMARY, shots))
-        lengths = [
-            1 + len(material.ids(before + fill(_SUMMARY, text, row)))
-            for row in material.test("xsum", FIRST)
-        ]
-        limit = material.recipe.max_length
         measured[f"{shots} shots: prompts of the maximum or longer"] = sum(
-            length >= limit for length in lengths
+            1 + len(material.ids(before + fill(_SUMMARY, text, row))) >= material.recipe.max_length
+            for row in material.test("xsum", FIRST)
         )
     return measured
 
@@ -132,7 +127,7 @@ def training_lengths(material: Material) -> Values:
     for train, size, shots in runs():
         lengths = material.lengths(train, size, shots)
         context = lengths[0].source - material.lengths(train, size, 0)[0].source
-        totals = [x.total for x in lengths]
+        totals, targets = [x.total for x in lengths], [x.target for x in lengths]
         values = {
             "context": context,
             "mean": mean(totals),
@@ -140,8 +135,8 @@ def training_lengths(material: Material) -> Values:
             "95th percentile": percentile(totals, 95),
             "99th percentile": percentile(totals, 99),
             "longest": max(totals),
-            "target mean": mean([x.target for x in lengths]),
-            "longest target": max(x.target for x in lengths),
+            "target mean": mean(targets),
+            "longest target": max(targets),
             "an epoch after cutting": sum(x.after for x in lengths),
         }
         measured |= {f"{train} {size}, {shots} shots: {k}": v for k, v in values.items()}

@@ -98,8 +98,7 @@ def _of_file(place: FilePlace) -> Iterator[Any]:
             yield json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ReproError(
-                f"{place.path}, line {number}: not JSON ({error})",
-                hint="one JSON object a line",
+                f"{place.path}, line {number}: not JSON ({error})", hint="one JSON object a line"
             ) from None
 
 

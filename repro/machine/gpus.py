@@ -111,11 +111,7 @@ def parse_report(text: str) -> dict[str, tuple[int, str]]:
 
 
 def check_gpus(
-    count: int,
-    memory_gb: float,
-    *,
-    bfloat16: bool = False,
-    probe: Callable[[], Cuda] = probe_cuda,
+    count: int, memory_gb: float, *, bfloat16: bool = False, probe: Callable[[], Cuda] = probe_cuda
 ) -> list[Diagnosis]:
     """Driver, number, memory, free memory and compute capability of the GPUs.
 
@@ -199,22 +195,17 @@ def _check_capability(found: Cuda, count: int, *, bfloat16: bool) -> Diagnosis:
     )
 
 
-def check_compiler(
-    *,
-    which: Callable[[str], str | None] = shutil.which,
-    include: str | None = None,
-    triton: Callable[[], bool] = lambda: find_spec("triton") is not None,
-) -> Diagnosis:
+def check_compiler() -> Diagnosis:
     """Whether Triton can compile FlexAttention's kernels: it needs a C compiler and Python.h.
 
     A warning only, since grouped attention is slower and needs none of that.
     """
-    include = sysconfig.get_path("include") if include is None else include
+    header = Path(sysconfig.get_path("include"), "Python.h")
     names = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
     there = {
-        "the package triton": triton(),
-        f"a C compiler ({' or '.join(names)})": any(map(which, names)),
-        f"{include}/Python.h": Path(include, "Python.h").is_file(),
+        "the package triton": find_spec("triton") is not None,
+        f"a C compiler ({' or '.join(names)})": any(map(shutil.which, names)),
+        str(header): header.is_file(),
     }
     missing = [what for what, found in there.items() if not found]
     return diagnosed(
