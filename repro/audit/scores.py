@@ -36,9 +36,8 @@ def simple_baselines(material: Material) -> Values:
     for name in GENERATION:
         rows = material.test(name, FIRST)
         constant = material.demonstrations(name)[0]["output"]
-        measured[f"{name}: first sentence"] = score(
-            rows, [first_sentence(r["input"]) for r in rows]
-        )
+        first = [first_sentence(row["input"]) for row in rows]
+        measured[f"{name}: first sentence"] = score(rows, first)
         measured[f"{name}: demonstration 1"] = score(rows, [constant] * len(rows))
     return measured
 
@@ -56,18 +55,14 @@ def token_baselines(material: Material) -> Values:
     measured: Values = {}
     gains = []
     for name in GENERATION:
-        task = DATASETS[name].task
-        rows = material.test(name, FIRST)
-        example = material.demonstrations(name)[0]
-        rest = SEPARATOR + fill(task, template(task, "p1"), example)
+        task, rows = DATASETS[name].task, material.test(name, FIRST)
+        rest = SEPARATOR + fill(task, template(task, "p1"), material.demonstrations(name)[0])
         lead = [cut(row["input"]) for row in rows]
-        measured[f"{name}: reference cut to 60 tokens"] = score(
-            rows, [cut(r["output"]) for r in rows]
-        )
+        right = [cut(row["output"]) for row in rows]
+        run_on = [cut(row["output"] + rest) for row in rows]
+        measured[f"{name}: reference cut to 60 tokens"] = score(rows, right)
         measured[f"{name}: first 60 tokens"] = plain = score(rows, lead)
-        measured[f"{name}: reference with a run-on"] = score(
-            rows, [cut(row["output"] + rest) for row in rows]
-        )
+        measured[f"{name}: reference with a run-on"] = score(rows, run_on)
         gains.append(score(rows, lead, stemmer=True) - plain)
     measured["a stemmer's least gain on the first 60 tokens"] = min(gains)
     measured["a stemmer's largest gain on the first 60 tokens"] = max(gains)
@@ -107,8 +102,7 @@ def names_asked_about(rows: Sequence[Row]) -> frozenset[str]:
     return frozenset(
         word
         for row in rows
-        for word in _CAPITALISED.findall(row["output"])
-        if word in set(_WORD.findall(row["input"]))
+        for word in {*_CAPITALISED.findall(row["output"])} & {*_WORD.findall(row["input"])}
     )
 
 
@@ -124,9 +118,10 @@ def socialqa_templates(material: Material) -> Values:
     exact = Counter(without_names(row, names) for row in train)
     folded = Counter(without_names(row, names).casefold() for row in train)
     top = {template for template, _ in folded.most_common(TEMPLATES)}
+    ((first, count),) = exact.most_common(1)
     return {
-        "train, the most frequent template": exact.most_common(1)[0][0],
-        "train, of the most frequent template": exact.most_common(1)[0][1],
+        "train, the most frequent template": first,
+        "train, of the most frequent template": count,
         "train, percent of the ten templates": 100 * sum(folded[t] for t in top) / len(train),
         "first 250, percent of the ten templates": 100
         * mean([without_names(row, names).casefold() in top for row in test]),
@@ -138,17 +133,11 @@ def template_scores(material: Material) -> Values:
     train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
     names = names_asked_about(train)
     counted = Counter(without_names(row) for row in train)
-    filled = [
-        [
-            rouge_l(
-                row["output"],
-                template.replace(NAME, first_name(row["input"], names)),
-                stemmer=False,
-            )
-            for template, _ in counted.most_common(TEMPLATES)
-        ]
-        for row in test
-    ]
+    filled = []
+    for row in test:
+        name = first_name(row["input"], names)
+        texts = [text.replace(NAME, name) for text, _ in counted.most_common(TEMPLATES)]
+        filled.append([rouge_l(row["output"], text, stemmer=False) for text in texts])
     return {
         "the most frequent template": mean([scores[0] for scores in filled]),
         "the best of ten": mean([max(scores) for scores in filled]),

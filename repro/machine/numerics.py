@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from repro import __version__
@@ -115,14 +116,11 @@ def source_state() -> dict[str, object]:
     if told := os.environ.get("REPRO_REVISION"):  # a container image has no history
         commit, _, mark = told.partition("+")
         return state | {"commit": commit, "changed": bool(mark)}
-    if not (_ROOT / ".git").exists():
-        return state
-    try:
-        commit = _git("rev-parse", "HEAD")
-        changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return state
-    return state | {"commit": commit, "changed": changed}
+    if (_ROOT / ".git").exists():
+        with suppress(OSError, subprocess.CalledProcessError):
+            changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
+            state |= {"commit": _git("rev-parse", "HEAD"), "changed": changed}
+    return state
 
 
 def _git(*words: str) -> str:

@@ -57,11 +57,7 @@ def combined(found: dict[str, str]) -> str:
 
 
 def model_digest(folder: Path) -> str:
-    """A sha256 over the weights, config and tokenizer files of a folder.
-
-    Changes if and only if the bytes or the name of one of them do; the folder's own path and
-    files that do not belong to a model have no part in it.
-    """
+    """A sha256 over the names and bytes of a folder's weights, config and tokenizer files."""
     return combined(hashes(folder))
 
 
@@ -86,9 +82,8 @@ def check_folder(folder: Path, *, what: str) -> None:
     names = {path.name for path in folder.iterdir() if path.is_file()}
     for needed in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         if needed not in names and not (needed == "tokenizer.json" and "tokenizer.model" in names):
-            raise missing(
-                f"{what}: {needed} is missing", "save model and tokenizer with save_pretrained"
-            )
+            hint = "save model and tokenizer with save_pretrained"
+            raise missing(f"{what}: {needed} is missing", hint)
     config = _json(folder / "config.json", what)
     if "auto_map" in config:
         raise missing(
