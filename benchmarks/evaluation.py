@@ -107,8 +107,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     """Rows of the table: a cell each, and all shot counts of a set together."""
     _lm_eval()
     from repro import clock
-    from repro.data.fetch import locate
-    from repro.data.upstream import UpstreamData
+    from repro.data.upstream import UpstreamData, locate
     from repro.evaluate import Job, Settings, TorchEngine, evaluate
     from repro.evaluate.encode import encode
     from repro.evaluate.encode import texts as prompt_texts

@@ -17,8 +17,7 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     """Rows of the table, a training set and a number of demonstrations each."""
     from transformers.utils import logging
 
-    from repro.data.fetch import locate
-    from repro.data.upstream import UpstreamData
+    from repro.data.upstream import UpstreamData, locate
     from repro.spec.tasks import Part
     from repro.studies.paper.tasks import SIZES, TRAIN_SETS
 

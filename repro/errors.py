@@ -26,6 +26,11 @@ class ReproError(Exception):
         self.exit_code = exit_code
 
 
+def missing(message: str, hint: str = "") -> ReproError:
+    """An error for what is not there, or not what it must be (exit code 3)."""
+    return ReproError(message, hint=hint, exit_code=EXIT_MISSING)
+
+
 def unknown(what: str, name: str, valid: Iterable[str]) -> ReproError:
     """An error for a name that does not exist, with the nearest valid ones (exit code 2)."""
     names = sorted(valid)

@@ -4,7 +4,7 @@ A light install verifies, reports and plans; a missing module names the extra th
 """
 
 import re
-from importlib.metadata import PackageNotFoundError, metadata, requires
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 DISTRIBUTION = "repro-2403-09162"
 """The kit's name on package indexes; the import and the command are `repro`."""
@@ -31,6 +31,14 @@ def supported_python() -> str:
         return metadata(DISTRIBUTION)["Requires-Python"] or ""
     except PackageNotFoundError:
         return ""
+
+
+def installed(package: str) -> str | None:
+    """The installed version of a package, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def extra_of(module: str) -> str:

@@ -11,6 +11,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def git_blob_id(content: bytes) -> str:
+    """The id git gives to a file of these bytes (40 hex digits): SHA-1 over a header and them."""
+    header = b"blob %d\0" % len(content)
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
 def sync(path: Path) -> None:
     """Flush a file's or folder's content to disk."""
     descriptor = os.open(path, os.O_RDONLY)

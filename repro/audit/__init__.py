@@ -5,20 +5,5 @@
 """
 
 from repro.audit.command import run, run_embedded
-from repro.audit.compare import Agreement, Comparison, Stored, compare, load
-from repro.audit.findings import FINDINGS, audit
-from repro.audit.measure import Finding, Measurement
 
-__all__ = [
-    "FINDINGS",
-    "Agreement",
-    "Comparison",
-    "Finding",
-    "Measurement",
-    "Stored",
-    "audit",
-    "compare",
-    "load",
-    "run",
-    "run_embedded",
-]
+__all__ = ["run", "run_embedded"]

@@ -1,9 +1,6 @@
 """The audit of the embedded data beside that of the authors' data, which are the stored values."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,17 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from repro import profiles
-from repro.audit.compare import FORMAT, Stored
-from repro.audit.faces import JSON
-from repro.audit.findings import FINDINGS, audit
-from repro.audit.material import PAPER, Material
-from repro.audit.measure import Finding, Measurement, Value
+from repro.audit import faces
+from repro.audit.compare import Stored
+from repro.audit.findings import FINDINGS, Finding, audit
+from repro.audit.material import PAPER, Material, Value
 from repro.audit.side import Line, Side
 from repro.errors import ReproError
 from repro.report.citations import NAME, linked
-from repro.report.folder import replace_folder
 from repro.report.markdown import escaped, table
-from repro.studies.paper.protocols import protocol
 
 # Llama-2's; the stored values hold ids.
 _BOS, _BLANK = 1, 29871
@@ -52,7 +46,7 @@ class Beside:
 
 def beside(
     material: Material, stored: Sequence[Stored], findings: Sequence[Finding]
-) -> tuple[list[Beside], list[Measurement]]:
+) -> tuple[list[Beside], Mapping[tuple[str, str], Value]]:
     """The lines of these findings in the order of the audit, and all that was measured for them.
 
     Args:
@@ -61,14 +55,8 @@ def beside(
     Raises:
         ReproError: none of the findings has a line (2).
     """
-    published = protocol("published-code")
-    real = Side(
-        {(value.finding, value.what): value.value for value in stored},
-        profiles.load(PAPER),
-        published,
-        _BOS,
-        frozenset({_BLANK}),
-    )
+    known = {(value.finding, value.what): value.value for value in stored}
+    real = Side(known, profiles.load(PAPER), _BOS, frozenset({_BLANK}))
     lines = list(real.lines())
     wanted = {finding.id for finding in findings} & {line.finding for line in lines}
     if not wanted:
@@ -76,24 +64,18 @@ def beside(
             "none of these findings is held against another source of data",
             hint=f"findings that are: {', '.join(dict.fromkeys(line.finding for line in lines))}",
         )
-    measured = audit(material, only=[*wanted, "row-counts"])
-    tokenizer = material.tokenizer
-    blanks = {token for piece, token in tokenizer.get_vocab().items() if not piece.strip(" ▁Ġ")}
-    made = Side(
-        {(m.id, m.what): m.value for m in measured},
-        material.profile,
-        published,
-        tokenizer.bos_token_id,
-        frozenset(blanks),
-    )
-    by_id = {finding.id: finding for finding in FINDINGS}
-    pairs = [
-        Beside(by_id[one.finding], one, other)
-        for one, other in zip(lines, made.lines(), strict=True)
-        if one.finding in wanted
-    ]
-    order = list(by_id)
-    return sorted(pairs, key=lambda pair: order.index(pair.finding.id)), measured
+    measured = audit(material, [one for one in FINDINGS if one.id in {*wanted, "row-counts"}])
+    vocabulary = material.tokenizer.get_vocab()
+    blanks = frozenset(token for piece, token in vocabulary.items() if not piece.strip(" ▁Ġ"))
+    made = Side(measured, material.profile, material.tokenizer.bos_token_id, blanks)
+    pairs = list(zip(lines, made.lines(), strict=True))
+    return [
+        Beside(finding, one, other)
+        for finding in FINDINGS
+        if finding.id in wanted
+        for one, other in pairs
+        if one.finding == finding.id
+    ], measured
 
 
 def number(line: Line) -> str:
@@ -117,8 +99,8 @@ def report(pairs: Sequence[Beside], *, every: bool = False) -> RenderableType:
     found = Table(box=None, pad_edge=False)
     found.add_column("section")
     found.add_column("finding", ratio=1)
-    found.add_column(HEADS[4], justify="right")
-    found.add_column(HEADS[5], justify="right")
+    for head in HEADS[4:]:
+        found.add_column(head, justify="right")
     for finding, own in groupby(pairs, key=lambda pair: pair.finding):
         told = list(own)
         unit = told[-1].real.unit
@@ -126,15 +108,19 @@ def report(pairs: Sequence[Beside], *, every: bool = False) -> RenderableType:
         listed = [pair for pair in told if every or not pair.empty]
         found.add_row(linked(finding.section), title, *(() if listed else ("none", "none")))
         for pair in listed:
-            what = (
-                pair.real.what if pair.real.unit == unit else f"{pair.real.what}, {pair.real.unit}"
-            )
-            found.add_row("", *map(Text, (what, number(pair.real), number(pair.made))))
+            real = pair.real
+            what = real.what if real.unit == unit else f"{real.what}, {real.unit}"
+            found.add_row("", *map(Text, (what, number(real), number(pair.made))))
     return Group(found, Text(), Text(f"{READ} Sections are of {NAME}."))
 
 
-def write(pairs: Sequence[Beside], measured: Sequence[Measurement], out: Path) -> tuple[Path, ...]:
+def write(
+    pairs: Sequence[Beside], measured: Mapping[tuple[str, str], Value], out: Path
+) -> tuple[Path, ...]:
     """Write audit.html, audit.md, audit.json and audit.csv to a folder.
+
+    All lines are in the last two, in JSON unrounded and with all that was measured of the embedded
+    data; in the others those in which one side shows something.
 
     Raises:
         ReproError: the folder holds something else (2) or cannot be written (3); jinja2 is not
@@ -142,53 +128,12 @@ def write(pairs: Sequence[Beside], measured: Sequence[Measurement], out: Path) -
     """
     from repro.report.html import render  # needs jinja2, which the other faces do without
 
-    cells = [_cells(pair) for pair in pairs if not pair.empty]
-    page = render("beside.html.j2", heads=HEADS, rows=cells, read=READ)
-
-    def fill(folder: Path) -> None:
-        texts = {
-            "audit.html": page,
-            "audit.md": to_markdown(pairs),
-            JSON: to_json(pairs, measured),
-            "audit.csv": to_csv(pairs),
-        }
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
-
-    return replace_folder(out, JSON, fill)
-
-
-def _cells(pair: Beside) -> tuple[str, ...]:
-    finding, real = pair.finding, pair.real
-    return (finding.section, finding.title, real.what, real.unit, number(real), number(pair.made))
-
-
-def to_markdown(pairs: Sequence[Beside]) -> str:
-    """The lines in which one side shows something."""
-    rows = ([*map(escaped, _cells(pair))] for pair in pairs if not pair.empty)
-    lines = ["# Audit of the embedded data beside that of the authors' data", ""]
-    lines += [f"Made by `repro audit --data embedded`. {READ} Sections are of {NAME}.", ""]
-    return "\n".join([*lines, *table(HEADS, rows)]) + "\n"
-
-
-def to_csv(pairs: Sequence[Beside]) -> str:
-    """All lines."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([HEADS, *map(_cells, pairs)])
-    return text.getvalue()
-
-
-def to_json(pairs: Sequence[Beside], measured: Sequence[Measurement]) -> str:
-    """All lines, unrounded, and all that was measured of the embedded data (format 1)."""
-    document = {"format": FORMAT, "lines": list(_records(pairs)), "measurements": [
-        {"finding": m.id, "what": m.what, "value": m.value} for m in measured
-    ]}  # fmt: skip
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _records(pairs: Sequence[Beside]) -> Iterator[dict[str, object]]:
-    for pair in pairs:
-        yield {
+    shown = [_cells(pair) for pair in pairs if not pair.empty]
+    head = "# Audit of the embedded data beside that of the authors' data"
+    read = f"Made by `repro audit --data embedded`. {READ} Sections are of {NAME}."
+    lines = [head, "", read, "", *table(HEADS, ([*map(escaped, cells)] for cells in shown))]
+    records = [
+        {
             "finding": pair.finding.id,
             "section": pair.finding.section,
             "what": pair.real.what,
@@ -196,3 +141,21 @@ def _records(pairs: Sequence[Beside]) -> Iterator[dict[str, object]]:
             "authors": pair.real.values,
             "embedded": pair.made.values,
         }
+        for pair in pairs
+    ]
+    measurements = [
+        {"finding": finding, "what": what, "value": value}
+        for (finding, what), value in measured.items()
+    ]
+    texts = {
+        "audit.html": render("beside.html.j2", heads=HEADS, rows=shown, read=READ),
+        "audit.md": "\n".join(lines) + "\n",
+        "audit.json": faces.to_json(lines=records, measurements=measurements),
+        "audit.csv": faces.to_csv([HEADS, *map(_cells, pairs)]),
+    }
+    return faces.put(texts, out)
+
+
+def _cells(pair: Beside) -> tuple[str, ...]:
+    finding, real = pair.finding, pair.real
+    return (finding.section, finding.title, real.what, real.unit, number(real), number(pair.made))

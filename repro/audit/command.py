@@ -6,12 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from repro import profiles
-from repro.audit import beside, faces, show
+from repro.audit import beside, faces
 from repro.audit import tokenizer as tokenizers
 from repro.audit.compare import Agreement, compare, load
-from repro.audit.findings import audit, chosen
+from repro.audit.findings import Finding, audit, chosen
 from repro.audit.material import Material
-from repro.audit.measure import Finding
 from repro.bars import bars
 from repro.data.embedded import EmbeddedData
 from repro.data.upstream import UpstreamData, locate
@@ -64,22 +63,20 @@ def run(
                 raise
             lacking = error
             not_run = tuple(finding for finding in findings if finding.needs_tokenizer)
+    possible = [finding for finding in findings if finding not in not_run]
     with bars(console) as progress:
-        bar = progress.add_task("reading", total=len(findings) - len(not_run))
-
-        def say(finding: Finding) -> None:
-            done = [f for f in findings if f not in not_run].index(finding)
-            progress.update(bar, description=finding.title, completed=done)
-
-        measurements = audit(
-            Material(source, tokenizer), only=[f.id for f in findings], progress=say
+        bar = progress.add_task("reading", total=len(possible))
+        measured = audit(
+            Material(source, tokenizer),
+            possible,
+            lambda done, one: progress.update(bar, description=one.title, completed=done),
         )
-    comparisons = compare(measurements, stored, not_run=not_run)
-    console.print(show.report(findings, comparisons, every=every))
+    comparisons = compare(measured, stored, not_run=not_run)
+    console.print(faces.report(findings, comparisons, every=every))
     if lacking is not None:
         console.print(f"NOT RUN: {lacking}; {lacking.hint}", soft_wrap=True)
     if out is not None:
-        names = ", ".join(p.name for p in faces.write(findings, comparisons, measurements, out))
+        names = ", ".join(path.name for path in faces.write(findings, comparisons, measured, out))
         console.print(f"{out}: {names}")
     verdicts = {comparison.verdict for comparison in comparisons}
     if Agreement.DIFFERS in verdicts:
@@ -88,26 +85,18 @@ def run(
 
 
 def run_embedded(
-    only: Sequence[str] | None,
-    out: Path | None,
-    console: Console,
-    *,
-    expected: Path = EXPECTED,
-    every: bool = False,
+    only: Sequence[str] | None, out: Path | None, console: Console, *, every: bool = False
 ) -> int:
     """Print what the findings come to in the embedded data, beside the stored values.
 
-    There is nothing to be equal to, so that the exit code is 0.
-
-    Args:
-        only, out, expected, every: as of `run`.
+    There is nothing to be equal to, so that the exit code is 0. The arguments are those of `run`.
 
     Raises:
         ReproError: unknown finding, or one that is not held against other data (2); stored values
             missing (3).
     """
     material = Material(EmbeddedData(), load_tokenizer(EMBEDDED), profiles.load("embedded"))
-    pairs, measured = beside.beside(material, load(expected), chosen(only))
+    pairs, measured = beside.beside(material, load(EXPECTED), chosen(only))
     console.print(beside.report(pairs, every=every))
     if out is not None:
         names = ", ".join(path.name for path in beside.write(pairs, measured, out))

@@ -1,17 +1,21 @@
 """Recomputed values against the stored ones, which were copied from AUDIT.md by hand."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-from repro.audit.measure import Finding, Measurement, Value
-from repro.errors import EXIT_MISSING, ReproError
+from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = 1
-_FIELDS = {"finding", "what", "value", "within", "audit_says", "note"}
+from repro.audit.findings import Finding
+from repro.audit.material import Value
+from repro.errors import ReproError, missing
+from repro.tables import checked
+
+_HINT = "restore it: git checkout -- expected_results/audit"
 
 
 class Agreement(StrEnum):
@@ -42,6 +46,12 @@ class Stored:
     audit_says: Value | None = None
     note: str = ""
 
+    @property
+    def correction(self) -> str:
+        """What AUDIT.md says in its place, and who is right; empty where it is right."""
+        said = self.audit_says
+        return "" if said is None else f"AUDIT says {number(said)}. {self.note}"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -52,6 +62,67 @@ class Comparison:
     verdict: Agreement
 
 
+@dataclass(frozen=True)
+class Group:
+    """A finding with all that was compared for it."""
+
+    finding: Finding
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def verdict(self) -> Agreement:
+        """EQUAL if all of its values are."""
+        found = {item.verdict for item in self.comparisons}
+        if not found or Agreement.NOT_RUN in found:
+            return Agreement.NOT_RUN
+        return Agreement.DIFFERS if Agreement.DIFFERS in found else Agreement.EQUAL
+
+    @property
+    def equal(self) -> int:
+        """How many stored values came out again."""
+        return sum(item.verdict is Agreement.EQUAL for item in self.comparisons)
+
+
+def groups(findings: Sequence[Finding], comparisons: Sequence[Comparison]) -> Iterator[Group]:
+    """The findings in their order."""
+    for finding in findings:
+        yield Group(finding, tuple(c for c in comparisons if c.stored.finding == finding.id))
+
+
+def number(value: Value | None) -> str:
+    """A value as text: whole numbers with commas, others with up to four decimals."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Tolerance(_Table):
+    absolute: float
+    reason: str
+
+
+class _Value(_Table):
+    finding: str
+    what: str
+    value: int | Annotated[float, Field(allow_inf_nan=False)] | str
+    within: str = ""
+    audit_says: Value | None = None
+    note: str = ""
+
+
+class _File(_Table):
+    format: Literal[1]
+    section: str
+    tolerances: dict[str, _Tolerance]
+    values: list[_Value]
+
+
 def load(folder: Path) -> list[Stored]:
     """The stored values of all JSON files of a folder.
 
@@ -60,65 +131,35 @@ def load(folder: Path) -> list[Stored]:
     """
     paths = sorted(Path(folder).glob("*.json"))
     if not paths:
-        raise ReproError(
-            f"no stored values in {folder}",
-            hint="name the folder expected_results/audit of a checkout with --expected",
-            exit_code=EXIT_MISSING,
-        )
+        raise missing(f"no stored values in {folder}", _HINT)
     values = [value for path in paths for value in _read(path)]
-    seen: set[tuple[str, str]] = set()
-    for value in values:
-        if (value.finding, value.what) in seen:
-            raise _malformed(folder, f"'{value.finding}: {value.what}' is stored twice")
-        seen.add((value.finding, value.what))
+    names = Counter(f"{value.finding}: {value.what}" for value in values)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ReproError(f"{folder}: '{twice[0]}' is stored twice", hint=_HINT)
     return values
 
 
-def _read(path: Path) -> list[Stored]:
+def _read(path: Path) -> Iterator[Stored]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise _malformed(path, f"not JSON ({error})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _malformed(path, f"field 'format' is not {FORMAT}")
-    for field, kind in (("section", str), ("tolerances", dict), ("values", list)):
-        if not isinstance(content.get(field), kind):
-            raise _malformed(path, f"field '{field}' is missing or of another type")
-    return [_value(path, content, number, entry) for number, entry in enumerate(content["values"])]
-
-
-def _value(path: Path, content: dict[str, Any], number: int, entry: object) -> Stored:
-    def wrong(what: str) -> ReproError:
-        return _malformed(path, f"value {number}: {what}")
-
-    if not isinstance(entry, dict) or not {"finding", "what", "value"} <= set(entry):
-        raise wrong("needs the fields finding, what and value")
-    if extra := set(entry) - _FIELDS:
-        raise wrong(f"unknown field '{min(extra)}'")
-    value = entry["value"]
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or value != value:
-        raise wrong("field 'value' is neither a number nor a text")
-    tolerance: dict[str, Any] = {"absolute": 0.0, "reason": ""}
-    if "within" in entry:
-        tolerance = content["tolerances"].get(entry["within"])
-        if not isinstance(tolerance, dict) or not {"absolute", "reason"} <= set(tolerance):
-            raise wrong(f"no tolerance '{entry['within']}' with the fields absolute and reason")
-        if isinstance(value, str):
-            raise wrong("a text has no tolerance")
-    return Stored(
-        section=content["section"],
-        finding=entry["finding"],
-        what=entry["what"],
-        value=value,
-        tolerance=tolerance["absolute"],
-        reason=tolerance["reason"],
-        audit_says=entry.get("audit_says"),
-        note=entry.get("note", ""),
-    )
-
-
-def _malformed(path: Path, what: str) -> ReproError:
-    return ReproError(f"{path}: {what}", hint="restore it: git checkout -- expected_results/audit")
+        raise ReproError(f"{path}: not JSON ({error})", hint=_HINT) from None
+    file: _File = checked(_File, content, str(path), hint=_HINT)
+    for place, one in enumerate(file.values):
+        wrong = ""
+        if one.within and one.within not in file.tolerances:
+            wrong = f"no tolerance '{one.within}'"
+        elif one.within and isinstance(one.value, str):
+            wrong = "a text has no tolerance"
+        if wrong:
+            raise ReproError(f"{path}: value {place}: {wrong}", hint=_HINT)
+        within = file.tolerances.get(one.within, _Tolerance(absolute=0.0, reason=""))
+        yield Stored(
+            section=file.section,
+            tolerance=within.absolute,
+            reason=within.reason,
+            **one.model_dump(exclude={"within"}),
+        )
 
 
 def agree(stored: Stored, value: Value) -> bool:
@@ -130,7 +171,7 @@ def agree(stored: Stored, value: Value) -> bool:
 
 
 def compare(
-    measurements: Iterable[Measurement],
+    measured: Mapping[tuple[str, str], Value],
     stored: Sequence[Stored],
     *,
     not_run: Sequence[Finding] = (),
@@ -141,18 +182,17 @@ def compare(
     stored, because AUDIT.md does not state it, is left out.
 
     Args:
+        measured: by finding and what is measured.
         not_run: findings that were asked for but lacked a tokenizer.
     """
-    found = {(m.id, m.what): m.value for m in measurements}
-    measured = {finding for finding, _ in found}
-    skipped = {finding.id for finding in not_run}
+    ran, skipped = {finding for finding, _ in measured}, {finding.id for finding in not_run}
     comparisons = []
     for value in stored:
         if value.finding in skipped:
             comparisons.append(Comparison(value, None, Agreement.NOT_RUN))
-        elif value.finding in measured:
-            recomputed = found.get((value.finding, value.what))
-            equal = recomputed is not None and agree(value, recomputed)
+        elif value.finding in ran:
+            found = measured.get((value.finding, value.what))
+            equal = found is not None and agree(value, found)
             verdict = Agreement.EQUAL if equal else Agreement.DIFFERS
-            comparisons.append(Comparison(value, recomputed, verdict))
+            comparisons.append(Comparison(value, found, verdict))
     return comparisons

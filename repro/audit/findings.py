@@ -1,11 +1,32 @@
 """All findings of the audit that need no model, and how they are recomputed."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from repro.audit import labels, leaks, prompting, scores, texts, training
-from repro.audit.material import Material
-from repro.audit.measure import Finding, Measurement
+from repro.audit.material import Material, Value, Values
 from repro.errors import unknown
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding of the audit that needs no model.
+
+    Attributes:
+        id: its name on the command line.
+        section: the section of AUDIT.md that states it.
+        unit: what its numbers count, or their scale.
+        measure: recomputes it.
+        needs_tokenizer: whether it counts tokens of Llama-2.
+    """
+
+    id: str
+    section: str
+    title: str
+    unit: str
+    measure: Callable[[Material], Values]
+    needs_tokenizer: bool = False
+
 
 _F1 = "ROUGE-L F1"
 
@@ -91,27 +112,20 @@ def chosen(only: Iterable[str] | None = None) -> tuple[Finding, ...]:
 
 def audit(
     material: Material,
-    *,
-    only: Iterable[str] | None = None,
-    progress: Callable[[Finding], None] | None = None,
-) -> list[Measurement]:
-    """Recompute the findings; those that need a tokenizer only where there is one.
+    findings: Iterable[Finding],
+    say: Callable[[int, Finding], None] = lambda done, finding: None,
+) -> dict[tuple[str, str], Value]:
+    """Recompute findings; the values by the id of their finding and what is measured.
 
     Args:
-        only: ids or sections of findings; all for None.
-        progress: called with each finding before it is measured.
+        say: called with each finding before it is measured, and how many were before it.
 
     Raises:
-        ReproError: no such finding, or rows that are missing or wrong.
+        ReproError: rows are missing or wrong.
     """
-    measured = []
-    for finding in chosen(only):
-        if finding.needs_tokenizer and not material.has_tokenizer:
-            continue
-        if progress:
-            progress(finding)
-        measured += [
-            Measurement(finding.id, finding.section, what, value, finding.unit)
-            for what, value in finding.measure(material).items()
-        ]
+    measured: dict[tuple[str, str], Value] = {}
+    for done, finding in enumerate(findings):
+        say(done, finding)
+        for what, value in finding.measure(material).items():
+            measured[finding.id, what] = value
     return measured

@@ -3,29 +3,26 @@
 from collections import Counter
 from itertools import pairwise
 
-from repro.audit.material import FIRST, TRAINED, Material, Row
-from repro.audit.measure import Value
+from repro.audit.material import FIRST, SCOPES, TRAINED, Material, Row, Values
 from repro.audit.overlap import contained, near_pairs, repeats
 from repro.data.leakage import implied_labels, same_inputs, same_text
 from repro.spec.tasks import Task
 from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, datasets_of
-
-_SCOPES = (("all", None), ("first 250", FIRST))
 
 
 def _joined(task: Task, row: Row) -> str:
     return " ".join(same_inputs(task, row))
 
 
-def paws_leakage(material: Material) -> dict[str, Value]:
+def paws_leakage(material: Material) -> Values:
     """Paws test rows whose sentences, pairs or labels the training rows give away (A4)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     task = TRAIN_SETS["paws"].task
     for size in SIZES:
         train = material.train("paws", size)
         pairs = {frozenset(same_inputs(task, row)) for row in train}
         sentences = Counter(sentence for pair in pairs for sentence in pair)
-        for scope, first in _SCOPES:
+        for scope, first in SCOPES:
             test = material.test("paws", first)
             own = [frozenset(same_inputs(task, row)) for row in test]
             implied = implied_labels(test, train)
@@ -47,12 +44,12 @@ def paws_leakage(material: Material) -> dict[str, Value]:
     return measured
 
 
-def other_leakage(material: Material) -> dict[str, Value]:
+def other_leakage(material: Material) -> Values:
     """Test rows, other than Paws, that occur in a training set of their task (A4).
 
     An empty text is none that could be shared.
     """
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for train, training in TRAIN_SETS.items():
         task = training.task
         rows = material.train(train, max(size for name, size in TRAINED if name == train))
@@ -73,33 +70,32 @@ def other_leakage(material: Material) -> dict[str, Value]:
                 documents = [_joined(task, row) for _, row in own]
                 measured[f"{name}: shared document"] = contained(documents, texts)
     premises = {same_text(row["input_1"]) for row in material.train("mnli", SIZES[-1])}
-    for scope, first in _SCOPES:
-        measured[f"mnli1, {scope}: premise in training"] = sum(
-            same_text(row["input_1"]) in premises for row in material.test("mnli1", first)
-        )
+    for scope, rows in material.scopes("mnli1"):
+        found = sum(same_text(row["input_1"]) in premises for row in rows)
+        measured[f"{scope}: premise in training"] = found
     return measured
 
 
-def demonstrations_in_test(material: Material) -> dict[str, Value]:
+def demonstrations_in_test(material: Material) -> Values:
     """Test rows that are demonstrations of their own set, and the shot counts showing them (A9)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for dataset in DATASETS.values():
         task = dataset.task
         shown = [same_inputs(task, row) for row in material.demonstrations(dataset.name)]
         places: list[int] = []
         for position, row in enumerate(material.test(dataset.name)):
-            if same_inputs(task, row) in shown:
+            if (own := same_inputs(task, row)) in shown:
                 places.append(position)
-                index = shown.index(same_inputs(task, row))
+                index = shown.index(own)
                 shots = ", ".join(str(n) for n in task.shots if n > index) or "none"
                 measured[f"{dataset.name}, row {position}: shot counts"] = shots
         measured[f"{dataset.name}: rows"] = ", ".join(map(str, places)) or "none"
     return measured
 
 
-def demonstrations_in_train(material: Material) -> dict[str, Value]:
+def demonstrations_in_train(material: Material) -> Values:
     """Demonstrations (counted from 1) that are rows of their task's training sets (A9)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for train, size in TRAINED:
         training = TRAIN_SETS[train]
         task = training.task
@@ -111,9 +107,9 @@ def demonstrations_in_train(material: Material) -> dict[str, Value]:
     return measured
 
 
-def nesting(material: Material) -> dict[str, Value]:
+def nesting(material: Material) -> Values:
     """Whether each smaller training set begins the next (D3)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for train, training in TRAIN_SETS.items():
         task = training.task
         sizes = [size for name, size in TRAINED if name == train]
@@ -130,35 +126,32 @@ def nesting(material: Material) -> dict[str, Value]:
     return measured
 
 
-def duplicates(material: Material) -> dict[str, Value]:
+def duplicates(material: Material) -> Values:
     """Rows that repeat another row of their own file (D3)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for train, size in TRAINED:
         task, rows = TRAIN_SETS[train].task, material.train(train, size)
         whole = [tuple(same_text(row[f]) for f in (*task.fields, "output")) for row in rows]
         measured[f"{train} {size}: identical rows"] = repeats(whole)
-        labels: dict[tuple[str, ...], set[str]] = {}
-        for row in rows:
-            labels.setdefault(same_inputs(task, row), set()).add(row["output"])
         if task.labels:
+            inputs = Counter(text for text, _ in {(row[:-1], row[-1]) for row in whole})
             measured[f"{train} {size}: inputs with two labels"] = sum(
-                len(own) > 1 for own in labels.values()
+                count > 1 for count in inputs.values()
             )
     contexts = [same_text(row["input"]) for row in material.train("socialqa", SIZES[-1])]
     measured["socialqa 6000: repeated contexts"] = repeats(contexts)
     return measured
 
 
-def repeated_inputs(material: Material) -> dict[str, Value]:
+def repeated_inputs(material: Material) -> Values:
     """Test rows whose input an earlier row has, and pairs of rows that nearly agree (A8, D3)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for dataset in DATASETS.values():
-        for scope, first in _SCOPES:
-            rows = material.test(dataset.name, first)
+        for scope, rows in material.scopes(dataset.name):
             own = [same_inputs(dataset.task, row) for row in rows]
-            measured[f"{dataset.name}, {scope}: repeated"] = repeats(own)
+            measured[f"{scope}: repeated"] = repeats(own)
             texts = [_joined(dataset.task, row) for row in rows]
-            measured[f"{dataset.name}, {scope}: near pairs"] = len(near_pairs(texts))
+            measured[f"{scope}: near pairs"] = len(near_pairs(texts))
     tweets = [same_inputs(DATASETS["tweetqa"].task, row) for row in material.test("tweetqa", FIRST)]
     measured["tweetqa, first 250: repeated tweets"] = repeats(
         [tweet for tweet in tweets if any(tweet)]
@@ -166,19 +159,9 @@ def repeated_inputs(material: Material) -> dict[str, Value]:
     return measured
 
 
-def empty_inputs(material: Material) -> dict[str, Value]:
+def empty_inputs(material: Material) -> Values:
     """Rows with an empty input field (A8, D4)."""
-
-    def empty(task: Task, rows: list[Row]) -> int:
-        return sum(any(not row[field].strip() for field in task.fields) for row in rows)
-
-    measured: dict[str, Value] = {}
-    for dataset in DATASETS.values():
-        for scope, first in _SCOPES:
-            rows = material.test(dataset.name, first)
-            measured[f"test/{dataset.name}, {scope}"] = empty(dataset.task, rows)
-    for train, size in TRAINED:
-        measured[f"train/{train}/{size}"] = empty(
-            TRAIN_SETS[train].task, material.train(train, size)
-        )
-    return measured
+    return {
+        name: sum(any(not row[field].strip() for field in task.fields) for row in rows)
+        for name, task, rows in material.scoped()
+    }

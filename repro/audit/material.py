@@ -1,12 +1,14 @@
 """What the audit reads: rows of a source, and encodings that several findings share."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from repro import profiles
 from repro.data.source import Source
-from repro.evaluate.encode import Encoded, Job, Tokenizer, common_prefix
+from repro.evaluate.encode import Job, Tokenizer, common_prefix
 from repro.evaluate.encode import encode as encode_prompts
-from repro.finetune.encode import encode
+from repro.finetune.encode import Sample, encode
 from repro.finetune.recipe import recipe_from
 from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Demonstrations
@@ -18,9 +20,14 @@ from repro.studies.paper.study import study
 from repro.studies.paper.tasks import DATASETS, SIZES, TRAIN_SETS, task_of, training_of
 
 Row = dict[str, str]
+Value = int | float | str
+Values = dict[str, Value]
+"""What a finding measures -> its value; the names are those of the stored values."""
 
 FIRST = 250
 """Rows of a test file that the published code scores (AUDIT A7)."""
+
+SCOPES = (("all", None), ("first 250", FIRST))
 
 PAPER = "llama2-7b"
 """The profile of the paper's own sizes and lengths."""
@@ -75,52 +82,37 @@ class Prompts:
     lengths: list[int]
     context: int
     common: int
-    openings: list[list[int]]
-    joints: list[list[int]]
+    openings: list[tuple[int, ...]]
+    joints: list[tuple[int, ...]]
     labels: dict[str, int]
+
+
+def scored(profile: Profile) -> int:
+    """Rows of a test file that are scored, if it has as many."""
+    return min(FIRST, profile.sizes.test or FIRST)
 
 
 class Material:
     """Rows and a tokenizer; what was read or encoded once is kept.
 
     Args:
-        source: where the rows come from.
         tokenizer: of the model; None where only findings that need none are asked for.
         profile: how many rows are used, and how lengths are scaled; as in the paper by default.
-
-    Attributes:
-        profile: the one given, or the paper's.
-        recipe: of the fine-tunes, under the published protocol.
-        new_tokens: that a generation may have.
     """
 
     def __init__(
         self, source: Source, tokenizer: Tokenizer = None, profile: Profile | None = None
     ) -> None:
         self._source = source
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self.profile = profile or profiles.load(PAPER)
         self._rows: dict[Part, list[Row]] = {}
         self._lengths: dict[tuple[str, int], dict[tuple[str, ...], Length]] = {}
         self._prompts: dict[tuple[str, str, int], Prompts] = {}
         self.published: Protocol = protocol("published-code")
-        self.recipe = recipe_from(
-            self.published,
-            seed=0,
-            dtype="float32",
-            length_factor=self.profile.scale.length,
-        )
+        factor = self.profile.scale.length
+        self.recipe = recipe_from(self.published, seed=0, dtype="float32", length_factor=factor)
         self.new_tokens = self.profile.new_tokens(self.published)
-
-    @property
-    def has_tokenizer(self) -> bool:
-        return self._tokenizer is not None
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        if self._tokenizer is None:
-            raise ValueError("this finding needs a tokenizer")
-        return self._tokenizer
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text, without BOS."""
@@ -132,11 +124,6 @@ class Material:
             self._rows[part] = self._source.rows(part, task_of(part), first).to_list()[:first]
         return self._rows[part]
 
-    @property
-    def scored(self) -> int:
-        """Rows of a test file that are scored, if it has as many."""
-        return min(FIRST, self.profile.sizes.test or FIRST)
-
     def train(self, name: str, size: int) -> list[Row]:
         """The rows of a training file that are used, all as in the paper."""
         return self._read(Part("train", name, size), self.profile.train_limit(size))
@@ -144,7 +131,19 @@ class Material:
     def test(self, dataset: str, first: int | None = None) -> list[Row]:
         """The rows of a test file, or its first ones, of which a profile may use fewer."""
         rows = self._read(Part("test", dataset))
-        return rows if first is None else rows[: min(first, self.scored)]
+        return rows if first is None else rows[: min(first, scored(self.profile))]
+
+    def scopes(self, dataset: str) -> list[tuple[str, list[Row]]]:
+        """The rows of a test file, and those that are scored, by what they are called."""
+        return [(f"{dataset}, {scope}", self.test(dataset, first)) for scope, first in SCOPES]
+
+    def scoped(self) -> Iterator[tuple[str, Task, list[Row]]]:
+        """The same of all test files, and the rows of the training files, with their tasks."""
+        for dataset in DATASETS.values():
+            for scope, rows in self.scopes(dataset.name):
+                yield f"test/{scope}", dataset.task, rows
+        for train, size in TRAINED:
+            yield f"train/{train}/{size}", TRAIN_SETS[train].task, self.train(train, size)
 
     def demonstrations(self, dataset: str) -> list[Row]:
         """All in-context examples of a test set."""
@@ -172,41 +171,33 @@ class Material:
             asked = study().evaluation(Cell(BASE, dataset, prompt, Demonstrations(shots)))
             rows = self._source.rows(Part("test", dataset), asked.task)
             shown = self._source.rows(Part("demonstrations", dataset), asked.task)
-            rows = rows.select(range(min(self.scored, len(rows))))
-            job = Job(asked, rows, shown)
-            self._prompts[key] = _prompts(encode_prompts(job, self.tokenizer, self.published))
+            rows = rows.select(range(min(scored(self.profile), len(rows))))
+            made = encode_prompts(Job(asked, rows, shown), self.tokenizer, self.published)
+            context = len(made.contexts[-1]) if made.contexts else 0
+            self._prompts[key] = Prompts(
+                lengths=[len(ids) for ids in made.prompts],
+                context=context,
+                common=common_prefix(made.prompts),
+                openings=[*dict.fromkeys(tuple(ids[:4]) for ids in made.prompts)],
+                joints=[*dict.fromkeys(tuple(ids[context : context + 2]) for ids in made.prompts)],
+                labels=made.labels,
+            )
         return self._prompts[key]
 
 
-def _prompts(encoded: Encoded) -> Prompts:
-    context = len(encoded.contexts[-1]) if encoded.contexts else 0
-    return Prompts(
-        [len(ids) for ids in encoded.prompts],
-        context,
-        common_prefix(encoded.prompts),
-        [list(ids) for ids in dict.fromkeys(tuple(ids[:4]) for ids in encoded.prompts)],
-        [
-            list(ids)
-            for ids in dict.fromkeys(tuple(ids[context : context + 2]) for ids in encoded.prompts)
-        ],
-        encoded.labels,
-    )
-
-
 def _lengths(material: Material, train: str, shots: int, rows: list[Row]) -> list[Length]:
-    task = TRAIN_SETS[train].task
-    shown = material.shown(task, shots)
-    template = training_template(task)
-    recipe = material.recipe
-    uncut = replace(recipe, max_length=0)
-    whole = encode(rows, shown, template, material.tokenizer, uncut)
-    apart = whole
+    task, recipe = TRAIN_SETS[train].task, material.recipe
+    shown, template = material.shown(task, shots), training_template(task)
+
+    def encoded(**settings: Any) -> list[Sample]:
+        own = replace(recipe, **settings)
+        return encode(rows, shown, template, material.tokenizer, own)
+
+    whole = cut = apart = encoded(max_length=0)
     if not shots or train == "xsum":
-        separate = replace(uncut, label_boundary="separate")
-        apart = encode(rows, shown, template, material.tokenizer, separate)
-    cut = whole
+        apart = encoded(max_length=0, label_boundary="separate")
     if max(len(sample.ids) for sample in whole) > recipe.max_length:
-        cut = encode(rows, shown, template, material.tokenizer, recipe)
+        cut = encoded()
     return [
         Length(a.masked, len(a.ids), b.labels, len(b.ids), a.ids != c.ids)
         for a, b, c in zip(whole, cut, apart, strict=True)

@@ -18,13 +18,11 @@ def grams(text: str, length: int = 3) -> frozenset[Gram]:
     return frozenset(zip(*(words[i:] for i in range(length)), strict=False))
 
 
-def near_pairs(
-    left: Sequence[str], right: Sequence[str] | None = None, *, alike: float = ALIKE
-) -> list[tuple[int, int]]:
-    """Positions (in left, in right) of texts whose word 3-grams have a Jaccard index >= alike.
+def near_pairs(left: Sequence[str], right: Sequence[str] | None = None) -> list[tuple[int, int]]:
+    """Positions (in left, in right) of texts whose word 3-grams have a Jaccard index >= ALIKE.
 
-    Two texts without words are alike. Of n grams, a text that is alike has at least alike * n, so
-    it has one of any n - ceil(alike * n) + 1: only texts with one of the rarest are compared.
+    Two texts without words are alike. Of n grams, a text that is alike has at least ALIKE * n, so
+    it has one of any n - ceil(ALIKE * n) + 1: only texts with one of the rarest are compared.
 
     Args:
         left: texts normalised by `same_text`.
@@ -34,7 +32,7 @@ def near_pairs(
     theirs = ours if right is None else [grams(text) for text in right]
     frequency = Counter(chain.from_iterable(theirs))
     rarest = [
-        sorted(own, key=frequency.__getitem__)[: len(own) - ceil(alike * len(own)) + 1]
+        sorted(own, key=frequency.__getitem__)[: len(own) - ceil(ALIKE * len(own)) + 1]
         for own in ours
     ]
     where = _places(theirs, frozenset(chain.from_iterable(rarest)))
@@ -44,18 +42,18 @@ def near_pairs(
             if right is None and found <= position:
                 continue
             common = len(own & theirs[found])
-            if common >= alike * (len(own) + len(theirs[found]) - common):
+            if common >= ALIKE * (len(own) + len(theirs[found]) - common):
                 pairs.append((position, found))
     return pairs
 
 
-def contained(left: Sequence[str], right: Sequence[str], *, length: int = 8) -> int:
+def contained(left: Sequence[str], right: Sequence[str]) -> int:
     """Texts of `left` of whose word 8-grams one text of `right` has at least half.
 
     All normalised by `same_text`.
     """
-    ours = [grams(text, length) for text in left]
-    where = _places([grams(text, length) for text in right], frozenset(chain.from_iterable(ours)))
+    ours = [grams(text, 8) for text in left]
+    where = _places([grams(text, 8) for text in right], frozenset(chain.from_iterable(ours)))
     count = 0
     for own in ours:
         common = Counter(found for gram in own for found in where[gram])

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 
-from repro.audit.material import CLASSIFICATION, FIRST, GENERATION, Material
-from repro.audit.measure import Value
+from repro.audit.material import CLASSIFICATION, FIRST, GENERATION, Material, Values
 from repro.audit.statistics import mean
 from repro.evaluate.encode import first_tokens as in_context
 from repro.finetune.encode import encode
@@ -21,24 +20,21 @@ def opening(sequences: Sequence[Sequence[int]], count: int) -> str:
     return " or ".join(openings)
 
 
-def first_tokens(material: Material) -> dict[str, Value]:
+def first_tokens(material: Material) -> Values:
     """The ids that open the prompts of each path: how many BOS, and whether a blank (A3)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for name, few in (("training", False), ("training with demonstrations", True)):
         opened: list[Sequence[int]] = []
         for train, training in TRAIN_SETS.items():
-            task = training.task
+            task, text = training.task, training_template(training.task)
             shown = material.shown(task, fticl_shots(task)[0] if few else 0)
             rows = material.train(train, 2000)[:FIRST]
-            opened += [
-                s.ids
-                for s in encode(
-                    rows, shown, training_template(task), material.tokenizer, material.recipe
-                )
-            ]
+            samples = encode(rows, shown, text, material.tokenizer, material.recipe)
+            opened += [sample.ids for sample in samples]
         measured[name] = opening(opened, 3)
     joints: list[Sequence[int]] = []
-    for kind, names in ((Kind.GENERATION, GENERATION), (Kind.CLASSIFICATION, CLASSIFICATION)):
+    kinds = ((Kind.GENERATION, GENERATION, 3), (Kind.CLASSIFICATION, CLASSIFICATION, 2))
+    for kind, names, count in kinds:
         zero: list[Sequence[int]] = []
         few_shot: list[Sequence[int]] = []
         for name in names:
@@ -46,16 +42,15 @@ def first_tokens(material: Material) -> dict[str, Value]:
             for shots in DATASETS[name].task.shots[1:]:
                 few_shot += material.prompts(name, "p1", shots).openings
                 joints += material.prompts(name, "p1", shots).joints
-        generation = kind is Kind.GENERATION
-        measured[f"{kind}, 0-shot"] = opening(zero, 4 if generation else 3)
-        measured[f"{kind}, few-shot"] = opening(few_shot, 3 if generation else 2)
+        measured[f"{kind}, 0-shot"] = opening(zero, count + 1)
+        measured[f"{kind}, few-shot"] = opening(few_shot, count)
     measured["query behind a blank line"] = opening(joints, 2)
     return measured
 
 
-def label_tokens(material: Material) -> dict[str, Value]:
+def label_tokens(material: Material) -> Values:
     """The token that is scored for each label, and the one it begins with in prompt 2 (A5)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for task in (task for task in TASKS.values() if task.labels):
         dataset = datasets_of(task)[0].name
         scored = material.prompts(dataset, "p1", 0).labels
@@ -71,9 +66,9 @@ def _piece(material: Material, token: int) -> str:
     return f"{token} {material.tokenizer.convert_ids_to_tokens(token)}"
 
 
-def label_matches(material: Material) -> dict[str, Value]:
+def label_matches(material: Material) -> Values:
     """Labels of the prompts that do begin with the token scored for them (A5)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for task in (task for task in TASKS.values() if task.labels):
         for prompt in PROMPTS:
             text = template(task, prompt)
@@ -81,8 +76,7 @@ def label_matches(material: Material) -> dict[str, Value]:
                 shots = task.shots[-1] if few else 0
                 count = 0
                 for dataset in datasets_of(task):
-                    shown = material.demonstrations(dataset.name)[:shots]
-                    before = context(task, text, shown)
+                    before = context(task, text, material.demonstrations(dataset.name)[:shots])
                     scored = material.prompts(dataset.name, prompt, shots).labels
                     for row in material.test(dataset.name, FIRST):
                         whole = before + fill(task, text, row)
@@ -92,9 +86,9 @@ def label_matches(material: Material) -> dict[str, Value]:
     return measured
 
 
-def prompt_lengths(material: Material) -> dict[str, Value]:
+def prompt_lengths(material: Material) -> Values:
     """Tokens of the prompts of every test set, prompt and shot count (E2, E3)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     totals: Counter[str] = Counter()
     longest = 0
     for dataset in DATASETS.values():
@@ -102,7 +96,7 @@ def prompt_lengths(material: Material) -> dict[str, Value]:
             made = material.prompts(dataset.name, prompt, shots)
             whole = sum(made.lengths)
             shared = whole - made.common * (len(made.lengths) - 1)
-            values: dict[str, Value] = {
+            values: Values = {
                 "context": made.context,
                 "common": made.common,
                 "mean": mean(made.lengths),

@@ -4,8 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from repro.audit.material import FIRST, GENERATION, Material, Row
-from repro.audit.measure import Value
+from repro.audit.material import FIRST, GENERATION, Material, Row, Values
 from repro.audit.statistics import mean, percentile
 from repro.metrics.rouge import rouge_l
 from repro.spec.prompts import SEPARATOR, fill
@@ -31,20 +30,19 @@ def first_sentence(text: str) -> str:
     return _SENTENCE_END.split(text.strip())[0]
 
 
-def simple_baselines(material: Material) -> dict[str, Value]:
+def simple_baselines(material: Material) -> Values:
     """Scores of the first sentence, and of demonstration 1's output for every row (A8)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for name in GENERATION:
         rows = material.test(name, FIRST)
         constant = material.demonstrations(name)[0]["output"]
-        measured[f"{name}: first sentence"] = score(
-            rows, [first_sentence(r["input"]) for r in rows]
-        )
+        first = [first_sentence(row["input"]) for row in rows]
+        measured[f"{name}: first sentence"] = score(rows, first)
         measured[f"{name}: demonstration 1"] = score(rows, [constant] * len(rows))
     return measured
 
 
-def token_baselines(material: Material) -> dict[str, Value]:
+def token_baselines(material: Material) -> Values:
     """Scores of texts of 60 tokens: the reference, the input's beginning, and a run-on (A8).
 
     The run-on is the reference, a blank line and the prompt of demonstration 1.
@@ -54,35 +52,31 @@ def token_baselines(material: Material) -> dict[str, Value]:
     def cut(text: str) -> str:
         return str(material.tokenizer.decode(material.ids(text)[:limit]))
 
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     gains = []
     for name in GENERATION:
-        task = DATASETS[name].task
-        rows = material.test(name, FIRST)
-        example = material.demonstrations(name)[0]
-        rest = SEPARATOR + fill(task, template(task, "p1"), example)
+        task, rows = DATASETS[name].task, material.test(name, FIRST)
+        rest = SEPARATOR + fill(task, template(task, "p1"), material.demonstrations(name)[0])
         lead = [cut(row["input"]) for row in rows]
-        measured[f"{name}: reference cut to 60 tokens"] = score(
-            rows, [cut(r["output"]) for r in rows]
-        )
+        right = [cut(row["output"]) for row in rows]
+        run_on = [cut(row["output"] + rest) for row in rows]
+        measured[f"{name}: reference cut to 60 tokens"] = score(rows, right)
         measured[f"{name}: first 60 tokens"] = plain = score(rows, lead)
-        measured[f"{name}: reference with a run-on"] = score(
-            rows, [cut(row["output"] + rest) for row in rows]
-        )
+        measured[f"{name}: reference with a run-on"] = score(rows, run_on)
         gains.append(score(rows, lead, stemmer=True) - plain)
     measured["a stemmer's least gain on the first 60 tokens"] = min(gains)
     measured["a stemmer's largest gain on the first 60 tokens"] = max(gains)
     return measured
 
 
-def reference_lengths(material: Material) -> dict[str, Value]:
+def reference_lengths(material: Material) -> Values:
     """References that 60 tokens cannot hold, of the first 250; CNN/DailyMail's lengths (A8)."""
     limit = material.new_tokens
 
     def lengths(name: str, first: int | None) -> list[int]:
         return [len(material.ids(row["output"])) for row in material.test(name, first)]
 
-    measured: dict[str, Value] = {
+    measured: Values = {
         f"{name}: longer than 60": sum(length > limit for length in lengths(name, FIRST))
         for name in GENERATION
     }
@@ -108,8 +102,7 @@ def names_asked_about(rows: Sequence[Row]) -> frozenset[str]:
     return frozenset(
         word
         for row in rows
-        for word in _CAPITALISED.findall(row["output"])
-        if word in set(_WORD.findall(row["input"]))
+        for word in {*_CAPITALISED.findall(row["output"])} & {*_WORD.findall(row["input"])}
     )
 
 
@@ -118,38 +111,33 @@ def first_name(text: str, names: frozenset[str]) -> str:
     return next((word for word in _CAPITALISED.findall(text) if word in names), "they")
 
 
-def socialqa_templates(material: Material) -> dict[str, Value]:
+def socialqa_templates(material: Material) -> Values:
     """How few templates the Socialqa questions are made of, in questions (A8)."""
     train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
     names = may_be_names(train)
     exact = Counter(without_names(row, names) for row in train)
     folded = Counter(without_names(row, names).casefold() for row in train)
     top = {template for template, _ in folded.most_common(TEMPLATES)}
+    ((first, count),) = exact.most_common(1)
     return {
-        "train, the most frequent template": exact.most_common(1)[0][0],
-        "train, of the most frequent template": exact.most_common(1)[0][1],
+        "train, the most frequent template": first,
+        "train, of the most frequent template": count,
         "train, percent of the ten templates": 100 * sum(folded[t] for t in top) / len(train),
         "first 250, percent of the ten templates": 100
         * mean([without_names(row, names).casefold() in top for row in test]),
     }
 
 
-def template_scores(material: Material) -> dict[str, Value]:
+def template_scores(material: Material) -> Values:
     """What one template, or the best of ten, scores with the context's first name (A8)."""
     train, test = material.train("socialqa", 6000), material.test("socialqa", FIRST)
     names = names_asked_about(train)
     counted = Counter(without_names(row) for row in train)
-    filled = [
-        [
-            rouge_l(
-                row["output"],
-                template.replace(NAME, first_name(row["input"], names)),
-                stemmer=False,
-            )
-            for template, _ in counted.most_common(TEMPLATES)
-        ]
-        for row in test
-    ]
+    filled = []
+    for row in test:
+        name = first_name(row["input"], names)
+        texts = [text.replace(NAME, name) for text, _ in counted.most_common(TEMPLATES)]
+        filled.append([rouge_l(row["output"], text, stemmer=False) for text in texts])
     return {
         "the most frequent template": mean([scores[0] for scores in filled]),
         "the best of ten": mean([max(scores) for scores in filled]),

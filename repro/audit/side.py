@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from repro.audit.material import CLASSIFICATION, FIRST, GENERATION, TRAINED
-from repro.audit.measure import Value
+from repro.audit.material import CLASSIFICATION, FIRST, GENERATION, TRAINED, Value, scored
 from repro.audit.training import runs
 from repro.profiles import Profile
-from repro.spec.protocol import Protocol
+from repro.studies.paper.protocols import protocol
 from repro.studies.paper.tasks import DATASETS, SIZES, TASKS, TRAIN_SETS
 
 LENGTHS = ("mean", "median", "95th percentile", "longest")
@@ -38,14 +37,12 @@ class Side:
         values: by finding and what is measured, under the names of the stored values: these have
             the paper's sizes and lengths in them, whatever the profile makes of them.
         profile: how many rows are used, and how lengths are scaled.
-        protocol: that of the published code.
         bos: the id of the token that opens a text.
         blanks: ids of tokens that are blanks and nothing else.
     """
 
     values: Mapping[tuple[str, str], Value]
     profile: Profile
-    protocol: Protocol
     bos: int
     blanks: frozenset[int]
 
@@ -62,54 +59,36 @@ class Side:
             self._lengths(),
         )
 
-    @property
-    def _scored(self) -> int:
-        return min(FIRST, self.profile.sizes.test or FIRST)
-
     def _number(self, finding: str, what: str) -> float | None:
         value = self.values.get((finding, what))
         return None if isinstance(value, str) else value
 
-    def _percent(
-        self, finding: str, name: str, what: str, of: float | None, told: str = ""
-    ) -> Line:
-        """Rows in percent of all, under a name of its own where one is told."""
-        number = self._number(finding, f"{name}{what}")
+    def _share(self, finding: str, what: str, told: str, part: str = "") -> Line:
+        """A number of rows in percent of those of a file, or of those that are scored."""
+        of = self._number("row-counts", part) if part else scored(self.profile)
+        number = self._number(finding, what)
         share = 100 * number / of if number is not None and of else None
-        return Line(finding, told or f"{name}{what}", "%", (share,))
-
-    def _rows(self, part: str) -> float | None:
-        return self._number("row-counts", part)
+        return Line(finding, told, "%", (share,))
 
     def _training(self) -> Iterator[Line]:
-        limit = self.profile.longest(self.protocol)
+        limit = self.profile.longest(protocol("published-code"))
         yield Line("xsum-truncation", "sequences are cut at", "tokens", (limit,))
         for train, size, shots in runs():
-            xsum = train == "xsum"
+            finding, name = "training-truncation", f"{train} {size}, {shots} shots"
+            if train == "xsum":
+                finding, name = "xsum-truncation", f"{shots} shots"
             for what in ("no target token left", "target cut partly"):
-                yield self._percent(
-                    "xsum-truncation" if xsum else "training-truncation",
-                    f"{shots} shots: " if xsum else f"{train} {size}, {shots} shots: ",
-                    what,
-                    self._rows(f"train/{train}/{size}"),
-                    f"{variant(train, size, shots)}: {what}",
-                )
+                told = f"{variant(train, size, shots)}: {what}"
+                yield self._share(finding, f"{name}: {what}", told, f"train/{train}/{size}")
         for train in TRAIN_SETS:
-            yield self._percent(
-                "label-boundary",
-                f"{train} {SMALLEST}, 0 shots",
-                "",
-                self._rows(f"train/{train}/{SMALLEST}"),
-                f"{variant(train, SMALLEST, 0)}: first character fused with the colon",
-            )
+            name, part = f"{train} {SMALLEST}, 0 shots", f"train/{train}/{SMALLEST}"
+            told = f"{variant(train, SMALLEST, 0)}: first character fused with the colon"
+            yield self._share("label-boundary", name, told, part)
 
     def _prompts(self) -> Iterator[Line]:
-        for what in (
-            "training",
-            "training with demonstrations",
-            *(f"{kind}, {few}" for kind in ("generation", "classification")
-              for few in ("0-shot", "few-shot")),
-        ):  # fmt: skip
+        kinds = [f"{kind}, {few}" for kind in ("generation", "classification")
+                 for few in ("0-shot", "few-shot")]  # fmt: skip
+        for what in ("training", "training with demonstrations", *kinds):
             text = self.values.get(("first-tokens", what))
             opened = None if text is None else opening(str(text), self.bos, self.blanks)
             yield Line("first-tokens", what, "opened by", (opened,))
@@ -117,13 +96,8 @@ class Side:
     def _pairs(self) -> Iterator[Line]:
         for size in SIZES:
             for what in ("label follows", "a sentence in training", "identical pair"):
-                yield self._percent(
-                    "paws-leakage",
-                    f"{size}, first {FIRST}: ",
-                    what,
-                    self._scored,
-                    f"paws, {size} training rows: {what}",
-                )
+                told = f"paws, {size} training rows: {what}"
+                yield self._share("paws-leakage", f"{size}, first {FIRST}: {what}", told)
 
     def _labels(self) -> Iterator[Line]:
         for task in (task for task in TASKS.values() if task.labels):
@@ -136,49 +110,48 @@ class Side:
                 told = f"{task.name}, p2, {few}: another token than is scored"
                 yield Line("label-matches", told, "%", (other,))
         for name in CLASSIFICATION:
-            yield self._percent("no-majority", name, f", first {FIRST}", self._scored, name)
+            yield self._share("no-majority", f"{name}, first {FIRST}", name)
         for name in CLASSIFICATION:
-            found = [
-                self._number("constant-class", f"{name}, always {label}")
-                for label in DATASETS[name].task.labels
-            ]
-            known = [value for value in found if value is not None]
-            yield Line("constant-class", name, "accuracy", (max(known, default=None),))
+            labels = DATASETS[name].task.labels
+            found = [self._number("constant-class", f"{name}, always {label}") for label in labels]
+            best = max((value for value in found if value is not None), default=None)
+            yield Line("constant-class", name, "accuracy", (best,))
 
     def _scores(self) -> Iterator[Line]:
-        limit = self.profile.new_tokens(self.protocol)
+        limit = self.profile.new_tokens(protocol("published-code"))
         yield Line("reference-lengths", "generations end after", "tokens", (limit,))
         for name in GENERATION:
-            yield self._percent("reference-lengths", name, ": longer than 60", self._scored, name)
-        for finding, what in (
-            ("token-baselines", "reference cut to 60 tokens"),
-            ("simple-baselines", "first sentence"),
-        ):
+            yield self._share("reference-lengths", f"{name}: longer than 60", name)
+        told = {
+            ("token-baselines", "reference cut to 60 tokens"): "reference cut like a generation",
+            ("simple-baselines", "first sentence"): "first sentence",
+        }
+        for (finding, what), text in told.items():
             for name in GENERATION:
                 value = self._number(finding, f"{name}: {what}")
-                yield Line(finding, f"{name}: {what}".replace("to 60 tokens", "like a generation"),
-                           "ROUGE-L F1", (value,))  # fmt: skip
-        for scope in ("train", f"first {FIRST}"):
+                yield Line(finding, f"{name}: {text}", "ROUGE-L F1", (value,))
+        for scope, rows in (("train", "training"), (f"first {FIRST}", "scored")):
             what = f"{scope}, percent of the ten templates"
-            told = f"socialqa, {'training' if scope == 'train' else 'scored'} rows: ten templates"
             value = self._number("socialqa-templates", what)
-            yield Line("socialqa-templates", told, "%", (value,))
+            told_rows = f"socialqa, {rows} rows: ten templates"
+            yield Line("socialqa-templates", told_rows, "%", (value,))
 
     def _repeated(self) -> Iterator[Line]:
-        files = [(f"test/{name}", f"test/{name}, all") for name in DATASETS]
-        files += [(f"train/{train}/{size}",) * 2 for train, size in TRAINED]
-        for part, what in files:
-            yield self._percent("empty-inputs", what, "", self._rows(part), part)
         for name in DATASETS:
-            scored = f", first {FIRST}: repeated"
-            yield self._percent("repeated-inputs", name, scored, self._scored, name)
+            part = f"test/{name}"
+            yield self._share("empty-inputs", f"{part}, all", part, part)
+        for train, size in TRAINED:
+            part = f"train/{train}/{size}"
+            yield self._share("empty-inputs", part, part, part)
+        for name in DATASETS:
+            yield self._share("repeated-inputs", f"{name}, first {FIRST}: repeated", name)
 
     def _shown(self) -> Iterator[Line]:
         for name in DATASETS:
             places = self._listed("demonstrations-in-test", f"{name}: rows")
             counts: tuple[Value | None, ...] = (None, None)
             if places is not None:
-                counts = (len(places), sum(place < self._scored for place in places))
+                counts = (len(places), sum(place < scored(self.profile) for place in places))
             yield Line("demonstrations-in-test", name, "rows: all, scored", counts)
         for train, size in TRAINED:
             name, finding = f"{train} {size}", "demonstrations-in-train"
@@ -194,18 +167,19 @@ class Side:
         return [] if value == "none" else [int(part) for part in str(value).split(", ")]
 
     def _lengths(self) -> Iterator[Line]:
-        for train, size, shots in runs():
-            if size == SMALLEST:
-                yield self._several("training-lengths", f"{train} {size}, {shots} shots",
-                                    variant(train, size, shots))  # fmt: skip
-        for name in DATASETS:
-            for side in ("input", "output"):
-                part = f"test/{name}, {side}"
-                yield self._several("text-lengths", part, f"{name}, {side}")
-
-    def _several(self, finding: str, name: str, told: str) -> Line:
-        values = tuple(self._number(finding, f"{name}: {what}") for what in LENGTHS)
-        return Line(finding, told, f"tokens: {', '.join(LENGTHS)}", values)
+        told = {
+            ("training-lengths", f"{train} {size}, {shots} shots"): variant(train, size, shots)
+            for train, size, shots in runs()
+            if size == SMALLEST
+        }
+        told |= {
+            ("text-lengths", f"test/{name}, {side}"): f"{name}, {side}"
+            for name in DATASETS
+            for side in ("input", "output")
+        }
+        for (finding, name), text in told.items():
+            values = tuple(self._number(finding, f"{name}: {what}") for what in LENGTHS)
+            yield Line(finding, text, f"tokens: {', '.join(LENGTHS)}", values)
 
 
 def variant(train: str, size: int, shots: int) -> str:

@@ -1,9 +1,8 @@
 """Sizes of the files and of their texts, and odd characters (AUDIT B, D1, D4)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from repro.audit.material import TRAINED, Material, Row
-from repro.audit.measure import Value
+from repro.audit.material import TRAINED, Material, Row, Values
 from repro.audit.statistics import mean, percentile
 from repro.spec.tasks import Task
 from repro.studies.paper.tasks import DATASETS, TRAIN_SETS
@@ -20,52 +19,40 @@ def files(material: Material) -> Iterator[tuple[str, Task, list[Row]]]:
         yield f"demonstrations/{dataset.name}", dataset.task, rows
 
 
-def row_counts(material: Material) -> dict[str, Value]:
+def row_counts(material: Material) -> Values:
     """Rows of every file (B, G)."""
     return {name: len(rows) for name, _, rows in files(material)}
 
 
-def text_lengths(material: Material) -> dict[str, Value]:
+def text_lengths(material: Material) -> Values:
     """Tokens of all input fields together, and of the outputs, without special tokens (D1)."""
-    found: dict[str, Value] = {}
+    found: Values = {}
     for name, task, rows in files(material):
-        lengths = {
-            "input": [sum(len(material.ids(row[f])) for f in task.fields) for row in rows],
-            "output": [len(material.ids(row["output"])) for row in rows],
-        }
-        for side, own in lengths.items():
-            values: dict[str, Value] = {
-                "mean": mean(own),
-                "median": percentile(own, 50),
-                "95th percentile": percentile(own, 95),
-                "longest": max(own),
+        for side, fields in (("input", task.fields), ("output", ("output",))):
+            own = [sum(len(material.ids(row[field])) for field in fields) for row in rows]
+            found |= {
+                f"{name}, {side}: mean": mean(own),
+                f"{name}, {side}: median": percentile(own, 50),
+                f"{name}, {side}: 95th percentile": percentile(own, 95),
+                f"{name}, {side}: longest": max(own),
             }
-            found |= {f"{name}, {side}: {k}": v for k, v in values.items()}
     return found
 
 
-def odd_texts(material: Material) -> dict[str, Value]:
+def odd_texts(material: Material) -> Values:
     """Rows with texts that were damaged or left uncleaned (D4)."""
-    tests = {
-        "outer blanks in the input": lambda task, row: any(
-            row[f] != row[f].strip() for f in task.fields
-        ),
-        "literal backslash-n": lambda task, row: any("\\n" in row[f] for f in task.fields),
-        "soft hyphens": lambda task, row: any("\u00ad" in v for v in _all(task, row)),
-        "blank line in the input": lambda task, row: any("\n\n" in row[f] for f in task.fields),
-        "line breaks in the output": lambda task, row: "\n" in row["output"],
-        "garbled pound sign in the input": lambda task, row: any(
-            "Â£" in row[f] for f in task.fields
-        ),
-        "garbled pound sign in the output": lambda task, row: "Â£" in row["output"],
+    tests: dict[str, Callable[[list[str], str], bool]] = {
+        "outer blanks in the input": lambda inputs, _: any(x != x.strip() for x in inputs),
+        "literal backslash-n": lambda inputs, _: any("\\n" in x for x in inputs),
+        "soft hyphens": lambda inputs, output: any("\u00ad" in x for x in (*inputs, output)),
+        "blank line in the input": lambda inputs, _: any("\n\n" in x for x in inputs),
+        "line breaks in the output": lambda _, output: "\n" in output,
+        "garbled pound sign in the input": lambda inputs, _: any("Â£" in x for x in inputs),
+        "garbled pound sign in the output": lambda _, output: "Â£" in output,
     }
     return {
-        f"{name}: {what}": sum(test(task, row) for row in rows)
+        f"{name}: {what}": sum(test([row[f] for f in task.fields], row["output"]) for row in rows)
         for name, task, rows in files(material)
         if not name.startswith("demonstrations")
         for what, test in tests.items()
     }
-
-
-def _all(task: Task, row: Row) -> list[str]:
-    return [row[field] for field in (*task.fields, "output")]

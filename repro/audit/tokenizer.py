@@ -6,18 +6,16 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import missing
 
 VARIABLE = "REPRO_LLAMA2_TOKENIZER"
-ENTRIES = 32_000
 HINT = (
     "download tokenizer.json of the ungated NousResearch/Llama-2-7b-hf at revision "
     "8efe6c9b93655b934e27bd9981e3ec13e55aee9d from huggingface.co, and name its folder with "
     f"--tokenizer or {VARIABLE}"
 )
 
-# Ids of Llama-2 for a word with and without the blank before it: enough to tell it from other
-# tokenizers of 32,000 entries.
+# Enough to tell it from other tokenizers of 32,000 entries.
 _PROBE = {"▁###": 835, "▁negative": 8178, "<s>": 1, "</s>": 2, "▁": 29871, "<0x0A>": 13}
 
 _SPECIAL = ("<s>", "</s>", "<unk>")
@@ -30,11 +28,8 @@ class LineTokenizer:
     one: the tokens of a text are those of its lines, with the break's token between them. Lines
     recur in every context, training size and shot count, and are tokenised once.
 
-    Args:
-        tokenizer: Llama-2's.
-
     Raises:
-        ReproError: a tokenizer for which that does not hold, or that is not Llama-2's.
+        ReproError: the tokenizer is not Llama-2's.
     """
 
     bos_token_id = 1
@@ -42,22 +37,17 @@ class LineTokenizer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         vocabulary = tokenizer.get_vocab()
-        if len(vocabulary) != ENTRIES or any(vocabulary.get(k) != v for k, v in _PROBE.items()):
-            raise ReproError("this is not the tokenizer of Llama-2", hint=HINT, exit_code=3)
+        if len(vocabulary) != 32_000 or any(vocabulary.get(k) != v for k, v in _PROBE.items()):
+            raise missing("this is not the tokenizer of Llama-2", HINT)
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._break = _PROBE["<0x0A>"]
         self._first: dict[str, list[int]] = {}
         self._later: dict[str, list[int]] = {}
-        self._contexts: dict[str, list[int]] = {}
 
     def __call__(
-        self,
-        texts: str | Sequence[str],
-        *,
-        add_special_tokens: bool = True,
-        verbose: bool = False,
+        self, texts: str | Sequence[str], *, add_special_tokens: bool = True, verbose: bool = False
     ) -> dict[str, list[int] | list[list[int]]]:
         """Token ids of a text or of several, with a BOS unless `add_special_tokens` is off."""
         head = [self.bos_token_id] if add_special_tokens else []
@@ -70,37 +60,19 @@ class LineTokenizer:
         if any(token in text for token in _SPECIAL):
             # The tokenizer takes what follows one for the beginning of a text.
             return self._tokenizer.encode(text, add_special_tokens=False).ids
-        context, _, query = text.rpartition("\n\n")
-        if not context:
-            return self._lines(text)
-        if context not in self._contexts:
-            self._contexts[context] = self._lines(context)
-        tokens = [*self._contexts[context], self._break, self._break]
-        self._append(tokens, query.split("\n"))
-        return tokens
-
-    def _lines(self, text: str) -> list[int]:
         first, *later = text.split("\n")
         if first not in self._first:
             # A line that another follows, even an empty one, gets the blank that opens a text.
             whole = self._tokenizer.encode(first + "\n", add_special_tokens=False).ids
             self._first[first] = whole[:-1]
         tokens = list(self._first[first]) if text else []
-        if later:
-            tokens.append(self._break)
-            self._append(tokens, later)
-        return tokens
-
-    def _append(self, tokens: list[int], lines: Sequence[str]) -> None:
-        """Add lines behind a line break, with breaks between them."""
-        for number, line in enumerate(lines):
-            if number:
-                tokens.append(self._break)
+        for line in later:
             if line not in self._later:
                 # The blank that opens a text and the break are two tokens.
                 whole = self._tokenizer.encode("\n" + line, add_special_tokens=False).ids
-                self._later[line] = whole[2:]
+                self._later[line] = [self._break, *whole[2:]]
             tokens += self._later[line]
+        return tokens
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, without special tokens."""
@@ -119,14 +91,12 @@ def load(folder: Path | None = None) -> LineTokenizer:
     """
     chosen = folder or os.environ.get(VARIABLE)
     if not chosen:
-        raise ReproError("no tokenizer of Llama-2 is named", hint=HINT, exit_code=EXIT_MISSING)
+        raise missing("no tokenizer of Llama-2 is named", HINT)
     path = Path(chosen).expanduser() / "tokenizer.json"
     if not path.is_file():
-        raise ReproError(f"{path} is not there", hint=HINT, exit_code=EXIT_MISSING)
+        raise missing(f"{path} is not there", HINT)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises a bare Exception for whatever it cannot read
-        raise ReproError(
-            f"{path} is not a tokenizer ({error})", hint=HINT, exit_code=EXIT_MISSING
-        ) from None
+        raise missing(f"{path} is not a tokenizer ({error})", HINT) from None
     return LineTokenizer(tokenizer)

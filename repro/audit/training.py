@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from repro.audit.material import FIRST, GENERATION, TRAINED, Length, Material
-from repro.audit.measure import Value
+from repro.audit.material import FIRST, GENERATION, TRAINED, Length, Material, Values
 from repro.audit.statistics import mean, micro_batches, percentile, worst_step
 from repro.spec.prompts import context, fill
 from repro.studies.paper.prompts import template
@@ -41,11 +40,9 @@ def runs() -> list[tuple[str, int, int]]:
     ]
 
 
-def _xsum(
-    material: Material, measure: Callable[[list[Length], int], dict[str, Value]]
-) -> dict[str, Value]:
+def _xsum(material: Material, measure: Callable[[list[Length], int], Values]) -> Values:
     """What is measured of each XSum run; the second argument is the number of context tokens."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     plain = material.lengths("xsum", 2000, 0)
     for shots in (0, *fticl_shots(_SUMMARY)):
         lengths = material.lengths("xsum", 2000, shots)
@@ -54,20 +51,20 @@ def _xsum(
     return measured
 
 
-def xsum_truncation(material: Material) -> dict[str, Value]:
+def xsum_truncation(material: Material) -> Values:
     """XSum samples whose target is cut, by number of demonstrations (A2)."""
     return _xsum(material, lambda lengths, _: dict(truncation(lengths)))
 
 
-def xsum_target_loss(material: Material) -> dict[str, Value]:
+def xsum_target_loss(material: Material) -> Values:
     """Share of the XSum target tokens that are never trained on (A2)."""
     return _xsum(material, lambda lengths, _: {"target tokens lost": lost(lengths)})
 
 
-def xsum_source_lengths(material: Material) -> dict[str, Value]:
+def xsum_source_lengths(material: Material) -> Values:
     """How long the documents are that keep a target, and those that lose it (A2)."""
 
-    def measure(lengths: list[Length], context: int) -> dict[str, Value]:
+    def measure(lengths: list[Length], context: int) -> Values:
         living = [x.source - context for x in lengths if x.kept]
         dead = [x.source - context for x in lengths if not x.kept]
         return {
@@ -80,55 +77,43 @@ def xsum_source_lengths(material: Material) -> dict[str, Value]:
     return _xsum(material, measure)
 
 
-def xsum_micro_batches(material: Material) -> dict[str, Value]:
+def xsum_micro_batches(material: Material) -> Values:
     """What the dead samples do to micro-batches of two and to steps of eight of them (A2)."""
 
-    def measure(lengths: list[Length], _: int) -> dict[str, Value]:
+    def measure(lengths: list[Length], _: int) -> Values:
         dead = [not x.kept for x in lengths]
-        expected = micro_batches(len(dead), sum(dead))
-        return {
-            "both dead": expected.both_dead,
-            "both dead, standard deviation": expected.both_dead_sd,
-            "exactly one dead": expected.one_dead,
-            "steps with both dead": expected.steps,
-            "living samples a step": expected.living,
-            "both dead in the worst step": worst_step(dead, epochs=SIMULATED_EPOCHS),
-        }
+        worst = worst_step(dead, epochs=SIMULATED_EPOCHS)
+        return {**micro_batches(len(dead), sum(dead)), "both dead in the worst step": worst}
 
     return _xsum(material, measure)
 
 
-def xsum_fit(material: Material) -> dict[str, Value]:
+def xsum_fit(material: Material) -> Values:
     """Share of the XSum FTICL samples that fit into longer maxima (A2)."""
+    return _xsum(
+        material,
+        lambda lengths, _: {
+            f"fit into {size:,}": 100 * mean([x.total <= size for x in lengths]) for size in FITS
+        },
+    )
 
-    def measure(lengths: list[Length], _: int) -> dict[str, Value]:
-        return {
-            f"fit into {limit:,}": 100 * mean([x.total <= limit for x in lengths]) for limit in FITS
-        }
 
-    return _xsum(material, measure)
-
-
-def xsum_test_prompts(material: Material) -> dict[str, Value]:
+def xsum_test_prompts(material: Material) -> Values:
     """Test prompts of the training's shape that are as long as the training maximum (A2)."""
     text = template(_SUMMARY, "p1")
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for shots in (0, *fticl_shots(_SUMMARY)):
         before = context(_SUMMARY, text, material.shown(_SUMMARY, shots))
-        lengths = [
-            1 + len(material.ids(before + fill(_SUMMARY, text, row)))
-            for row in material.test("xsum", FIRST)
-        ]
-        limit = material.recipe.max_length
         measured[f"{shots} shots: prompts of the maximum or longer"] = sum(
-            length >= limit for length in lengths
+            1 + len(material.ids(before + fill(_SUMMARY, text, row))) >= material.recipe.max_length
+            for row in material.test("xsum", FIRST)
         )
     return measured
 
 
-def training_truncation(material: Material) -> dict[str, Value]:
+def training_truncation(material: Material) -> Values:
     """Samples of every training run that are cut (C)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for train, size, shots in runs():
         counts = truncation(material.lengths(train, size, shots))
         counts.pop("target complete")
@@ -136,13 +121,13 @@ def training_truncation(material: Material) -> dict[str, Value]:
     return measured
 
 
-def training_lengths(material: Material) -> dict[str, Value]:
+def training_lengths(material: Material) -> Values:
     """Lengths of every training run before cutting, and tokens of an epoch after it (C)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for train, size, shots in runs():
         lengths = material.lengths(train, size, shots)
         context = lengths[0].source - material.lengths(train, size, 0)[0].source
-        totals = [x.total for x in lengths]
+        totals, targets = [x.total for x in lengths], [x.target for x in lengths]
         values = {
             "context": context,
             "mean": mean(totals),
@@ -150,20 +135,20 @@ def training_lengths(material: Material) -> dict[str, Value]:
             "95th percentile": percentile(totals, 95),
             "99th percentile": percentile(totals, 99),
             "longest": max(totals),
-            "target mean": mean([x.target for x in lengths]),
-            "longest target": max(x.target for x in lengths),
+            "target mean": mean(targets),
+            "longest target": max(targets),
             "an epoch after cutting": sum(x.after for x in lengths),
         }
         measured |= {f"{train} {size}, {shots} shots: {k}": v for k, v in values.items()}
     return measured
 
 
-def label_boundary(material: Material) -> dict[str, Value]:
+def label_boundary(material: Material) -> Values:
     """Targets whose first character fuses with the prompt's colon into one token (A11).
 
     These are the samples that the switch label_boundary changes.
     """
-    measured: dict[str, Value] = {
+    measured: Values = {
         f"{train} {size}, {shots} shots": sum(x.fused for x in material.lengths(train, size, shots))
         for train, size, shots in runs()
         if not shots or train == "xsum"
@@ -175,9 +160,9 @@ def label_boundary(material: Material) -> dict[str, Value]:
     return measured
 
 
-def label_boundary_test(material: Material) -> dict[str, Value]:
+def label_boundary_test(material: Material) -> Values:
     """References of the test files that would fuse with the prompt's colon (A11)."""
-    measured: dict[str, Value] = {}
+    measured: Values = {}
     for name in GENERATION:
         task = DATASETS[name].task
         cue = template(task, "p1").rpartition("\n")[2]

@@ -26,9 +26,10 @@ _FOLDER = click.option(
 def fetch(data_dir: Path | None, base_url: str) -> None:
     """Download the authors' files at their pinned commit; resumes, and checks every hash."""
     from repro.data import fetch as fetching
+    from repro.data.upstream import locate
 
     console = new_console()
-    folder = fetching.locate(data_dir)
+    folder = locate(data_dir)
     with fetching.progress_bar(console) as progress:
         report = fetching.fetch(folder, base_url=base_url, progress=progress)
     console.print(f"{report}: {folder}", soft_wrap=True)
@@ -38,11 +39,11 @@ def fetch(data_dir: Path | None, base_url: str) -> None:
 @_FOLDER
 def check(data_dir: Path | None) -> None:
     """Check a copy of the authors' files against the pinned hashes."""
-    from repro.data import fetch as fetching
+    from repro.data import upstream
 
     console = new_console()
-    folder = fetching.locate(data_dir)
-    problems = fetching.check(folder)
+    folder = upstream.locate(data_dir)
+    problems = upstream.check(folder)
     for problem in problems[1:]:
         console.print(str(problem), soft_wrap=True)
     if problems:

@@ -1,6 +1,7 @@
 """`repro doctor`: whether a run could finish here, and what mends what is wrong."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from repro.cli.folders import FOLDER
 from repro.cli.options import Request, open_source, parse, with_options
 from repro.console import new_console
 from repro.errors import EXIT_MISSING, ReproError
-from repro.machine.diagnosis import Cause, Diagnosis, causes, failed, to_dicts
+from repro.machine.diagnosis import Cause, Diagnosis, causes, failed
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -40,8 +41,11 @@ def doctor(out: Path, gpu: bool, as_json: bool, **options: Any) -> None:
         told = {
             "profile": request.profile.name,
             "can_run": not failed(findings),
-            "findings": to_dicts(findings),
-            "causes": [cause.to_dict() for cause in wrong],
+            "findings": [asdict(finding) for finding in findings],
+            "causes": [
+                {"remedy": one.remedy, "level": one.level, "count": len(one.findings)}
+                for one in wrong
+            ],
         }
         click.echo(json.dumps(told, indent=1))
     else:

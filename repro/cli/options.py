@@ -294,8 +294,7 @@ def open_source(request: Request) -> "Source":
 
         own = EmbeddedData()
     else:
-        from repro.data.fetch import locate
-        from repro.data.upstream import UpstreamData
+        from repro.data.upstream import UpstreamData, locate
 
         own = UpstreamData(locate(request.data_dir))
     return OwnData(request.study, own) if request.study.table else own

@@ -8,6 +8,7 @@ import datasets
 
 from repro.data.leakage import Row
 from repro.data.similarity import similarities, text_of
+from repro.data.source import with_column
 from repro.errors import ReproError
 from repro.spec.filters import RowFilter
 from repro.spec.tasks import Task
@@ -45,25 +46,20 @@ def chosen(
     kept = rows.select(taken)
     if not only.exchange:
         return kept
-    return with_outputs(kept, exchanged(kept["output"], task.labels, only.exchange))
-
-
-def with_outputs(rows: datasets.Dataset, outputs: Sequence[str]) -> datasets.Dataset:
-    """The rows with other outputs."""
-    columns = {name: rows[name] for name in rows.column_names} | {"output": outputs}
-    return datasets.Dataset.from_dict(columns, features=rows.features)
+    return with_column(kept, "output", exchanged(kept["output"], task.labels, only.exchange))
 
 
 def _order(only: RowFilter, task: Task, rows: Sequence[Row], to: Sequence[str]) -> list[int]:
     """Places of rows, first those to be taken; of equal ones the first of the file."""
     if only.order == "first":
         return list(range(len(rows)))
+    values: Sequence[float]
     if only.order in ("shortest", "longest"):
-        sign = 1 if only.order == "shortest" else -1
-        return sorted(range(len(rows)), key=lambda i: sign * len(rows[i][only.field].split()))
-    sign = -1 if only.order == "nearest" else 1
-    alike = similarities([text_of(task, row) for row in rows], to)
-    return sorted(range(len(rows)), key=lambda i: sign * alike[i])
+        values = [len(row[only.field].split()) for row in rows]
+    else:
+        values = similarities([text_of(task, row) for row in rows], to).tolist()
+    sign = -1 if only.order in ("longest", "nearest") else 1
+    return sorted(range(len(rows)), key=lambda i: sign * values[i])
 
 
 def exchanged(outputs: Sequence[str], labels: Sequence[str], share: float = 1.0) -> list[str]:

@@ -48,20 +48,18 @@ def chosen_for_each(rows: Sequence[Row], task: Task, own: Demonstrations) -> lis
     by_label: dict[str, list[int]] = {}
     for place in pool:
         by_label.setdefault(rows[place]["output"] if task.labels else "", []).append(place)
-    found = []
-    for number, text in enumerate(inputs):
+
+    def chosen(number: int, text: tuple[str, ...]) -> list[Row]:
         rng = Random(f"{own.seed} {number}")
 
-        def draw(
-            pool: Sequence[int], count: int, rng: Random = rng, text: object = text
-        ) -> list[int]:
+        def draw(pool: Sequence[int], count: int) -> list[int]:
             # One more, in case the row itself is among them.
             drawn = rng.sample(pool, min(count + 1, len(pool)))
             return [place for place in drawn if inputs[place] != text]
 
-        places = choose(list(by_label.values()), own.number, draw, rng)
-        found.append([rows[place] for place in places])
-    return found
+        return [rows[i] for i in choose(list(by_label.values()), own.number, draw, rng)]
+
+    return [chosen(number, text) for number, text in enumerate(inputs)]
 
 
 def _random(piles: Sequence[Sequence[int]], number: int, draw: Draw, rng: Random) -> list[int]:

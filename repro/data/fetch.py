@@ -8,7 +8,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from repro.data.manifest import Entry, Manifest, authors_manifest
-from repro.data.upstream import check, locate, verified
-from repro.errors import EXIT_MISSING, ReproError
+from repro.data.upstream import verified
+from repro.errors import ReproError, missing
+from repro.files import sync
 from repro.locks import held
 from repro.printable import counted
 from repro.spec.tasks import Part
-
-__all__ = ["Fetched", "check", "fetch", "locate", "progress_bar"]
 
 ATTEMPTS = 5
 TIMEOUT = 30.0
@@ -32,8 +30,6 @@ _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CHUNK = 1 << 16
 _LARGEST = 1 << 26  # of a file whose size is not known: a server cannot fill the disk
 _LONGEST_WAIT = 60.0
-
-Sleep = Callable[[float], object]
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def fetch(
     base_url: str = "",
     progress: Progress | None = None,
     manifest: Manifest | None = None,
-    sleep: Sleep = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Fetched:
     """Puts the files of these parts (all for None) into a folder, those that match excepted.
 
@@ -104,48 +100,57 @@ def fetch(
     base_url = (base_url or manifest.base_url).rstrip("/") + "/"
     if not base_url.startswith(("https://", "http://")):
         raise ReproError(f"'{base_url}' is no web address", hint="it begins with https://")
+    progress = progress or Progress(console=Console(quiet=True), disable=True)
     entries = manifest.select(parts)
     wanted = [entry for entry in entries if not _there(folder, entry)]
-    refused = []
-    if wanted:
-        bar = _Bar(progress, wanted)
-        with _alone(folder, progress):
+    kept = tuple(entry.path for entry in entries if entry not in wanted)
+    if not wanted:
+        return Fetched((), kept)
+
+    def wait() -> None:
+        progress.console.print(f"another process downloads to {folder}: waiting for it")
+
+    bar, refused = _Bar(progress, wanted), []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / ".fetch.lock", waiting=wait):
             for entry in wanted:
                 try:
                     _obtain(folder, entry, base_url + entry.path, bar, sleep)
                 except _RefusedError as error:
                     refused.append(f"{entry.path}: {error}")
+    except OSError as error:
+        raise missing(
+            f"cannot write to {folder}: {error.strerror}",
+            "choose a folder that can be written with --data-dir",
+        ) from None
     if refused:
-        raise ReproError(
-            "\n".join(refused), hint=_by_hand("try again, or", folder), exit_code=EXIT_MISSING
-        )
-    kept = tuple(entry.path for entry in entries if entry not in wanted)
+        raise missing("\n".join(refused), _by_hand("try again, or", folder))
     return Fetched(tuple(entry.path for entry in wanted), kept)
 
 
 class _Bar:
-    """One bar over the bytes of all files; does nothing without a display."""
+    """One bar over the bytes of all files."""
 
-    def __init__(self, progress: Progress | None, entries: Iterable[Entry]) -> None:
+    def __init__(self, progress: Progress, entries: Iterable[Entry]) -> None:
         self.progress = progress
         self.finished = 0
         self.total = sum(entry.size or 0 for entry in entries)
-        self.task = progress.add_task("", total=self.total) if progress else None
+        self.task = progress.add_task("", total=self.total)
 
     def show(self, entry: Entry, received: int) -> None:
-        if self.progress and self.task is not None:
-            done = self.finished + received
-            self.total = max(self.total, done)  # of two files the size is not known beforehand
-            self.progress.update(
-                self.task, description=entry.path, completed=done, total=self.total
-            )
+        done = self.finished + received
+        self.total = max(self.total, done)  # of two files the size is not known beforehand
+        self.progress.update(self.task, description=entry.path, completed=done, total=self.total)
 
     def finish(self, entry: Entry, size: int) -> None:
         self.show(entry, size)
         self.finished += size
 
 
-def _obtain(folder: Path, entry: Entry, url: str, bar: _Bar, sleep: Sleep) -> None:
+def _obtain(
+    folder: Path, entry: Entry, url: str, bar: _Bar, sleep: Callable[[float], object]
+) -> None:
     """Downloads one file, with all its attempts."""
     target = folder / entry.path
     part = target.with_name(target.name + ".part")
@@ -171,17 +176,13 @@ def _obtain(folder: Path, entry: Entry, url: str, bar: _Bar, sleep: Sleep) -> No
                     raise _RefusedError(f"{url} is not the authors' file: {wrong}; not kept")
                 problem = _AgainError(f"the parts of two downloads do not fit: {wrong}")
     except OSError as error:  # the network's errors were turned into _AgainError
-        raise ReproError(
+        raise missing(
             f"cannot write {error.filename or part}: {error.strerror}",
-            hint="make room or choose another folder with --data-dir, then run it again",
-            exit_code=EXIT_MISSING,
+            "make room or choose another folder with --data-dir, then run it again",
         ) from None
-    raise ReproError(
+    raise missing(
         f"{entry.path}: no success in {ATTEMPTS} attempts at {url}: {problem}",
-        hint=_by_hand(
-            "check the network and run it again (it goes on where it stopped), or", folder
-        ),
-        exit_code=EXIT_MISSING,
+        _by_hand("check the network and run it again (it goes on where it stopped), or", folder),
     )
 
 
@@ -237,19 +238,13 @@ def _open(url: str, have: int, part: Path) -> http.client.HTTPResponse:
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """The body, with the network's errors told from those of the disk."""
-    while True:
-        try:
-            chunk = response.read1(_CHUNK)  # what is there: a lost connection loses nothing
-        except http.client.IncompleteRead as error:
-            chunk = error.partial
-            if chunk:
-                yield chunk
-            raise _AgainError("the connection ended early") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise _AgainError(str(error) or type(error).__name__) from None
-        if not chunk:
-            return
-        yield chunk
+    try:
+        while chunk := response.read1(_CHUNK):  # what is there: a lost connection loses nothing
+            yield chunk
+    except http.client.IncompleteRead:
+        raise _AgainError("the connection ended early") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _AgainError(str(error) or type(error).__name__) from None
 
 
 def _there(folder: Path, entry: Entry) -> bool:
@@ -260,31 +255,9 @@ def _finished(part: Path, target: Path, entry: Entry) -> bool:
     """Gives a part its name if it is the whole file."""
     if not part.exists() or entry.mismatch(part.read_bytes()):
         return False
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(part)
     os.replace(part, target)
     return True
-
-
-@contextmanager
-def _alone(folder: Path, progress: Progress | None) -> Iterator[None]:
-    """Keeps other processes from writing the same parts."""
-
-    def wait() -> None:
-        if progress:
-            progress.console.print(f"another process downloads to {folder}: waiting for it")
-
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(folder / ".fetch.lock", waiting=wait))
-        except OSError as error:
-            raise ReproError(
-                f"cannot write to {folder}: {error.strerror}",
-                hint="choose a folder that can be written with --data-dir",
-                exit_code=EXIT_MISSING,
-            ) from None
-        yield
 
 
 def _by_hand(first: str, folder: Path) -> str:

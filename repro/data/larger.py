@@ -9,9 +9,9 @@ import datasets
 
 from repro.data.leakage import same_inputs
 from repro.data.source import Source, checked_rows
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import ReproError, missing
 from repro.files import file_sha256
-from repro.spec.tasks import HubPlace, Part, Task, TrainingSet
+from repro.spec.tasks import DataPlace, FilePlace, HubPlace, Part, Task, TrainingSet
 
 
 def enlarged(
@@ -30,10 +30,11 @@ def enlarged(
             many there are.
     """
     task = training.task
+    fields = (*task.fields, "output")
     own = source.rows(Part("train", training.name, largest), task).to_list()
     tested = [Part("test", training.dataset), Part("demonstrations", training.dataset)]
     seen = {same_inputs(task, row) for part in tested for row in source.rows(part, task).to_list()}
-    found = [_plain(task, row) for row in own]
+    found = [{field: row[field] for field in fields} for row in own]
     seen |= {same_inputs(task, row) for row in found}
     for row in formatted(of_files(place), task, place):
         if len(found) == size:
@@ -52,22 +53,26 @@ def enlarged(
 
 
 def formatted(rows: Iterable[Any], task: Task, place: HubPlace) -> Iterator[dict[str, str]]:
-    """Rows of a hub data set under the names of the task's fields.
+    """Rows of an original under the names of the task's fields.
 
-    Of originals those without text, without a label of the task, or longer than the place allows
-    are left out.
+    Those without text, without a label of the task, or longer than the place allows are left out.
     """
-    columns, labels = dict(place.columns), dict(place.labels)
-    names = {field: columns.get(field, field) for field in (*task.fields, "output")}
-    for row in rows:
-        own = {field: row.get(column) for field, column in names.items()}
-        own["output"] = labels.get(str(own["output"]), own["output"])
+    for own in renamed(rows, task, place):
         texts = [value for value in own.values() if isinstance(value, str) and value.strip()]
         words = sum(len(text.split()) for text in texts)
         if len(texts) < len(own) or (place.max_words and words > place.max_words):
             continue
         if not task.labels or own["output"] in task.labels:
             yield own
+
+
+def renamed(rows: Iterable[Any], task: Task, place: HubPlace) -> Iterator[dict[str, Any]]:
+    """Rows of a hub data set under the names of the task's fields and labels."""
+    columns, labels = dict(place.columns), dict(place.labels)
+    names = {field: columns.get(field, field) for field in (*task.fields, "output")}
+    for row in rows:
+        own = {field: row.get(column) for field, column in names.items()}
+        yield own | {"output": labels.get(str(own["output"]), own["output"])}
 
 
 def of_files(place: HubPlace) -> Iterator[Any]:
@@ -90,40 +95,30 @@ def of_files(place: HubPlace) -> Iterator[Any]:
             )
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             told = str(error).splitlines()[0]
-            raise ReproError(
+            raise missing(
                 f"{where(place)}: {name} cannot be had: {type(error).__name__}: {told}",
-                hint="look whether the data set has moved on the hub, or what keeps you from it; "
+                "look whether the data set has moved on the hub, or what keeps you from it; "
                 "sizes that the profile's own data holds need none of it",
-                exit_code=EXIT_MISSING,
             ) from None
         found = file_sha256(Path(path))
         if pinned and found != pinned:
-            raise ReproError(
+            raise missing(
                 f"{where(place)}: {name} has changed: sha256 {found[:16]}..., pinned is "
                 f"{pinned[:16]}...",
-                hint="delete it from the hub's cache and start again; if it comes back so, look at "
+                "delete it from the hub's cache and start again; if it comes back so, look at "
                 "it, and pin it in a study file of your own",
-                exit_code=EXIT_MISSING,
             )
-        yield from _read(Path(path), place, name)
+        try:
+            yield from datasets.load_dataset(
+                "parquet", data_files=path, split="train", streaming=True
+            )
+        except Exception as error:  # whatever a file that is none may raise
+            told = str(error).splitlines()[0]
+            raise missing(f"{where(place)}: {name} is no parquet file: {told}") from None
 
 
-def _read(path: Path, place: HubPlace, name: str) -> Iterator[Any]:
-    try:
-        yield from datasets.load_dataset(
-            "parquet", data_files=str(path), split="train", streaming=True
-        )
-    except Exception as error:  # whatever a file that is none may raise
-        told = str(error).splitlines()[0]
-        raise ReproError(
-            f"{where(place)}: {name} is no parquet file: {told}", exit_code=EXIT_MISSING
-        ) from None
-
-
-def where(place: HubPlace) -> str:
+def where(place: DataPlace) -> str:
     """A place in words."""
+    if isinstance(place, FilePlace):
+        return place.path
     return f"{place.repo} {place.split} at {place.revision[:12]}"
-
-
-def _plain(task: Task, row: dict[str, Any]) -> dict[str, str]:
-    return {field: row[field] for field in (*task.fields, "output")}

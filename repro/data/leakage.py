@@ -42,27 +42,25 @@ def implied_labels(test: Iterable[Row], train: Iterable[Row]) -> list[str | None
         test: rows with `input_1`, `input_2`.
         train: rows with these and `output`, "yes" or "no".
     """
-    parent: dict[str, str] = {}
+    from scipy.cluster.hierarchy import DisjointSet  # type: ignore[import-untyped]  # slow
 
-    def find(sentence: str) -> str:
-        root = sentence
-        while (up := parent.get(root, root)) != root:
-            root = up
-        while sentence != root:  # shortens the way for the next one
-            parent[sentence], sentence = root, parent.get(sentence, sentence)
-        return root
+    def sentences(row: Row) -> tuple[str, str]:
+        found = same_text(row["input_1"]), same_text(row["input_2"])
+        for sentence in found:
+            classes.add(sentence)
+        return found
 
-    different = []
+    classes, different = DisjointSet(), []
     for row in train:
-        one, two = same_text(row["input_1"]), same_text(row["input_2"])
+        pair = sentences(row)
         if row["output"] == "yes":
-            parent[find(one)] = find(two)
+            classes.merge(*pair)
         else:
-            different.append((one, two))
-    apart = {frozenset((find(one), find(two))) for one, two in different}
+            different.append(pair)
+    apart = {frozenset((classes[one], classes[two])) for one, two in different}
 
     def implied(row: Row) -> str | None:
-        one, two = find(same_text(row["input_1"])), find(same_text(row["input_2"]))
+        one, two = (classes[sentence] for sentence in sentences(row))
         if one == two:
             return "yes"
         return "no" if frozenset((one, two)) in apart else None

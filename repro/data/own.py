@@ -7,21 +7,16 @@ from typing import Any
 
 import datasets
 
-from repro.data.larger import enlarged
-from repro.data.larger import where as where_of_hub
+from repro.data.larger import enlarged, renamed, where
 from repro.data.source import Source, checked_rows
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import ReproError, missing
 from repro.printable import counted
 from repro.spec.study import Study
 from repro.spec.tasks import DataPlace, FilePlace, HubPlace, Part, Task
 
 
 class OwnData:
-    """Rows from where a study says, and of the profile's data where it says nothing.
-
-    Args:
-        otherwise: the profile's data.
-    """
+    """Rows from where a study says, and otherwise of the profile's data."""
 
     def __init__(self, study: Study, otherwise: Source) -> None:
         self.name = f"the study {study.name}"
@@ -36,9 +31,9 @@ class OwnData:
         Raises:
             ReproError: the rows are not there (3), malformed, or fewer than asked for (2).
         """
+        if (grown := self._enlarged(part)) is not None:
+            return grown
         place = self._study.place(part)
-        if (larger := self._larger(part)) is not None:
-            return self._enlarged(part, *larger)
         if place is None:
             return self._otherwise.rows(part, task, first)
         if (place, task) not in self._read:
@@ -57,21 +52,18 @@ class OwnData:
         found, others = [], []
         for part in parts:
             place = self._study.place(part)
-            if (larger := self._larger(part)) is not None:
-                try:
-                    self._enlarged(part, *larger)
-                except ReproError as error:
-                    found.append(error)
-            elif place is None:
+            try:
+                grown = self._enlarged(part)
+            except ReproError as error:
+                found.append(error)
+                continue
+            if grown is not None:
+                continue
+            if place is None:
                 others.append(part)
             elif isinstance(place, FilePlace) and not Path(place.path).is_file():
-                found.append(
-                    ReproError(
-                        f"{part}: {place.path} is not there",
-                        hint="paths in a study file are relative to that file",
-                        exit_code=EXIT_MISSING,
-                    )
-                )
+                hint = "paths in a study file are relative to that file"
+                found.append(missing(f"{part}: {place.path} is not there", hint))
         return found + self._otherwise.missing(others)
 
     def sizes(self, name: str) -> tuple[int, ...] | None:
@@ -80,25 +72,17 @@ class OwnData:
             return None
         return self._otherwise.sizes(name)
 
-    def _larger(self, part: Part) -> tuple[HubPlace, int] | None:
-        """The original of a training set that is asked for beyond the profile's largest size."""
+    def _enlarged(self, part: Part) -> datasets.Dataset | None:
+        """With rows of its original, a training set beyond the profile's largest; else None."""
         if part.split != "train" or part.name not in self._study.larger:
             return None
         sizes = self._otherwise.sizes(part.name)
         if not sizes or part.size <= sizes[-1]:
             return None
-        return self._study.larger[part.name], sizes[-1]
-
-    def _enlarged(self, part: Part, place: HubPlace, largest: int) -> datasets.Dataset:
         if part not in self._grown:
-            training = self._study.training[part.name]
-            self._grown[part] = enlarged(self._otherwise, training, part.size, largest, place)
+            training, place = self._study.training[part.name], self._study.larger[part.name]
+            self._grown[part] = enlarged(self._otherwise, training, part.size, sizes[-1], place)
         return self._grown[part]
-
-
-def where(place: DataPlace) -> str:
-    """A place in words."""
-    return place.path if isinstance(place, FilePlace) else where_of_hub(place)
 
 
 def _of_file(place: FilePlace) -> Iterator[Any]:
@@ -106,7 +90,7 @@ def _of_file(place: FilePlace) -> Iterator[Any]:
     try:
         content = Path(place.path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ReproError(f"{place.path} cannot be read: {error}", exit_code=EXIT_MISSING) from None
+        raise missing(f"{place.path} cannot be read: {error}") from None
     for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
@@ -114,8 +98,7 @@ def _of_file(place: FilePlace) -> Iterator[Any]:
             yield json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ReproError(
-                f"{place.path}, line {number}: not JSON ({error})",
-                hint="one JSON object a line",
+                f"{place.path}, line {number}: not JSON ({error})", hint="one JSON object a line"
             ) from None
 
 
@@ -126,14 +109,8 @@ def _of_hub(place: HubPlace, task: Task) -> Iterator[Any]:
             place.repo, place.config or None, revision=place.revision, split=place.split
         )
     except Exception as error:  # whatever the hub, the network or a wrong name may raise
-        raise ReproError(
+        raise missing(
             f"{where(place)} cannot be loaded: {type(error).__name__}: {error}",
-            hint="check repo, revision, config and split in the study file, and the network",
-            exit_code=EXIT_MISSING,
+            "check repo, revision, config and split in the study file, and the network",
         ) from None
-    columns, labels = dict(place.columns), dict(place.labels)
-    names = {field: columns.get(field, field) for field in (*task.fields, "output")}
-    for row in found:
-        own = {field: row.get(column) for field, column in names.items()}
-        own["output"] = labels.get(str(own["output"]), own["output"])
-        yield own
+    yield from renamed(found, task, place)

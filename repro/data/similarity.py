@@ -17,8 +17,6 @@ from repro.spec.tasks import Task
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
-_DIGITS = 9
-
 
 def text_of(task: Task, row: Row) -> str:
     """The words of a row's input fields, whatever their case and marks."""
@@ -48,4 +46,4 @@ def similarities(texts: Sequence[str], to: Sequence[str]) -> NDArray[np.float64]
     """The mean cosine of each text with all of another set."""
     vectors = tfidf([*texts, *to])
     mean = np.asarray(vectors[len(texts) :].mean(axis=0)).ravel()
-    return np.round(np.asarray(vectors[: len(texts)] @ mean), _DIGITS)
+    return np.round(np.asarray(vectors[: len(texts)] @ mean), 9)

@@ -2,12 +2,12 @@
 
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import datasets
 
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import ReproError, missing
 from repro.spec.tasks import NO_MAJORITY, Part, Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -65,19 +65,20 @@ def checked_rows(
     columns: dict[str, list[Any]] = {field: [] for field in (*task.fields, "output")}
     for number, table in enumerate(tables):
         if not isinstance(table, dict):
-            raise ReproError(
-                f"{where}: row {number} is not an object", hint=hint, exit_code=EXIT_MISSING
-            )
+            raise missing(f"{where}: row {number} is not an object", hint)
         for field, column in columns.items():
             if wrong := _wrong(task, field, table.get(field)):
-                raise ReproError(
-                    f"{where}: row {number}, field '{field}': {wrong}",
-                    hint=hint,
-                    exit_code=EXIT_MISSING,
-                )
+                raise missing(f"{where}: row {number}, field '{field}': {wrong}", hint)
             column.append(table[field])
     columns["row"] = list(range(len(columns["output"])))
     return datasets.Dataset.from_dict(columns, features=features(task))
+
+
+def with_column(rows: datasets.Dataset, column: str, texts: Sequence[str]) -> datasets.Dataset:
+    """The rows with a column of texts replaced or added."""
+    columns = {name: rows[name] for name in rows.column_names} | {column: texts}
+    schema = datasets.Features({**rows.features, column: datasets.Value("string")})
+    return datasets.Dataset.from_dict(columns, features=schema)
 
 
 def _wrong(task: Task, field: str, value: object) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 
+from repro.data.source import with_column
 from repro.errors import ReproError
 from repro.spec.targets import BEFORE, OUTPUT, TargetFormat
 from repro.spec.tasks import Task
@@ -41,7 +42,7 @@ class Writer:
 
     def rows(self, rows: datasets.Dataset) -> datasets.Dataset:
         """The rows with their outputs in the format."""
-        return _with(rows, "output", [self.target(row) for row in rows])
+        return with_column(rows, "output", [self.target(row) for row in rows])
 
     def tested(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Rows for testing a model that writes in the format.
@@ -51,7 +52,7 @@ class Writer:
         """
         if not self.task.labels:
             return self.rows(rows)
-        return _with(rows, BEFORE, [self.before(row) for row in rows])
+        return with_column(rows, BEFORE, [self.before(row) for row in rows])
 
     def _text(self, row: Mapping[str, Any]) -> str:
         texts = self.format.texts
@@ -123,11 +124,3 @@ def entropy(targets: Iterable[str]) -> float:
         before[first] += times
     bits = sum(times * log2(before[first] / times) for (first, _), times in pairs.items())
     return bits / count
-
-
-def _with(rows: datasets.Dataset, column: str, texts: list[str]) -> datasets.Dataset:
-    """The rows with a column replaced or added."""
-    columns = {name: rows[name] for name in rows.column_names} | {column: texts}
-    return datasets.Dataset.from_dict(
-        columns, features=datasets.Features({**rows.features, column: datasets.Value("string")})
-    )

@@ -10,7 +10,7 @@ import datasets
 
 from repro.data.manifest import Entry, Manifest, authors_manifest
 from repro.data.source import checked_rows
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import ReproError, missing
 from repro.spec.tasks import Part, Task
 
 VARIABLE = "REPRO_UPSTREAM_DATA"
@@ -20,10 +20,6 @@ class UpstreamData:
     """The authors' rows, read from a folder that holds their `data` folder's content.
 
     Every file is verified before its rows are used; a part that was read once is kept in memory.
-
-    Args:
-        folder: the folder with `summary`, `question`, `sentiment`, `detection`, `inference`.
-        manifest: the files and their hashes.
     """
 
     name = "upstream"
@@ -34,16 +30,12 @@ class UpstreamData:
         self._read: dict[Part, datasets.Dataset] = {}
 
     def sizes(self, name: str) -> tuple[int, ...]:
-        """The sizes of the authors' files of a training set, ascending."""
-        own = [entry.part for entry in self.manifest.entries if entry.part]
+        """The sizes of a training set's files, ascending."""
+        own = [entry.part for entry in self.manifest.files if entry.part]
         return tuple(sorted(p.size for p in own if p.split == "train" and p.name == name))
 
     def rows(self, part: Part, task: Task, first: int | None = None) -> datasets.Dataset:
-        """All rows of a part in file order, with the columns of `features(task)`.
-
-        Raises:
-            ReproError: the file is not there, does not match its hash, or is malformed.
-        """
+        """All rows of a part; see `repro.data.source.Source`."""
         if part not in self._read:
             entry = self.manifest.entry(part)
             content = verified(self.folder, entry)
@@ -87,23 +79,13 @@ def verified(folder: Path, entry: Entry) -> bytes | ReproError:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return ReproError(
-            f"{entry.part}: {path} is not there",
-            hint=f"download it with: {fetch}",
-            exit_code=EXIT_MISSING,
-        )
+        return missing(f"{entry.part}: {path} is not there", f"download it with: {fetch}")
     except OSError as error:
-        return ReproError(
-            f"{entry.part}: {path} cannot be read ({error.strerror})",
-            hint="name a folder that can be read with --data-dir",
-            exit_code=EXIT_MISSING,
-        )
+        said = f"{entry.part}: {path} cannot be read ({error.strerror})"
+        return missing(said, "name a folder that can be read with --data-dir")
     if wrong := entry.mismatch(content):
-        return ReproError(
-            f"{entry.part}: {path} is not the authors' file: {wrong}",
-            hint=f"replace it with: {fetch}",
-            exit_code=EXIT_MISSING,
-        )
+        said = f"{entry.part}: {path} is not the authors' file: {wrong}"
+        return missing(said, f"replace it with: {fetch}")
     return content
 
 
@@ -111,24 +93,16 @@ def parse_rows(content: bytes, task: Task, file: str) -> datasets.Dataset:
     """Rows from the authors' JSON: a list of objects of strings; keys of no task are ignored.
 
     Args:
-        content: the bytes of a file, verified or not.
         file: its name, for messages.
 
     Raises:
         ReproError: names the file, the row (counted from 0) and the field that is wrong.
     """
+    hint = "take the authors' file: repro data fetch"
     try:
         tables = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise _malformed(file, f"not UTF-8 JSON ({error})") from None
+        raise missing(f"{file}: not UTF-8 JSON ({error})", hint) from None
     if not isinstance(tables, list) or not tables:
-        raise _malformed(file, "not a list of rows")
-    return checked_rows(tables, task, file, hint="take the authors' file: repro data fetch")
-
-
-def _malformed(file: str, what: str) -> ReproError:
-    return ReproError(
-        f"{file}: {what}",
-        hint="take the authors' file: repro data fetch",
-        exit_code=EXIT_MISSING,
-    )
+        raise missing(f"{file}: not a list of rows", hint)
+    return checked_rows(tables, task, file, hint=hint)

@@ -1,8 +1,8 @@
 """What checks of the machine found, and the causes that several findings share."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -17,10 +17,7 @@ class Diagnosis:
     """The outcome of one check.
 
     Attributes:
-        what: what was looked at.
         level: "ok"; "warn": it will run, but look at it; "fail": it cannot finish.
-        found: what is there.
-        needed: what must be there.
         remedy: the next command or step; empty when all is well.
     """
 
@@ -29,6 +26,13 @@ class Diagnosis:
     found: str
     needed: str
     remedy: str = ""
+
+
+def diagnosed(
+    what: str, right: bool, found: str, needed: str, remedy: str, *, wrong: Level = "fail"
+) -> Diagnosis:
+    """The outcome of a check that holds or does not; only then it has a remedy."""
+    return Diagnosis(what, "ok" if right else wrong, found, needed, "" if right else remedy)
 
 
 def failed(findings: Iterable[Diagnosis]) -> list[Diagnosis]:
@@ -55,19 +59,13 @@ class Cause:
         first = self.findings[0]
         if len(self.findings) == 1:
             return first
-        names = list(dict.fromkeys(finding.what for finding in self.findings))
-        if len(names) == 1:
-            what, found = names[0], f"{len(self.findings)}, such as: {first.found}"
+        if len({finding.what for finding in self.findings}) == 1:
+            what, found = first.what, f"{len(self.findings)}, such as: {first.found}"
         else:
-            what = f"{names[0].split()[0]}s"
-            listed = [f"{f.what.split()[-1]} {f.found}" for f in self.findings]
-            found = ", ".join(listed)
+            what = f"{first.what.split()[0]}s"
+            found = ", ".join(f"{f.what.split()[-1]} {f.found}" for f in self.findings)
         needed = first.needed if len({f.needed for f in self.findings}) == 1 else "as pinned"
         return Diagnosis(what, self.level, found, needed, self.remedy)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"remedy": self.remedy, "level": self.level, "count": len(self.findings)}
 
 
 def causes(findings: Sequence[Diagnosis]) -> list[Cause]:
@@ -78,20 +76,13 @@ def causes(findings: Sequence[Diagnosis]) -> list[Cause]:
             key = _INSTALL if _is_install(finding.remedy) else finding.remedy
             by_remedy.setdefault(key, []).append(finding)
     found = []
-    for key, own in by_remedy.items():
-        remedy = key
-        if key == _INSTALL:
+    for remedy, own in by_remedy.items():
+        if remedy == _INSTALL:
             remedy += " ".join(finding.remedy.removeprefix(_INSTALL) for finding in own)
-        level: Level = "fail" if failed(own) else "warn"
-        found.append(Cause(remedy, level, tuple(own)))
+        found.append(Cause(remedy, "fail" if failed(own) else "warn", tuple(own)))
     return sorted(found, key=lambda cause: cause.level != "fail")
 
 
 def _is_install(remedy: str) -> bool:
     """Whether it is a plain pip command, of packages alone."""
     return remedy.startswith(_INSTALL) and "==" in remedy and " " not in remedy[len(_INSTALL) :]
-
-
-def to_dicts(findings: Iterable[Diagnosis]) -> list[dict[str, Any]]:
-    """Findings for JSON."""
-    return [asdict(finding) for finding in findings]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from repro.machine.diagnosis import IMAGE, Diagnosis
+from repro.machine.diagnosis import IMAGE, Diagnosis, Level, diagnosed
 
 DRIVER = "install an NVIDIA driver for CUDA 13, 580.65.06 or later"
 SMALLER = "or run a smaller profile: repro run --profile small"
@@ -27,9 +27,7 @@ class Cuda:
     Attributes:
         built: CUDA version that torch was built with; None for a build without it.
         driver: newest CUDA version that the driver serves, as (major, minor); None without one.
-        memory: bytes of each GPU.
-        names: of each GPU.
-        capability: compute capability of each GPU.
+        memory: bytes of each GPU, as names and compute capability are of each.
         free: bytes of each GPU that nobody uses; empty where the driver's tools do not tell.
         release: of the driver, such as "580.65.06"; empty where its tools do not tell.
         trouble: why torch cannot use GPUs that the driver counts; empty where it can.
@@ -55,7 +53,6 @@ def probe_cuda() -> Cuda:
 
     if torch.version.cuda is None:
         return Cuda(None, None)
-    driver = driver_cuda()
     found, trouble = [], ""
     try:
         for index in range(torch.cuda.device_count()):
@@ -66,7 +63,7 @@ def probe_cuda() -> Cuda:
     free = [told.get(str(gpu.uuid).removeprefix("GPU-"), (0, ""))[0] for gpu in found]
     return Cuda(
         torch.version.cuda,
-        driver,
+        driver_cuda(),
         tuple(gpu.total_memory for gpu in found),
         tuple(gpu.name for gpu in found),
         tuple((gpu.major, gpu.minor) for gpu in found),
@@ -94,8 +91,8 @@ def driver_report() -> dict[str, tuple[int, str]]:
 
     Asked there, since torch can tell what is free only after taking memory on every GPU.
     """
-    command = ["nvidia-smi", "--query-gpu=uuid,memory.free,driver_version"]
-    command.append("--format=csv,noheader,nounits")
+    asked = "--query-gpu=uuid,memory.free,driver_version"
+    command = ["nvidia-smi", asked, "--format=csv,noheader,nounits"]
     try:
         told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
@@ -114,11 +111,7 @@ def parse_report(text: str) -> dict[str, tuple[int, str]]:
 
 
 def check_gpus(
-    count: int,
-    memory_gb: float,
-    *,
-    bfloat16: bool = False,
-    probe: Callable[[], Cuda] = probe_cuda,
+    count: int, memory_gb: float, *, bfloat16: bool = False, probe: Callable[[], Cuda] = probe_cuda
 ) -> list[Diagnosis]:
     """Driver, number, memory, free memory and compute capability of the GPUs.
 
@@ -127,122 +120,100 @@ def check_gpus(
         memory_gb: needed on each of them (GB).
         bfloat16: whether matrix products are to be in bfloat16.
     """
-    count = max(count, 1)
-    found = probe()
+    count, found, inside = max(count, 1), probe(), IMAGE in os.environ
     needed = f"{count} with {memory_gb:g} GB"
     if found.built is None:
         remedy = "pip uninstall torch, then install its CUDA build: pip install torch"
-        if IMAGE in os.environ:
+        if inside:
             remedy = f"take the CUDA image: repro docker build --variant cuda, {SMALLER}"
         return [Diagnosis("GPU", "fail", "torch was built without CUDA", needed, remedy)]
     if found.driver is None:
         remedy = f"{DRIVER} (check: nvidia-smi), {SMALLER}"
-        if IMAGE in os.environ:
+        if inside:
             remedy = f"start the container with: docker run --gpus all, {SMALLER}"
         return [Diagnosis("GPU", "fail", "no NVIDIA driver", needed, remedy)]
-    built = tuple(int(part) for part in found.built.split(".")[:2])
     served = ".".join(map(str, found.driver))
-    findings = []
     # Within a major version, older drivers run newer CUDA builds.
-    if found.driver[0] < built[0]:
-        old = f"serves CUDA {served}"
-        findings.append(Diagnosis("GPU driver", "fail", old, f"CUDA {found.built}", DRIVER))
+    major = found.built.partition(".")[0]
+    if found.driver[0] < int(major):
+        findings = [
+            Diagnosis("GPU driver", "fail", f"serves CUDA {served}", f"CUDA {found.built}", DRIVER)
+        ]
     else:
-        findings.append(Diagnosis("GPU driver", "ok", f"CUDA {served}", f"CUDA {built[0]}"))
+        findings = [Diagnosis("GPU driver", "ok", f"CUDA {served}", f"CUDA {major}")]
         if found.trouble:
             findings.append(_trouble(found, count))
     used = found.memory[:count]  # in torch's order
     right = len(used) == count and min(used) >= memory_gb * 1e9
-    remedy = "" if right else f"use such GPUs (CUDA_VISIBLE_DEVICES=2 for the third), {SMALLER}"
-    findings.append(Diagnosis("GPU", "ok" if right else "fail", _listed(found), needed, remedy))
-    if right:
-        findings += _check_free(found.free[:count], used, memory_gb)
-        findings += _check_capability(found.capability[:count], found.names, bfloat16=bfloat16)
-    return findings
-
-
-def _listed(found: Cuda) -> str:
     pairs = zip(found.names, found.memory, strict=True)
-    return ", ".join(f"{name} {size / 1e9:.0f} GB" for name, size in pairs) or "none"
+    listed = ", ".join(f"{name} {size / 1e9:.0f} GB" for name, size in pairs) or "none"
+    remedy = f"use such GPUs (CUDA_VISIBLE_DEVICES=2 for the third), {SMALLER}"
+    findings.append(diagnosed("GPU", right, listed, needed, remedy))
+    if right and found.free:
+        findings.append(_check_free(found.free[:count], used, memory_gb))
+    if right and found.capability:
+        findings.append(_check_capability(found, count, bfloat16=bfloat16))
+    return findings
 
 
 def _trouble(found: Cuda, count: int) -> Diagnosis:
     """Torch cannot open a GPU that the driver counts, such as the second slice of MIG."""
     remedy = "name one GPU or slice, as nvidia-smi -L lists them: CUDA_VISIBLE_DEVICES=MIG-..."
-    level = "warn" if len(found.memory) >= count else "fail"
     text = f"{len(found.memory)} of those that the driver counts: {found.trouble}"
-    return Diagnosis("GPUs for torch", "warn" if level == "warn" else "fail", text, "all", remedy)
+    level: Level = "warn" if len(found.memory) >= count else "fail"
+    return Diagnosis("GPUs for torch", level, text, "all", remedy)
 
 
-def _check_free(free: Sequence[int], used: Sequence[int], memory_gb: float) -> list[Diagnosis]:
-    """Whether enough is free; nothing where that is not known.
+def _check_free(free: Sequence[int], used: Sequence[int], memory_gb: float) -> Diagnosis:
+    """Whether enough is free.
 
     The driver keeps some of a GPU for itself: where nothing else runs, all but 2 % are free.
     """
-    if not free:
-        return []
-    least = min(
-        range(len(free)), key=lambda index: free[index] - min(used[index] * 0.98, memory_gb * 1e9)
+    needs = [min(size * 0.98, memory_gb * 1e9) for size in used]
+    least = min(range(len(free)), key=lambda index: free[index] - needs[index])
+    return diagnosed(
+        "free GPU memory",
+        free[least] >= needs[least],
+        f"{free[least] / 1e9:.1f} GB of {used[least] / 1e9:.0f}",
+        f"{needs[least] / 1e9:.3g} GB",
+        "end what else uses the GPU (nvidia-smi shows it), or name another one: "
+        "CUDA_VISIBLE_DEVICES=1",
     )
-    needed = min(used[least] * 0.98, memory_gb * 1e9)
-    right = free[least] >= needed
-    remedy = "end what else uses the GPU (nvidia-smi shows it), or name another one: "
-    return [
-        Diagnosis(
-            "free GPU memory",
-            "ok" if right else "fail",
-            f"{free[least] / 1e9:.1f} GB of {used[least] / 1e9:.0f}",
-            f"{needed / 1e9:.3g} GB",
-            "" if right else f"{remedy}CUDA_VISIBLE_DEVICES=1",
-        )
-    ]
 
 
-def _check_capability(
-    capability: Sequence[tuple[int, int]], names: Sequence[str], *, bfloat16: bool
-) -> list[Diagnosis]:
+def _check_capability(found: Cuda, count: int, *, bfloat16: bool) -> Diagnosis:
     """Whether the GPUs compute what is asked of them."""
-    if not capability:
-        return []
     least = CAPABILITY[bfloat16]
-    number, found = min(enumerate(capability), key=lambda pair: pair[1])
-    right = found >= least
-    what = "bfloat16 needs" if bfloat16 else "CUDA 13 needs"
-    return [
-        Diagnosis(
-            "compute capability",
-            "ok" if right else "fail",
-            f"{names[number]}: {found[0]}.{found[1]}",
-            f"{what} {least[0]}.{least[1]}",
-            "" if right else f"use a newer GPU, {SMALLER}",
-        )
-    ]
+    pairs = zip(found.capability[:count], found.names, strict=False)
+    (major, minor), name = min(pairs, key=lambda pair: pair[0])
+    return diagnosed(
+        "compute capability",
+        (major, minor) >= least,
+        f"{name}: {major}.{minor}",
+        f"{'bfloat16' if bfloat16 else 'CUDA 13'} needs {least[0]}.{least[1]}",
+        f"use a newer GPU, {SMALLER}",
+    )
 
 
-def check_compiler(
-    *,
-    which: Callable[[str], str | None] = shutil.which,
-    include: str | None = None,
-    triton: Callable[[], bool] = lambda: find_spec("triton") is not None,
-) -> Diagnosis:
+def check_compiler() -> Diagnosis:
     """Whether Triton can compile FlexAttention's kernels: it needs a C compiler and Python.h.
 
     A warning only, since grouped attention is slower and needs none of that.
     """
-    include = sysconfig.get_path("include") if include is None else include
-    missing = []
-    if not triton():
-        missing.append("the package triton")
+    header = Path(sysconfig.get_path("include"), "Python.h")
     names = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
-    if not any(which(name) for name in names):
-        missing.append(f"a C compiler ({' or '.join(names)})")
-    if not Path(include, "Python.h").is_file():
-        missing.append(f"{include}/Python.h")
-    what, needed = "kernel compiler", "Triton, a C compiler, Python.h"
-    if not missing:
-        return Diagnosis(what, "ok", "there", needed)
-    remedy = (
+    there = {
+        "the package triton": find_spec("triton") is not None,
+        f"a C compiler ({' or '.join(names)})": any(map(shutil.which, names)),
+        str(header): header.is_file(),
+    }
+    missing = [what for what, found in there.items() if not found]
+    return diagnosed(
+        "kernel compiler",
+        not missing,
+        f"missing: {', '.join(missing)}" if missing else "there",
+        "Triton, a C compiler, Python.h",
         "apt-get install gcc python3-dev, or take the CUDA image; without them fine-tuning takes "
-        "grouped attention, which is slower"
+        "grouped attention, which is slower",
+        wrong="warn",
     )
-    return Diagnosis(what, "warn", f"missing: {', '.join(missing)}", needed, remedy)

@@ -14,7 +14,6 @@ from repro.tables import checked, read_toml
 
 _FILE = "kinds.toml"
 
-
 _Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 
 
@@ -50,18 +49,16 @@ def of(asked: str) -> tuple[GpuKind, int]:
             f"--gpus is KIND:COUNT, not '{asked}'",
             hint=several if "," in asked else f"--gpus h100:8; kinds: {', '.join(kinds())}",
         )
-    return (_read(name) if name.endswith(".toml") else _known(name.lower())), int(count)
+    if name.endswith(".toml"):
+        return _read(name), int(count)
+    if name.lower() not in kinds():
+        raise unknown("kind of GPU", name.lower(), kinds())
+    return kinds()[name.lower()], int(count)
 
 
 def named(told: str) -> GpuKind | None:
     """The kind of a GPU by the name that its driver tells; None for one that is not known."""
     return next((kind for kind in kinds().values() if kind.told in told), None)
-
-
-def _known(name: str) -> GpuKind:
-    if name not in kinds():
-        raise unknown("kind of GPU", name, kinds())
-    return kinds()[name]
 
 
 def _read(path: str) -> GpuKind:

@@ -3,10 +3,11 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
 from pathlib import Path
 
 from repro import __version__
+from repro.extras import installed
 from repro.files import file_sha256
 
 _ROOT = Path(__file__).parents[2]
@@ -55,13 +56,8 @@ def prepare(threads: int, *, device: str) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    found = {package: installed(package) or "not installed" for package in PACKAGES}
+    return {"python": platform.python_version(), **found}
 
 
 def numerics(threads: int, *, device: str) -> dict[str, object]:
@@ -71,9 +67,9 @@ def numerics(threads: int, *, device: str) -> dict[str, object]:
     kind = torch.backends.cpu.get_cpu_capability()
     if device == "cuda":
         kind = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU here"
-    names = ("torch", "transformers")
+    found = versions()
     return {"device": f"{device} {kind}", "threads": threads} | {
-        name: found for name, found in versions().items() if name in names
+        name: found[name] for name in ("torch", "transformers")
     }
 
 
@@ -81,20 +77,20 @@ def engine(name: str) -> str:
     """An engine by its name, "torch" or "vllm", the latter with its version."""
     if name == "torch":
         return name
-    try:
-        return f"{name} {version(name)}"
-    except PackageNotFoundError:
-        return f"{name}, not installed"
+    found = installed(name)
+    return f"{name} {found}" if found else f"{name}, not installed"
 
 
 def describe() -> dict[str, object]:
     """The machine in words; nothing that identifies it."""
+    import torch  # slow to import
+
     return {
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "os": " ".join([platform.system(), platform.machine(), *platform.libc_ver()]),
-        "gpus": _gpus(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
 
 
@@ -106,12 +102,6 @@ def cpu_name() -> str:
         return platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _gpus() -> list[str]:
-    import torch  # slow to import
-
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def lock_sha256() -> str | None:
@@ -126,14 +116,11 @@ def source_state() -> dict[str, object]:
     if told := os.environ.get("REPRO_REVISION"):  # a container image has no history
         commit, _, mark = told.partition("+")
         return state | {"commit": commit, "changed": bool(mark)}
-    if not (_ROOT / ".git").exists():
-        return state
-    try:
-        commit = _git("rev-parse", "HEAD")
-        changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return state
-    return state | {"commit": commit, "changed": changed}
+    if (_ROOT / ".git").exists():
+        with suppress(OSError, subprocess.CalledProcessError):
+            changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
+            state |= {"commit": _git("rev-parse", "HEAD"), "changed": changed}
+    return state
 
 
 def _git(*words: str) -> str:

@@ -10,15 +10,9 @@ from torch.utils._pytree import tree_leaves
 
 
 class Held(TorchDispatchMode):
-    """Counts the bytes of all storages that live: those given, and what operations make.
-
-    Attributes:
-        now: bytes held now.
-        peak: the most so far.
-    """
+    """Counts the bytes of all storages that live, now and at most: those given, and those made."""
 
     def __init__(self, tensors: Iterable[torch.Tensor] = ()) -> None:
-        """Begin with tensors that are there already."""
         super().__init__()
         self._sizes: dict[int, int] = {}
         self.now = self.peak = 0

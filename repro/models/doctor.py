@@ -1,24 +1,24 @@
 """Preflight checks: is what a profile needs there, and if not, which command mends it.
 
-Each check is a function of what it was told and of a probe of the machine, so that it can be tested
-on any machine. `check` runs them all.
+Each check is a function of what was found, or of how to look, so that it can be tested on any
+machine. `check` runs them all.
 """
 
 import os
-import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
 from repro.errors import ReproError
 from repro.extras import requirements, supported_python
-from repro.machine.diagnosis import IMAGE, Diagnosis, Level
+from repro.machine.diagnosis import IMAGE, Diagnosis, Level, diagnosed
 from repro.machine.gpus import check_gpus
-from repro.models import sources
-from repro.models.probes import Probes, probe_memory, probe_token, probe_version
+from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
 
 VLLM_REMEDY = (
@@ -30,9 +30,6 @@ VLLM_REMEDY = (
 SHARED_MEMORY_GB = 1.0
 """Of /dev/shm, through which GPUs that train together exchange gradients: Docker gives 0.064."""
 
-_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)(?P<marker>.*)")
-_EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[\w-]+)['"]""")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
@@ -40,12 +37,10 @@ class Needs:
 
     Attributes:
         device: "cpu" or "cuda".
-        gpus: their number.
-        gpu_memory_gb: of each (GB).
+        gpu_memory_gb: of each GPU; memory_gb is main memory.
         bfloat16: whether GPUs are to compute in bfloat16.
         compiles: whether kernels are compiled here.
-        memory_gb: main memory (GB).
-        disk_gb: free disk under `folders`' first (GB).
+        disk_gb: free under `folders`' first.
         folders: that must be writable: the store first, then the output folder.
         extras: groups of the kit's requirements that must be installed.
     """
@@ -70,7 +65,10 @@ def check(
         weights_present: whether the store holds the base weights already.
     """
     probes = probes or Probes()
-    findings = [check_python(), *check_packages(extras=needs.extras, installed=probes.installed)]
+    findings = [
+        check_python(sys.version_info[:3], supported_python()),
+        *check_packages(requirements(), needs.extras, probes.installed),
+    ]
     if needs.device == "cuda":
         findings += check_gpus(
             needs.gpus, needs.gpu_memory_gb, bfloat16=needs.bfloat16, probe=probes.cuda
@@ -78,129 +76,85 @@ def check(
         if needs.compiles:
             findings.append(probes.compiler())
     if needs.gpus > 1:
-        findings.append(check_shared_memory(free=probes.free))
-    findings.append(check_memory(needs.memory_gb, probe=probes.memory))
-    writable = [check_writable(folder) for folder in needs.folders]
+        findings.append(check_shared_memory(probes.free(Path("/dev/shm"))))
+    findings.append(check_memory(probes.memory(), needs.memory_gb))
     if needs.folders:
-        findings.append(check_disk(needs.folders[0], needs.disk_gb, free=probes.free))
-    findings += writable
+        findings.append(check_disk(needs.folders[0], needs.disk_gb, probes.free))
+    findings += map(check_writable, needs.folders)
     if IMAGE in os.environ:
-        findings += [check_mounted(folder) for folder in needs.folders]
+        findings += map(check_mounted, needs.folders)
     if spec.kind == "hub" and spec.gated and not weights_present:
-        findings.append(check_token(spec, probe=probes.token))
-    findings.append(check_weights(spec, present=weights_present, probe=probes.weights))
-    return findings
+        findings.append(check_token(spec, probes.token()))
+    if weights_present:
+        return [*findings, Diagnosis("base weights", "ok", "in the store", spec.describe())]
+    return [*findings, check_weights(spec, probes.weights)]
 
 
-def check_python(
-    found: Sequence[int] = sys.version_info[:3], *, supported: str | None = None
-) -> Diagnosis:
-    """Python's version against what the kit supports.
-
-    Args:
-        supported: such as ">=3.11,<3.14"; by default what the kit's own metadata say.
-    """
-    if supported is None:
-        supported = supported_python()
+def check_python(found: Sequence[int], supported: str) -> Diagnosis:
+    """Python's version against what the kit supports, such as ">=3.11,<3.14"; empty for any."""
     text = ".".join(map(str, found))
-    right = all(_satisfies(found, part) for part in filter(None, supported.split(",")))
-    return Diagnosis(
-        "Python",
-        "ok" if right else "fail",
-        text,
-        supported or "any",
-        "" if right else "install Python 3.11 to 3.13 and run ./run_all.sh again",
-    )
-
-
-def _satisfies(found: Sequence[int], part: str) -> bool:
-    match = re.fullmatch(r"\s*(>=|<)\s*(\d+(?:\.\d+)*)\s*", part)
-    if not match:
-        raise ValueError(f"Requires-Python is not understood: {part}")
-    bound = tuple(map(int, match[2].split(".")))
-    return tuple(found) >= bound if match[1] == ">=" else tuple(found) < bound
+    remedy = "install Python 3.11 to 3.13 and run ./run_all.sh again"
+    right = SpecifierSet(supported).contains(text)
+    return diagnosed("Python", right, text, supported or "any", remedy)
 
 
 def check_packages(
-    required: Iterable[str] | None = None,
-    *,
-    extras: Sequence[str] = ("run",),
-    installed: Callable[[str], str | None] = probe_version,
+    required: Iterable[str], extras: Sequence[str], installed: Callable[[str], str | None]
 ) -> list[Diagnosis]:
     """Installed packages against the kit's exact pins: one finding for each that is off.
 
     Args:
-        required: requirement lines ("torch==2.13.0; extra == 'run'"); by default the kit's own.
+        required: requirement lines ("torch==2.13.0; extra == 'run'").
         extras: groups that count; lines without a group always do.
         installed: gives a package's version, or None.
     """
-    if required is None:
-        required = requirements()
-        if not required:
-            return [
-                Diagnosis("packages", "warn", "the kit is not installed", "pins", "./run_all.sh")
-            ]
+    if not required:
+        return [Diagnosis("packages", "warn", "the kit is not installed", "pins", "./run_all.sh")]
     findings, right = [], 0
-    for line in required:
-        match = _REQUIREMENT.fullmatch(line.strip())
-        if not match:
+    for line in map(Requirement, required):
+        counts = line.marker is None or any(line.marker.evaluate({"extra": e}) for e in extras)
+        if not line.specifier or not counts:
             continue
-        extra = _EXTRA.search(match["marker"])
-        if extra and extra["extra"] not in extras:
-            continue
-        name, pinned = match["name"], match["version"]
-        found = installed(name)
+        found = installed(line.name)
         # A local part ("+cpu") names the build, not another version.
-        if found is not None and found.partition("+")[0] == pinned:
+        if found is not None and line.specifier.contains(found, prereleases=True):
             right += 1
             continue
         level: Level = "fail" if found is None else "warn"
-        remedy = VLLM_REMEDY if name == "vllm" else f"pip install {name}=={pinned}"
-        findings.append(Diagnosis(f"package {name}", level, found or "missing", pinned, remedy))
-    if not findings:
-        findings.append(Diagnosis("packages", "ok", f"{right} as pinned", "as pinned"))
-    return findings
+        remedy = VLLM_REMEDY if line.name == "vllm" else f"pip install {line.name}{line.specifier}"
+        pinned = str(line.specifier).removeprefix("==")
+        what = f"package {line.name}"
+        findings.append(Diagnosis(what, level, found or "missing", pinned, remedy))
+    return findings or [Diagnosis("packages", "ok", f"{right} as pinned", "as pinned")]
 
 
-def check_memory(needed_gb: float, *, probe: Callable[[], int] = probe_memory) -> Diagnosis:
-    """Main memory, the container's limit included, against the need (GB)."""
-    found = probe()
-    right = found >= needed_gb * 1e9
-    remedy = "" if right else "use a machine or container with more memory, or a smaller profile"
-    return Diagnosis(
-        "memory",
-        "ok" if right else "fail",
-        f"{found / 1e9:.1f} GB",
-        f"{needed_gb:g} GB",
-        remedy,
-    )
+def check_memory(found: int, needed_gb: float) -> Diagnosis:
+    """Main memory (bytes), the container's limit included, against the need (GB)."""
+    remedy = "use a machine or container with more memory, or a smaller profile"
+    right, text = found >= needed_gb * 1e9, f"{found / 1e9:.1f} GB"
+    return diagnosed("memory", right, text, f"{needed_gb:g} GB", remedy)
 
 
-def check_disk(
-    folder: Path,
-    needed_gb: float,
-    *,
-    free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
-) -> Diagnosis:
+def check_disk(folder: Path, needed_gb: float, free: Callable[[Path], int]) -> Diagnosis:
     """Free disk where a folder is or will be, against the need (GB)."""
-    found = free(_existing(folder))
-    right = found >= needed_gb * 1e9
-    remedy = "" if right else "free space, or name a --store on another disk"
-    return Diagnosis(
-        f"disk for {folder}",
-        "ok" if right else "fail",
-        f"{found / 1e9:.1f} GB free",
-        f"{needed_gb:g} GB",
-        remedy,
-    )
+    found, remedy = free(_existing(folder)), "free space, or name a --store on another disk"
+    right, text = found >= needed_gb * 1e9, f"{found / 1e9:.1f} GB free"
+    return diagnosed(f"disk for {folder}", right, text, f"{needed_gb:g} GB", remedy)
+
+
+def check_shared_memory(found: int) -> Diagnosis:
+    """Shared memory (bytes) against what several GPUs need."""
+    remedy = "start the container with: docker run --shm-size 1g (or --ipc host)"
+    right, text = found >= SHARED_MEMORY_GB * 1e9, f"{found / 1e9:.2f} GB free"
+    return diagnosed("shared memory", right, text, f"{SHARED_MEMORY_GB:g} GB", remedy)
 
 
 def check_writable(folder: Path) -> Diagnosis:
     """Whether files can be written to a folder, or the folder be made; leaves nothing behind."""
-    existing = _existing(folder)
+    existing, what = _existing(folder), f"folder {folder}"
     try:
         with tempfile.TemporaryFile(dir=existing):
-            pass
+            return Diagnosis(what, "ok", "writable", "writable")
     except OSError as error:
         remedy = f"chmod u+rwx {existing}, or name another folder"
         if IMAGE in os.environ:
@@ -208,73 +162,37 @@ def check_writable(folder: Path) -> Diagnosis:
                 f"mount a folder there that user {os.getuid()} can write to, such as "
                 f"-v $PWD/results:/results, with --user $(id -u):$(id -g)"
             )
-        found = error.strerror or str(error)
-        return Diagnosis(f"folder {folder}", "fail", found, "writable", remedy)
-    return Diagnosis(f"folder {folder}", "ok", "writable", "writable")
+        return Diagnosis(what, "fail", error.strerror or str(error), "writable", remedy)
 
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     path = folder.absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
+    return next(above for above in (path, *path.parents) if above.exists())
 
 
-def check_mounted(folder: Path, *, is_mount: Callable[[Path], bool] = Path.is_mount) -> Diagnosis:
+def check_mounted(folder: Path, is_mount: Callable[[Path], bool] = Path.is_mount) -> Diagnosis:
     """Whether what a container writes to a folder outlives it: a mount lies there or above."""
-    mounted = any(is_mount(path) for path in (folder.absolute(), *folder.absolute().parents[:-1]))
-    if mounted:
+    path = folder.absolute()
+    if any(map(is_mount, (path, *path.parents[:-1]))):
         return Diagnosis(f"mount for {folder}", "ok", "mounted", "a mount")
-    top = "/" + folder.absolute().parts[1]
-    remedy = f"docker run -v FOLDER:{top}"
+    remedy = f"docker run -v FOLDER:/{path.parts[1]}"
     found = "nothing is mounted: it vanishes with the container"
     return Diagnosis(f"mount for {folder}", "warn", found, "a mount", remedy)
 
 
-def check_shared_memory(
-    folder: Path = Path("/dev/shm"),
-    *,
-    free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
-) -> Diagnosis:
-    """Shared memory against what several GPUs need."""
-    found = free(folder)
-    right = found >= SHARED_MEMORY_GB * 1e9
-    remedy = "" if right else "start the container with: docker run --shm-size 1g (or --ipc host)"
-    return Diagnosis(
-        "shared memory",
-        "ok" if right else "fail",
-        f"{found / 1e9:.2f} GB free",
-        f"{SHARED_MEMORY_GB:g} GB",
-        remedy,
-    )
-
-
-def check_token(spec: ModelSpec, *, probe: Callable[[], bool] = probe_token) -> Diagnosis:
+def check_token(spec: ModelSpec, found: bool) -> Diagnosis:
     """Whether there is a hub token for a gated repository; the token itself is not looked at."""
-    if probe():
-        return Diagnosis("hub token", "ok", "set", f"for {spec.repo}")
     remedy = "set HF_TOKEN (docker run -e HF_TOKEN) or run: hf auth login"
     if spec.alternative:
         remedy += f"; or take the same weights without a token: --model repo={spec.alternative}"
-    return Diagnosis("hub token", "warn", "none", f"for {spec.repo}", remedy)
+    told = "set" if found else "none"
+    return diagnosed("hub token", found, told, f"for {spec.repo}", remedy, wrong="warn")
 
 
-def check_weights(
-    spec: ModelSpec,
-    *,
-    present: bool = False,
-    probe: Callable[[ModelSpec], str] = sources.require,
-) -> Diagnosis:
-    """Whether the base weights are in the store, or can be got: hashed, installed or reachable.
-
-    Args:
-        present: whether the store holds them; then nothing else is looked at.
-    """
-    what = "base weights"
-    if present:
-        return Diagnosis(what, "ok", "in the store", spec.describe())
+def check_weights(spec: ModelSpec, look: Callable[[ModelSpec], str]) -> Diagnosis:
+    """Whether the base weights can be got: hashed, installed or reachable."""
     try:
-        return Diagnosis(what, "ok", probe(spec), spec.describe())
+        return Diagnosis("base weights", "ok", look(spec), spec.describe())
     except ReproError as error:
-        return Diagnosis(what, "fail", str(error), spec.describe(), error.hint)
+        return Diagnosis("base weights", "fail", str(error), spec.describe(), error.hint)

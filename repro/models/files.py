@@ -6,13 +6,13 @@ copied, downloaded or hashed. Imports neither torch nor transformers.
 
 import hashlib
 import json
-import re
 import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import missing
+from repro.files import file_sha256
 
-CONFIG_FILES = ("config.json", "generation_config.json")
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -24,47 +24,30 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 INDEX = "model.safetensors.index.json"
-_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
-PATTERNS = (
-    *CONFIG_FILES,
-    *TOKENIZER_FILES,
-    INDEX,
-    "model.safetensors",
-    "model-?????-of-?????.safetensors",
-)
-"""Shell patterns of the files that belong to a model folder, for downloads; see `wanted`."""
+_NUMBER = "[0-9]" * 5
+_WEIGHTS = ("model.safetensors", f"model-{_NUMBER}-of-{_NUMBER}.safetensors")
+PATTERNS = ("config.json", "generation_config.json", *TOKENIZER_FILES, INDEX, *_WEIGHTS)
+"""Shell patterns of the names of files that belong to a model folder."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-
-
-def wanted(name: str) -> bool:
-    """Whether a file of this name (no folder in it) belongs to a model folder."""
-    return name in (*CONFIG_FILES, *TOKENIZER_FILES, INDEX) or bool(_WEIGHTS.fullmatch(name))
 
 
 def is_weights(name: str) -> bool:
     """Whether a file name is that of a safetensors file with a causal LM's weights."""
-    return bool(_WEIGHTS.fullmatch(name))
+    return any(fnmatchcase(name, pattern) for pattern in _WEIGHTS)
 
 
-def sha256(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def git_blob_id(path: Path) -> str:
-    """The id under which git stores the file's content, in hex (sha1)."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def model_files(folder: Path) -> list[Path]:
+    """The files of a folder that belong to a model, by name; others are passed over."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in PATTERNS)
+    ]
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """The sha256 of every model file in a folder, by name; other files are passed over."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and wanted(path.name))
-    return {name: sha256(folder / name) for name in names}
+    """The sha256 of every model file in a folder, by name."""
+    return {path.name: file_sha256(path) for path in model_files(folder)}
 
 
 def combined(found: dict[str, str]) -> str:
@@ -74,11 +57,7 @@ def combined(found: dict[str, str]) -> str:
 
 
 def model_digest(folder: Path) -> str:
-    """A sha256 over the weights, config and tokenizer files of a folder.
-
-    Changes if and only if the bytes or the name of one of them do; the folder's own path and
-    files that do not belong to a model have no part in it.
-    """
+    """A sha256 over the names and bytes of a folder's weights, config and tokenizer files."""
     return combined(hashes(folder))
 
 
@@ -99,47 +78,53 @@ def check_folder(folder: Path, *, what: str) -> None:
             damaged, or when the model needs code of its own.
     """
     if not folder.is_dir():
-        raise _refused(f"{what}: no such folder", "give a folder with config.json and safetensors")
+        raise missing(f"{what}: no such folder", "give a folder with config.json and safetensors")
     names = {path.name for path in folder.iterdir() if path.is_file()}
     for needed in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         if needed not in names and not (needed == "tokenizer.json" and "tokenizer.model" in names):
-            raise _refused(
-                f"{what}: {needed} is missing", "save model and tokenizer with save_pretrained"
-            )
+            hint = "save model and tokenizer with save_pretrained"
+            raise missing(f"{what}: {needed} is missing", hint)
     config = _json(folder / "config.json", what)
     if "auto_map" in config:
-        raise _refused(
+        raise missing(
             f"{what}: config.json asks for code of the model's own (auto_map)",
             "remote code is never run; use an architecture that transformers has itself",
         )
     shards = [name for name in names if is_weights(name)]
     if not shards:
-        pickles = sorted(name for name in names if name.endswith(_PICKLES))
-        if pickles:
-            raise _refused(
+        if pickles := sorted(name for name in names if name.endswith(_PICKLES)):
+            raise missing(
                 f"{what}: only pickled weights ({', '.join(pickles[:3])}), which can run code",
                 "load them where you trust them and save with "
                 "save_pretrained(folder, safe_serialization=True)",
             )
-        raise _refused(f"{what}: no weights (model.safetensors) in it", "check the folder")
+        raise missing(f"{what}: no weights (model.safetensors) in it", "check the folder")
     if INDEX in names:
         listed = _json(folder / INDEX, what).get("weight_map")
         if not isinstance(listed, dict) or not listed:
-            raise _refused(f"{what}: {INDEX} has no weight_map", "download it again")
+            raise missing(f"{what}: {INDEX} has no weight_map", "download it again")
         for shard in sorted({str(value) for value in listed.values()}):
             if shard not in shards:  # also refuses paths that leave the folder
-                raise _refused(f"{what}: {shard} is missing, {INDEX} lists it", "download it again")
+                raise missing(f"{what}: {shard} is missing, {INDEX} lists it", "download it again")
     elif "model.safetensors" not in names:
-        raise _refused(f"{what}: weights in parts, but no {INDEX}", "download it again")
+        raise missing(f"{what}: weights in parts, but no {INDEX}", "download it again")
+    from safetensors import SafetensorError, safe_open  # part of the full install only
+
     for name in sorted(shards):
-        _check_header(folder / name, what)
+        try:
+            with safe_open(folder / name, framework="np") as file:
+                file.keys()
+        except (SafetensorError, OSError) as error:
+            raise missing(
+                f"{what}: {name} is not a whole safetensors file ({error})",
+                "download or save it again",
+            ) from None
 
 
 def copy_model(source: Path, folder: Path) -> None:
-    """Copy the model files of one folder into another; nothing else is taken along."""
-    for path in sorted(source.iterdir()):
-        if path.is_file() and wanted(path.name):
-            shutil.copyfile(path, folder / path.name)
+    """Copy the model files of one folder into another."""
+    for path in model_files(source):
+        shutil.copyfile(path, folder / path.name)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
@@ -149,29 +134,11 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
-def _check_header(path: Path, what: str) -> None:
-    """Refuse a safetensors file that is cut short or damaged in its header."""
-    from safetensors import SafetensorError, safe_open  # part of the full install only
-
-    try:
-        with safe_open(path, framework="np") as file:
-            file.keys()
-    except (SafetensorError, OSError) as error:
-        raise _refused(
-            f"{what}: {path.name} is not a whole safetensors file ({error})",
-            "download or save it again",
-        ) from None
-
-
 def _json(path: Path, what: str) -> dict[str, object]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise _refused(f"{what}: {path.name} is not JSON: {error}", "download it again") from None
+        raise missing(f"{what}: {path.name} is not JSON: {error}", "download it again") from None
     if not isinstance(value, dict):
-        raise _refused(f"{what}: {path.name} is not a JSON object", "download it again")
+        raise missing(f"{what}: {path.name} is not a JSON object", "download it again")
     return value
-
-
-def _refused(message: str, hint: str) -> ReproError:
-    return ReproError(message, hint=hint, exit_code=EXIT_MISSING)

@@ -10,25 +10,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from repro.errors import EXIT_MISSING, ReproError
-from repro.models.files import PATTERNS, check_folder, git_blob_id, is_weights, sha256, wanted
+from repro.errors import EXIT_MISSING, ReproError, missing
+from repro.files import file_sha256, git_blob_id
+from repro.models.files import PATTERNS, check_folder, is_weights, model_files
 from repro.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile
 
 # How the command line overrides fields of [model].
 REVISION_FLAG = "--model revision="
 REPO_FLAG = "--model repo="
-
-
-@dataclass(frozen=True)
-class Listed:
-    """What the hub says of a file: its git blob id, or the sha256 where it is a large file."""
-
-    blob_id: str
-    sha256: str | None
 
 
 def download(spec: ModelSpec, folder: Path, *, progress: Any = None) -> dict[str, str]:
@@ -49,11 +44,14 @@ def download(spec: ModelSpec, folder: Path, *, progress: Any = None) -> dict[str
     elif not any(map(is_weights, spec.sha256)):
         raise _offline(spec, "and weights without a pinned hash cannot be checked without it")
     source = _snapshot(spec, progress, offline=listing is None)
-    files = [path for path in sorted(source.iterdir()) if path.is_file() and wanted(path.name)]
+    files = model_files(source)
     checked = {path.name: _verify(spec, path, listing) for path in files}
     check_folder(source, what=f"{spec.repo} at {spec.revision[:12]}")
     for path in files:
-        _link_or_copy(path.resolve(), folder / path.name)
+        try:
+            os.link(path.resolve(), folder / path.name)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(path, folder / path.name)
     return checked
 
 
@@ -78,15 +76,14 @@ def _ask(spec: ModelSpec) -> None:
 def require_revision(spec: ModelSpec) -> None:
     """Raise ReproError (exit code 3) for a repository without a commit."""
     if not spec.revision:
-        raise ReproError(
+        raise missing(
             f"no revision is pinned for {spec.repo}: the kit's authors could not look at it",
-            hint=f"take the commit from {_page(spec)}/commits/main and give it as "
+            f"take the commit from {_page(spec)}/commits/main and give it as "
             f'{REVISION_FLAG}COMMIT, or as revision = "COMMIT" in [model] of the profile',
-            exit_code=EXIT_MISSING,
         )
 
 
-def _listing(spec: ModelSpec) -> dict[str, Listed] | None:
+def _listing(spec: ModelSpec) -> "dict[str, RepoFile] | None":
     """The files at the top of the commit, or None without a connection but with a cached copy."""
     from huggingface_hub import HfApi  # slow to import
     from huggingface_hub.hf_api import RepoFile
@@ -97,27 +94,22 @@ def _listing(spec: ModelSpec) -> dict[str, Listed] | None:
             entries = HfApi(endpoint=_endpoint()).list_repo_tree(
                 spec.repo, revision=spec.revision, recursive=False
             )
-            return {
-                entry.path: Listed(entry.blob_id, entry.lfs.sha256 if entry.lfs else None)
-                for entry in entries
-                if isinstance(entry, RepoFile)
-            }
+            return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
     except _UnreachableError:
         if _cached(spec):
             return None
         raise
 
 
-def _check_listing(spec: ModelSpec, listing: dict[str, Listed]) -> None:
+def _check_listing(spec: ModelSpec, listing: "dict[str, RepoFile]") -> None:
     for name, pinned in spec.sha256.items():
         if name not in listing:
             raise _refused(spec, f"{name} is missing from the repository")
-        found = listing[name].sha256
-        if found is not None and found != pinned:
-            raise _refused(
-                spec, f"{name} does not match its hash: expected sha256 {pinned}, listed {found}"
-            )
-    if not any(is_weights(name) for name in listing):
+        large = listing[name].lfs
+        if large and large.sha256 != pinned:
+            differ = f"expected sha256 {pinned}, listed {large.sha256}"
+            raise _refused(spec, f"{name} does not match its hash: {differ}")
+    if not any(map(is_weights, listing)):
         pickles = [name for name in listing if name.endswith((".bin", ".pt", ".pth"))]
         what = "only pickled weights, which can run code" if pickles else "no weights"
         raise _refused(spec, f"the repository has no safetensors, {what}")
@@ -158,36 +150,28 @@ def _cached(spec: ModelSpec) -> bool:
     return True
 
 
-def _verify(spec: ModelSpec, path: Path, listing: dict[str, Listed] | None) -> str:
+def _verify(spec: ModelSpec, path: Path, listing: "dict[str, RepoFile] | None") -> str:
     """How the file was checked; raises ReproError when it is not what it must be."""
     name = path.name
     if name in spec.sha256:
-        how, expected, found = "pinned", spec.sha256[name], sha256(path)
+        how, expected, found = "pinned", spec.sha256[name], file_sha256(path)
     elif listing is None:
         if is_weights(name):
             raise _offline(spec, f"and {name} has no pinned hash to check it against")
         return "not checked: offline"
     elif name not in listing:
         raise _refused(spec, f"{name} is in the cache, but not in the repository")
+    elif large := listing[name].lfs:
+        how, expected, found = "listed", large.sha256, file_sha256(path)
     else:
-        listed = listing[name]
-        how, expected = "listed", listed.sha256 or listed.blob_id
-        found = sha256(path) if listed.sha256 else git_blob_id(path)
+        how, expected, found = "listed", listing[name].blob_id, git_blob_id(path.read_bytes())
     if found != expected:
-        raise ReproError(
+        raise missing(
             f"{spec.repo}: {name} does not match its hash: expected {expected}, found {found}",
-            hint=f"fetch it again: hf download {spec.repo} {name} --revision {spec.revision} "
+            f"fetch it again: hf download {spec.repo} {name} --revision {spec.revision} "
             "--force-download",
-            exit_code=EXIT_MISSING,
         )
     return how
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
 
 
 class _UnreachableError(ReproError):
@@ -205,26 +189,30 @@ def _explained(spec: ModelSpec) -> Iterator[None]:
     try:
         yield
     except errors.RevisionNotFoundError:
-        raise ReproError(
+        raise missing(
             f"{spec.repo} has no revision {spec.revision}",
-            hint=f"take a commit from {_page(spec)}/commits/main for {REVISION_FLAG}COMMIT",
-            exit_code=EXIT_MISSING,
+            f"take a commit from {_page(spec)}/commits/main for {REVISION_FLAG}COMMIT",
         ) from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         gated = isinstance(error, errors.GatedRepoError) or spec.gated or status == 403
         if gated and status in (401, 403):
-            raise _no_access(spec, status) from None
-        if status in (401, 404):
-            raise ReproError(
-                f"{spec.repo} is not on the hub, or not for this token (HTTP {status})",
-                hint="check the name; for a private repository set HF_TOKEN or run: hf auth login",
-                exit_code=EXIT_MISSING,
+            hint = f"accept the licence at {_page(spec)}, then set HF_TOKEN or run: hf auth login"
+            if same := spec.alternative:
+                hint += f"; or take the same weights, not gated, from {same}: {REPO_FLAG}{same}"
+            raise missing(
+                f"no access to {spec.repo}: it is gated, and the hub wants a token of somebody "
+                f"who accepted its licence (HTTP {status})",
+                hint,
             ) from None
-        raise ReproError(
+        if status in (401, 404):
+            raise missing(
+                f"{spec.repo} is not on the hub, or not for this token (HTTP {status})",
+                "check the name; for a private repository set HF_TOKEN or run: hf auth login",
+            ) from None
+        raise missing(
             f"the hub answered HTTP {status} for {spec.repo}",
-            hint="run the same command again later: finished downloads are kept",
-            exit_code=EXIT_MISSING,
+            "run the same command again later: finished downloads are kept",
         ) from None
     # HTTPError is that of its HTTP client, httpx or httpx2 by version.
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HTTPError):
@@ -235,28 +223,13 @@ def _explained(spec: ModelSpec) -> Iterator[None]:
         raise _client_fault(spec, error) from None
 
 
-def _no_access(spec: ModelSpec, status: int) -> ReproError:
-    hint = f"accept the licence at {_page(spec)}, then set HF_TOKEN or run: hf auth login"
-    if spec.alternative:
-        hint += (
-            f"; or take the same weights, not gated, from {spec.alternative}: "
-            f"{REPO_FLAG}{spec.alternative}"
-        )
-    return ReproError(
-        f"no access to {spec.repo}: it is gated, and the hub wants a token of somebody who "
-        f"accepted its licence (HTTP {status})",
-        hint=hint,
-        exit_code=EXIT_MISSING,
-    )
-
-
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 
 
 def _client_fault(spec: ModelSpec, error: Exception) -> ReproError:
     """What keeps the hub's client from asking: mostly a variable. No value of one is shown."""
-    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
     tokens = [name for name in _TOKENS if not os.environ.get(name, "").isascii()]
     proxies = [n for name in _PROXIES for n in (name, name.lower()) if os.environ.get(n)]
     hint = "run the same command again; if it stays so, copy the model folder here and name it: "
@@ -265,13 +238,11 @@ def _client_fault(spec: ModelSpec, error: Exception) -> ReproError:
         said = f"{tokens[0]} holds a character that no token has"
         hint = f"set {tokens[0]} again, as the hub shows it"
     elif proxies and not isinstance(error, OSError):
-        values = [os.environ[name] for name in proxies]
-        shown = "its value is not usable" if any(value in said for value in values) else said
+        hidden = any(os.environ[name] in said for name in proxies)
+        shown = "its value is not usable" if hidden else said
         said = f"the proxy that {proxies[0]} names cannot be used: {shown}"
         hint = f"unset {proxies[0]}, or name an HTTP proxy: {proxies[0]}=http://HOST:PORT"
-    return ReproError(
-        f"the hub cannot be asked for {spec.repo}: {said}", hint=hint, exit_code=EXIT_MISSING
-    )
+    return missing(f"the hub cannot be asked for {spec.repo}: {said}", hint)
 
 
 def _offline(spec: ModelSpec, also: str) -> _UnreachableError:
@@ -284,10 +255,9 @@ def _offline(spec: ModelSpec, also: str) -> _UnreachableError:
 
 
 def _refused(spec: ModelSpec, message: str) -> ReproError:
-    return ReproError(
+    return missing(
         f"{spec.repo} at {spec.revision[:12]}: {message}",
-        hint=f"check repo and revision, or give others: {REPO_FLAG}NAME {REVISION_FLAG}COMMIT",
-        exit_code=EXIT_MISSING,
+        f"check repo and revision, or give others: {REPO_FLAG}NAME {REVISION_FLAG}COMMIT",
     )
 
 
@@ -310,8 +280,8 @@ def _bars(progress: Any) -> type:
             bytes_counted = options.get("unit") == "B"
             if progress is not None and bytes_counted:
                 self.task = progress.add_task(str(options.get("desc", "download")), total=None)
-            hidden = {"file": io.StringIO(), "disable": self.task is None}
-            super().__init__(*args, **{**options, **hidden})
+            options |= {"file": io.StringIO(), "disable": self.task is None}
+            super().__init__(*args, **options)
 
         def display(self, *args: Any, **options: Any) -> None:
             if self.task is not None:

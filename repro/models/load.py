@@ -4,26 +4,20 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from repro.errors import EXIT_MISSING, ReproError
-from repro.models.files import check_folder, model_digest
+from repro.errors import ReproError, missing
+from repro.models.files import check_folder
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["load", "load_tokenizer", "model_digest", "quiet", "round_rotary"]
-
-Rotary = Literal["float32", "rounded"]
-DTYPES = ("float32", "bfloat16", "float16")
+_DTYPES = ("float32", "bfloat16", "float16")
+_ROTARY = ("float32", "rounded")
 
 
 def load(
-    folder: Path,
-    *,
-    dtype: str = "float32",
-    device: str = "cpu",
-    rotary: str = "float32",
+    folder: Path, *, dtype: str = "float32", device: str = "cpu", rotary: str = "float32"
 ) -> tuple[Any, Any]:
     """A causal language model and its tokenizer, ready for evaluation.
 
@@ -43,12 +37,10 @@ def load(
     Raises:
         ReproError: exit code 3, when the folder is no complete model; 2 for a wrong argument.
     """
-    if dtype not in DTYPES:
-        raise ReproError(f"dtype is '{dtype}'", hint=f"allowed: {', '.join(DTYPES)}")
-    if rotary not in get_args(Rotary):
-        raise ReproError(
-            f"rotary_precision is '{rotary}'", hint=f"allowed: {', '.join(get_args(Rotary))}"
-        )
+    asked = (("dtype", dtype, _DTYPES), ("rotary_precision", rotary, _ROTARY))
+    for name, value, allowed in asked:
+        if value not in allowed:
+            raise ReproError(f"{name} is '{value}'", hint=f"allowed: {', '.join(allowed)}")
     check_folder(folder, what=f"model folder {folder}")
     import torch  # slow, and not part of the light install
     from transformers import AutoModelForCausalLM
@@ -67,11 +59,10 @@ def load(
     wrong = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
     if wrong:  # transformers would go on with random weights in their place
         kind, names = next(iter(wrong.items()))
-        raise ReproError(
+        raise missing(
             f"model folder {folder}: weights and config.json do not fit: {kind.replace('_', ' ')} "
             f"{', '.join(names[:3])}",
-            hint="take both from the same model",
-            exit_code=EXIT_MISSING,
+            "take both from the same model",
         )
     if rotary == "rounded":
         round_rotary(model)
@@ -95,11 +86,10 @@ def _named(folder: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk, not the model
             raise
         said = next(filter(None, (line.strip() for line in str(error).splitlines())), "")
-        raise ReproError(
+        raise missing(
             f"model folder {folder}: config.json, weights and tokenizer cannot be loaded together: "
             f"{said or type(error).__name__}",
-            hint="take all files from the same model, as save_pretrained wrote them",
-            exit_code=EXIT_MISSING,
+            "take all files from the same model, as save_pretrained wrote them",
         ) from None
 
 

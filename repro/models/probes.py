@@ -4,9 +4,9 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from repro.extras import installed
 from repro.machine.diagnosis import Diagnosis
 from repro.machine.gpus import Cuda, check_compiler, probe_cuda
 from repro.models import sources
@@ -29,14 +29,6 @@ def probe_memory() -> int:
     return total
 
 
-def probe_version(package: str) -> str | None:
-    """The installed version of a package, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def probe_token() -> bool:
     """Whether huggingface_hub finds an access token (HF_TOKEN or its own store)."""
     from huggingface_hub import get_token  # slow to import
@@ -50,7 +42,7 @@ class Probes:
 
     cuda: Callable[[], Cuda] = probe_cuda
     memory: Callable[[], int] = probe_memory
-    installed: Callable[[str], str | None] = probe_version
+    installed: Callable[[str], str | None] = installed
     free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
     weights: Callable[[ModelSpec], str] = sources.require
     token: Callable[[], bool] = probe_token

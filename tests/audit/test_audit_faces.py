@@ -52,7 +52,7 @@ def comparisons() -> list[Comparison]:
 
 def test_faces_agree_and_show_texts_as_texts(tmp_path: Path) -> None:
     findings = [finding for finding in FINDINGS if finding.id in {name for name, _ in TOLD}]
-    write(findings, comparisons(), [], tmp_path / "out")
+    write(findings, comparisons(), {}, tmp_path / "out")
     folder = tmp_path / "out"
     counts = Counter(verdict.value for verdict in TOLD.values())
 

@@ -18,11 +18,11 @@ def test_expectations_are_those_of_all_orders(dead: int) -> None:
         one.append(pairs.count(1))
         steps.append(sum(2 in pairs[i : i + 2] for i in (0, 2)))
     expected = micro_batches(8, dead, accumulation=2)
-    assert expected.both_dead == pytest.approx(mean(both))
-    assert expected.both_dead_sd == pytest.approx(pstdev(both), abs=1e-9)
-    assert expected.one_dead == pytest.approx(mean(one))
-    assert expected.steps == pytest.approx(mean(steps))
-    assert expected.living == pytest.approx(4 * (8 - dead) / 8)
+    assert expected["both dead"] == pytest.approx(mean(both))
+    assert expected["both dead, standard deviation"] == pytest.approx(pstdev(both), abs=1e-9)
+    assert expected["exactly one dead"] == pytest.approx(mean(one))
+    assert expected["steps with both dead"] == pytest.approx(mean(steps))
+    assert expected["living samples a step"] == pytest.approx(4 * (8 - dead) / 8)
 
 
 def test_worst_step() -> None:

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from repro.cli.options import Request, fetch_data, parse
 from repro.data import fetch, upstream
-from repro.data.manifest import Manifest, authors_manifest, blob_id
+from repro.data.manifest import Manifest, authors_manifest
 from repro.data.upstream import VARIABLE, check, locate
 from repro.errors import ReproError
+from repro.files import git_blob_id
 from repro.models.spec import EMBEDDED
 from repro.plan.plan import needed_parts
 from repro.studies.paper.protocols import protocol
@@ -35,18 +36,18 @@ class Quiet(SimpleHTTPRequestHandler):
 def write_data(folder: Path) -> Manifest:
     """Files of one row where the authors' manifest has theirs, and the manifest of them."""
     authors, entries = authors_manifest(), []
-    for entry in authors.entries:
+    for entry in authors.files:
         task = task_of(entry.part)
         row = dict.fromkeys((*task.fields, "output"), f"text of {entry.part}")
         content = json.dumps([row | {"output": (*task.labels, "text")[0]}]).encode()
-        known = replace(entry, blob=blob_id(content), size=None, sha256=None, rows=None)
+        known = replace(entry, blob=git_blob_id(content), size=None, sha256=None, rows=None)
         if entry.path != ABSENT:
             (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
             (folder / entry.path).write_bytes(content)
             digest = hashlib.sha256(content).hexdigest()
             known = replace(known, size=len(content), sha256=digest, rows=1)
         entries.append(known)
-    return replace(authors, entries=tuple(entries))
+    return replace(authors, files=tuple(entries))
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from rich.progress import Progress
 
 from repro.data import fetch as fetching
 from repro.data.fetch import Fetched, fetch, progress_bar
-from repro.data.manifest import Entry, Manifest, authors_manifest, blob_id
+from repro.data.manifest import Entry, Manifest, authors_manifest
 from repro.errors import ReproError
+from repro.files import git_blob_id
 from repro.spec.tasks import Part
 
 ONE, TWO = Part("test", "xsum"), Part("train", "xsum", 4000)
@@ -27,8 +28,8 @@ MANIFEST = Manifest(
     "c",
     "data",
     (
-        Entry(ONE, "one.json", blob_id(BODY), len(BODY), hashlib.sha256(BODY).hexdigest()),
-        Entry(TWO, "sub/two.json", blob_id(OTHER)),
+        Entry(ONE, "one.json", git_blob_id(BODY), len(BODY), hashlib.sha256(BODY).hexdigest()),
+        Entry(TWO, "sub/two.json", git_blob_id(OTHER)),
     ),
 )
 
@@ -253,8 +254,8 @@ def test_file_known_by_blob_id_alone_is_checked_too(trial: Trial) -> None:
     changed = OTHER.replace(b"a", b"c")
     trial.server.script["/data/sub/two.json"] = [sends(changed)]
     error = trial.fails(TWO)
-    assert blob_id(OTHER) in str(error)
-    assert blob_id(changed) in str(error)
+    assert git_blob_id(OTHER) in str(error)
+    assert git_blob_id(changed) in str(error)
     trial(TWO)
     assert (trial.folder / "sub/two.json").read_bytes() == OTHER
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.data.manifest import Entry, authors_manifest, blob_id, parse_manifest, parse_part
+from repro.data.manifest import Entry, authors_manifest, parse_manifest, parse_part
 from repro.data.source import features
 from repro.errors import ReproError
+from repro.files import git_blob_id
 from repro.spec.tasks import Part, Task
 from repro.studies.paper.tasks import DATASETS, SIZES, TASKS, TRAIN_SETS
 
@@ -25,24 +26,24 @@ BLOB = "0" * 40
     ],
 )
 def test_blob_id_is_git_s(content: bytes, printed_by_git: str) -> None:
-    assert blob_id(content) == printed_by_git
+    assert git_blob_id(content) == printed_by_git
 
 
 def test_authors_manifest_has_exactly_the_parts_of_the_paper() -> None:
     wanted = {f"{split}/{name}" for split, name in product(("test", "demonstrations"), DATASETS)}
     wanted |= {f"train/{name}/{size}" for name, size in product(TRAIN_SETS, SIZES)}
-    entries = authors_manifest().entries
+    entries = authors_manifest().files
     assert {str(entry.part) for entry in entries} == wanted
     assert len(entries) == len(wanted)
 
 
 def test_only_two_files_are_known_by_blob_id_alone() -> None:
-    bare = {str(e.part) for e in authors_manifest().entries if e.sha256 is None or e.size is None}
+    bare = {str(e.part) for e in authors_manifest().files if e.sha256 is None or e.size is None}
     assert bare == {"train/xsum/4000", "train/xsum/6000"}
 
 
 def test_files_lie_where_the_authors_put_them() -> None:
-    paths = {str(entry.part): entry.path for entry in authors_manifest().entries}
+    paths = {str(entry.part): entry.path for entry in authors_manifest().files}
     assert paths["train/mnli/6000"] == "inference/multinli_train_6000.json"
     assert paths["test/mnli1"] == "inference/multinli_test_500.json"
     assert paths["test/mnli2"] == "inference/multinli2_test_500.json"
@@ -80,19 +81,19 @@ def test_accepted_paths_stay_inside(path: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"blob": "xyz"}, "blob of a/b.json is not 40 hex digits"),
-        ({"sha256": BLOB}, "sha256 of a/b.json is not 64 hex digits"),
-        ({"size": -1}, "size of a/b.json is negative"),
-        ({"part": "train/xsum/many"}, "size is no number"),
+        ({"blob": "xyz"}, r"files.0.blob\s.*not 40 hex digits"),
+        ({"sha256": BLOB}, r"files.0.sha256\s.*not 64 hex digits"),
+        ({"size": -1}, r"files.0.size\s.*greater than or equal to 0"),
+        ({"part": "train/xsum/many"}, r"files.0.part\s.*'many'"),
         ({"part": "spare/xsum"}, "no such split"),
         ({"part": "train/xsum"}, "cannot have size 0"),
         ({"part": "test/xsum/2000"}, "cannot have size 2000"),
         ({"colour": "red"}, "colour"),
-        ({"part": 7}, "missing or wrong field"),
+        ({"part": 7}, r"files.0.part\s.*an object"),
     ],
 )
 def test_malformed_manifest_names_what_is_wrong(changes: dict[str, object], message: str) -> None:
-    assert parse_manifest(text_of()).entries
+    assert parse_manifest(text_of()).files
     with pytest.raises(ValueError, match=message):
         parse_manifest(text_of(**changes))
 
@@ -111,7 +112,7 @@ def test_part_that_was_never_published_gets_the_published_ones() -> None:
     assert "train/xsum/2000" in caught.value.hint
 
 
-@given(st.sampled_from(authors_manifest().entries))
+@given(st.sampled_from(authors_manifest().files))
 def test_parts_are_read_back_from_their_names(entry: Entry) -> None:
     assert parse_part(str(entry.part)) == entry.part
 
@@ -124,7 +125,7 @@ def test_schema_has_row_number_inputs_and_output(task: Task) -> None:
 
 
 def test_mismatch_names_both_hashes_and_sizes() -> None:
-    good = next(e for e in authors_manifest().entries if str(e.part) == "test/xsum")
+    good = next(e for e in authors_manifest().files if str(e.part) == "test/xsum")
     wrong = good.mismatch(b"test content\n")
     assert good.sha256 in wrong
     # printf 'test content\n' | sha256sum

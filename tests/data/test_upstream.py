@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.data.manifest import Entry, Manifest, blob_id
+from repro.data.manifest import Entry, Manifest
 from repro.data.upstream import VARIABLE, UpstreamData, check, locate, parse_rows
 from repro.errors import ReproError
+from repro.files import git_blob_id
 from repro.spec.tasks import Part
 from repro.studies.paper.tasks import TASKS, task_of
 
@@ -25,12 +26,12 @@ def manifest_of(content: bytes) -> Manifest:
     known = Entry(
         TEST,
         "summary/test.json",
-        blob_id(content),
+        git_blob_id(content),
         len(content),
         hashlib.sha256(content).hexdigest(),
     )
     return Manifest(
-        "a/b", "c", "data", (known, Entry(TRAIN, "summary/train.json", blob_id(content)))
+        "a/b", "c", "data", (known, Entry(TRAIN, "summary/train.json", git_blob_id(content)))
     )
 
 
@@ -158,11 +159,11 @@ def test_location_is_option_then_variable_then_cache(
 
 def test_authors_files_are_those_of_the_manifest(upstream: UpstreamData) -> None:
     unknown = {Part("train", "xsum", 4000), Part("train", "xsum", 6000)}
-    known = [entry for entry in upstream.manifest.entries if entry.part not in unknown]
+    known = [entry for entry in upstream.manifest.files if entry.part not in unknown]
     assert upstream.missing(entry.part for entry in known) == []
     for entry in known:
         content = (upstream.folder / entry.path).read_bytes()
-        assert blob_id(content) == entry.blob  # the sha256 is what `missing` looked at
+        assert git_blob_id(content) == entry.blob  # the sha256 is what `missing` looked at
         assert len(upstream.rows(entry.part, task_of(entry.part))) == entry.rows
 
 

@@ -17,7 +17,7 @@ import torch
 from tokenizers.decoders import DecodeStream
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from repro import profiles
+from repro import extras, profiles
 from repro.cli import options
 from repro.cli.main import cli
 from repro.data.embedded import EmbeddedData
@@ -27,7 +27,7 @@ from repro.evaluate.encode import encode
 from repro.evaluate.generate import stop_ids
 from repro.evaluate.vllm import VllmEngine
 from repro.machine import numerics as machine
-from repro.models import doctor, probes
+from repro.models import doctor
 from repro.models.load import load
 from repro.models.spec import EMBEDDED, ModelSpec
 from repro.plan import preflight
@@ -395,7 +395,7 @@ def test_the_doctor_speaks_of_vllm_only_when_asked(tmp_path, monkeypatch):
 
     asked = ['click==8.5.1; extra == "other"', 'vllm==0.32.0; extra == "vllm"']
     monkeypatch.setattr(doctor, "requirements", lambda: asked)
-    monkeypatch.setattr(probes, "version", absent)
+    monkeypatch.setattr(extras, "version", absent)
     profile = profiles.load("small")
     spec = ModelSpec.from_table(profile.model, profile.origin)
 

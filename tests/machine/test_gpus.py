@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sysconfig
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,13 +125,12 @@ def test_the_report_of_the_drivers_tools() -> None:
 
 def test_what_compiling_kernels_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(gpus, "find_spec", lambda name: object())
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
 
     def found(compiler: str | None) -> gpus.Diagnosis:
-        return check_compiler(
-            which=lambda name: name if name == compiler else None,
-            include=str(tmp_path),
-            triton=lambda: True,
-        )
+        monkeypatch.setattr(shutil, "which", lambda name: name if name == compiler else None)
+        return check_compiler()
 
     assert (found("clang").level, found("clang").found) == ("warn", f"missing: {tmp_path}/Python.h")
     (tmp_path / "Python.h").touch()

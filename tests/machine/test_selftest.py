@@ -18,8 +18,7 @@ from repro.machine.selftest import checks, run, steps
 from repro.machine.selftest.record import Check, Record, conclusions, place, read, unfinished
 
 CPU = torch.device("cpu")
-NARROW = steps.WIDE | {"hidden": 64, "intermediate": 172, "heads": 4, "kv_heads": 2}
-NARROW |= {"vocabulary": 300}
+NARROW = replace(steps.WIDE, hidden=64, intermediate=172, heads=4, kv_heads=2, vocabulary=300)
 FEW: dict[str, Any] = {"queries": (1, 60, 129), "prefixes": (0, 20)}
 
 
@@ -184,7 +183,7 @@ def test_a_step_that_takes_more_memory_makes_plans_careful() -> None:
 
 def test_measuring_a_step_holds_no_gradients_of_the_last() -> None:
     # Few tokens beside the weights, so that a copy of all gradients would show.
-    wide = NARROW | {"hidden": 256, "intermediate": 688, "vocabulary": 600}
+    wide = replace(NARROW, hidden=256, intermediate=688, vocabulary=600)
     request = steps.StepRequest(sizes=wide, device="cpu", precision="float32", kinds=("FT",), own=8)
     outcome = steps.take(request)["FT"]
     assert 0.8 * outcome["planned"] < outcome["peak"] < run.MEMORY * outcome["planned"]
@@ -260,7 +259,7 @@ def test_a_graph_is_replayed_where_it_is_right_and_faster(wrong: list[str], repl
 
 
 def test_replayed_steps_are_compared_and_timed() -> None:
-    *right, timed = checks.replays(NARROW | {"vocabulary": 500}, CPU)
+    *right, timed = checks.replays(replace(NARROW, vocabulary=500), CPU)
     assert [check.right for check in right] == [True] * 3
     assert float(right[0].found) < 1e-5
     assert timed.what == "decoding, replayed"
@@ -272,7 +271,7 @@ def test_a_graph_that_cannot_be_captured_is_not_used(monkeypatch: pytest.MonkeyP
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(generate, "captured", refuse)
-    (check,) = checks.replays(NARROW | {"vocabulary": 500}, CPU)
+    (check,) = checks.replays(replace(NARROW, vocabulary=500), CPU)
     assert not check.right
     assert check.where == "operation not permitted when stream is capturing"
 
@@ -280,7 +279,7 @@ def test_a_graph_that_cannot_be_captured_is_not_used(monkeypatch: pytest.MonkeyP
 def test_steps_that_read_another_place_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a graph does that holds a number of the host instead of one on the device."""
     monkeypatch.setattr(prefix, "_put", lambda *_: None)
-    assert not all(check.right for check in checks.replays(NARROW | {"vocabulary": 500}, CPU))
+    assert not all(check.right for check in checks.replays(replace(NARROW, vocabulary=500), CPU))
 
 
 def test_flex_is_not_taken_for_float32() -> None:
@@ -289,13 +288,15 @@ def test_flex_is_not_taken_for_float32() -> None:
 
 def test_a_kind_is_gpu_driver_and_packages() -> None:
     cuda = Cuda("13.0", (13, 0), (1,), ("A",), ((9, 0),), (1,), "580.65.06")
-    assert run.kind(cuda) == run.kind(replace(cuda, memory=(2,), free=()))
+    assert run.kind(cuda, ["bfloat16"]) == run.kind(
+        replace(cuda, memory=(2,), free=()), ["bfloat16"]
+    )
     for other in (
         replace(cuda, names=("B",)),
         replace(cuda, release="590.1"),
         replace(cuda, capability=((8, 0),)),
     ):
-        assert run.kind(other) != run.kind(cuda)
+        assert run.kind(other, ["bfloat16"]) != run.kind(cuda, ["bfloat16"])
 
 
 def test_the_steps_hash_tells_weights_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ H200 = Cuda("12.8", (12, 8), (150_000_000_000,), ("NVIDIA H200",))
     ],
 )
 def test_python(found, level):
-    finding = doctor.check_python(found, supported=">=3.11,<3.14")
+    finding = doctor.check_python(found, ">=3.11,<3.14")
     assert finding.level == level
     assert bool(finding.remedy) == (level == "fail")
 
@@ -42,19 +42,19 @@ def test_packages_missing_and_off_their_pin():
         'gguf==0.19.0; extra == "small"',
     ]
     have = {"click": "8.5.1", "torch": "2.13.0+cpu", "transformers": "5.18.0"}
-    findings = doctor.check_packages(required, extras=("run",), installed=have.get)
+    findings = doctor.check_packages(required, ("run",), have.get)
     assert [(f.what, f.level) for f in findings] == [("package transformers", "warn")]
-    findings = doctor.check_packages(required, extras=("run", "small"), installed=have.get)
+    findings = doctor.check_packages(required, ("run", "small"), have.get)
     assert [(f.what, f.level, f.remedy) for f in findings] == [
         ("package transformers", "warn", "pip install transformers==5.19.0"),
         ("package gguf", "fail", "pip install gguf==0.19.0"),
     ]
     asked = ['vllm==0.32.0; extra == "vllm"']
-    (finding,) = doctor.check_packages(asked, extras=("run", "vllm"), installed=have.get)
+    (finding,) = doctor.check_packages(asked, ("run", "vllm"), have.get)
     assert (finding.what, finding.level) == ("package vllm", "fail")
     assert "repro docker build --variant vllm" in finding.remedy
     have |= {"transformers": "5.19.0"}
-    (finding,) = doctor.check_packages(required, extras=("run",), installed=have.get)
+    (finding,) = doctor.check_packages(required, ("run",), have.get)
     assert (finding.level, finding.found) == ("ok", "3 as pinned")
 
 
@@ -109,14 +109,13 @@ def test_several_gpus_need_shared_memory(tmp_path):
         needs = Needs(device="cuda", gpus=gpus, folders=(tmp_path,))
         found = {f.what: f.level for f in doctor.check(EMBEDDED, needs, probes=probes)}
         assert found.get("shared memory") == level
-    enough = doctor.check_shared_memory(free=lambda folder: 2**30)
-    assert enough.level == "ok"
+    assert doctor.check_shared_memory(2**30).level == "ok"
 
 
 def test_results_that_would_vanish_with_the_container(monkeypatch):
     mounts = {Path("/results"), Path("/")}
-    kept = doctor.check_mounted(Path("/results/run"), is_mount=mounts.__contains__)
-    lost = doctor.check_mounted(Path("/cache/store"), is_mount=mounts.__contains__)
+    kept = doctor.check_mounted(Path("/results/run"), mounts.__contains__)
+    lost = doctor.check_mounted(Path("/cache/store"), mounts.__contains__)
     assert (kept.level, lost.level) == ("ok", "warn")
     assert lost.remedy == "docker run -v FOLDER:/cache"
     needs = Needs(device="cpu", folders=(Path("/tmp"),))
@@ -128,8 +127,8 @@ def test_results_that_would_vanish_with_the_container(monkeypatch):
 
 
 def test_memory_and_disk(tmp_path):
-    assert doctor.check_memory(8, probe=lambda: 8 * 10**9).level == "ok"
-    assert doctor.check_memory(8, probe=lambda: 8 * 10**9 - 1).level == "fail"
+    assert doctor.check_memory(8 * 10**9, 8).level == "ok"
+    assert doctor.check_memory(8 * 10**9 - 1, 8).level == "fail"
     asked: list[Path] = []
 
     def free(folder):
@@ -137,8 +136,8 @@ def test_memory_and_disk(tmp_path):
         return 5 * 10**9
 
     later = tmp_path / "not" / "yet"
-    assert doctor.check_disk(later, 5, free=free).level == "ok"
-    short = doctor.check_disk(later, 6, free=free)
+    assert doctor.check_disk(later, 5, free).level == "ok"
+    short = doctor.check_disk(later, 6, free)
     assert (short.level, short.found, short.needed) == ("fail", "5.0 GB free", "6 GB")
     assert set(asked) == {tmp_path}
 
@@ -172,7 +171,9 @@ def test_weights_in_the_store_need_no_look_at_the_hub():
     def reach(_):
         raise AssertionError("asked the hub")
 
-    assert doctor.check_weights(GATED, present=True, probe=reach).level == "ok"
+    probes = Probes(weights=reach, token=lambda: reach(GATED))
+    found = doctor.check(GATED, Needs(device="cpu"), weights_present=True, probes=probes)
+    assert {f.what: f.level for f in found}["base weights"] == "ok"
 
 
 def test_gated_weights_without_access_say_what_to_do(monkeypatch):
@@ -210,6 +211,7 @@ def test_cpu_profiles_do_not_ask_for_a_gpu(tmp_path):
 
 
 def test_this_python_is_supported():
-    assert doctor.check_python(supported=">=3.11,<3.14").found.startswith(
-        f"{sys.version_info.major}.{sys.version_info.minor}."
-    )
+    needs, probes = Needs(device="cpu"), Probes(weights=lambda spec: "there")
+    (finding,) = (f for f in doctor.check(EMBEDDED, needs, probes=probes) if f.what == "Python")
+    assert finding.level == "ok"
+    assert finding.found.startswith(f"{sys.version_info.major}.{sys.version_info.minor}.")

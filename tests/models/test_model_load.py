@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from repro.errors import EXIT_MISSING, EXIT_USAGE, ReproError
-from repro.models.load import load, load_tokenizer, model_digest
+from repro.models.files import model_digest
+from repro.models.load import load, load_tokenizer
 
 
 def frequencies(model):

@@ -71,7 +71,7 @@ def test_plans_take_the_record_of_this_machine_and_no_other(tmp_path: Path) -> N
     compute = profiles.load("llama2-7b").compute
     probes = Probes(cuda=lambda: cuda)
     assert placement.measured(tmp_path, compute, probes) is None
-    key = kind(cuda) | {"precisions": "bfloat16"}
+    key = kind(cuda, ["bfloat16"])
     record = Record(
         key=key, checks=[], attention={}, share_prefix=True, memory_factor=1.1, parameters=1
     )

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -30,18 +30,11 @@ GAIN = 0.8
 """Share of the time, at most, that decoding takes where it replays a graph. Fewer than one launch a
 step in place of hundreds is a gain of several times, if any."""
 
-QUERIES = (1, 60, 128, 129, 2048)
-PREFIXES = (0, 20, 700)
+_COMMON = 300
+"""Tokens that the prompts of evaluations begin with."""
 
-VOCABULARY = 500
 TINY = Architecture(
-    layers=2,
-    hidden=256,
-    intermediate=512,
-    heads=4,
-    kv_heads=2,
-    vocabulary=VOCABULARY,
-    context=1024,
+    layers=2, hidden=256, intermediate=512, heads=4, kv_heads=2, vocabulary=500, context=1024
 )
 
 
@@ -50,12 +43,12 @@ def attention(
     precision: str,
     device: torch.device,
     *,
-    queries: Sequence[int] = QUERIES,
-    prefixes: Sequence[int] = PREFIXES,
+    queries: Sequence[int] = (1, 60, 128, 129, 2048),
+    prefixes: Sequence[int] = (0, 20, 700),
 ) -> Check:
     """Packed attention against plain attention in float32: outputs and all gradients."""
     dtype, size = SHAPES[precision]
-    worst, where = 0.0, ""
+    what, bound, worst, where = f"attention {way} {precision}", BOUNDS[dtype], 0.0, ""
     try:
         for count in queries:
             for before in prefixes:
@@ -63,12 +56,12 @@ def attention(
                 if not error <= worst:  # also if it is no number
                     worst, where = error, f"{count} queries behind {before} shared tokens"
     except (ReproError, RuntimeError) as error:  # torch's compiler raises RuntimeErrors
-        reason = str(error).strip().partition("\n")[0]
-        return Check(f"attention {way} {precision}", False, "did not run", "runs", reason)
-    right = worst <= BOUNDS[dtype]
-    return Check(
-        f"attention {way} {precision}", right, f"{worst:.2g}", f"{BOUNDS[dtype]:.2g}", where
-    )
+        return _not_run(what, error)
+    return Check(what, worst <= bound, f"{worst:.2g}", f"{bound:.2g}", where)
+
+
+def _not_run(what: str, error: Exception) -> Check:
+    return Check(what, False, "did not run", "runs", str(error).strip().partition("\n")[0])
 
 
 def attention_error(
@@ -152,26 +145,14 @@ def evaluation(
         shared: whether the prompts' beginning is computed once, with the kit's own attention.
         replayed: whether decoding replays a graph; labels are then not asked for.
     """
-    plain = _model(torch.float32, device)
-    model = _model(dtype, device)
-    prompts = _prompts()
+    plain, model, prompts = _model(torch.float32, device), _model(dtype, device), _prompts()
     how = f"{str(dtype).removeprefix('torch.')}, {'with' if shared else 'without'} shared prefix"
     with sharing(model) if shared else nullcontext() as prefix:
         if prefix is not None:
             prefix.move_to((tuple(prompts[0][:_COMMON]),))
         labels = {"a": 7, "b": 11, "c": 13}
-        budget = Budget(4096)
-        scored = label_logits(model, prompts, labels, budget, pad=0, prefix=prefix)
-        written = generate(
-            model,
-            _Words(),
-            prompts,
-            budget,
-            max_new_tokens=_NEW,
-            cut_at_blank_line=False,
-            prefix=prefix,
-            replayed=replayed,
-        )
+        scored = label_logits(model, prompts, labels, Budget(4096), pad=0, prefix=prefix)
+        written = _write(model, prompts, 12, prefix, replayed)
     scores, texts = 0.0, 0.0
     for prompt, found, generation in zip(prompts, scored, written, strict=True):
         whole = torch.tensor([[*prompt, *generation.tokens]], device=device)
@@ -180,12 +161,9 @@ def evaluation(
         scale = logits.abs().max().item()
         for label, token in labels.items():
             scores = max(scores, abs(found[label] - logits[0, token].item()) / scale)
-        for place, token in enumerate(generation.tokens):
-            lost = (logits[place].max() - logits[place, token]).item()
-            texts = max(texts, lost / scale)
-    bound = BOUNDS[dtype]
-    if replayed:
-        how = f"{how}, {REPLAYED}"
+        for own, token in zip(logits, generation.tokens, strict=False):
+            texts = max(texts, (own.max() - own[token]).item() / scale)
+    bound, how = BOUNDS[dtype], f"{how}, {REPLAYED}" if replayed else how
     checks = [
         Check(f"label logits, {how}", scores <= bound, f"{scores:.2g}", f"{bound:.2g}"),
         Check(f"generation, {how}", texts <= 2 * bound, f"{texts:.2g}", f"{2 * bound:.2g}"),
@@ -193,16 +171,15 @@ def evaluation(
     return checks[1:] if replayed else checks
 
 
-def replays(sizes: Mapping[str, Any], device: torch.device) -> Iterator[Check]:
+def replays(sizes: Architecture, device: torch.device) -> Iterator[Check]:
     """Whether decoding that replays a graph is right, and faster in layers of the real width."""
     try:
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
             yield from evaluation(dtype, device, shared=True, replayed=True)
-        model = _model(torch.bfloat16, device, Architecture(**sizes))
+        model = _model(torch.bfloat16, device, sizes)
         plain, replayed = (decoding_seconds(model, replayed=way) for way in (False, True))
     except RuntimeError as error:  # of torch or CUDA, where a graph cannot be captured
-        reason = str(error).strip().partition("\n")[0]
-        yield Check(f"decoding, {REPLAYED}", False, "did not run", "runs", reason)
+        yield _not_run(f"decoding, {REPLAYED}", error)
         return
     share = replayed / plain
     found = f"{share:.2f} of the time"
@@ -216,21 +193,23 @@ def decoding_seconds(model: Any, *, replayed: bool) -> float:
         prefix.move_to((tuple(prompts[0][:_COMMON]),))
         for _ in range(4):
             begin = time.perf_counter()
-            generate(
-                model,
-                _Words(),
-                prompts,
-                Budget(4096),
-                max_new_tokens=60,
-                cut_at_blank_line=False,
-                prefix=prefix,
-                replayed=replayed,
-            )
+            _write(model, prompts, 60, prefix, replayed)
             seconds.append(time.perf_counter() - begin)
     return min(seconds)
 
 
-_COMMON, _NEW = 300, 12
+def _write(model: Any, prompts: list[Any], tokens: int, prefix: Any, replayed: bool) -> list[Any]:
+    """What the kit generates behind prompts."""
+    return generate(
+        model,
+        _Words(),
+        prompts,
+        Budget(4096),
+        max_new_tokens=tokens,
+        cut_at_blank_line=False,
+        prefix=prefix,
+        replayed=replayed,
+    )
 
 
 class _Words:
@@ -258,9 +237,9 @@ def _model(dtype: torch.dtype, device: torch.device, sizes: Architecture = TINY)
 
 def _prompts() -> list[tuple[int, ...]]:
     generator = random.Random(0)
-    common = generator.choices(range(VOCABULARY), k=_COMMON)
+    common = generator.choices(range(TINY.vocabulary), k=_COMMON)
     lengths = [1, 2, 5, 17, 40, 64, 64, 90]
-    return [(*common, *generator.choices(range(VOCABULARY), k=length)) for length in lengths]
+    return [(*common, *generator.choices(range(TINY.vocabulary), k=length)) for length in lengths]
 
 
 def evaluations(device: torch.device) -> Iterator[Check]:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import missing
+from repro.tables import adapter
 
 Way = Literal["flex", "grouped"]
 
@@ -20,9 +21,7 @@ class Check:
     """One comparison.
 
     Attributes:
-        what: was compared.
-        right: whether it is within its bound.
-        found: in words; needed: the bound.
+        right: whether it is within its bound, which `needed` tells.
         where: the worst case, or the reason.
     """
 
@@ -31,6 +30,10 @@ class Check:
     found: str
     needed: str
     where: str = ""
+
+    def __str__(self) -> str:
+        where = f" ({self.where})" if self.where else ""
+        return f"{self.what}: {self.found}, allowed {self.needed}{where}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +73,9 @@ class Record:
     def require(self) -> None:
         """Raise ReproError (exit code 3) where the self-test forbids to go on."""
         if self.stop:
-            raise ReproError(
+            raise missing(
                 f"the self-test of {self.key.get('gpu', 'this GPU')} failed: {self.stop}",
-                hint="repro doctor --gpu shows every check; update the driver and try again",
-                exit_code=EXIT_MISSING,
+                "repro doctor --gpu shows every check; update the driver and try again",
             )
 
 
@@ -90,26 +92,24 @@ def unfinished(path: Path) -> Path:
 
 def read(path: Path, key: Mapping[str, str]) -> Record | None:
     """The record in a file, if it is there and holds for this key."""
+    found = _record(path)
+    return found if found and found.key == dict(key) else None
+
+
+def _record(path: Path) -> Record | None:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
+        found: Record = adapter(Record).validate_python(table)
     except (OSError, ValueError):
         return None
-    if table.pop("format", None) != FORMAT or table.get("key") != dict(key):
-        return None
-    checks = [Check(**check) for check in table.pop("checks")]
-    return Record(checks=checks, **table)
+    return found if table.get("format") == FORMAT else None
 
 
 def of_kind(store: Path, name: str) -> Record | None:
     """The newest record in a store of a GPU whose name holds another one, if there is any."""
-    paths = [p for p in (store / "selftest").glob("*.json") if not p.match("*.unfinished.json")]
+    paths = (store / "selftest").glob("*.json")
     for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            key = json.loads(path.read_text(encoding="utf-8"))["key"]
-            told = str(key["gpu"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if name in told and (found := read(path, key)):
+        if (found := _record(path)) and name in found.key.get("gpu", ""):
             return found
     return None
 
@@ -127,34 +127,28 @@ def conclusions(checks: Sequence[Check], precisions: Sequence[str]) -> dict[str,
     everything stops. Determinism is checked with the way that is then used.
     """
     wrong = {check.what: check for check in checks if not check.right}
+
+    def first(*names: str) -> list[str]:
+        """The first check that failed of those that begin with each of the names, in words."""
+        begun = ([str(c) for what, c in wrong.items() if what.startswith(n)] for n in names)
+        return [found[0] for found in begun if found]
+
     attention: dict[str, Way] = {}
     stops: list[str] = []
     for precision in precisions:
-        flex = [f"attention flex {precision}", f"determinism flex {precision}"]
-        grouped = [f"attention grouped {precision}", f"determinism grouped {precision}"]
         # Kernels of FlexAttention for float32 use no matrix units.
-        if precision != "float32" and not any(_begins(wrong, name) for name in flex):
+        flex = (f"attention flex {precision}", f"determinism flex {precision}")
+        if precision != "float32" and not first(*flex):
             attention[precision] = "flex"
             continue
         attention[precision] = "grouped"
-        stops += [text for name in grouped if (text := _begins(wrong, name))]
+        stops += first(f"attention grouped {precision}", f"determinism grouped {precision}")
     share = not any(name.endswith("with shared prefix") for name in wrong)
-    replays = [check for check in checks if check.what.endswith("replayed")]
-    plain = [name for name in wrong if name.endswith("without shared prefix")]
-    stops += [_say(wrong[name]) for name in plain]
+    replays = [check.right for check in checks if check.what.endswith("replayed")]
+    stops += [str(wrong[name]) for name in wrong if name.endswith("without shared prefix")]
     return {
         "attention": attention,
         "share_prefix": share,
-        "replayed": share and bool(replays) and all(check.right for check in replays),
+        "replayed": share and bool(replays) and all(replays),
         "stop": "; ".join(stops),
     }
-
-
-def _begins(wrong: Mapping[str, Check], name: str) -> str:
-    """The first check that failed of those whose names begin so, in words."""
-    return next((_say(check) for what, check in wrong.items() if what.startswith(name)), "")
-
-
-def _say(check: Check) -> str:
-    where = f" ({check.where})" if check.where else ""
-    return f"{check.what}: {check.found}, allowed {check.needed}{where}"

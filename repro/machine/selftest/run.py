@@ -1,23 +1,25 @@
 """The self-test, whole: every check, in this order, and the record of them.
 
-Run as a module, in a process of its own: `python -m repro.machine.selftest.run REQUEST.json`.
+Run as a module, in a process of its own: `python -m repro.machine.selftest.run REQUEST` (JSON).
 """
 
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from repro.errors import EXIT_MISSING, ReproError
+from repro.errors import ReproError, missing
+from repro.extras import installed
 from repro.machine.gpus import Cuda, check_compiler, check_gpus
 from repro.machine.selftest import record as records
 from repro.machine.selftest.record import Check, Record, Way
+from repro.models.memory import Placement
+from repro.models.spec import Architecture
+from repro.tables import adapter
 
 Say = Callable[[str], None]
 
@@ -27,9 +29,6 @@ VERSION = "3"
 MEMORY = 1.05
 """Peak memory as a multiple of the planned one that is within what `placement.ROOM` leaves."""
 
-MINUTES = "4 to 8"
-"""An H100 took 94 s to the first two of five or six processes; other cards are slower."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TestRequest:
@@ -38,7 +37,7 @@ class TestRequest:
     Attributes:
         key: the kind, see `kind`.
         out: file that gets the record.
-        device: "cpu" or "cuda"; gpus: their number.
+        device: "cpu" or "cuda".
         precisions: of fine-tuning, "bfloat16" or "float32".
         sizes: of the model that takes optimiser steps.
     """
@@ -48,40 +47,34 @@ class TestRequest:
     device: str
     gpus: int
     precisions: tuple[str, ...]
-    sizes: dict[str, Any]
+    sizes: Architecture
 
 
-def kind(cuda: Cuda) -> dict[str, str]:
-    """What a self-test holds for: GPU, driver and the packages that make its kernels."""
-    capability = ".".join(map(str, cuda.capability[0])) if cuda.capability else ""
-    known = {
+def kind(cuda: Cuda, precisions: Sequence[str]) -> dict[str, str]:
+    """What a self-test holds for: GPU, driver and the packages that make its kernels.
+
+    Each precision is a test of its own: a run asks for the one that it trains in.
+    """
+    packages = ("torch", "triton", "transformers")
+    return {
         "gpu": cuda.names[0] if cuda.names else "none",
         "gpus": str(min(2, len(cuda.names))),
-        "capability": capability,
+        "capability": ".".join(map(str, cuda.capability[0])) if cuda.capability else "",
         "driver": cuda.release or ".".join(map(str, cuda.driver or ())),
         "selftest": VERSION,
+        **{package: installed(package) or "none" for package in packages},
+        "precisions": ",".join(precisions),
     }
-    for package in ("torch", "triton", "transformers"):
-        try:
-            known[package] = version(package)
-        except PackageNotFoundError:
-            known[package] = "none"
-    return known
 
 
 def known(store: Path, cuda: Cuda, precisions: Sequence[str]) -> Record | None:
     """The record for these GPUs that the store has, if any."""
-    key = kind(cuda) | {"precisions": ",".join(precisions)}
+    key = kind(cuda, precisions)
     return records.read(records.place(store, key), key)
 
 
 def ensure(
-    store: Path,
-    cuda: Cuda,
-    precisions: Sequence[str],
-    *,
-    say: Say,
-    again: bool = False,
+    store: Path, cuda: Cuda, precisions: Sequence[str], *, say: Say, again: bool = False
 ) -> Record:
     """The record for these GPUs, measured now if the store has none.
 
@@ -90,13 +83,12 @@ def ensure(
     """
     from repro.machine.selftest.steps import WIDE
 
-    # Each precision is a test of its own: a run asks for the one that it trains in.
-    key = kind(cuda) | {"precisions": ",".join(precisions)}
-    path = records.place(store, key)
-    found = None if again else known(store, cuda, precisions)
-    if found is not None:
+    if not again and (found := known(store, cuda, precisions)):
         return found
-    say(f"self-test of {key['gpu']}, {MINUTES} minutes; kept for this kind and driver")
+    key = kind(cuda, precisions)
+    path = records.place(store, key)
+    # An H100 took 94 s to the first two of five or six processes; other cards are slower.
+    say(f"self-test of {key['gpu']}, 4 to 8 minutes; kept for this kind and driver")
     path.parent.mkdir(parents=True, exist_ok=True)
     request = TestRequest(
         key=key,
@@ -106,17 +98,13 @@ def ensure(
         precisions=tuple(precisions),
         sizes=WIDE,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder, "request.json")
-        told.write_text(json.dumps(asdict(request)), encoding="utf-8")
-        command = [sys.executable, "-m", "repro.machine.selftest.run", str(told)]
-        done = subprocess.run(command, check=False)
+    command = [sys.executable, "-m", "repro.machine.selftest.run", json.dumps(asdict(request))]
+    done = subprocess.run(command, check=False)
     found = records.read(path, key)
     if done.returncode or found is None:
-        raise ReproError(
+        raise missing(
             f"the self-test ended with code {done.returncode}",
-            hint="see the messages above; repro doctor --gpu runs it alone",
-            exit_code=EXIT_MISSING,
+            "see the messages above; repro doctor --gpu runs it alone",
         )
     return found
 
@@ -128,23 +116,16 @@ def test(request: TestRequest, say: Say) -> Record:
     begin = time.monotonic()
     for check in _checks(request, told):
         checks.append(check)
-        mark = "ok  " if check.right else "FAIL"
-        where = f" ({check.where})" if check.where else ""
-        say(
-            f"{time.monotonic() - begin:4.0f} s {mark} {check.what}: {check.found}, "
-            f"allowed {check.needed}{where}"
-        )
+        say(f"{time.monotonic() - begin:4.0f} s {'ok  ' if check.right else 'FAIL'} {check}")
         if request.out:
             records.write_unfinished(Path(request.out), request.key, checks)
-    from repro.models.spec import Architecture
-
     return Record(
         key=request.key,
         checks=checks,
         memory_factor=max(1.0, told.get("memory", 1.0)),
         seconds=told["seconds"],
         tokens=told["tokens"],
-        parameters=Architecture(**request.sizes).parameters,
+        parameters=request.sizes.parameters,
         rates=told.get("rates", {}),
         **records.conclusions(checks, request.precisions),
     )
@@ -157,7 +138,10 @@ def _checks(request: TestRequest, told: dict[str, Any]) -> Iterator[Check]:
 
     device = torch.device(request.device)
     if request.device == "cuda":
-        yield from _machine(request)
+        findings = check_gpus(1, 0, bfloat16="bfloat16" in request.precisions)
+        for one in [*findings, check_compiler()]:
+            # Without a compiler, FlexAttention's own check fails and grouped attention is taken.
+            yield Check(one.what, one.level != "fail", one.found, one.needed, one.remedy)
         told["rates"] = rates(device)
     ways: dict[str, list[Way]] = {}
     for precision in request.precisions:
@@ -181,15 +165,6 @@ def _checks(request: TestRequest, told: dict[str, Any]) -> Iterator[Check]:
                 yield check
             if not wrong:  # the other way is not needed
                 break
-
-
-def _machine(request: TestRequest) -> Iterator[Check]:
-    """What `repro doctor` checks of GPUs."""
-    findings = check_gpus(1, 0, bfloat16="bfloat16" in request.precisions)
-    for finding in [*findings, check_compiler()]:
-        # Without a compiler, FlexAttention's own check fails and grouped attention is taken.
-        right = finding.level != "fail"
-        yield Check(finding.what, right, finding.found, finding.needed, finding.remedy)
 
 
 def rates(device: Any) -> dict[str, float]:
@@ -230,34 +205,34 @@ def _determinism(
     name = f"determinism {way} {precision}"
 
     def equal(what: str, *runs: Mapping[str, Mapping[str, Any]]) -> Check:
-        hashes = [{kind: run[kind]["hash"][:12] for kind in run} for run in runs]
-        kinds = set.intersection(*(set(found) for found in hashes))
-        differing = sorted(k for k in kinds if len({found[k] for found in hashes}) > 1)
+        kinds = set.intersection(*map(set, runs))
+        differing = sorted(k for k in kinds if len({run[k]["hash"] for run in runs}) > 1)
         found = f"{', '.join(differing)} differ" if differing else "equal hashes"
         return Check(f"{name}, {what}", not differing, found, "equal hashes")
 
+    def timed(key: str, request: Any, **how: int) -> dict[str, dict[str, Any]]:
+        outcome = _child(request, **how)
+        told["seconds"][key] = outcome["FT"]["seconds"]
+        return outcome
+
     try:
-        one = _child(base)
+        one = timed("whole", base)
         told["tokens"] = one["FT"]["tokens"]
-        told["seconds"]["whole"] = one["FT"]["seconds"]
         yield from _memory(name, one, "whole", told)
         yield equal("two processes", one, _child(replace(base, kinds=tuple(reversed(base.kinds)))))
         last = replace(base, kinds=("FTICL",))
         _child(replace(last, stop_after=1), code=137)
         yield equal("after an interruption", one, _child(last))
-        offloaded = _child(replace(base, offloaded=True))
-        told["seconds"]["offloaded"] = offloaded["FT"]["seconds"]
-        yield from _memory(name, offloaded, "moments in main memory", told)
-        yield equal("moments in main memory", one, offloaded)
+        others = {"offloaded": (Placement(offloaded=True), "moments in main memory")}
         if precision == "bfloat16":
-            recast = _child(replace(base, recast=True))
-            told["seconds"]["recast"] = recast["FT"]["seconds"]
-            yield from _memory(name, recast, "weights rounded for each use", told)
-            yield equal("weights rounded for each use", one, recast)
+            others["recast"] = Placement(recast=True), "weights rounded for each use"
+        for key, (placement, text) in others.items():
+            other = timed(key, replace(base, placement=placement))
+            yield from _memory(name, other, text, told)
+            yield equal(text, one, other)
         if request.gpus > 1:
-            sharded = replace(base, sharded=True)
-            runs = [_child(sharded, processes=2) for _ in range(2)]
-            told["seconds"]["sharded"] = runs[0]["FT"]["seconds"]
+            sharded = replace(base, placement=Placement(sharded=True))
+            runs = timed("sharded", sharded, processes=2), _child(sharded, processes=2)
             yield from _memory(name, runs[0], "sharded", told)
             yield equal("sharded", *runs)
     except ReproError as error:
@@ -271,10 +246,9 @@ def _memory(
     for kind, outcome in run.items():
         factor = outcome["peak"] / outcome["planned"]
         told["memory"] = max(told.get("memory", 1.0), factor)
-        found, needed = f"{factor:.3f} of the plan", f"{MEMORY:g}"
-        where = f"{outcome['peak'] / 1e9:.2f} GB"
         what = f"memory {name.removeprefix('determinism ')}, {kind} {placement}"
-        yield Check(what, factor <= MEMORY, found, needed, where)
+        found, where = f"{factor:.3f} of the plan", f"{outcome['peak'] / 1e9:.2f} GB"
+        yield Check(what, factor <= MEMORY, found, f"{MEMORY:g}", where)
 
 
 def _child(request: Any, *, processes: int = 1, code: int = 0) -> dict[str, dict[str, Any]]:
@@ -283,31 +257,25 @@ def _child(request: Any, *, processes: int = 1, code: int = 0) -> dict[str, dict
     Raises:
         ReproError: it ended with another exit code than `code`.
     """
-    from repro.machine.selftest import steps
-
-    with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder, "request.json")
-        steps.write(request, told)
-        command = [sys.executable]
-        if processes > 1:
-            command += ["-m", "torch.distributed.run", "--standalone"]
-            command += [f"--nproc-per-node={processes}"]
-        command += ["-m", "repro.machine.selftest.steps", str(told)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable]
+    if processes > 1:
+        among = f"--nproc-per-node={processes}"
+        command += ["-m", "torch.distributed.run", "--standalone", among]
+    command += ["-m", "repro.machine.selftest.steps", json.dumps(asdict(request))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != code:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ReproError(lines[-1][:300])
-    outcome: dict[str, dict[str, Any]] = {}
-    if not code:
-        outcome = json.loads(done.stdout.strip().splitlines()[-1])
-    return outcome
+    told: dict[str, dict[str, Any]] = (
+        {} if code else json.loads(done.stdout.strip().splitlines()[-1])
+    )
+    return told
 
 
 def _main() -> None:
     from repro.machine import numerics as machine
 
-    table = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    request = TestRequest(**(table | {"precisions": tuple(table["precisions"])}))
+    request: TestRequest = adapter(TestRequest).validate_json(sys.argv[1])
     machine.prepare(0, device=request.device)
     record = test(request, lambda text: print(text, flush=True))
     record.write(Path(request.out))

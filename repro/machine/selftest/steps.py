@@ -1,7 +1,7 @@
 """Optimiser steps of a model of the real width, in a process of their own: hashes, peaks, seconds.
 
-Run as a module: `python -m repro.machine.selftest.steps REQUEST.json`, which prints the outcome as
-one line of JSON; under torchrun in every process, and the first prints.
+Run as a module: `python -m repro.machine.selftest.steps REQUEST`, which is JSON; it prints the
+outcome as one line of JSON. Under torchrun this runs in every process, and the first prints.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,18 +25,13 @@ from repro.finetune.recipe import Recipe
 from repro.finetune.schedule import Weighted, weigh
 from repro.finetune.shard import mesh, own, shard
 from repro.machine.peak import peak_bytes
-from repro.models.memory import Placement, finetune_peak_bytes
+from repro.models.memory import WHOLE, Placement, finetune_peak_bytes
 from repro.models.spec import Architecture
+from repro.tables import adapter
 
-WIDE: dict[str, Any] = {
-    "layers": 2,
-    "hidden": 4096,
-    "intermediate": 11008,
-    "heads": 32,
-    "kv_heads": 32,
-    "vocabulary": 8192,
-    "context": 4096,
-}
+WIDE = Architecture(
+    layers=2, hidden=4096, intermediate=11008, heads=32, kv_heads=32, vocabulary=8192, context=4096
+)
 """Two layers as wide as those of Llama-2-7b."""
 
 KINDS = {"FT": 0, "FTICL": 300}
@@ -51,22 +46,19 @@ class StepRequest:
     """Which steps to take.
 
     Attributes:
-        sizes: of the model; device: "cpu" or "cuda".
-        precision: "bfloat16" or "float32".
+        device: "cpu" or "cuda"; precision: "bfloat16" or "float32".
         kinds: of `KINDS`, in the order in which they are done in this process.
         own: tokens of a sample behind the shared ones, at most.
         stop_after: steps after which the process ends as if it were killed; 0 for never.
     """
 
-    sizes: dict[str, Any]
+    sizes: Architecture
     device: str
     precision: str
     way: Way | None = None
     kinds: tuple[str, ...] = tuple(KINDS)
     own: int = 120
-    offloaded: bool = False
-    recast: bool = False
-    sharded: bool = False
+    placement: Placement = WHOLE
     stop_after: int = 0
 
 
@@ -77,7 +69,7 @@ def take(request: StepRequest) -> dict[str, dict[str, Any]]:
 
 def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
     device, among = torch.device(request.device), None
-    if request.sharded:
+    if request.placement.sharded:
         from accelerate import PartialState  # type: ignore[import-untyped]
 
         PartialState(cpu=request.device == "cpu")
@@ -85,10 +77,10 @@ def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
     if request.device == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    sizes = Architecture(**request.sizes)
+    sizes, bfloat16 = request.sizes, request.precision == "bfloat16"
     model = untrained(sizes, device if among is None else torch.device("cpu"))
     if among is not None:
-        shard(model, among, device, bfloat16=request.precision == "bfloat16")
+        shard(model, among, device, bfloat16=bfloat16)
     model.train()
     samples = made_up(sizes.vocabulary, KINDS[kind], request.own)
     recipe = Recipe(
@@ -101,40 +93,31 @@ def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
         seed=0,
         dtype=request.precision,
     )
-    groups = weigh(
-        [[i, i + 1] for i in range(0, len(samples), 2)], samples, "micro-batch", recipe.accumulation
-    )
+    pairs = [[i, i + 1] for i in range(0, len(samples), 2)]
+    groups = weigh(pairs, samples, "micro-batch", recipe.accumulation)
     budget = KINDS[kind] + sum(len(s.ids) - KINDS[kind] for s in samples) // _PASSES
     seconds: list[float] = []
-    with closing(
-        Trainer(
-            model,
-            0,
-            recipe,
-            STEPS,
-            budget,
-            offloaded=request.offloaded,
-            recast=request.recast,
-            way=request.way,
-        )
-    ) as trainer:
+    placed = {"offloaded": request.placement.offloaded, "recast": request.placement.recast}
+    with closing(Trainer(model, 0, recipe, STEPS, budget, way=request.way, **placed)) as trainer:
         for number in range(STEPS):
-            begin = time.perf_counter()
+            begin, step = time.perf_counter(), partial(trainer.step, number, groups)
             if number < STEPS - 1:
-                trainer.step(number, groups)
+                step()
             else:
-                peak = _peak(trainer, number, groups, device, model)
+                # Without the last step's gradients: held here, they would live beside this step's.
+                held = [*model.parameters(), *model.buffers(), *trainer.held()]
+                peak = peak_bytes(step, device, held)
+                if device.type == "cuda":  # so that its seconds are all of it
+                    torch.cuda.synchronize(device)
             seconds.append(time.perf_counter() - begin)
             if number + 1 == request.stop_after:
                 os._exit(137)
         way = trainer.kernels().get("attention", "grouped")
         planned = finetune_peak_bytes(
             sizes,
-            bfloat16=request.precision == "bfloat16",
+            bfloat16=bfloat16,
             tokens=budget,
-            placement=Placement(
-                sharded=request.sharded, offloaded=request.offloaded, recast=request.recast
-            ),
+            placement=request.placement,
             gpus=int(os.environ.get("WORLD_SIZE", "1")),
             shared=KINDS[kind],
             copies=1 if way == "flex" else -(-len(samples) // _PASSES),
@@ -147,22 +130,6 @@ def _steps(request: StepRequest, kind: str) -> dict[str, Any]:
             "tokens": sum(len(sample.ids) for sample in samples),
             **trainer.kernels(),
         }
-
-
-def _peak(
-    trainer: Trainer,
-    number: int,
-    groups: list[list[Weighted]],
-    device: torch.device,
-    model: Any,
-) -> int:
-    """The peak of a step; waits for it, so that its seconds are all of it."""
-    # Without the last step's gradients: held here, they would live beside this step's.
-    held = [*model.parameters(), *model.buffers(), *trainer.held()]
-    found = peak_bytes(lambda: trainer.step(number, groups), device, held)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return found
 
 
 def untrained(sizes: Architecture, device: torch.device) -> Any:
@@ -193,22 +160,16 @@ def digest(model: Any, losses: Sequence[float | None]) -> str:
     return told.hexdigest()
 
 
-def write(request: StepRequest, path: Path) -> None:
-    """A request for another process."""
-    path.write_text(json.dumps(asdict(request)), encoding="utf-8")
-
-
 def _main() -> None:
     from repro.machine import numerics as machine
 
-    table = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    request = StepRequest(**(table | {"kinds": tuple(table["kinds"])}))
+    request: StepRequest = adapter(StepRequest).validate_json(sys.argv[1])
     machine.prepare(0, device=request.device)
     told = take(request)
     if os.environ.get("RANK", "0") == "0":
         print(json.dumps(told), flush=True)
     sys.stdout.flush()
-    if request.sharded:
+    if request.placement.sharded:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()
