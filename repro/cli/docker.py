@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
@@ -21,16 +22,6 @@ _IMAGE = click.option(
 @click.group()
 def docker() -> None:
     """Build, run, archive and check the container image."""
-
-
-def _arguments(settings: tuple[str, ...]) -> dict[str, str]:
-    pairs = [setting.partition("=") for setting in settings]
-    for name, equals, _ in pairs:
-        if not name or not equals:
-            raise ReproError(
-                f"--build-arg takes NAME=VALUE, not '{name}'", hint="--build-arg UID=1001"
-            )
-    return {name: value for name, _, value in pairs}
 
 
 @docker.command()
@@ -54,7 +45,14 @@ def build(
     from repro.bars import bars
     from repro.container import engine
 
-    arguments = _arguments(settings) | ({"BASE_IMAGE": base_image} if base_image else {})
+    arguments = {}
+    for setting in settings:
+        key, equals, arguments[key] = setting.partition("=")
+        if not key or not equals:
+            told = f"--build-arg takes NAME=VALUE, not '{key}'"
+            raise ReproError(told, hint="--build-arg UID=1001")
+    if base_image:
+        arguments["BASE_IMAGE"] = base_image
     name = tag or default_tag(variant)
     console = new_console()
     with bars(console) as progress:
@@ -88,21 +86,12 @@ def build(
               help="Folder here for weights, data and finished steps.")  # fmt: skip
 @click.option("--data", type=FOLDER, help="Folder with the authors' data. [default: fetched]")
 @click.option("--offline", is_flag=True, help="No network in the container.")
-@click.option("--shm-size", default="1g", show_default=True, help="Size of its /dev/shm.")
+@click.option("--shm-size", "shared_memory", default="1g", show_default=True,
+              help="Size of its /dev/shm.")  # fmt: skip
 @click.option("--user", default=lambda: f"{os.getuid()}:{os.getgid()}", metavar="UID:GID",
               show_default="you", help="Who owns what it writes.")  # fmt: skip
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND ...]")
-def run(
-    image: str,
-    gpus: str,
-    results: Path,
-    cache: Path,
-    data: Path | None,
-    offline: bool,
-    shm_size: str,
-    user: str,
-    words: tuple[str, ...],
-) -> None:
+def run(image: str, words: tuple[str, ...], **options: Any) -> None:
     """Run a command of the kit in the image, or the reproduction that fits the GPU.
 
     Without COMMAND it is `repro run --profile auto --verify`. HF_TOKEN is passed on. The exit code
@@ -110,15 +99,7 @@ def run(
     """
     from repro.container import engine
 
-    settings = engine.ContainerOptions(
-        gpus=gpus,
-        results=results,
-        cache=cache,
-        data=data,
-        offline=offline,
-        shared_memory=shm_size,
-        user=user,
-    )
+    settings = engine.ContainerOptions(**options)
     if code := engine.run(engine.connect(), image, words, settings):
         raise click.exceptions.Exit(code)
 
@@ -132,11 +113,9 @@ def verify(image: str) -> None:
     """
     from repro.container import engine
 
-    client = engine.connect()
-    labels = engine.labels(client, image)
+    client, console = engine.connect(), new_console()
     listing = engine.listing(client, image)
-    found = differences(labels, listing)
-    console = new_console()
+    found = differences(engine.labels(client, image), listing)
     if not found:
         count = len(listing["packages"])
         console.print(f"{image}: {count} packages and all labels as in this checkout")

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.cli.folders import FOLDER
-from repro.cli.options import Request, open_source, parse, with_options
+from repro.cli.options import open_source, parse, with_options
 from repro.console import new_console
 from repro.errors import EXIT_MISSING, ReproError
 from repro.machine.diagnosis import Cause, Diagnosis, causes, failed, to_dicts
+from repro.plan.select import Request
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -54,28 +55,22 @@ def doctor(out: Path, gpu: bool, as_json: bool, **options: Any) -> None:
 
 def look(request: Request, out: Path) -> list[Diagnosis]:
     """All checks for a request, machine first, data last."""
-    from repro.models.spec import ModelSpec
     from repro.plan.plan import needed_parts
     from repro.plan.preflight import data_findings, machine_findings
     from repro.plan.store import Store
     from repro.spec.cells import BASE
 
-    profile = request.profile
-    spec = ModelSpec.from_table(profile.model, profile.origin)
-    cells = request.cells
-    variants = {cell.variant for cell in cells}
-    tuned = bool(variants - {BASE} - request.untrained)
+    tuned = bool(request.trained)
     machine = machine_findings(
-        profile,
-        spec,
+        request.profile,
+        request.spec,
         Store(request.store),
         [out],
-        based=tuned or BASE in variants,
+        based=tuned or any(cell.variant == BASE for cell in request.cells),
         tuned=tuned,
         engine=request.engine,
     )
-    parts = needed_parts(request.study, cells, request.protocol, request.untrained)
-    return [*machine, *data_findings(open_source(request), parts)]
+    return [*machine, *data_findings(open_source(request), needed_parts(request))]
 
 
 def show(findings: list[Diagnosis], wrong: list[Cause], console: Console) -> None:
@@ -83,8 +78,8 @@ def show(findings: list[Diagnosis], wrong: list[Cause], console: Console) -> Non
     table = Table(box=None, pad_edge=False)
     for heading in ("check", "", "found", "needed"):
         table.add_column(heading, overflow="fold")
-    rows = [finding for finding in findings if finding.level == "ok"]
-    for one in [*rows, *(cause.summary for cause in wrong)]:
+    fine = [finding for finding in findings if finding.level == "ok"]
+    for one in [*fine, *(cause.summary for cause in wrong)]:
         table.add_row(one.what, Text(one.level, _COLOURS[one.level]), one.found, one.needed)
     console.print(table)
     if wrong:
@@ -106,8 +101,8 @@ def _test_gpu(request: Request, console: Console) -> None:
             hint="see the checks above",
             exit_code=EXIT_MISSING,
         )
-    precision = "float32" if request.profile.compute.dtype == "float32" else "bfloat16"
-    record = ensure(request.store, found, [precision], say=console.print, again=True)
+    precisions = [request.profile.compute.precision]
+    record = ensure(request.store, found, precisions, say=console.print, again=True)
     ways = ", ".join(f"{way} in {name}" for name, way in record.attention.items())
     shared = "" if record.share_prefix else "; evaluation shares no prefix"
     shared += "; decoding replays a graph" if record.replayed else ""

@@ -12,6 +12,9 @@ from repro.console import new_console
 from repro.errors import ReproError
 from repro.printable import counted
 
+_MARK = ".repro-export"
+"""By which an older export is known."""
+
 _WRITERS = {
     "lm-eval": ("repro.export.harness", "write_harness"),
     "inspect": ("repro.export.inspect", "write_inspect"),
@@ -97,7 +100,8 @@ def tasks(out: Path, **options: Any) -> None:
     from repro.models.load import load_tokenizer
     from repro.plan.store import Store
 
-    tokenizer = load_tokenizer(base_weights(plan.spec, Store(request.store), console.print, None))
+    weights = base_weights(request.spec, Store(request.store), console.print, None)
+    tokenizer = load_tokenizer(weights)
     _write(lambda place: write_tasks(plan, tokenizer, place), out)
     first = next(out.glob("*.yaml")).stem
     console.print(
@@ -116,7 +120,3 @@ def _write(fill: Any, out: Path) -> None:
 
     files = replace_folder(out, _MARK, marked)
     new_console().print(f"{out}: {counted(len(files) - 1, 'file')}")
-
-
-_MARK = ".repro-export"
-"""By which an older export is known."""

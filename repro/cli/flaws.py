@@ -1,6 +1,5 @@
 """`repro flaws`: what mending each flaw of the published code changes, as a document."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,10 @@ from typing import Any
 import click
 
 from repro.cli.folders import FOLDER
-from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
+from repro.cli.options import build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
+from repro.plan.select import Request
 from repro.printable import counted
 
 
@@ -41,6 +41,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
     from repro.plan.touched import Touched
     from repro.report.flaws import markdown
     from repro.results.runs import Run
+    from repro.verify.flaws import CORRECTED, mended
     from repro.verify.flaws import flaws as judged
     from repro.verify.reading import read_results
 
@@ -56,7 +57,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
                 say=progress.console.print,
                 progress=progress,
                 options=request.options,
-                workers=places(workers, request.profile, plan.spec),
+                workers=places(workers, request.profile, request.spec),
             )
         (run,) = read_results(folder).runs
         # The folder may hold more, of an earlier selection.
@@ -68,13 +69,15 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
         return build_plan(asked, console.print)
 
     first = planned(request)
-    published = computed(first, first.protocol_name)
+    published = computed(first, request.protocol_name)
     weights = Store(request.store).find("weights", first.base_key)
     assert weights is not None
     touched = Touched(first, load_tokenizer(weights))
+    alone = mended(request.protocol, request.study.protocols[CORRECTED])
+    under = {name: request.under(request.protocol_name, {name: own}) for name, own in alone.items()}
     runs = {}
-    for name, mended in _mended(request):
-        part = touched.part(planned(mended))
+    for name, asked in (under | {CORRECTED: request.under(CORRECTED, {})}).items():
+        part = touched.part(planned(asked))
         cells = sum(len(model.cells) for model in part.models)
         console.print(f"{name}: {counted(cells, 'cell')} touched")
         if cells:
@@ -82,13 +85,3 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(markdown(published, judged(published, runs)), encoding="utf-8")
     console.print(f"flaws in {out}", soft_wrap=True)
-
-
-def _mended(request: Request) -> Iterator[tuple[str, Request]]:
-    """The request with each switch of `corrected` alone, then with all of them."""
-    from repro.verify.flaws import CORRECTED, mended
-
-    values = mended(request.protocol, request.study.protocols[CORRECTED])
-    for name, value in values.items():
-        yield name, replace(request, overrides={name: value})
-    yield CORRECTED, replace(request, protocol_name=CORRECTED)

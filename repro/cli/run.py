@@ -9,7 +9,7 @@ import click
 
 from repro import studies
 from repro.cli.folders import FOLDER
-from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
+from repro.cli.options import build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
 from repro.late import uncollected
@@ -35,25 +35,16 @@ from repro.printable import counted
               help="Processes that do steps side by side; auto: one a GPU, or on a CPU one for "
               "each of the profile's threads. Bytes do not depend on it. [default: 1, or auto on "
               "Ray]")  # fmt: skip
-@click.option(
-    "--executor",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Where workers are: on this machine, or on a Ray cluster.",
-)
-@click.option(
-    "--address",
-    metavar="HOST:PORT|auto",
-    help="Of the Ray cluster's head. [default: a cluster of this machine alone]",
-)
-@click.option(
-    "--verify",
-    is_flag=True,
-    help="Then do what `repro verify` does, with its exit code, and write the report to "
-    "OUT/report.",
-)
-@click.option("--full", is_flag=True, help="With --verify: print everything.")  # fmt: skip
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
+              show_default=True,
+              help="Where workers are: on this machine, or on a Ray cluster.")  # fmt: skip
+@click.option("--address", metavar="HOST:PORT|auto",
+              help="Of the Ray cluster's head. [default: a cluster of this machine alone]",
+              )  # fmt: skip
+@click.option("--verify", is_flag=True,
+              help="Then do what `repro verify` does, with its exit code, and write the report to "
+              "OUT/report.")  # fmt: skip
+@click.option("--full", is_flag=True, help="With --verify: print everything.")
 def run(
     out: Path | None,
     keep_models: Literal["none", "last", "all"] | None,
@@ -96,15 +87,17 @@ def run(
         from repro.plan.preflight import require
         from repro.plan.store import Store
 
-    ray = executor == "ray"
+    ray, profile = executor == "ray", request.profile
     with cluster.connected(address) if ray else nullcontext():
-        tuned = any(model.recipe for model in plan.models)
+        tuned = any(model.training for model in plan.models)
         here = "1" if ray else workers or "1"
-        (like, *_) = own = places(here, request.profile, plan.spec, tuned=tuned)
+        (like, *_) = own = places(here, profile, request.spec, tuned=tuned)
         if ray:
             own = cluster.places(workers or "auto", like)
         store = Store(request.store)
-        folder = out or default_folder(request)
+        study = "" if request.study.name == studies.DEFAULT else f"{request.study.name}-"
+        default = Path("results") / f"{study}{profile.name}-{request.protocol_name}"
+        folder = out or default
         for finding in require(plan, store, folder):
             console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
         with bars(console) as progress:
@@ -112,7 +105,7 @@ def run(
                 plan,
                 store,
                 folder,
-                keep_models=keep_models or request.profile.keep_models,
+                keep_models=keep_models or profile.keep_models,
                 say=progress.console.print,
                 attention=attention,
                 track=track,
@@ -133,12 +126,6 @@ def run(
 
     if code := finish(folder, console, bars(console), full=full):
         raise click.exceptions.Exit(code)
-
-
-def default_folder(request: Request) -> Path:
-    """Where results go that no --out names."""
-    study = "" if request.study.name == studies.DEFAULT else f"{request.study.name}-"
-    return Path("results") / f"{study}{request.profile.name}-{request.protocol_name}"
 
 
 @click.command(short_help="Print what `repro run` would do, and what it costs.")

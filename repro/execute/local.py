@@ -8,21 +8,21 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from repro.bars import Relay, Watch
 from repro.errors import ReproError
-from repro.execute.executor import label
-from repro.execute.schedule import Ended, finish
-from repro.execute.worker import Done, LostError, Say, Worker
+from repro.execute.schedule import Ended
+from repro.execute.worker import LostError, Say, Worker
 from repro.locks import BusyError
-from repro.plan.steps import Artefact, Step
+from repro.plan.steps import Artefact, Work
 from repro.plan.store import Store
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _PAUSE = 0.5
 """Seconds until a step that another process has in hand is tried again."""
 
@@ -42,47 +42,19 @@ class Place:
     gpus: str = ""
 
 
-class LocalWorkers:
-    """Worker processes, see the module.
+class Processes:
+    """The worker processes, see the module.
 
     Args:
-        own: this process's worker, which collects results and drops weights.
         places: one a worker.
-        seconds: expected of each fine-tune and cell, by content key.
+        say: prints a line for the user.
     """
-
-    def __init__(
-        self,
-        own: Worker,
-        places: Sequence[Place],
-        seconds: Mapping[str, float],
-        say: Say,
-        watch: Watch | None = None,
-    ) -> None:
-        self._own = own
-        self._watch = watch or Watch()
-        self._places = places
-        self._seconds = seconds
-        self._say = say
-
-    def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
-        """Do all steps, see `Executor`.
-
-        Raises:
-            ReproError: what the first step that failed met, once all others are done.
-        """
-        with _Pool(self._own.store, self._places, self._say, self._watch) as pool:
-            finish(steps, pool, self._own, done, self._seconds, self._say)
-
-
-class _Pool:
-    """The worker processes."""
 
     def __init__(self, store: Store, places: Sequence[Place], say: Say, watch: Watch) -> None:
         self._store, self._places, self._say, self._watch = store, places, say, watch
         self._processes: list[_Process | None] = [None] * len(places)
 
-    def __enter__(self) -> "_Pool":
+    def __enter__(self) -> "Processes":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,55 +66,47 @@ class _Pool:
         return len(self._places)
 
     @property
-    def busy(self) -> list[Step]:
-        """The steps in hand."""
+    def busy(self) -> list[Work]:
         return [p.step for p in self._processes if p is not None and p.step is not None]
 
-    def give(self, step: Step) -> bool:
-        """Give a step to an idle worker; whether there was one.
-
-        All workers start with the first step, side by side, since each takes seconds to load torch.
-        """
+    def give(self, step: Work) -> bool:
+        # All start with the first step, side by side, since each takes seconds to load torch.
         for number, place in enumerate(self._places):
             if self._processes[number] is None:
                 self._processes[number] = _Process(self._store, place)
         for number, process in enumerate(self._processes, 1):
             if process is not None and process.step is None:
                 process.give(step)
-                self._watch.begun(f"worker {number}", label(step))
+                self._watch.begun(f"worker {number}", step.label)
                 return True
         return False
 
     def forget(self, artefact: Artefact) -> None:
         """Nothing to do: all see the store that it was dropped from."""
 
-    def answers(self) -> list[tuple[Step, Any]]:
-        """What workers have done meanwhile; waits for the first."""
-        found: list[tuple[Step, Any]] = []
+    def answers(self) -> list[tuple[Work, Any]]:
+        found: list[tuple[Work, Any]] = []
         while not found:
-            alive = {p.connection: p for p in self._processes if p is not None}
+            alive = {p.connection: n for n, p in enumerate(self._processes) if p is not None}
             for connection in wait(list(alive)):
                 assert isinstance(connection, Connection)
-                process = alive[connection]
-                where = f"worker {self._processes.index(process) + 1}"
+                number = alive[connection]
+                process, where = self._processes[number], f"worker {number + 1}"
+                assert process is not None
                 try:
                     kind, content = connection.recv()
                 except (EOFError, OSError):
-                    self._processes[self._processes.index(process)] = None
-                    self._watch.ended(where)
-                    if process.step is not None:
-                        found.append((process.step, process.ended()))
-                    continue
+                    self._processes[number] = None
+                    kind, content = "done", process.ended()
                 if kind == "say":
                     self._say(f"{where}: {content}")
-                    continue
-                if kind == "bar":
+                elif kind == "bar":
                     self._watch.told(where, content)
-                    continue
-                self._watch.ended(where)
-                step, process.step = process.step, None
-                assert step is not None
-                found.append((step, content))
+                else:
+                    self._watch.ended(where)
+                    if process.step is not None:
+                        found.append((process.step, content))
+                    process.step = None
         return found
 
 
@@ -152,19 +116,25 @@ class _Process:
     def __init__(self, store: Store, place: Place) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.step: Step | None = None
+        self.step: Work | None = None
         self._process = context.Process(target=_serve, args=(other, store.root, place), daemon=True)
-        with _environment(place):
+        before = os.environ.get(_VISIBLE)
+        if place.gpus:  # known before its torch is loaded
+            os.environ[_VISIBLE] = place.gpus
+        try:
             self._process.start()
+        finally:
+            os.environ.pop(_VISIBLE, None)
+            if before is not None:
+                os.environ[_VISIBLE] = before
         other.close()
 
-    def give(self, step: Step) -> None:
+    def give(self, step: Work) -> None:
         self.step = step
         with suppress(OSError):  # a worker that has died says so when it is asked
             self.connection.send(step)
 
     def ended(self) -> Ended:
-        """How it ended."""
         self._process.join()
         code = self._process.exitcode or 0
         return Ended(signal.Signals(-code).name if code < 0 else f"exit code {code}")
@@ -174,21 +144,6 @@ class _Process:
         self.connection.close()
         self._process.terminate()
         self._process.join()
-
-
-@contextmanager
-def _environment(place: Place) -> Any:
-    """The GPUs of a worker, which must be known before its torch is loaded."""
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if place.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
-    try:
-        yield
-    finally:
-        if place.gpus:
-            os.environ.pop("CUDA_VISIBLE_DEVICES")
-        if before is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def _serve(connection: Connection, root: Any, place: Place) -> None:
@@ -213,7 +168,7 @@ def _serve(connection: Connection, root: Any, place: Place) -> None:
         connection.send(("done", answer(worker, step)))
 
 
-def answer(worker: Worker, step: Step) -> Any:
+def answer(worker: Worker, step: Work) -> Any:
     """What came of a step: `Done`, or the error that its driver is to know of."""
     try:
         return worker.do(step)

@@ -37,7 +37,7 @@ class Whole(Watch):
         progress: Progress | None,
         say: Callable[[str], None],
     ) -> None:
-        self._progress = None if progress is None or progress.disable else progress
+        self._progress = progress or Progress(disable=True)
         self._store, self._say, self._seconds = store, say, seconds
         self._workers: dict[str, tuple[TaskID, str]] = {}
         self._models = sum(isinstance(step, Collect) for step in steps)
@@ -54,11 +54,10 @@ class Whole(Watch):
     @contextmanager
     def shown(self) -> Iterator[None]:
         """With the lines while the block runs."""
-        self._task: TaskID | None = None
-        self._start = time.monotonic()
-        if self._progress is None or not self._models:
+        if not self._models:
             yield
             return
+        self._start = time.monotonic()
         self._task = self._progress.add_task("cells", total=self._cells)
         try:
             yield
@@ -66,16 +65,14 @@ class Whole(Watch):
             for where in list(self._workers):
                 self.ended(where)
             self._progress.remove_task(self._task)
-            self._task = None
 
     def begun(self, where: str, what: str) -> None:
-        if self._progress is not None and self._task is not None:
-            self.ended(where)
-            text = f"{where}: {what}" if where else what
-            self._workers[where] = self._progress.add_task(text, total=None), text
+        self.ended(where)
+        text = f"{where}: {what}" if where else what
+        self._workers[where] = self._progress.add_task(text, total=None), text
 
     def told(self, where: str, shown: Shown) -> None:
-        if self._progress is not None and where in self._workers:
+        if where in self._workers:
             task, text = self._workers[where]
             described = f"{text}, {shown.text}"
             self._progress.update(
@@ -83,7 +80,7 @@ class Whole(Watch):
             )
 
     def ended(self, where: str) -> None:
-        if self._progress is not None and where in self._workers:
+        if where in self._workers:
             self._progress.remove_task(self._workers.pop(where)[0])
 
     def finished(self, step: Step, took: Done) -> None:
@@ -100,9 +97,8 @@ class Whole(Watch):
             left = max(0.0, self._todo - self._done)
             spent = time.monotonic() - self._start
             told += f", about {duration(left * spent / self._done)} left"
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=self._cells_done, description=told)
-        elif collected and self._models_done < self._models:
+        self._progress.update(self._task, completed=self._cells_done, description=told)
+        if self._progress.disable and collected and self._models_done < self._models:
             self._say(told)
 
     def _of_training(self, step: FineTune, took: Done) -> str:

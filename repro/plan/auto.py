@@ -45,11 +45,11 @@ def choose(
         return WITHOUT_GPU, "no GPU here; in a container, GPUs need: docker run --gpus all"
     found = probe()
     if not found.memory:
-        built = f"built for CUDA {found.built}" if found.built else "built without CUDA"
+        built = f"for CUDA {found.built}" if found.built else "without CUDA"
         driver = ".".join(map(str, found.driver)) if found.driver else "nothing"
         raise ReproError(
             f"there is a GPU that torch cannot use: its driver serves CUDA {driver}, torch is "
-            f"{built}",
+            f"built {built}",
             hint=f"{DRIVER}, or run without it: --profile {WITHOUT_GPU}",
             exit_code=EXIT_MISSING,
         )

@@ -47,27 +47,20 @@ def pace(sizes: Architecture, choice: Choice, *, bfloat16: bool, step_tokens: fl
     Args:
         step_tokens: of an optimiser step, from which the passes of a sharded model follow.
     """
-    gpus, weights = choice.gpus, sizes.parameters
-    part = (gpus - 1) / gpus
-    sent = 0.0
-    if choice.placement.sharded:
-        passes = max(1, math.ceil(step_tokens / gpus / choice.tokens))
-        number = BYTES["bfloat16" if bfloat16 else "float32"]
+    where, gpus, weights = choice.placement, choice.gpus, sizes.parameters
+    passes = max(1, math.ceil(step_tokens / gpus / max(1, choice.tokens)))
+    number = 2 * BYTES["float32"]
+    if where.sharded:
         # Gathered for the forward and the backward part, gradients summed in float32.
-        sent = passes * weights * part * (2 * number + BYTES["float32"])
-    else:
-        sent = 2 * weights * part * BYTES["float32"]
-    fixed = sent / choice.link
-    if choice.placement.offloaded:
-        share = gpus if choice.placement.sharded else 1
-        fixed += _moved(weights / share, choice.record)
-    if choice.placement.recast:
-        passes = max(1, math.ceil(step_tokens / gpus / choice.tokens))
+        number = passes * (2 * BYTES["bfloat16" if bfloat16 else "float32"] + BYTES["float32"])
+    fixed = number * weights * (gpus - 1) / gpus / choice.link
+    if where.offloaded:
+        fixed += _moved(weights / (gpus if where.sharded else 1), choice.record)
+    if where.recast:
         rate = choice.record.rates.get("copy_bytes", MEMORY) if choice.record else MEMORY
         # Read and rounded in the forward and in the backward part.
         fixed += passes * 2 * weights * (BYTES["float32"] + BYTES["bfloat16"]) / rate
-    factor = RECOMPUTED if choice.placement.sharded else 1.0
-    return Pace(factor / gpus, fixed)
+    return Pace((RECOMPUTED if where.sharded else 1.0) / gpus, fixed)
 
 
 def training_seconds(
@@ -85,7 +78,7 @@ def training_seconds(
     """
     if not tokens or not steps or sizes is None or choice is None:
         return tokens / compute.train_rate
-    bfloat16 = compute.dtype != "float32"
+    bfloat16 = compute.precision == "bfloat16"
     found = pace(sizes, choice, bfloat16=bfloat16, step_tokens=tokens / steps)
     return found.seconds(tokens, compute.train_rate, steps)
 

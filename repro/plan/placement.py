@@ -94,8 +94,10 @@ def choose(
     count = max(1, compute.gpus)
     if sizes is None or compute.device == "cpu":
         return Choice(placement=WHOLE, gpus=count, tokens=compute.train_tokens)
-    for placement, number in _candidates(count):
-        if number > len(gpus) or (placement.recast and compute.dtype == "float32"):
+    fastest_first = [(WHOLE, count), (RECAST, count), *((SHARDED, number) for number in COUNTS)]
+    fastest_first += [(OFFLOADED, 1), (OFFLOADED_RECAST, 1), *((BOTH, number) for number in COUNTS)]
+    for placement, number in fastest_first:
+        if number > len(gpus) or (placement.recast and compute.precision == "float32"):
             continue
         if placement.sharded and compute.lora_rank:
             continue
@@ -127,8 +129,7 @@ def here(
 
 def measured(store: Path, compute: Compute, probes: Probes) -> Record | None:
     """What the self-test of this machine's GPUs has measured, if a store has its record."""
-    precision = "float32" if compute.dtype == "float32" else "bfloat16"
-    return known(store, probes.cuda(), [precision])
+    return known(store, probes.cuda(), [compute.precision])
 
 
 def ways(sizes: Architecture, compute: Compute) -> str:
@@ -140,13 +141,14 @@ def ways(sizes: Architecture, compute: Compute) -> str:
         main = compute.memory_gb + found.more_bytes / 1e9
         return _gb(found.peak_bytes / 1e9), _gb(main)
 
+    rounds = compute.precision == "bfloat16"
     if compute.lora_rank:
-        rounded = taken(RECAST if compute.dtype != "float32" else WHOLE, 1)[0]
+        rounded = taken(RECAST if rounds else WHOLE, 1)[0]
         return f"{taken(WHOLE, 1)[0]} GB on one GPU, {rounded} GB with weights rounded for each use"
     counts = [*reversed(COUNTS)]
     among = "/".join(map(str, counts))
     sharded, both = ([taken(way, n) for n in counts] for way in (SHARDED, BOTH))
-    one, main = taken(OFFLOADED_RECAST if compute.dtype != "float32" else OFFLOADED, 1)
+    one, main = taken(OFFLOADED_RECAST if rounds else OFFLOADED, 1)
     return (
         f"{taken(WHOLE, 1)[0]} GB on one GPU; sharded {'/'.join(gb for gb, _ in sharded)} GB on "
         f"each of {among}; with AdamW's moments in main memory {one} GB on one ({main} GB there), "
@@ -156,18 +158,6 @@ def ways(sizes: Architecture, compute: Compute) -> str:
 
 def _gb(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-
-
-def _candidates(count: int) -> Iterator[tuple[Placement, int]]:
-    """Placements and numbers of GPUs, the fastest first."""
-    yield WHOLE, count
-    yield RECAST, count
-    for number in COUNTS:
-        yield SHARDED, number
-    yield OFFLOADED, 1
-    yield OFFLOADED_RECAST, 1
-    for number in COUNTS:
-        yield BOTH, number
 
 
 def _passes(tokens: int, placement: Placement) -> Iterator[int]:
@@ -184,7 +174,7 @@ def _choice(
 ) -> Choice:
     peak = finetune_peak_bytes(
         sizes,
-        bfloat16=compute.dtype != "float32",
+        bfloat16=compute.precision == "bfloat16",
         tokens=tokens,
         placement=placement,
         gpus=gpus,
