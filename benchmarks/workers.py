@@ -210,10 +210,10 @@ def simulate(plan: Plan, workers: int) -> tuple[float, float, float]:
     steps = steps_of(plan, Path("out"))
     work = sum(map(cost, steps))
     pool = Simulated(workers, cost)
-    finish(steps, pool, cast(Worker, _Nobody()), lambda *_: None, seconds, lambda _: None)
+    finish(steps, pool, cast(Worker, _Nobody()), lambda *_: None, seconds)
     # No schedule is shorter than a fine-tune and its longest cell.
     longest = max(
-        (seconds[model.key] if model.recipe else 0.0) + max(seconds[c.key] for c in model.cells)
+        (seconds[model.key] if model.training else 0.0) + max(seconds[c.key] for c in model.cells)
         for model in plan.models
     )
     return pool.now, max(work / workers, longest), work

@@ -281,5 +281,4 @@ def _engine(step: Evaluate, folder: Path) -> "Engine":
         return VllmEngine(folder, dtype=step.dtype)
     rotary = setup.protocol.rotary_precision
     model, tokenizer = load(folder, dtype=step.dtype, device=setup.compute.device, rotary=rotary)
-    replayed = setup.tested is not None and setup.tested.replayed
-    return TorchEngine(model, tokenizer, setup.settings, replayed=replayed)
+    return TorchEngine(model, tokenizer, setup.settings, replayed=setup.replayed)

@@ -58,6 +58,11 @@ class Setup:
     way: Way | None = None
     track: Curves | None = None
 
+    @property
+    def replayed(self) -> bool:
+        """Whether decoding replays a graph, see `repro.evaluate.replay`."""
+        return self.tested is not None and self.tested.replayed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:

@@ -9,23 +9,24 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from repro import profiles
+from repro.bars import Watch
 from repro.errors import ReproError
 from repro.execute import local, schedule
 from repro.execute import places as where
-from repro.execute.executor import Executor, OneProcess
-from repro.execute.local import LocalWorkers, Place
+from repro.execute.local import Place, Processes
 from repro.execute.run import run
-from repro.execute.schedule import parts
+from repro.execute.schedule import Alone, finish, parts
 from repro.execute.worker import Done, Worker
 from repro.machine.gpus import Cuda
 from repro.models.probes import Probes
@@ -153,11 +154,13 @@ class NoRoom:
 
 
 def _diverging(step: FineTune) -> FineTune:
-    return replace(step, recipe=replace(step.recipe, learning_rate=1e9))
+    recipe = replace(step.training.recipe, learning_rate=1e9)
+    return replace(step, training=replace(step.training, recipe=recipe))
 
 
 def _cramped(error: Exception, step: FineTune) -> FineTune:
-    return replace(step, rows=NoRoom(error))  # type: ignore[arg-type]
+    rows: Any = NoRoom(error)
+    return replace(step, training=replace(step.training, rows=rows))
 
 
 CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
@@ -193,12 +196,11 @@ def test_a_step_that_fails_is_told_once_and_the_others_go_on(
         done.append(step.name)
 
     own = Worker(store, say=said.append)
-    executor: Executor = OneProcess(own)
-    if workers > 1:
-        seconds = seconds_of(plan, by_characters)
-        executor = LocalWorkers(own, TWO[:workers], seconds, said.append)
-    with pytest.raises(ReproError, match=f"^{whole.name} failed: .*{told}") as caught:
-        executor.run(steps, note)
+    seconds = seconds_of(plan, by_characters) if workers > 1 else {}
+    several = Processes(store, TWO[:workers], said.append, Watch())
+    failed = pytest.raises(ReproError, match=f"^{whole.name} failed: .*{told}")
+    with several if workers > 1 else nullcontext(Alone(own)) as pool, failed as caught:
+        finish(steps, pool, own, note, seconds)
     assert caught.value.exit_code == code
     assert caught.value.hint
     (line,) = [text for text in said if "failed" in text]
