@@ -9,20 +9,15 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich.text import Text
 
 from repro import __version__
-from repro.cli.docker import docker
-from repro.cli.doctor import doctor
-from repro.cli.export import export
-from repro.cli.flaws import flaws
-from repro.cli.paper import audit, claims, findings, protocols
-from repro.cli.results import compare, expected, import_upstream, merge, report, verify
-from repro.cli.run import plan, run
-from repro.cli.setup import data, models, profiles, schema
+from repro.cli.paper import audit, claims, findings, flaws, protocols
+from repro.cli.results import compare, expected, export, import_upstream, merge, report, verify
+from repro.cli.run import doctor, plan, run
+from repro.cli.setup import data, docker, models, profiles, schema
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 from repro.extras import extra_of, install_command
@@ -44,12 +39,8 @@ class _Headed(click.Group):
         limit = formatter.width - 6 - width
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl(
-                    [
-                        (str(one.name).ljust(width), one.get_short_help_str(limit))
-                        for one in commands
-                    ]
-                )
+                told = [(str(c.name).ljust(width), c.get_short_help_str(limit)) for c in commands]
+                formatter.write_dl(told)
 
 
 @click.group(
@@ -102,10 +93,6 @@ def _machine_fault(error: Exception) -> ReproError | None:
         return None
     hint += ", then run the same command: finished steps are kept"
     return ReproError(told, hint=hint, exit_code=EXIT_MISSING)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _lost(
@@ -192,8 +179,8 @@ def main() -> None:
     """Run the command line and exit with its code."""
     prepare_streams()
     sys.unraisablehook = partial(_lost, sys.unraisablehook)
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGALRM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.default_int_handler)
     code = _run()
     try:
         sys.stdout.flush()

@@ -17,7 +17,7 @@ from repro.plan import auto, placement
 from repro.plan.cost import Row, duration, makespan, plan_table
 from repro.plan.layout import AUTO, NODE, Layout, at, elsewhere, main_gb, number_of
 from repro.plan.outline import outline
-from repro.plan.pace import STEP_TOKENS, training_seconds
+from repro.plan.placement import STEP_TOKENS, training_seconds
 from repro.plan.select import Request
 from repro.printable import counted
 from repro.profiles import Profile

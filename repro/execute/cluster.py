@@ -93,9 +93,8 @@ def places(workers: str, like: Place) -> list[Place]:
     Raises:
         ReproError: there is no room for so many (2), or for none (3).
     """
-    room = room_for(like)
-    gpus = gpus_of(like)
-    each = counted(gpus, "GPU") if gpus else counted(cpus_of(like), "CPU")
+    room, gpus = room_for(like), like.gpus_on_ray
+    each = counted(gpus, "GPU") if gpus else counted(like.cpus_on_ray, "CPU")
     if not room:
         raise ReproError(
             f"no node of the cluster has {each} for a worker",
@@ -106,26 +105,16 @@ def places(workers: str, like: Place) -> list[Place]:
     return [like] * number_of(workers, room, room, told, "this cluster")
 
 
-def gpus_of(place: Place) -> int:
-    """GPUs that an actor takes."""
-    return len(place.gpus.split(",")) if place.device == "cuda" else 0
-
-
-def cpus_of(place: Place) -> int:
-    """CPUs that an actor takes."""
-    return 1 if place.device == "cuda" else max(1, place.threads)
-
-
 def room_for(like: Place) -> int:
     """Actors that the cluster has room for."""
     import ray
 
-    found = 0
+    found, gpus = 0, like.gpus_on_ray
     for node in ray.nodes():
         if node["Alive"]:
             has = node["Resources"]
-            own = int(has.get("CPU", 0) / cpus_of(like))
-            found += min(own, int(has.get("GPU", 0) / gpus_of(like))) if gpus_of(like) else own
+            own = int(has.get("CPU", 0) / like.cpus_on_ray)
+            found += min(own, int(has.get("GPU", 0) / gpus)) if gpus else own
     return found
 
 

@@ -1,4 +1,4 @@
-"""Several worker processes on this machine: one a GPU, or one for each share of the CPU's cores.
+"""Worker processes on this machine: one a GPU, or one for each share of the CPU's cores.
 
 `repro.execute.schedule` says which step comes when. A worker that dies gives its step to another.
 """
@@ -19,8 +19,15 @@ from repro.errors import ReproError
 from repro.execute.schedule import Ended
 from repro.execute.worker import LostError, Say, Worker
 from repro.locks import BusyError
+from repro.machine.kinds import named
+from repro.models.probes import Probes
+from repro.models.spec import ModelSpec
+from repro.plan.layout import layout, number_of
+from repro.plan.placement import LINK
 from repro.plan.steps import Artefact, Work
 from repro.plan.store import Store
+from repro.printable import counted
+from repro.profiles import Profile
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _PAUSE = 0.5
@@ -40,6 +47,64 @@ class Place:
     device: str
     threads: int
     gpus: str = ""
+
+    @property
+    def gpus_on_ray(self) -> int:
+        """GPUs that an actor takes."""
+        return len(self.gpus.split(",")) if self.device == "cuda" else 0
+
+    @property
+    def cpus_on_ray(self) -> int:
+        """CPUs that an actor takes."""
+        return 1 if self.device == "cuda" else max(1, self.threads)
+
+
+def places(workers: str, profile: Profile, spec: ModelSpec, *, tuned: bool = True) -> list[Place]:
+    """A place for each worker: GPUs of its own, or a share of the CPU's cores.
+
+    Args:
+        workers: their number, or "auto": one for each GPU (or GPUs, where a fine-tune needs
+            several), on a CPU one for each `threads` cores of the profile.
+        tuned: whether anything is fine-tuned.
+
+    Raises:
+        ReproError: it is no such number, or more than this machine has room for, or they would
+            be on GPUs of several kinds (2).
+    """
+    threads = profile.compute.threads
+    if profile.compute.device == "cpu":
+        cores = len(os.sched_getaffinity(0))
+        room = max(1, cores // threads) if threads else 1
+        each = f"{threads} threads" if threads else "all cores"
+        told = f"{cores} cores, of which a worker of profile {profile.name} takes {each}"
+        return [Place(device="cpu", threads=threads)] * number_of(workers, room, room, told)
+    probes = Probes()
+    found = probes.cuda()
+    kind = named(found.names[0]) if found.names else None
+    link = kind.link * 1e9 if kind else LINK
+    laid = layout(profile, spec, found.memory, probes.memory(), tuned=tuned, link=link)
+    chosen = os.environ.get(_VISIBLE, "").split(",")
+    names = [n for n in chosen if n] or [str(index) for index in range(len(found.memory))]
+    size = laid.size
+    groups = [",".join(names[i : i + size]) for i in range(0, len(names) - size + 1, size)]
+    groups = groups[: laid.groups]
+    if not groups:
+        return [Place(device="cuda", threads=threads)]
+    gpus = counted(len(names), "GPU")
+    told = f"{gpus}, {size} a worker, each with memory for {laid.together} at a time"
+    number = number_of(workers, len(groups), len(groups) * laid.together, told)
+    kinds = dict.fromkeys(found.names)
+    if number > 1 and len(kinds) > 1:
+        first = ",".join(n for n, k in zip(names, found.names, strict=False) if k == found.names[0])
+        raise ReproError(
+            f"the GPUs are of several kinds ({', '.join(kinds)}), which round differently: bytes "
+            "would depend on which worker is given what",
+            hint=f"run each kind for itself, CUDA_VISIBLE_DEVICES={first} for the first, into "
+            "folders of its own; repro merge joins them",
+        )
+    return [
+        Place(device="cuda", threads=threads, gpus=groups[i % len(groups)]) for i in range(number)
+    ]
 
 
 class Processes:

@@ -11,9 +11,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from repro.bars import Watch
 from repro.errors import EXIT_MISSING, ReproError
-from repro.execute.cluster import cpus_of, gpus_of, require_same, room_for
+from repro.execute.cluster import require_same, room_for
 from repro.execute.local import Place
 from repro.execute.remote import RemoteWorker, put
 from repro.execute.schedule import Ended
@@ -82,8 +85,6 @@ class Actors:
         return self
 
     def __exit__(self, *_: object) -> None:
-        import ray
-
         (self._store.root / "tmp" / self._token).unlink(missing_ok=True)
         handles = [*(actor.handle for actor in self._actors), *self._starting.values()]
         for handle in [*handles, *filter(None, [self._files])]:
@@ -127,9 +128,6 @@ class Actors:
 
     def _beside_driver(self) -> Any:
         """An actor on this machine that hands out files of the driver's store."""
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         place = Place(device="cpu", threads=1)
         handle, facts = self._started(place, apart=False, num_cpus=0, scheduling_strategy=here)
@@ -138,8 +136,6 @@ class Actors:
 
     def answers(self) -> list[tuple[Work, Any]]:
         """What actors have done meanwhile; waits for the first, or for an actor that starts."""
-        import ray
-
         found: list[tuple[Work, Any]] = []
         while not found:
             waited: dict[Any, _Actor] = {actor.said: actor for actor in self._actors}
@@ -156,8 +152,6 @@ class Actors:
         return found
 
     def _hear(self, actor: _Actor) -> None:
-        import ray
-
         try:
             said = ray.get(actor.said)
             if isinstance(said, str):
@@ -173,8 +167,6 @@ class Actors:
 
     def _take(self, actor: _Actor) -> Any:
         """The answer of an actor, whose records go into the driver's store."""
-        import ray
-
         step, actor.step = actor.step, None
         assert step is not None
         self._watch.ended(actor.where)
@@ -208,8 +200,8 @@ class Actors:
             handle, facts = self._started(
                 place,
                 scheduling_strategy="SPREAD",
-                num_cpus=cpus_of(place),
-                num_gpus=gpus_of(place),
+                num_cpus=place.cpus_on_ray,
+                num_gpus=place.gpus_on_ray,
             )
             self._starting[facts] = handle
 
@@ -219,8 +211,6 @@ class Actors:
         Raises:
             ReproError: a node does not suit, or nothing is left of the cluster (3).
         """
-        import ray
-
         until = time.monotonic() + START
         for ref in facts or list(self._starting):
             handle = self._starting.pop(ref)
@@ -252,8 +242,6 @@ class Actors:
 
     def _started(self, place: Place, *, apart: bool = True, **options: Any) -> tuple[Any, Any]:
         """A new actor, and what it will tell of itself."""
-        import ray
-
         actor = ray.remote(concurrency_groups=_GROUPS)(RemoteWorker).options(**options).remote()
         root = str(self._store.root.resolve())
         start = actor.start.remote(root, self._token, place.threads, place.device, apart=apart)

@@ -8,8 +8,7 @@ from typing import Any
 from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
 from repro.plan.cost import Cost, Row
-from repro.plan.pace import training_seconds
-from repro.plan.placement import Choice
+from repro.plan.placement import Choice, training_seconds
 from repro.plan.plan import Plan, PlannedCell, Training
 from repro.plan.store import Store
 from repro.spec.prompts import context, fill

@@ -9,8 +9,7 @@ from repro.machine.selftest.record import Record
 from repro.models.memory import evaluation_bytes
 from repro.models.spec import ModelSpec
 from repro.plan import placement
-from repro.plan.pace import STEP_TOKENS, training_seconds
-from repro.plan.placement import LINK, Choice
+from repro.plan.placement import LINK, STEP_TOKENS, Choice, training_seconds
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
 

@@ -13,8 +13,7 @@ from typing import Any
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune.recipe import EPOCHS
 from repro.plan.cost import Cost, Row
-from repro.plan.pace import SAMPLES, training_seconds
-from repro.plan.placement import Choice
+from repro.plan.placement import SAMPLES, Choice, training_seconds
 from repro.plan.select import Request
 from repro.spec.cells import BASE, Cell, Variant
 from repro.spec.tasks import Kind

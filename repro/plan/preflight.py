@@ -14,7 +14,7 @@ from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
 from repro.plan import placement
 from repro.plan.estimate import Count, by_characters, counter
-from repro.plan.pace import STEP_TOKENS, training_seconds
+from repro.plan.placement import STEP_TOKENS, training_seconds
 from repro.plan.plan import TORCH, Plan, Training, weights_key
 from repro.plan.store import Store
 from repro.printable import counted
