@@ -16,7 +16,7 @@ from repro.bars import Shown, Watch
 from repro.execute.worker import Done
 from repro.finetune import FACTS
 from repro.plan.cost import duration
-from repro.plan.steps import Collect, Evaluate, FineTune, Step
+from repro.plan.steps import Collect, Evaluate, FineTune, Step, timed
 from repro.plan.store import Store
 
 
@@ -47,9 +47,7 @@ class Whole(Watch):
         self._done = 0.0
 
     def _weight(self, step: Step) -> float:
-        keys = [cell.key for cell in step.cells] if isinstance(step, Evaluate) else []
-        keys += [step.key] if isinstance(step, FineTune) else []
-        return sum(max(self._seconds.get(key, 0.0), 1e-9) for key in keys)
+        return sum(max(self._seconds.get(key, 0.0), 1e-9) for key in timed(step))
 
     @contextmanager
     def shown(self) -> Iterator[None]:

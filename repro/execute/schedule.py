@@ -15,7 +15,7 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.execute.worker import Done, LostError, Worker
 from repro.locks import BusyError
 from repro.plan.cost import SHARES
-from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FineTune, Step, Work, ready
+from repro.plan.steps import Artefact, Collect, Drop, Evaluate, Step, Work, ready, timed
 
 DEATHS = 3
 """Workers that a step may take with it before it is given up."""
@@ -109,25 +109,13 @@ def finish(
         ReproError: what the first step that failed met, once all are done that do not wait for
             one that failed.
     """
-
-    def cost(step: Step) -> float:
-        if isinstance(step, FineTune):
-            return max(seconds.get(key, 0.0) for key in step.keys)
-        if isinstance(step, Evaluate):
-            return sum(seconds.get(cell.key, 0.0) for cell in step.cells)
-        return 0.0
-
-    most = sum(map(cost, steps)) / (SHARES * len(pool))
-    shared: list[Step] = []
-    for step in steps:
-        shared += parts(step, cost, most) if isinstance(step, Evaluate) and most else [step]
-    _Run(shared, own, pool, done, cost).finish()
+    _Run(steps, pool, own, done, seconds).finish()
 
 
 def parts(step: Evaluate, cost: Callable[[Step], float], most: float) -> list[Evaluate]:
     """An evaluation in parts of about `most` seconds; cells of a test set and prompt stay together.
 
-    Those share what their prompts begin with.
+    Those share what their prompts begin with. Where nothing takes time, it stays whole.
     """
     groups: dict[tuple[str, str], list[Any]] = {}
     for cell in step.cells:
@@ -148,20 +136,26 @@ class _Run:
     def __init__(
         self,
         steps: Sequence[Step],
-        own: Worker,
         pool: Pool,
+        own: Worker,
         done: Callable[[Step, Done], None],
-        cost: Callable[[Step], float],
+        seconds: Mapping[str, float],
     ) -> None:
-        self._waiting = list(steps)
-        self._makers = {artefact: step for step in steps for artefact in step.outputs}
+        def cost(step: Step) -> float:
+            return sum(seconds.get(key, 0.0) for key in timed(step))
+
         self._own, self._pool, self._done = own, pool, done
         self._deaths: dict[int, int] = {}
         self._errors: list[ReproError] = []
+        self._waiting: list[Step] = []
+        most = sum(map(cost, steps)) / (SHARES * len(pool))
+        for step in steps:
+            self._waiting += parts(step, cost, most) if isinstance(step, Evaluate) else [step]
+        self._makers = {artefact: step for step in self._waiting for artefact in step.outputs}
         # Seconds from the start of each step to the end of all that wait for it.
         self._expected: dict[int, float] = {}
         after: dict[Artefact, float] = {}
-        for step in reversed(steps):
+        for step in reversed(self._waiting):
             rest = max((after.get(artefact, 0.0) for artefact in step.outputs), default=0.0)
             whole = self._expected[id(step)] = cost(step) + rest
             after |= {a: max(whole, after.get(a, 0.0)) for a in step.inputs}

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from repro.plan.placement import Choice, training_seconds
+from repro.plan.select import Request
 from repro.printable import counted
-from repro.profiles.profile import Compute
 
 SHARES = 4
 """Evaluations are shared out in parts of at most the whole work by so many times the workers."""
@@ -34,12 +35,25 @@ class Cost(NamedTuple):
     train_seconds: float = 0.0
 
     @classmethod
-    def at(
-        cls, compute: Compute, *, train: int, prompt: int, new: int, train_seconds: float
+    def of(
+        cls,
+        request: Request,
+        choice: Choice | None,
+        *,
+        train: int,
+        steps: float,
+        prompt: int,
+        new: int,
     ) -> "Cost":
-        """The cost of these tokens at a profile's rates; training's is that of its placement."""
-        seconds = train_seconds + prompt / compute.evaluate_rate + new / compute.generate_rate
-        return cls(train, prompt, new, seconds, train_seconds)
+        """The cost of these tokens and training steps, at the rates of a request's profile.
+
+        Args:
+            choice: the placement of fine-tunes; None for one device that holds everything.
+        """
+        compute, sizes = request.profile.compute, request.spec.architecture
+        training = training_seconds(compute, sizes, choice, tokens=train, steps=steps)
+        seconds = training + prompt / compute.evaluate_rate + new / compute.generate_rate
+        return cls(train, prompt, new, seconds, training)
 
 
 class Row(NamedTuple):

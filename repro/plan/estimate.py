@@ -8,7 +8,7 @@ from typing import Any
 from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
 from repro.plan.cost import Cost, Row
-from repro.plan.placement import Choice, training_seconds
+from repro.plan.placement import Choice
 from repro.plan.plan import Plan, PlannedCell, Training
 from repro.plan.store import Store
 from repro.spec.prompts import context, fill
@@ -63,7 +63,6 @@ def costs(
         done: whether the store holds an artefact of a kind and key.
         choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
-    compute, sizes = plan.request.profile.compute, plan.request.spec.architecture
     tokens = _Tokens(plan, count)
     paid: dict[object, tuple[int, float]] = {}  # by training, for its checkpoints before
     found = []
@@ -77,13 +76,8 @@ def costs(
             paid[model.trained_as] = max(before, to_here)
             train, steps = max(0, to_here[0] - before[0]), max(0.0, to_here[1] - before[1])
         pending = [cell for cell in model.cells if not done("cell", cell.key)]
-        cost = Cost.at(
-            compute,
-            train=train,
-            prompt=sum(map(tokens.prompt, pending)),
-            new=sum(map(tokens.new, pending)),
-            train_seconds=training_seconds(compute, sizes, choice, tokens=train, steps=steps),
-        )
+        prompt, new = sum(map(tokens.prompt, pending)), sum(map(tokens.new, pending))
+        cost = Cost.of(plan.request, choice, train=train, steps=steps, prompt=prompt, new=new)
         found.append(Row(model.name, len(model.cells), len(pending), cost))
     return found
 

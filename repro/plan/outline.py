@@ -13,7 +13,7 @@ from typing import Any
 from repro.errors import EXIT_MISSING, ReproError
 from repro.finetune.recipe import EPOCHS
 from repro.plan.cost import Cost, Row
-from repro.plan.placement import SAMPLES, Choice, training_seconds
+from repro.plan.placement import SAMPLES, Choice
 from repro.plan.select import Request
 from repro.spec.cells import BASE, Cell, Variant
 from repro.spec.tasks import Kind
@@ -41,7 +41,6 @@ def outline(request: Request, choice: Choice | None = None) -> tuple[list[Row], 
             exit_code=EXIT_MISSING,
         )
     known = counts()[profile.data]
-    sizes = request.spec.architecture
     cap = min(protocol.rows, request.test_limit or protocol.rows)
 
     def evaluating(own: Sequence[Cell]) -> tuple[int, int]:
@@ -64,8 +63,7 @@ def outline(request: Request, choice: Choice | None = None) -> tuple[list[Row], 
         kept = [min(shared + length, longest) for length in train["lengths"]]
         tokens = round(EPOCHS * used * sum(kept) / len(kept))
         steps = EPOCHS * used / (SAMPLES * protocol.replicas)
-        seconds = training_seconds(profile.compute, sizes, choice, tokens=tokens, steps=steps)
-        return tokens, seconds
+        return tokens, steps
 
     found = []
     variants = dict.fromkeys(cell.variant for cell in request.cells)
@@ -74,10 +72,8 @@ def outline(request: Request, choice: Choice | None = None) -> tuple[list[Row], 
         prompt, new = evaluating(own)
         for seed in [None] if variant == BASE else request.seeds:
             given = seed is not None and (variant, seed) in request.given
-            train, seconds = (0, 0.0) if seed is None or given else training(variant)
+            train, steps = (0, 0.0) if seed is None or given else training(variant)
             name = variant.name if seed is None else f"{variant.name} seed {seed}"
-            cost = Cost.at(
-                profile.compute, train=train, prompt=prompt, new=new, train_seconds=seconds
-            )
+            cost = Cost.of(request, choice, train=train, steps=steps, prompt=prompt, new=new)
             found.append(Row(f"{name}, given" if given else name, len(own), len(own), cost))
     return found, f"by the kit's counts with {known['vocabulary']}"

@@ -196,6 +196,13 @@ Work = Weights | FineTune | Evaluate
 Step = Work | Collect | Drop
 
 
+def timed(step: Step) -> list[str]:
+    """Keys of what takes time in a step: of its fine-tune, or its cells."""
+    if isinstance(step, Evaluate):
+        return [cell.key for cell in step.cells]
+    return [step.key] if isinstance(step, FineTune) else []
+
+
 def steps_of(
     plan: Plan,
     out: Path,
