@@ -267,8 +267,7 @@ def open_source(request: Request) -> "Source":
 def fetch_data(request: Request, console: Console) -> None:
     """Download what the request needs of the authors' data, unless the user named a copy.
 
-    Raises:
-        ReproError: it cannot be had (3); with --skip-missing, `build_plan` finds what is missing.
+    With --skip-missing, `build_plan` finds what cannot be had.
     """
     from repro.data.fetch import fetch, progress_bar
     from repro.data.upstream import VARIABLE, locate

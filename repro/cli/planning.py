@@ -101,11 +101,7 @@ def planned(
 
 
 def _elsewhere(request: Request, gpus: str) -> Elsewhere:
-    """The GPUs that a plan is asked for, with the profile's rates on them.
-
-    Raises:
-        ReproError: the profile computes on a CPU, or its model does not fit (2).
-    """
+    """The GPUs that a plan is asked for, with the profile's rates on them."""
     compute, spec = request.profile.compute, request.spec
     if compute.device != "cuda":
         raise ReproError(

@@ -126,7 +126,7 @@ def models() -> None:
               help="Whose base model; `repro profiles` lists them.")  # fmt: skip
 @model_option
 @store_option
-def fetch_model(profile: str, model: tuple[str, ...], store: Path) -> None:
+def fetch(profile: str, model: tuple[str, ...], store: Path) -> None:
     """Put a profile's base weights into the store, checked against their hashes."""
     from repro.bars import bars
     from repro.execute.worker import base_weights

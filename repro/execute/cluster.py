@@ -85,10 +85,7 @@ def _require_answer(address: str) -> None:
 
 
 def places(workers: str, like: Place) -> list[Place]:
-    """A place for each actor that the cluster has room for, or as many as asked.
-
-    Args:
-        like: what each of them takes.
+    """A place like one for each actor that the cluster has room for, or as many as asked.
 
     Raises:
         ReproError: there is no room for so many (2), or for none (3).
@@ -119,11 +116,7 @@ def room_for(like: Place) -> int:
 
 
 def require_same(node: Mapping[str, Any], numerics: Mapping[str, object]) -> None:
-    """Refuse a node whose bytes would differ.
-
-    Raises:
-        ReproError: with what the node has and what this machine has (3).
-    """
+    """Refuse a node whose bytes would differ, with what it has and what this machine has."""
     ours, theirs = {"kit": kit(), **numerics}, {"kit": node["kit"], **node["numerics"]}
     other = [name for name in ours if ours[name] != theirs.get(name)]
     if other:

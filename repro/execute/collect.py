@@ -72,8 +72,7 @@ def budgets(plan: Plan, store: Store) -> Line:
     for model in plan.models:
         told = _facts(store.path("facts", model.key)).get("machine", {})
         if "planned_token_budget" in told:
-            name = model.variant.name + ("" if model.seed is None else f" seed {model.seed}")
-            reduced[name] = {"train_tokens": told["token_budget"]}
+            reduced[model.name] = {"train_tokens": told["token_budget"]}
         for step in model.cells:
             path = store.path("cell", step.key) / BUDGET
             if path.is_file():

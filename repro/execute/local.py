@@ -36,10 +36,9 @@ _PAUSE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a worker computes.
+    """Where a worker computes, with device and threads as the profile has them.
 
     Attributes:
-        device: "cpu" or "cuda"; threads: as the profile has them.
         gpus: as CUDA_VISIBLE_DEVICES names them; empty on a CPU. Ray names GPUs itself, so that
             there only their number counts.
     """
@@ -108,12 +107,7 @@ def places(workers: str, profile: Profile, spec: ModelSpec, *, tuned: bool = Tru
 
 
 class Processes:
-    """The worker processes, see the module.
-
-    Args:
-        places: one a worker.
-        say: prints a line for the user.
-    """
+    """The worker processes, one a place."""
 
     def __init__(self, store: Store, places: Sequence[Place], say: Say, watch: Watch) -> None:
         self._store, self._places, self._say, self._watch = store, places, say, watch

@@ -49,12 +49,10 @@ class _Actor:
 
 
 class Actors:
-    """Actors on the cluster that this process is connected to.
+    """Actors on the cluster that this process is connected to, one a place.
 
     Args:
         store: the driver's.
-        places: one an actor.
-        say: prints a line for the user.
         numerics: what numbers depend on beside code and data, as the plan has it.
 
     Raises:

@@ -21,11 +21,9 @@ from repro.plan.store import Store
 
 
 class Whole(Watch):
-    """Follows the steps of a run, weighed by what each should cost.
+    """Follows the steps of a run, weighed by the seconds that are expected of them.
 
     Args:
-        seconds: expected of each fine-tune and cell, by content key.
-        steps: what is to be done.
         progress: gets the lines that are redrawn; without one, or a terminal, `say` gets lines.
     """
 

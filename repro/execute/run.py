@@ -47,13 +47,7 @@ def run(
     Args:
         keep_models: which fine-tuned weights stay; with "none" the base weights go too, once
             everything is done.
-        say: prints a line for the user.
-        attention: how packed samples attend in fine-tuning on a GPU; None for what the self-test
-            of the GPU says.
-        track: what records training curves, see `repro.finetune.curves`; what writes files puts
-            them into OUT/curves.
-        progress: a rich Progress that steps add their bars to, or None.
-        options: of the command, for run.json: what running missing cells later needs again.
+        attention, track, options: as of the command, the last for run.json.
         workers: where worker processes compute; this process does all with fewer than two.
         on_ray: workers are actors on the cluster that this process is connected to.
 

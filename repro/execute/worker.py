@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from repro.evaluate import Engine
 
 Say = Callable[[str], None]
+"""Prints a line for the user."""
 
 
 class LostError(Exception):
@@ -64,12 +65,7 @@ def locks(step: Step) -> list[tuple[str, str]]:
 
 @dataclass
 class Done:
-    """What a step took.
-
-    Attributes:
-        lines: for timings.jsonl.
-        measured: seconds and arithmetic by part.
-    """
+    """What a step took: lines for timings.jsonl, seconds and arithmetic by part."""
 
     lines: list[Line] = field(default_factory=list)
     measured: clock.Clock = field(default_factory=clock.Clock)
@@ -79,7 +75,6 @@ class Worker:
     """A process that does steps, one at a time.
 
     Attributes:
-        say: prints a line for the user.
         progress: gets the bars of fine-tuning and evaluation, as a rich Progress does, or None.
         waits: whether it waits for another process that has a step in hand; BusyError otherwise.
     """

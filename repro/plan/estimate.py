@@ -57,10 +57,9 @@ def count_with(tokenizer: Any) -> Count:
 def costs(
     plan: Plan, count: Count, done: Callable[[str, str], bool], choice: Choice | None = None
 ) -> list[Row]:
-    """Each model of the plan with its cost; finished steps cost nothing.
+    """Each model of the plan with its cost; what is done already, by kind and key, costs nothing.
 
     Args:
-        done: whether the store holds an artefact of a kind and key.
         choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
     tokens = _Tokens(plan, count)

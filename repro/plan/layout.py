@@ -56,8 +56,7 @@ def layout(
     Args:
         memory: bytes of each GPU; main: bytes of main memory of the machine that they are in.
         tuned: whether anything is fine-tuned.
-        factor: measured peak memory as a multiple of the planned one.
-        link: bytes a second between GPUs.
+        factor, link: as of `choose` and `Choice`.
     """
     compute, sizes = profile.compute, spec.architecture
     count = len(memory)

@@ -93,8 +93,7 @@ class PlannedModel:
 
     Attributes:
         seed: of the fine-tune; None for the base, which has none.
-        key: of the weights: those of the base, or of the fine-tune.
-        training: None for what is not trained.
+        key: of the weights.
         checkpoint: folder of a fine-tune that is there already; it is not kept in the store.
     """
 
@@ -116,11 +115,7 @@ class PlannedModel:
         return f"{name}, given" if self.checkpoint else name
 
     def to_tune(self, done: Callable[[str, str], bool]) -> bool:
-        """Whether its model is still to be fine-tuned.
-
-        Args:
-            done: whether the store holds an artefact of a kind and key.
-        """
+        """Whether it is still to be fine-tuned, by what the store holds of a kind and key."""
         if self.training is None or done("model", self.key):
             return False
         return not (done("facts", self.key) and all(done("cell", c.key) for c in self.cells))

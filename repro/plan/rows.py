@@ -131,11 +131,7 @@ class PlanRows:
         return self._writers[place]
 
     def examples(self, variant: Variant) -> Examples:
-        """What stands before a variant's training rows.
-
-        Raises:
-            ReproError: there are fewer demonstrations; says how many.
-        """
+        """What stands before a variant's training rows; raises where there are not as many."""
         if variant not in self._examples:
             each = variant.demonstrations.for_each
             self._examples[variant] = self._of_each(variant) if each else self._of_all(variant)

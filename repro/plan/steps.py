@@ -211,10 +211,9 @@ def steps_of(
     way: Way | None = None,
     track: Curves | None = None,
 ) -> list[Step]:
-    """All steps of a plan, each behind those that it needs.
+    """All steps of a plan with a results folder, each behind those that it needs.
 
     Args:
-        out: the results folder.
         tested, way, track: as of `Setup`; without a way, that of the self-test.
     """
     settings = plan.settings
@@ -279,11 +278,8 @@ def _evaluations(plan: Plan, setup: Setup, model: PlannedModel, label: str) -> I
 def needed(steps: Sequence[Step], there: Callable[[str, str], object]) -> list[Step]:
     """The steps that must be done so that everything can be collected, in their order.
 
-    A model is collected again only where a cell or the facts of its training are missing, and
+    A model is collected again only where the store lacks a cell or the facts of its training, and
     trained again only where its weights are missing too; a training makes what is asked for of it.
-
-    Args:
-        there: whether the store holds an artefact of a kind and key.
     """
     makers = {artefact: step for step in steps for artefact in step.outputs}
     wanted: set[int] = set()

@@ -22,12 +22,7 @@ _ENCODED = ("max_length", "truncation_side", "label_boundary")
 
 @dataclass
 class Touched:
-    """Compares plans of one selection with a first one.
-
-    Attributes:
-        first: the plan that the others are compared with.
-        tokenizer: of the base model.
-    """
+    """Compares plans of one selection with a first one, by the base model's tokenizer."""
 
     first: Plan
     tokenizer: Any
@@ -81,8 +76,7 @@ class Touched:
         return self._prompts(before, self.first) != self._prompts(after, plan)
 
     def _prompts(self, planned: PlannedCell, plan: Plan) -> str:
-        """What `asked` says of a cell."""
-        # Cells of several models have the same prompts.
+        """What `asked` says of a cell; those of several models have the same prompts."""
         if planned.prompts not in self._digests:
             job = Job(planned.asked, planned.rows, planned.demonstrations)
             self._digests[planned.prompts] = asked(job, self.tokenizer, plan.request.protocol)
