@@ -42,7 +42,7 @@ def listed(
     return complete
 
 
-def in_words(value: object) -> str:
+def typed(value: object) -> str:
     """A switch's value as it is typed."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -51,7 +51,7 @@ def _settings(_: Study) -> Iterable[str]:
     """Switches with each value that some protocol has."""
     for switch in switches().values():
         for value in dict.fromkeys(switch.values.values()):
-            yield f"{switch.name}={in_words(value)}"
+            yield f"{switch.name}={typed(value)}"
 
 
 store_option = click.option("--store", type=FOLDER, envvar="REPRO_STORE", default="store",

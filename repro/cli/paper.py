@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from repro.cli.folders import FOLDER
-from repro.cli.options import build_plan, fetch_data, in_words, parse, with_options
+from repro.cli.options import build_plan, fetch_data, parse, typed, with_options
 from repro.console import new_console
 from repro.errors import ReproError
 from repro.plan.select import Request, split_names
@@ -168,7 +168,7 @@ def protocols() -> None:
     reasons.add_column("switch", no_wrap=True)
     reasons.add_column("reason")
     for switch in switches().values():
-        shown = [in_words(switch.values[name]) for name in PROTOCOLS]
+        shown = [typed(switch.values[name]) for name in PROTOCOLS]
         values.add_row(switch.name, *shown, linked(switch.audit))
         reasons.add_row(switch.name, switch.reason)
     new_console().print(values, f"\naudit: sections of {NAME}\n", reasons)

@@ -12,7 +12,7 @@ from repro.bars import Relay
 from repro.execute.collect import budgets, collect, write_prompts
 from repro.execute.local import Place, Processes
 from repro.execute.progress import Whole
-from repro.execute.schedule import Alone, finish
+from repro.execute.schedule import Alone, Schedule
 from repro.execute.timing import time_line
 from repro.execute.worker import Done, Say, Worker
 from repro.files import write_atomically
@@ -86,12 +86,12 @@ def run(
                     numerics = plan.identity["numerics"]
                     assert isinstance(numerics, Mapping)
                     with Actors(store, workers, say, shown, numerics) as actors:
-                        finish(todo, actors, own, done, seconds)
+                        Schedule(todo, actors, own, done, seconds).finish()
                 elif len(workers) > 1:
                     with Processes(store, workers, say, shown) as processes:
-                        finish(todo, processes, own, done, seconds)
+                        Schedule(todo, processes, own, done, seconds).finish()
                 else:
-                    finish(todo, Alone(own, shown), own, done, {})
+                    Schedule(todo, Alone(own, shown), own, done, {}).finish()
         finally:
             with clock.part("results"):
                 collect(out, plan, plan.models, store)

@@ -89,29 +89,6 @@ class Alone:
         """Nothing to do: there is no other store."""
 
 
-def finish(
-    steps: Sequence[Step],
-    pool: Pool,
-    own: Worker,
-    done: Callable[[Step, Done], None],
-    seconds: Mapping[str, float],
-) -> None:
-    """Do all steps, each once its inputs are there.
-
-    Args:
-        steps: in an order in which they can be done.
-        own: this process's worker, which collects results and drops weights.
-        done: called in this process behind every step.
-        seconds: expected of each fine-tune and cell, by content key; without any, steps come in
-            their order, and whole.
-
-    Raises:
-        ReproError: what the first step that failed met, once all are done that do not wait for
-            one that failed.
-    """
-    _Run(steps, pool, own, done, seconds).finish()
-
-
 def parts(step: Evaluate, cost: Callable[[Step], float], most: float) -> list[Evaluate]:
     """An evaluation in parts of about `most` seconds; cells of a test set and prompt stay together.
 
@@ -130,8 +107,16 @@ def parts(step: Evaluate, cost: Callable[[Step], float], most: float) -> list[Ev
     return found
 
 
-class _Run:
-    """The state of a run: what waits, what is in hand, what failed."""
+class Schedule:
+    """The state of a run: what waits, what is in hand, what failed.
+
+    Args:
+        steps: in an order in which they can be done.
+        own: this process's worker, which collects results and drops weights.
+        done: called in this process behind every step.
+        seconds: expected of each fine-tune and cell, by content key; without any, steps come in
+            their order, and whole.
+    """
 
     def __init__(
         self,
@@ -161,7 +146,12 @@ class _Run:
             after |= {a: max(whole, after.get(a, 0.0)) for a in step.inputs}
 
     def finish(self) -> None:
-        """Until nothing waits."""
+        """Do all steps, each once its inputs are there.
+
+        Raises:
+            ReproError: what the first step that failed met, once all are done that do not wait for
+                one that failed.
+        """
         while self._waiting or self._pool.busy:
             self._here()
             started = self._start()

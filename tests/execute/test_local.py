@@ -25,7 +25,7 @@ from repro.errors import ReproError
 from repro.execute import local, schedule
 from repro.execute.local import Place, Processes
 from repro.execute.run import run
-from repro.execute.schedule import Alone, finish, parts
+from repro.execute.schedule import Alone, Schedule, parts
 from repro.execute.worker import Done, Worker
 from repro.machine.gpus import Cuda
 from repro.models.probes import Probes
@@ -199,7 +199,7 @@ def test_a_step_that_fails_is_told_once_and_the_others_go_on(
     several = Processes(store, TWO[:workers], said.append, Watch())
     failed = pytest.raises(ReproError, match=f"^{whole.name} failed: .*{told}")
     with several if workers > 1 else nullcontext(Alone(own)) as pool, failed as caught:
-        finish(steps, pool, own, note, seconds)
+        Schedule(steps, pool, own, note, seconds).finish()
     assert caught.value.exit_code == code
     assert caught.value.hint
     (line,) = [text for text in said if "failed" in text]

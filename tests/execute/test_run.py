@@ -526,9 +526,9 @@ def test_a_run_without_fine_tunes_evaluates_as_the_gpu_was_tested(
 START = """
 import sys
 from repro.cli.main import cli
-from repro.execute import run
+from repro.execute import schedule
 slow = {"accelerate", "scipy.sparse", "torch._dynamo", "transformers.modeling_utils"}
-run.finish = lambda *_: print("imported:", *sorted(slow & set(sys.modules)))
+schedule.Schedule.finish = lambda *_: print("imported:", *sorted(slow & set(sys.modules)))
 cli.main(["run", *sys.argv[1:]], standalone_mode=False)
 """
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.execute import schedule
-from repro.execute.schedule import Alone
+from repro.execute.schedule import Alone, Schedule
 from repro.execute.worker import Done, LostError, Worker, trainings
 from repro.models.memory import Placement
 from repro.plan.placement import Choice
@@ -152,7 +151,7 @@ def test_weights_are_dropped_behind_results(
 def finish(steps: Sequence[Step], store: Store) -> list[Step]:
     order: list[Step] = []
     worker = Worker(store, say=lambda line: None)
-    schedule.finish(steps, Alone(worker), worker, lambda step, took: order.append(step), {})
+    Schedule(steps, Alone(worker), worker, lambda step, took: order.append(step), {}).finish()
     return order
 
 
@@ -243,7 +242,7 @@ def test_weights_that_were_dropped_meanwhile_are_made_again(plan: Plan, tmp_path
 
     names: list[str] = []
     worker = Meddled(store, say=lambda line: None)
-    schedule.finish(steps, Alone(worker), worker, lambda step, _: names.append(step.name), {})
+    Schedule(steps, Alone(worker), worker, lambda step, _: names.append(step.name), {}).finish()
     assert dropped
     assert len(names) == len(steps) + 1
     assert all(store.find(*a) for s in steps if not isinstance(s, Collect) for a in s.outputs)
@@ -258,7 +257,7 @@ def test_a_step_measures_itself(plan: Plan, tmp_path: Path) -> None:
 
     steps = steps_to(plan, tmp_path / "out")
     worker = Worker(store, say=lambda line: None)
-    schedule.finish(steps, Alone(worker), worker, note, {})
+    Schedule(steps, Alone(worker), worker, note, {}).finish()
     assert took[FineTune.__name__].measured.flops("train") == 0, (
         "no model was loaded by this process"
     )
