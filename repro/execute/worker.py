@@ -213,10 +213,13 @@ class Worker:
             engine = _engine(step, folder)
         jobs = [Job(cell.asked, cell.rows, cell.demonstrations) for cell in pending]
 
+        # A model that was given has a tokenizer of its own.
+        whose = step.key if isinstance(step.weights, Path) else step.setup.base
+
         def encoded(job: Job, tokenizer: Any, protocol: Protocol) -> Encoded:
             """A cell's prompts, made once for all models of this worker."""
             # A fine-tune's tokenizer may hold one token more, for padding.
-            place = (step.tokenizer, by_cell[job.cell].prompts, len(tokenizer))
+            place = (whose, by_cell[job.cell].prompts, len(tokenizer))
             if place not in self._encoded:
                 made = encode(job, tokenizer, protocol)
                 # As lists, the prompts of a whole grid would take half a gigabyte.

@@ -12,7 +12,6 @@ from repro.models.probes import Probes, probe_memory
 from repro.models.spec import ModelSpec
 from repro.plan import placement
 
-NAME = "auto"
 LARGEST_FIRST = ("llama2-7b", "small")
 """Those that need a GPU, the paper's own model before the stand-in."""
 

@@ -166,14 +166,6 @@ def needed_parts(request: Request) -> list[Part]:
     return list(parts)
 
 
-def cell_dtype(asked: Evaluation, request: Request) -> str:
-    """The precision of a cell (AUDIT A12): on CPU profiles float32 for all."""
-    mixed = request.protocol.precision == "mixed" and asked.cell.variant == BASE
-    found = request.profile.compute.precision
-    halved = found != "float32" and mixed and asked.task.kind is Kind.GENERATION
-    return "float16" if halved else found
-
-
 def make_plan(
     request: Request, source: Source, *, numerics: dict[str, object], engine: str = TORCH
 ) -> Plan:
@@ -190,7 +182,7 @@ def make_plan(
     )
     base_key = weights_key(request.spec)
     switches = {name: getattr(protocol, name) for name in _EVALUATION_SWITCHES}
-    rotary = protocol.rotary_precision
+    rotary, precision = protocol.rotary_precision, profile.compute.precision
     evaluated_by = {} if engine == TORCH else {"engine": engine}
     rows = PlanRows(request, source)
 
@@ -207,7 +199,9 @@ def make_plan(
             tested, shown = written.tested(tested), written.rows(shown)
             digest = rows_digest(tested)
             first = rows_digest(shown.select(range(min(own.number, len(shown)))))
-        dtype = cell_dtype(asked, request)
+        mixed = protocol.precision == "mixed" and precision == "bfloat16"  # AUDIT A12
+        halved = mixed and cell.variant == BASE and asked.task.kind is Kind.GENERATION
+        dtype = "float16" if halved else precision
         parts: dict[str, object] = {
             "evaluate": EVALUATE_VERSION,
             "model": model_key,
@@ -232,7 +226,7 @@ def make_plan(
         recipe = recipe_from(
             protocol,
             seed=seed,
-            dtype=profile.compute.precision,
+            dtype=precision,
             learning_rate_factor=profile.scale.learning_rate,
             length_factor=profile.scale.length,
             epochs=variant.epochs,

@@ -131,7 +131,6 @@ class Evaluate:
         label: what stands before its messages.
         weights: where the model is in the store, or its own folder where it was given.
         cells: ordered so that contexts can be extended.
-        tokenizer: models with the same one, and as many tokens, share encoded prompts.
     """
 
     key: str
@@ -141,7 +140,6 @@ class Evaluate:
     weights: Artefact | Path
     cells: tuple[PlannedCell, ...]
     dtype: str
-    tokenizer: str
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
@@ -271,7 +269,6 @@ def _evaluations(plan: Plan, setup: Setup, model: PlannedModel, label: str) -> I
             weights=model.checkpoint or Artefact(kind, model.key),
             cells=tuple(cell for cell in ordered if cell.dtype == dtype),
             dtype=dtype,
-            tokenizer=model.key if model.checkpoint else plan.base_key,
         )
 
 
