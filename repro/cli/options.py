@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -172,78 +173,59 @@ def _check_vllm(profile: Profile, chosen: Protocol) -> None:
         )
 
 
-def parse(
-    *,
-    study: str,
-    profile: str,
-    protocol_name: str | None,
-    overrides: tuple[str, ...],
-    figures: str | None,
-    claims: str | None,
-    variants: str | None,
-    tests: str | None,
-    cells: str | None,
-    grid: Any,  # click has checked it
-    rows: int | None,
-    seeds: str | None,
-    data_dir: Path | None,
-    store: Path,
-    checkpoints: Path | None,
-    skip_missing: bool,
-    engine: str,
-    model: tuple[str, ...],
-) -> Request:
-    """The request behind the options; raises ReproError for what does not exist."""
-    chosen = ""
-    if profile == "auto":
+def parse(**options: Any) -> Request:
+    """The request behind the shared options, by name; raises ReproError for what does not exist."""
+    given, chosen = SimpleNamespace(**options), ""
+    if given.profile == "auto":
         from repro.plan import auto  # slow imports
 
-        profile, why = auto.choose()
-        chosen = f"profile {profile}: {why}"
-    asked, loaded = studies.load(study), with_model(profiles.load(profile), model)
-    name = protocol_name or loaded.protocol
-    if name not in asked.protocols:
-        raise unknown("protocol", name, asked.protocols)
-    switched = _overrides(overrides)
-    protocol = asked.protocol(name, switched)
-    if engine == "vllm":
-        _check_vllm(loaded, protocol)
-    selected = select(
-        asked,
-        grid=grid or ("figures" if protocol.best_of == "smallest" else "every-shot"),
-        figures=split_names(figures),
-        claims=claim_names(claims),
-        variants=split_names(variants),
-        tests=split_names(tests),
-        cells=split_names(cells),
+        given.profile, why = auto.choose()
+        chosen = f"profile {given.profile}: {why}"
+    study, profile = studies.load(given.study), profiles.load(given.profile)
+    profile = with_model(profile, given.model)
+    name = given.protocol_name or profile.protocol
+    if name not in study.protocols:
+        raise unknown("protocol", name, study.protocols)
+    overrides = _overrides(given.overrides)
+    protocol = study.protocol(name, overrides)
+    if given.engine == "vllm":
+        _check_vllm(profile, protocol)
+    cells = select(
+        study,
+        grid=given.grid or ("figures" if protocol.best_of == "smallest" else "every-shot"),
+        figures=split_names(given.figures),
+        claims=claim_names(given.claims),
+        variants=split_names(given.variants),
+        tests=split_names(given.tests),
+        cells=split_names(given.cells),
     )
-    wanted = _seeds(seeds, loaded)
-    options = {
-        "study": study if study.endswith(".toml") else None,
-        "profile": profile if profile.endswith(".toml") else None,
-        "model": list(model),
-        "data-dir": data_dir and str(data_dir),
-        "store": None if store == Path("store") else str(store),
-        "checkpoints": checkpoints and str(checkpoints),
-        "engine": None if engine == "torch" else engine,
+    seeds, folder = _seeds(given.seeds, profile), given.checkpoints
+    told = {
+        "study": given.study if given.study.endswith(".toml") else None,
+        "profile": given.profile if given.profile.endswith(".toml") else None,
+        "model": list(given.model),
+        "data-dir": given.data_dir and str(given.data_dir),
+        "store": None if given.store == Path("store") else str(given.store),
+        "checkpoints": folder and str(folder),
+        "engine": None if given.engine == "torch" else given.engine,
     }
-    tuned = dict.fromkeys(cell.variant for cell in selected)
+    tuned = dict.fromkeys(cell.variant for cell in cells)
     return Request(
-        study=asked,
-        profile=loaded,
+        study=study,
+        profile=profile,
         protocol_name=name,
         protocol=protocol,
-        overrides=switched,
-        cells=selected,
-        seeds=wanted,
-        rows=rows,
-        given=find_given(checkpoints, tuned, wanted) if checkpoints else {},
-        skip_missing=skip_missing,
-        engine=engine,
-        data_dir=data_dir,
-        store=store,
+        overrides=overrides,
+        cells=cells,
+        seeds=seeds,
+        rows=given.rows,
+        given=find_given(folder, tuned, seeds) if folder else {},
+        skip_missing=given.skip_missing,
+        engine=given.engine,
+        data_dir=given.data_dir,
+        store=given.store,
         chosen=chosen,
-        options={name: value for name, value in options.items() if value},
+        options={name: value for name, value in told.items() if value},
     )
 
 

@@ -130,11 +130,8 @@ class _Tokens:
         """Of a fine-tune up to its checkpoint or end."""
         recipe, rows = training.recipe, training.rows.to_list()
         task, text = training.template.task, training.template.text
-        contexts = training.contexts or (context(task, text, training.demonstrations.to_list()),)
-        before = [self._context(text) for text in contexts]
         own = self._count([fill(task, text, row) + row["output"] for row in rows])
-        if not training.contexts:
-            before *= len(own)
+        before = map(self._context, training.before)
         samples = [shown + tokens for shown, tokens in zip(before, own, strict=True)]
         longest = recipe.max_length or max(samples, default=0)
         whole = recipe.epochs * sum(min(tokens, longest) for tokens in samples)

@@ -23,7 +23,7 @@ from repro.plan.select import Request
 from repro.plan.store import content_key
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.keys import entering
-from repro.spec.prompts import Template
+from repro.spec.prompts import Template, context
 from repro.spec.protocol import Protocol
 from repro.spec.study import Evaluation
 from repro.spec.tasks import Kind, Part
@@ -85,6 +85,14 @@ class Training:
     contexts: tuple[str, ...]
     dropped: dict[str, int]
     facts: Mapping[str, str | float]
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The text before each row."""
+        if self.contexts:
+            return self.contexts
+        shown = context(self.template.task, self.template.text, self.demonstrations.to_list())
+        return (shown,) * len(self.rows)
 
 
 @dataclass(frozen=True)

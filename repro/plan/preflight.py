@@ -21,7 +21,7 @@ from repro.printable import counted
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
 from repro.spec.cells import BASE, Variant
-from repro.spec.prompts import context, fill
+from repro.spec.prompts import fill
 from repro.spec.tasks import Part
 
 _GUESSED = 0.75
@@ -147,9 +147,7 @@ def _require_room(variant: Variant, training: Training, count: Count) -> None:
     if not limit or not shots:
         return
     task, text = training.template.task, training.template.text
-    rows = training.rows.to_list()
-    before = training.contexts
-    before = before or (context(task, text, training.demonstrations.to_list()),) * len(rows)
+    rows, before = training.rows.to_list(), training.before
     # Cut from the right, a run learns as long as one row has a target left; where the row itself is
     # shortened, what cannot be must fit in every row.
     if training.recipe.truncation_side == "right":
