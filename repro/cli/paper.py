@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from repro.cli.folders import FOLDER
 from repro.cli.options import build_plan, fetch_data, parse, typed, with_options
@@ -161,12 +161,10 @@ def protocols() -> None:
 
     Change single ones with `repro run --set SWITCH=VALUE`.
     """
-    values = Table(box=None, pad_edge=False)
-    for heading in ("switch", *PROTOCOLS, "audit"):
-        values.add_column(heading, no_wrap=True)
-    reasons = Table(title="Why", title_justify="left", box=None, pad_edge=False)
-    reasons.add_column("switch", no_wrap=True)
-    reasons.add_column("reason")
+    columns = [Column(heading, no_wrap=True) for heading in ("switch", *PROTOCOLS, "audit")]
+    values = Table(*columns, box=None, pad_edge=False)
+    whole = Column("switch", no_wrap=True)
+    reasons = Table(whole, "reason", title="Why", title_justify="left", box=None, pad_edge=False)
     for switch in switches().values():
         shown = [typed(switch.values[name]) for name in PROTOCOLS]
         values.add_row(switch.name, *shown, linked(switch.audit))

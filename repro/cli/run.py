@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from repro import studies
@@ -213,9 +213,8 @@ def look(request: Request, out: Path) -> list[Diagnosis]:
 
 def show(findings: list[Diagnosis], wrong: list[Cause], console: Console) -> None:
     """A line a check, those of one cause in one; then the remedies, each whole on its line."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("check", "", "found", "needed"):
-        table.add_column(heading, overflow="fold")
+    columns = [Column(heading, overflow="fold") for heading in ("check", "", "found", "needed")]
+    table = Table(*columns, box=None, pad_edge=False)
     fine = [finding for finding in findings if finding.level == "ok"]
     for one in [*fine, *(cause.summary for cause in wrong)]:
         table.add_row(one.what, Text(one.level, _COLOURS[one.level]), one.found, one.needed)

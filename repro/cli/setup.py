@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from repro import profiles as profile_files
 from repro.cli.folders import FOLDER
@@ -24,9 +24,8 @@ def profiles(context: click.Context) -> None:
     """List the profiles that come with the kit; `repro profiles new` writes one of your own."""
     if context.invoked_subcommand:
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("profile", no_wrap=True)
-    table.add_column("what it runs on")
+    whole = Column("profile", no_wrap=True)
+    table = Table(whole, "what it runs on", box=None, pad_edge=False)
     for name in profile_files.names():
         table.add_row(name, profile_files.load(name).summary)
     new_console().print(table)
@@ -248,9 +247,7 @@ def verify(image: str) -> None:
         count = len(listing["packages"])
         console.print(f"{image}: {count} packages and all labels as in this checkout")
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "in the image", "expected"):
-        table.add_column(heading)
+    table = Table("", "in the image", "expected", box=None, pad_edge=False)
     for one in found:
         table.add_row(one.what, one.found or "nothing", one.expected or "nothing")
     console.print(table)

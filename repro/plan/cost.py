@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 
 from repro.plan.placement import Choice, training_seconds
 from repro.plan.select import Request
@@ -132,10 +132,9 @@ def makespan(rows: Sequence[Row], workers: int) -> Makespan:
 
 def plan_table(rows: Sequence[Row], notes: Sequence[str]) -> RenderableType:
     """Models and cells to do, with tokens and time, below lines of notes."""
-    table = Table(title="Plan", title_justify="left", box=None, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    for heading in ("cells", "to do", "train", "prompt", "new", "time"):
-        table.add_column(heading, justify="right")
+    headings = ("cells", "to do", "train", "prompt", "new", "time")
+    columns = [Column("model", no_wrap=True), *(Column(name, justify="right") for name in headings)]
+    table = Table(*columns, title="Plan", title_justify="left", box=None, pad_edge=False)
 
     def add(row: Row) -> None:
         tokens = [
