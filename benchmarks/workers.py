@@ -25,7 +25,7 @@ from benchmarks._small import REPRO
 from repro import studies
 from repro.cli.options import build_plan, parse
 from repro.errors import EXIT_MISSING, ReproError
-from repro.execute.schedule import finish
+from repro.execute.schedule import Schedule
 from repro.execute.worker import Done, Worker
 from repro.plan.cost import duration
 from repro.plan.estimate import by_characters, seconds_of
@@ -210,10 +210,10 @@ def simulate(plan: Plan, workers: int) -> tuple[float, float, float]:
     steps = steps_of(plan, Path("out"))
     work = sum(map(cost, steps))
     pool = Simulated(workers, cost)
-    finish(steps, pool, cast(Worker, _Nobody()), lambda *_: None, seconds, lambda _: None)
+    Schedule(steps, pool, cast(Worker, _Nobody()), lambda *_: None, seconds).finish()
     # No schedule is shorter than a fine-tune and its longest cell.
     longest = max(
-        (seconds[model.key] if model.recipe else 0.0) + max(seconds[c.key] for c in model.cells)
+        (seconds[model.key] if model.training else 0.0) + max(seconds[c.key] for c in model.cells)
         for model in plan.models
     )
     return pool.now, max(work / workers, longest), work

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from repro import profiles
 from repro.cli.main import cli
 from repro.evaluate import Job
 from repro.execute import worker as running
-from repro.execute.training import TrainingRequest
 from repro.finetune import FACTS
+from repro.plan.steps import FineTune
 from repro.spec.cells import Cell
 
 ROOT = Path(__file__).parents[1]
@@ -64,9 +64,9 @@ def test_files_that_it_names_exist() -> None:
         assert (ROOT / name).exists(), name
 
 
-def tune(request: TrainingRequest, **options: object) -> None:
+def tune(step: FineTune, base: Path, folders: Mapping[str, Path], *_: Any, **__: Any) -> None:
     facts = {"dead_micro_batches": [0], "input_tokens": 1, "label_tokens": 1, "samples": 1}
-    (Path(request.folder) / FACTS).write_text(json.dumps(facts | {"losses": [1.5]}))
+    (folders[step.key] / FACTS).write_text(json.dumps(facts | {"losses": [1.5]}))
 
 
 class Engine(nullcontext[None]):

@@ -5,7 +5,9 @@ import os
 import re
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,10 +15,10 @@ import pytest
 from repro.cli.main import cli
 from repro.cli.options import parse
 from repro.execute import worker as running
-from repro.execute.training import TrainingRequest
 from repro.finetune import FACTS
 from repro.models.files import copy_model
 from repro.models.spec import EMBEDDED
+from repro.plan.steps import FineTune
 
 ROOT = Path(__file__).parents[1]
 DOCS = [(ROOT / "docs" / name).read_text("utf-8") for name in ("recipes.md", "add-a-model.md")]
@@ -46,11 +48,11 @@ def test_every_recipe_is_tested() -> None:
     assert without == ["Results in Python"]
 
 
-def tune(request: TrainingRequest, **_: object) -> None:
+def tune(step: FineTune, base: Path, folders: Mapping[str, Path], *_: Any, **__: Any) -> None:
     """A fine-tune of no step: training is tested elsewhere."""
-    copy_model(Path(request.base), Path(request.folder))
+    copy_model(base, folders[step.key])
     facts = {"dead_micro_batches": [0], "input_tokens": 1, "label_tokens": 1, "samples": 1}
-    (Path(request.folder) / FACTS).write_text(json.dumps(facts | {"losses": [1.5]}))
+    (folders[step.key] / FACTS).write_text(json.dumps(facts | {"losses": [1.5]}))
 
 
 @pytest.fixture

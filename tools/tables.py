@@ -21,7 +21,7 @@ from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec, pins
 from repro.plan import auto, placement
 from repro.plan.layout import MAIN_GB, at
-from repro.plan.pace import SAMPLES, pace
+from repro.plan.placement import SAMPLES, pace
 from repro.spec.cells import BASE, Variant
 from repro.studies.paper.figures import cells
 

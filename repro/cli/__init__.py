@@ -1,8 +1,4 @@
-"""The command `repro`: one module a group of commands; they parse, call and print.
-
-Nothing here imports torch, transformers or datasets at start-up; commands import what they need
-when they run.
-"""
+"""The command `repro`: parses, calls and prints. Commands import what is heavy when they run."""
 
 from repro.cli.main import main
 

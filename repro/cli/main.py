@@ -9,34 +9,43 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich.text import Text
 
 from repro import __version__
-from repro.cli.data import data
-from repro.cli.docker import docker
-from repro.cli.doctor import doctor
-from repro.cli.export import export
-from repro.cli.findings import findings
-from repro.cli.flaws import flaws
-from repro.cli.groups import Headed
-from repro.cli.import_upstream import import_upstream
-from repro.cli.models import models
-from repro.cli.paper import profiles, protocols
-from repro.cli.report import report
-from repro.cli.run import plan, run
-from repro.cli.schema import schema
-from repro.cli.verify import audit, claims, compare, expected, merge, verify
+from repro.cli.paper import audit, claims, findings, flaws, protocols
+from repro.cli.results import compare, expected, export, import_upstream, merge, report, verify
+from repro.cli.run import doctor, plan, run
+from repro.cli.setup import data, docker, models, profiles, schema
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 from repro.extras import extra_of, install_command
 from repro.printable import printable
 
+HEADINGS: dict[str, tuple[click.Command, ...]] = {
+    "Run": (run, plan, doctor),
+    "Read results": (verify, report, compare, merge, expected, export, import_upstream),
+    "The paper": (claims, findings, flaws, audit, protocols),
+    "Set up": (profiles, schema, data, models, docker),
+}
+
+
+class _Headed(click.Group):
+    """Lists commands under their headings, all columns at one place."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in self.commands)
+        limit = formatter.width - 6 - width
+        for heading, commands in HEADINGS.items():
+            with formatter.section(heading):
+                told = [(str(c.name).ljust(width), c.get_short_help_str(limit)) for c in commands]
+                formatter.write_dl(told)
+
 
 @click.group(
-    cls=Headed,
+    cls=_Headed,
+    commands=[command for commands in HEADINGS.values() for command in commands],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
     Examples:
@@ -56,16 +65,6 @@ def cli() -> None:
     """Reproduce arXiv 2403.09162, "Unveiling the Generalization Power of Fine-Tuned LLMs"."""
 
 
-cli.add_under(
-    {
-        "Run": (run, plan, doctor),
-        "Read results": (verify, report, compare, merge, expected, export, import_upstream),
-        "The paper": (claims, findings, flaws, audit, protocols),
-        "Set up": (profiles, schema, data, models, docker),
-    }
-)
-
-
 _HINTS = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room: your quota on that disk is used up",
@@ -80,15 +79,13 @@ _HINTS = {
 
 def _machine_fault(error: Exception) -> ReproError | None:
     """What the system or the GPU refused, in words; None for what is a bug."""
+    hint, text = "mend it", str(error)
     if isinstance(error, OSError):
         where = f": {printable(error.filename)}" if error.filename else ""
         told = f"{error.strerror or error}{where}"
-        hint = _HINTS.get(error.errno or 0, "mend it")
-    elif isinstance(error, RuntimeError) and "CUDA" in str(error):
-        text = str(error)
-        if "CUDA error" not in text and "CUDA driver" not in text:
-            return None
-        told, hint = f"the GPU failed: {text.splitlines()[0]}", "mend it"
+        hint = _HINTS.get(error.errno or 0, hint)
+    elif isinstance(error, RuntimeError) and ("CUDA error" in text or "CUDA driver" in text):
+        told = f"the GPU failed: {text.splitlines()[0]}"
     elif isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
         told = f"the package {error.name} is not installed; it is part of the extra '{extra}'"
         return ReproError(told, hint=install_command(extra), exit_code=EXIT_MISSING)
@@ -96,10 +93,6 @@ def _machine_fault(error: Exception) -> ReproError | None:
         return None
     hint += ", then run the same command: finished steps are kept"
     return ReproError(told, hint=hint, exit_code=EXIT_MISSING)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _lost(
@@ -186,8 +179,8 @@ def main() -> None:
     """Run the command line and exit with its code."""
     prepare_streams()
     sys.unraisablehook = partial(_lost, sys.unraisablehook)
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGALRM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.default_int_handler)
     code = _run()
     try:
         sys.stdout.flush()

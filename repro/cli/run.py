@@ -1,20 +1,29 @@
-"""`repro run` and `repro plan`."""
+"""`repro run`, `repro plan` and `repro doctor`."""
 
+import json
 import shlex
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import click
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from repro import studies
 from repro.cli.folders import FOLDER
-from repro.cli.options import Request, build_plan, fetch_data, parse, with_options
+from repro.cli.options import build_plan, fetch_data, open_source, parse, with_options
 from repro.console import new_console
-from repro.errors import ReproError
+from repro.errors import EXIT_MISSING, ReproError
 from repro.late import uncollected
+from repro.machine.diagnosis import Cause, Diagnosis, causes, failed
 from repro.machine.kinds import kinds
+from repro.plan.select import Request
 from repro.printable import counted
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @click.command(short_help="Fine-tune and evaluate; finished steps are kept.")
@@ -35,25 +44,16 @@ from repro.printable import counted
               help="Processes that do steps side by side; auto: one a GPU, or on a CPU one for "
               "each of the profile's threads. Bytes do not depend on it. [default: 1, or auto on "
               "Ray]")  # fmt: skip
-@click.option(
-    "--executor",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Where workers are: on this machine, or on a Ray cluster.",
-)
-@click.option(
-    "--address",
-    metavar="HOST:PORT|auto",
-    help="Of the Ray cluster's head. [default: a cluster of this machine alone]",
-)
-@click.option(
-    "--verify",
-    is_flag=True,
-    help="Then do what `repro verify` does, with its exit code, and write the report to "
-    "OUT/report.",
-)
-@click.option("--full", is_flag=True, help="With --verify: print everything.")  # fmt: skip
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
+              show_default=True,
+              help="Where workers are: on this machine, or on a Ray cluster.")  # fmt: skip
+@click.option("--address", metavar="HOST:PORT|auto",
+              help="Of the Ray cluster's head. [default: a cluster of this machine alone]",
+              )  # fmt: skip
+@click.option("--verify", is_flag=True,
+              help="Then do what `repro verify` does, with its exit code, and write the report to "
+              "OUT/report.")  # fmt: skip
+@click.option("--full", is_flag=True, help="With --verify: print everything.")
 def run(
     out: Path | None,
     keep_models: Literal["none", "last", "all"] | None,
@@ -90,21 +90,23 @@ def run(
         plan = build_plan(request, console.print)
         from repro.bars import bars
         from repro.execute import cluster
-        from repro.execute.places import places
+        from repro.execute.local import places
         from repro.execute.run import run as execute
         from repro.execute.timing import in_words
         from repro.plan.preflight import require
         from repro.plan.store import Store
 
-    ray = executor == "ray"
+    ray, profile = executor == "ray", request.profile
     with cluster.connected(address) if ray else nullcontext():
-        tuned = any(model.recipe for model in plan.models)
+        tuned = any(model.training for model in plan.models)
         here = "1" if ray else workers or "1"
-        (like, *_) = own = places(here, request.profile, plan.spec, tuned=tuned)
+        (like, *_) = own = places(here, profile, request.spec, tuned=tuned)
         if ray:
             own = cluster.places(workers or "auto", like)
         store = Store(request.store)
-        folder = out or default_folder(request)
+        study = "" if request.study.name == studies.DEFAULT else f"{request.study.name}-"
+        default = Path("results") / f"{study}{profile.name}-{request.protocol_name}"
+        folder = out or default
         for finding in require(plan, store, folder):
             console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
         with bars(console) as progress:
@@ -112,7 +114,7 @@ def run(
                 plan,
                 store,
                 folder,
-                keep_models=keep_models or request.profile.keep_models,
+                keep_models=keep_models or profile.keep_models,
                 say=progress.console.print,
                 attention=attention,
                 track=track,
@@ -135,12 +137,6 @@ def run(
         raise click.exceptions.Exit(code)
 
 
-def default_folder(request: Request) -> Path:
-    """Where results go that no --out names."""
-    study = "" if request.study.name == studies.DEFAULT else f"{request.study.name}-"
-    return Path("results") / f"{study}{request.profile.name}-{request.protocol_name}"
-
-
 @click.command(short_help="Print what `repro run` would do, and what it costs.")
 @with_options
 @click.option("--workers", metavar="N|auto",
@@ -160,3 +156,96 @@ def plan(workers: str | None, gpus: str | None, price: float | None, **options: 
     from repro.cli.planning import planned
 
     planned(parse(**options), new_console(), workers=workers, gpus=gpus, price=price)
+
+
+@click.command(short_help="Say what keeps `repro run` from finishing here.")
+@with_options
+@click.option("--out", type=FOLDER, default="results", show_default=True,
+              help="Where results would go.")  # fmt: skip
+@click.option("--gpu", is_flag=True,
+              help="Then test the GPU itself, 4 to 8 minutes: attention, determinism, memory, "
+              "evaluation and speed. `repro run` does so before its first fine-tune on a kind of "
+              "GPU and driver that it has not seen.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and no table.")
+def doctor(out: Path, gpu: bool, as_json: bool, **options: Any) -> None:
+    """Check whether `repro run` with the same options can finish here, and say what mends it.
+
+    Exit code 3 if it cannot.
+    """
+    request = parse(**options)
+    findings = look(request, out)
+    wrong = causes(findings)
+    console = new_console()
+    if as_json:
+        told = {
+            "profile": request.profile.name,
+            "can_run": not failed(findings),
+            "findings": [asdict(finding) for finding in findings],
+            "causes": [
+                {"remedy": one.remedy, "level": one.level, "count": len(one.findings)}
+                for one in wrong
+            ],
+        }
+        click.echo(json.dumps(told, indent=1))
+    else:
+        show(findings, wrong, console)
+    if gpu:
+        _test_gpu(request, console)
+    if failed(findings):
+        raise click.exceptions.Exit(EXIT_MISSING)
+
+
+def look(request: Request, out: Path) -> list[Diagnosis]:
+    """All checks for a request, machine first, data last."""
+    from repro.plan.plan import needed_parts
+    from repro.plan.preflight import data_findings, machine_findings
+    from repro.plan.store import Store
+    from repro.spec.cells import BASE
+
+    tuned = bool(request.trained)
+    machine = machine_findings(
+        request.profile,
+        request.spec,
+        Store(request.store),
+        [out],
+        based=tuned or any(cell.variant == BASE for cell in request.cells),
+        tuned=tuned,
+        engine=request.engine,
+    )
+    return [*machine, *data_findings(open_source(request), needed_parts(request))]
+
+
+def show(findings: list[Diagnosis], wrong: list[Cause], console: Console) -> None:
+    """A line a check, those of one cause in one; then the remedies, each whole on its line."""
+    columns = [Column(heading, overflow="fold") for heading in ("check", "", "found", "needed")]
+    table = Table(*columns, box=None, pad_edge=False)
+    fine = [finding for finding in findings if finding.level == "ok"]
+    for one in [*fine, *(cause.summary for cause in wrong)]:
+        table.add_row(one.what, Text(one.level, _COLOURS[one.level]), one.found, one.needed)
+    console.print(table)
+    if wrong:
+        console.print("\nwhat to do, the most needed first:")
+    for number, cause in enumerate(wrong, 1):
+        about = cause.summary.what
+        console.print(f"{number}. {about}: {cause.remedy}", soft_wrap=True)
+
+
+def _test_gpu(request: Request, console: Console) -> None:
+    """The self-test, anew; raises ReproError where there is no GPU or nothing may run on it."""
+    from repro.machine.gpus import probe_cuda
+    from repro.machine.selftest.run import ensure
+
+    found = probe_cuda()
+    if not found.memory:
+        raise ReproError(
+            "no GPU to test" + (f": {found.trouble}" if found.trouble else ""),
+            hint="see the checks above",
+            exit_code=EXIT_MISSING,
+        )
+    precisions = [request.profile.compute.precision]
+    record = ensure(request.store, found, precisions, say=console.print, again=True)
+    ways = ", ".join(f"{way} in {name}" for name, way in record.attention.items())
+    shared = "" if record.share_prefix else "; evaluation shares no prefix"
+    shared += "; decoding replays a graph" if record.replayed else ""
+    console.print(f"attention: {ways}; memory {record.memory_factor:.2f} of the plan{shared}")
+    record.require()

@@ -85,17 +85,13 @@ def _require_answer(address: str) -> None:
 
 
 def places(workers: str, like: Place) -> list[Place]:
-    """A place for each actor that the cluster has room for, or as many as asked.
-
-    Args:
-        like: what each of them takes.
+    """A place like one for each actor that the cluster has room for, or as many as asked.
 
     Raises:
         ReproError: there is no room for so many (2), or for none (3).
     """
-    room = room_for(like)
-    gpus = gpus_of(like)
-    each = counted(gpus, "GPU") if gpus else counted(cpus_of(like), "CPU")
+    room, gpus = room_for(like), like.gpus_on_ray
+    each = counted(gpus, "GPU") if gpus else counted(like.cpus_on_ray, "CPU")
     if not room:
         raise ReproError(
             f"no node of the cluster has {each} for a worker",
@@ -106,35 +102,21 @@ def places(workers: str, like: Place) -> list[Place]:
     return [like] * number_of(workers, room, room, told, "this cluster")
 
 
-def gpus_of(place: Place) -> int:
-    """GPUs that an actor takes."""
-    return len(place.gpus.split(",")) if place.device == "cuda" else 0
-
-
-def cpus_of(place: Place) -> int:
-    """CPUs that an actor takes."""
-    return 1 if place.device == "cuda" else max(1, place.threads)
-
-
 def room_for(like: Place) -> int:
     """Actors that the cluster has room for."""
     import ray
 
-    found = 0
+    found, gpus = 0, like.gpus_on_ray
     for node in ray.nodes():
         if node["Alive"]:
             has = node["Resources"]
-            own = int(has.get("CPU", 0) / cpus_of(like))
-            found += min(own, int(has.get("GPU", 0) / gpus_of(like))) if gpus_of(like) else own
+            own = int(has.get("CPU", 0) / like.cpus_on_ray)
+            found += min(own, int(has.get("GPU", 0) / gpus)) if gpus else own
     return found
 
 
 def require_same(node: Mapping[str, Any], numerics: Mapping[str, object]) -> None:
-    """Refuse a node whose bytes would differ.
-
-    Raises:
-        ReproError: with what the node has and what this machine has (3).
-    """
+    """Refuse a node whose bytes would differ, with what it has and what this machine has."""
     ours, theirs = {"kit": kit(), **numerics}, {"kit": node["kit"], **node["numerics"]}
     other = [name for name in ours if ours[name] != theirs.get(name)]
     if other:

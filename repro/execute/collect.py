@@ -1,9 +1,10 @@
-"""From the store to the results folder: finished cells and the facts of fine-tunes as lines."""
+"""What a run writes into the results folder: finished cells, facts of fine-tunes, prompts."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from repro.evaluate.encode import texts
 from repro.files import file_sha256, write_atomically
 from repro.finetune import FACTS
 from repro.lines import Line, read_lines, to_line
@@ -11,6 +12,7 @@ from repro.metrics import summarise
 from repro.plan.plan import Plan, PlannedCell, PlannedModel
 from repro.plan.store import Store
 from repro.results.schema import samples_name
+from repro.results.texts import write_texts
 from repro.results.writing import known_lines, write_lines
 
 BUDGET = "budget.json"
@@ -20,7 +22,7 @@ def result_line(
     plan: Plan, model: PlannedModel, step: PlannedCell, samples: list[Line], digest: str
 ) -> Line:
     """The line of a cell: its score with all that a reader needs to know about it."""
-    cell = step.cell
+    cell, request = step.cell, plan.request
     return {
         "cell": cell.name,
         "variant": cell.variant.name,
@@ -31,9 +33,9 @@ def result_line(
         **summarise(step.asked.task, samples),
         "dropped": step.dropped,
         "prompt_tokens": sum(sample["prompt_tokens"] for sample in samples),
-        "profile": plan.profile.name,
-        "protocol": plan.protocol_name,
-        "overrides": plan.overrides,
+        "profile": request.profile.name,
+        "protocol": request.protocol_name,
+        "overrides": request.overrides,
         "key": step.key,
         "model_key": model.key,
         "samples": samples_name(cell, model.seed),
@@ -66,45 +68,37 @@ def budgets(plan: Plan, store: Store) -> Line:
     `reduced` has the cells whose batches shrank, and the fine-tunes whose passes did: between two
     runs that differ there, numbers agree up to rounding instead of bit for bit.
     """
-    compute = plan.profile.compute
-    planned: Line = {
-        "train_tokens": compute.train_tokens,
-        "evaluate_tokens": compute.evaluate_tokens,
-    }
-    reduced: Line = {}
+    compute, reduced = plan.request.profile.compute, {}
     for model in plan.models:
         told = _facts(store.path("facts", model.key)).get("machine", {})
         if "planned_token_budget" in told:
-            name = model.variant.name + ("" if model.seed is None else f" seed {model.seed}")
-            reduced[name] = {"train_tokens": told["token_budget"]}
+            reduced[model.name] = {"train_tokens": told["token_budget"]}
         for step in model.cells:
             path = store.path("cell", step.key) / BUDGET
             if path.is_file():
                 name = Path(samples_name(step.cell, model.seed)).name.removesuffix(".jsonl")
                 reduced[name] = json.loads(path.read_text(encoding="utf-8"))
-    return planned | {"reduced": reduced}
+    return {
+        "train_tokens": compute.train_tokens,
+        "evaluate_tokens": compute.evaluate_tokens,
+        "reduced": reduced,
+    }
 
 
-def collect(out: Path, plan: Plan, models: Sequence[PlannedModel], store: Store) -> int:
-    """Write the finished cells of these models of the plan; all other lines in the folder are kept.
-
-    Returns:
-        The number of their cells that are not finished.
-    """
+def collect(out: Path, plan: Plan, models: Sequence[PlannedModel], store: Store) -> None:
+    """Write the finished cells of these models; all other lines in the folder are kept."""
     lines, tuned = known_lines(out)
-    missing = 0
     for model in models:
         own = {"variant": model.variant.name, "seed": model.seed, "key": model.key}
+        place = model.variant.name, model.seed
         if model.checkpoint:
-            tuned[model.variant.name, model.seed] = own | {"given": True} | _facts(model.checkpoint)
-        elif model.recipe is not None and (facts := store.find("facts", model.key)):
-            tuned[model.variant.name, model.seed] = (
-                own | {"dropped": model.dropped, **model.facts} | _facts(facts)
-            )
+            tuned[place] = own | {"given": True} | _facts(model.checkpoint)
+        elif model.training is not None and (facts := store.find("facts", model.key)):
+            made = {"dropped": model.training.dropped, **model.training.facts}
+            tuned[place] = own | made | _facts(facts)
         for step in model.cells:
             folder = store.find("cell", step.key)
             if folder is None:
-                missing += 1
                 continue
             known = lines.get((step.cell.name, model.seed))
             target = out / samples_name(step.cell, model.seed)
@@ -117,5 +111,27 @@ def collect(out: Path, plan: Plan, models: Sequence[PlannedModel], store: Store)
             lines[step.cell.name, model.seed] = result_line(
                 plan, model, step, read_lines(target), digest
             )
-    write_lines(out, lines, tuned, plan.study.rank)
-    return missing
+    write_lines(out, lines, tuned, plan.request.study.rank)
+
+
+def write_prompts(out: Path, plan: Plan) -> None:
+    """Write the texts of all prompts of the plan; those of other cells in the folder are kept.
+
+    Raises:
+        ReproError: too few demonstrations for a cell.
+    """
+    cells = {
+        (cell.cell.dataset, cell.cell.prompt, cell.cell.demonstrations): cell
+        for model in plan.models
+        for cell in model.cells
+    }
+    lines: list[Line] = []
+    for (dataset, prompt, shots), cell in cells.items():
+        rows = cell.rows.to_list()
+        parts = texts(cell.asked, rows, cell.demonstrations.to_list(), plan.request.protocol)
+        place: Line = {"dataset": dataset, "prompt": prompt}
+        told = shots.number if shots.name.isdigit() else shots.name
+        lines.append(place | {"shots": told, "text": parts.before})
+        for row, text in zip(rows, parts.queries, strict=True):
+            lines.append(place | {"row": row["row"], "text": text})
+    write_texts(out, lines, list(plan.request.study.datasets))

@@ -1,4 +1,4 @@
-"""Several worker processes on this machine: one a GPU, or one for each share of the CPU's cores.
+"""Worker processes on this machine: one a GPU, or one for each share of the CPU's cores.
 
 `repro.execute.schedule` says which step comes when. A worker that dies gives its step to another.
 """
@@ -8,31 +8,37 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from repro.bars import Relay, Watch
 from repro.errors import ReproError
-from repro.execute.executor import label
-from repro.execute.schedule import Ended, finish
-from repro.execute.worker import Done, LostError, Say, Worker
+from repro.execute.schedule import Ended
+from repro.execute.worker import LostError, Say, Worker
 from repro.locks import BusyError
-from repro.plan.steps import Artefact, Step
+from repro.machine.kinds import named
+from repro.models.probes import Probes
+from repro.models.spec import ModelSpec
+from repro.plan.layout import layout, number_of
+from repro.plan.placement import LINK
+from repro.plan.steps import Artefact, Work
 from repro.plan.store import Store
+from repro.printable import counted
+from repro.profiles import Profile
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _PAUSE = 0.5
 """Seconds until a step that another process has in hand is tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a worker computes.
+    """Where a worker computes, with device and threads as the profile has them.
 
     Attributes:
-        device: "cpu" or "cuda"; threads: as the profile has them.
         gpus: as CUDA_VISIBLE_DEVICES names them; empty on a CPU. Ray names GPUs itself, so that
             there only their number counts.
     """
@@ -41,48 +47,73 @@ class Place:
     threads: int
     gpus: str = ""
 
+    @property
+    def gpus_on_ray(self) -> int:
+        """GPUs that an actor takes."""
+        return len(self.gpus.split(",")) if self.device == "cuda" else 0
 
-class LocalWorkers:
-    """Worker processes, see the module.
+    @property
+    def cpus_on_ray(self) -> int:
+        """CPUs that an actor takes."""
+        return 1 if self.device == "cuda" else max(1, self.threads)
+
+
+def places(workers: str, profile: Profile, spec: ModelSpec, *, tuned: bool = True) -> list[Place]:
+    """A place for each worker: GPUs of its own, or a share of the CPU's cores.
 
     Args:
-        own: this process's worker, which collects results and drops weights.
-        places: one a worker.
-        seconds: expected of each fine-tune and cell, by content key.
+        workers: their number, or "auto": one for each GPU (or GPUs, where a fine-tune needs
+            several), on a CPU one for each `threads` cores of the profile.
+        tuned: whether anything is fine-tuned.
+
+    Raises:
+        ReproError: it is no such number, or more than this machine has room for, or they would
+            be on GPUs of several kinds (2).
     """
+    threads = profile.compute.threads
+    if profile.compute.device == "cpu":
+        cores = len(os.sched_getaffinity(0))
+        room = max(1, cores // threads) if threads else 1
+        each = f"{threads} threads" if threads else "all cores"
+        told = f"{cores} cores, of which a worker of profile {profile.name} takes {each}"
+        return [Place(device="cpu", threads=threads)] * number_of(workers, room, room, told)
+    probes = Probes()
+    found = probes.cuda()
+    kind = named(found.names[0]) if found.names else None
+    link = kind.link * 1e9 if kind else LINK
+    laid = layout(profile, spec, found.memory, probes.memory(), tuned=tuned, link=link)
+    chosen = os.environ.get(_VISIBLE, "").split(",")
+    names = [n for n in chosen if n] or [str(index) for index in range(len(found.memory))]
+    size = laid.size
+    groups = [",".join(names[i : i + size]) for i in range(0, len(names) - size + 1, size)]
+    groups = groups[: laid.groups]
+    if not groups:
+        return [Place(device="cuda", threads=threads)]
+    gpus = counted(len(names), "GPU")
+    told = f"{gpus}, {size} a worker, each with memory for {laid.together} at a time"
+    number = number_of(workers, len(groups), len(groups) * laid.together, told)
+    kinds = dict.fromkeys(found.names)
+    if number > 1 and len(kinds) > 1:
+        first = ",".join(n for n, k in zip(names, found.names, strict=False) if k == found.names[0])
+        raise ReproError(
+            f"the GPUs are of several kinds ({', '.join(kinds)}), which round differently: bytes "
+            "would depend on which worker is given what",
+            hint=f"run each kind for itself, CUDA_VISIBLE_DEVICES={first} for the first, into "
+            "folders of its own; repro merge joins them",
+        )
+    return [
+        Place(device="cuda", threads=threads, gpus=groups[i % len(groups)]) for i in range(number)
+    ]
 
-    def __init__(
-        self,
-        own: Worker,
-        places: Sequence[Place],
-        seconds: Mapping[str, float],
-        say: Say,
-        watch: Watch | None = None,
-    ) -> None:
-        self._own = own
-        self._watch = watch or Watch()
-        self._places = places
-        self._seconds = seconds
-        self._say = say
 
-    def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
-        """Do all steps, see `Executor`.
-
-        Raises:
-            ReproError: what the first step that failed met, once all others are done.
-        """
-        with _Pool(self._own.store, self._places, self._say, self._watch) as pool:
-            finish(steps, pool, self._own, done, self._seconds, self._say)
-
-
-class _Pool:
-    """The worker processes."""
+class Processes:
+    """The worker processes, one a place."""
 
     def __init__(self, store: Store, places: Sequence[Place], say: Say, watch: Watch) -> None:
         self._store, self._places, self._say, self._watch = store, places, say, watch
         self._processes: list[_Process | None] = [None] * len(places)
 
-    def __enter__(self) -> "_Pool":
+    def __enter__(self) -> "Processes":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,55 +125,47 @@ class _Pool:
         return len(self._places)
 
     @property
-    def busy(self) -> list[Step]:
-        """The steps in hand."""
+    def busy(self) -> list[Work]:
         return [p.step for p in self._processes if p is not None and p.step is not None]
 
-    def give(self, step: Step) -> bool:
-        """Give a step to an idle worker; whether there was one.
-
-        All workers start with the first step, side by side, since each takes seconds to load torch.
-        """
+    def give(self, step: Work) -> bool:
+        # All start with the first step, side by side, since each takes seconds to load torch.
         for number, place in enumerate(self._places):
             if self._processes[number] is None:
                 self._processes[number] = _Process(self._store, place)
         for number, process in enumerate(self._processes, 1):
             if process is not None and process.step is None:
                 process.give(step)
-                self._watch.begun(f"worker {number}", label(step))
+                self._watch.begun(f"worker {number}", step.label)
                 return True
         return False
 
     def forget(self, artefact: Artefact) -> None:
         """Nothing to do: all see the store that it was dropped from."""
 
-    def answers(self) -> list[tuple[Step, Any]]:
-        """What workers have done meanwhile; waits for the first."""
-        found: list[tuple[Step, Any]] = []
+    def answers(self) -> list[tuple[Work, Any]]:
+        found: list[tuple[Work, Any]] = []
         while not found:
-            alive = {p.connection: p for p in self._processes if p is not None}
+            alive = {p.connection: n for n, p in enumerate(self._processes) if p is not None}
             for connection in wait(list(alive)):
                 assert isinstance(connection, Connection)
-                process = alive[connection]
-                where = f"worker {self._processes.index(process) + 1}"
+                number = alive[connection]
+                process, where = self._processes[number], f"worker {number + 1}"
+                assert process is not None
                 try:
                     kind, content = connection.recv()
                 except (EOFError, OSError):
-                    self._processes[self._processes.index(process)] = None
-                    self._watch.ended(where)
-                    if process.step is not None:
-                        found.append((process.step, process.ended()))
-                    continue
+                    self._processes[number] = None
+                    kind, content = "done", process.ended()
                 if kind == "say":
                     self._say(f"{where}: {content}")
-                    continue
-                if kind == "bar":
+                elif kind == "bar":
                     self._watch.told(where, content)
-                    continue
-                self._watch.ended(where)
-                step, process.step = process.step, None
-                assert step is not None
-                found.append((step, content))
+                else:
+                    self._watch.ended(where)
+                    if process.step is not None:
+                        found.append((process.step, content))
+                    process.step = None
         return found
 
 
@@ -152,19 +175,25 @@ class _Process:
     def __init__(self, store: Store, place: Place) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.step: Step | None = None
+        self.step: Work | None = None
         self._process = context.Process(target=_serve, args=(other, store.root, place), daemon=True)
-        with _environment(place):
+        before = os.environ.get(_VISIBLE)
+        if place.gpus:  # known before its torch is loaded
+            os.environ[_VISIBLE] = place.gpus
+        try:
             self._process.start()
+        finally:
+            os.environ.pop(_VISIBLE, None)
+            if before is not None:
+                os.environ[_VISIBLE] = before
         other.close()
 
-    def give(self, step: Step) -> None:
+    def give(self, step: Work) -> None:
         self.step = step
         with suppress(OSError):  # a worker that has died says so when it is asked
             self.connection.send(step)
 
     def ended(self) -> Ended:
-        """How it ended."""
         self._process.join()
         code = self._process.exitcode or 0
         return Ended(signal.Signals(-code).name if code < 0 else f"exit code {code}")
@@ -174,21 +203,6 @@ class _Process:
         self.connection.close()
         self._process.terminate()
         self._process.join()
-
-
-@contextmanager
-def _environment(place: Place) -> Any:
-    """The GPUs of a worker, which must be known before its torch is loaded."""
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if place.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = place.gpus
-    try:
-        yield
-    finally:
-        if place.gpus:
-            os.environ.pop("CUDA_VISIBLE_DEVICES")
-        if before is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def _serve(connection: Connection, root: Any, place: Place) -> None:
@@ -213,7 +227,7 @@ def _serve(connection: Connection, root: Any, place: Place) -> None:
         connection.send(("done", answer(worker, step)))
 
 
-def answer(worker: Worker, step: Step) -> Any:
+def answer(worker: Worker, step: Work) -> Any:
     """What came of a step: `Done`, or the error that its driver is to know of."""
     try:
         return worker.do(step)

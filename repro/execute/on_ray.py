@@ -8,58 +8,27 @@ since it would give other bytes.
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from repro.bars import Watch
 from repro.errors import EXIT_MISSING, ReproError
-from repro.execute.cluster import cpus_of, gpus_of, require_same, room_for
-from repro.execute.executor import label
+from repro.execute.cluster import require_same, room_for
 from repro.execute.local import Place
 from repro.execute.remote import RemoteWorker, put
-from repro.execute.schedule import Ended, finish
+from repro.execute.schedule import Ended
 from repro.execute.worker import Done, Say, Worker, locks
-from repro.plan.steps import Artefact, Step
+from repro.plan.steps import Artefact, Work
+from repro.plan.store import Store
 
 START = 600
 """Seconds that actors may take to start, imports included."""
 
 _GROUPS = {"said": 1, "files": 2}
 _WEIGHTS = ("weights", "model")
-
-
-class RayWorkers:
-    """Actors on the cluster that this process is connected to.
-
-    Args:
-        own: this process's worker, which collects results and drops weights.
-        places: one an actor.
-        seconds: expected of each fine-tune and cell, by content key.
-        numerics: what numbers depend on beside code and data, as the plan has it.
-    """
-
-    def __init__(
-        self,
-        own: Worker,
-        places: Sequence[Place],
-        seconds: Mapping[str, float],
-        say: Say,
-        numerics: Mapping[str, object],
-        watch: Watch,
-    ) -> None:
-        self._own, self._places, self._seconds, self._say = own, places, seconds, say
-        self._numerics, self._watch = numerics, watch
-
-    def run(self, steps: Sequence[Step], done: Callable[[Step, Done], None]) -> None:
-        """Do all steps, see `Executor`.
-
-        Raises:
-            ReproError: what the first step that failed met, once all others are done; a node has
-                another kit, torch or kind of machine (3).
-        """
-        with _Actors(self._own.store, self._places, self._say, self._numerics, self._watch) as pool:
-            finish(steps, pool, self._own, done, self._seconds, self._say)
 
 
 class _Actor:
@@ -71,7 +40,7 @@ class _Actor:
         self.host: str = facts["host"]
         self.shares: bool = facts["shares"]
         self.holds = {Artefact(*artefact) for artefact in facts["holds"]}
-        self.step: Step | None = None
+        self.step: Work | None = None
         self.answer: Any = None
         self.said = self.listen()
 
@@ -79,16 +48,24 @@ class _Actor:
         return self.handle.said.options(concurrency_group="said").remote()
 
 
-class _Actors:
-    """The actors."""
+class Actors:
+    """Actors on the cluster that this process is connected to, one a place.
+
+    Args:
+        store: the driver's.
+        numerics: what numbers depend on beside code and data, as the plan has it.
+
+    Raises:
+        ReproError: a node has another kit, torch or kind of machine (3).
+    """
 
     def __init__(
         self,
-        store: Any,
+        store: Store,
         places: Sequence[Place],
         say: Say,
-        numerics: Mapping[str, object],
         watch: Watch,
+        numerics: Mapping[str, object],
     ) -> None:
         self._store, self._places, self._say, self._numerics = store, places, say, numerics
         self._watch = watch
@@ -99,15 +76,13 @@ class _Actors:
         self._files: Any = None
         self._refused = 0  # places on nodes that joined later and do not suit
 
-    def __enter__(self) -> "_Actors":
+    def __enter__(self) -> "Actors":
         (self._store.root / "tmp" / self._token).touch()
         self._grow()
         self._admit()
         return self
 
     def __exit__(self, *_: object) -> None:
-        import ray
-
         (self._store.root / "tmp" / self._token).unlink(missing_ok=True)
         handles = [*(actor.handle for actor in self._actors), *self._starting.values()]
         for handle in [*handles, *filter(None, [self._files])]:
@@ -117,11 +92,10 @@ class _Actors:
         return len(self._places)
 
     @property
-    def busy(self) -> list[Step]:
-        """The steps in hand."""
+    def busy(self) -> list[Work]:
         return [actor.step for actor in self._actors if actor.step is not None]
 
-    def give(self, step: Step) -> bool:
+    def give(self, step: Work) -> bool:
         """Give a step to an idle actor, one that has the weights if there is one."""
         self._grow()
         if not self._actors:
@@ -131,13 +105,12 @@ class _Actors:
             return False
         actor = min(idle, key=lambda actor: len(self._missing(actor, step)))
         sources = {tuple(a): self._source(a) for a in self._missing(actor, step)}
-        actor.step = step
         known = {artefact: source for artefact, source in sources.items() if source is not None}
-        actor.answer = actor.handle.do.remote(step, known)
-        self._watch.begun(actor.where, label(step))
+        actor.step, actor.answer = step, actor.handle.do.remote(step, known)
+        self._watch.begun(actor.where, step.label)
         return True
 
-    def _missing(self, actor: _Actor, step: Step) -> list[Artefact]:
+    def _missing(self, actor: _Actor, step: Work) -> list[Artefact]:
         """Weights that a step needs, or would make, and that the actor's store lacks."""
         wanted = [a for a in (*step.inputs, *step.outputs) if a.kind in _WEIGHTS]
         there = self._store.has if actor.shares else lambda *_: False
@@ -146,32 +119,22 @@ class _Actors:
     def _source(self, artefact: Artefact) -> Any:
         """An actor that has an artefact; None if nobody has."""
         if self._store.has(*artefact):
-            if self._files is None:
-                self._files = self._beside_driver()
+            self._files = self._files or self._beside_driver()
             return self._files
         holders = (actor.handle for actor in self._actors if artefact in actor.holds)
         return next(holders, None)
 
     def _beside_driver(self) -> Any:
         """An actor on this machine that hands out files of the driver's store."""
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        handle = (
-            ray.remote(concurrency_groups=_GROUPS)(RemoteWorker)
-            .options(num_cpus=0, scheduling_strategy=here)
-            .remote()
-        )
-        root = str(self._store.root.resolve())
-        ray.get(handle.start.remote(root, self._token, 1, "cpu", apart=False))
+        place = Place(device="cpu", threads=1)
+        handle, facts = self._started(place, apart=False, num_cpus=0, scheduling_strategy=here)
+        ray.get(facts)
         return handle
 
-    def answers(self) -> list[tuple[Step, Any]]:
+    def answers(self) -> list[tuple[Work, Any]]:
         """What actors have done meanwhile; waits for the first, or for an actor that starts."""
-        import ray
-
-        found: list[tuple[Step, Any]] = []
+        found: list[tuple[Work, Any]] = []
         while not found:
             waited: dict[Any, _Actor] = {actor.said: actor for actor in self._actors}
             waited |= {actor.answer: actor for actor in self._actors if actor.step is not None}
@@ -187,8 +150,6 @@ class _Actors:
         return found
 
     def _hear(self, actor: _Actor) -> None:
-        import ray
-
         try:
             said = ray.get(actor.said)
             if isinstance(said, str):
@@ -204,8 +165,6 @@ class _Actors:
 
     def _take(self, actor: _Actor) -> Any:
         """The answer of an actor, whose records go into the driver's store."""
-        import ray
-
         step, actor.step = actor.step, None
         assert step is not None
         self._watch.ended(actor.where)
@@ -217,17 +176,13 @@ class _Actors:
             self._actors.remove(actor)
             ray.kill(actor.handle)
             return Ended(f"{type(error).__name__} on {actor.host}")
-        with self._holding(step):
+        told = f"{step.name}: waiting"
+        with Worker(self._store, say=self._say).holding(locks(step), told):
             for (kind, key), files in records:
                 put(self._store, kind, key, {name: [text] for name, text in files.items()})
         if isinstance(came, Done):
             actor.holds |= {a for a in (*step.inputs, *step.outputs) if a.kind in _WEIGHTS}
         return came
-
-    @contextmanager
-    def _holding(self, step: Step) -> Iterator[None]:
-        with Worker(self._store, say=self._say).holding(locks(step), f"{step.name}: waiting"):
-            yield
 
     def forget(self, artefact: Artefact) -> None:
         """Drop weights from the stores of nodes."""
@@ -240,7 +195,12 @@ class _Actors:
         """Have the actors started that are lacking and that there is room for."""
         lacking = min(len(self._places), room_for(self._places[0])) - self._refused
         for place in self._places[: max(0, lacking - len(self._actors) - len(self._starting))]:
-            handle, facts = self._started(place)
+            handle, facts = self._started(
+                place,
+                scheduling_strategy="SPREAD",
+                num_cpus=place.cpus_on_ray,
+                num_gpus=place.gpus_on_ray,
+            )
             self._starting[facts] = handle
 
     def _admit(self, facts: Sequence[Any] = ()) -> None:
@@ -249,8 +209,6 @@ class _Actors:
         Raises:
             ReproError: a node does not suit, or nothing is left of the cluster (3).
         """
-        import ray
-
         until = time.monotonic() + START
         for ref in facts or list(self._starting):
             handle = self._starting.pop(ref)
@@ -280,17 +238,9 @@ class _Actors:
                 exit_code=EXIT_MISSING,
             )
 
-    def _started(self, place: Place) -> tuple[Any, Any]:
-        import ray
-
-        handle = (
-            ray.remote(concurrency_groups=_GROUPS)(RemoteWorker)
-            .options(
-                num_cpus=cpus_of(place),
-                num_gpus=gpus_of(place),
-                scheduling_strategy="SPREAD",
-            )
-            .remote()
-        )
+    def _started(self, place: Place, *, apart: bool = True, **options: Any) -> tuple[Any, Any]:
+        """A new actor, and what it will tell of itself."""
+        actor = ray.remote(concurrency_groups=_GROUPS)(RemoteWorker).options(**options).remote()
         root = str(self._store.root.resolve())
-        return handle, handle.start.remote(root, self._token, place.threads, place.device)
+        start = actor.start.remote(root, self._token, place.threads, place.device, apart=apart)
+        return actor, start

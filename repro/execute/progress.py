@@ -17,16 +17,14 @@ from repro.execute.timing import epochs_taken
 from repro.execute.worker import Done
 from repro.finetune import FACTS
 from repro.plan.cost import duration
-from repro.plan.steps import Collect, Evaluate, FineTune, Step
+from repro.plan.steps import Collect, Evaluate, FineTune, Step, timed
 from repro.plan.store import Store
 
 
 class Whole(Watch):
-    """Follows the steps of a run, weighed by what each should cost.
+    """Follows the steps of a run, weighed by the seconds that are expected of them.
 
     Args:
-        seconds: expected of each fine-tune and cell, by content key.
-        steps: what is to be done.
         progress: gets the lines that are redrawn; without one, or a terminal, `say` gets lines.
     """
 
@@ -38,7 +36,7 @@ class Whole(Watch):
         progress: Progress | None,
         say: Callable[[str], None],
     ) -> None:
-        self._progress = None if progress is None or progress.disable else progress
+        self._progress = progress or Progress(disable=True)
         self._store, self._say, self._seconds = store, say, seconds
         self._workers: dict[str, tuple[TaskID, str]] = {}
         self._models = sum(isinstance(step, Collect) for step in steps)
@@ -48,18 +46,15 @@ class Whole(Watch):
         self._done = 0.0
 
     def _weight(self, step: Step) -> float:
-        keys = [cell.key for cell in step.cells] if isinstance(step, Evaluate) else []
-        keys += [step.key] if isinstance(step, FineTune) else []
-        return sum(max(self._seconds.get(key, 0.0), 1e-9) for key in keys)
+        return sum(max(self._seconds.get(key, 0.0), 1e-9) for key in timed(step))
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """With the lines while the block runs."""
-        self._task: TaskID | None = None
-        self._start = time.monotonic()
-        if self._progress is None or not self._models:
+        if not self._models:
             yield
             return
+        self._start = time.monotonic()
         self._task = self._progress.add_task("cells", total=self._cells)
         try:
             yield
@@ -67,16 +62,14 @@ class Whole(Watch):
             for where in list(self._workers):
                 self.ended(where)
             self._progress.remove_task(self._task)
-            self._task = None
 
     def begun(self, where: str, what: str) -> None:
-        if self._progress is not None and self._task is not None:
-            self.ended(where)
-            text = f"{where}: {what}" if where else what
-            self._workers[where] = self._progress.add_task(text, total=None), text
+        self.ended(where)
+        text = f"{where}: {what}" if where else what
+        self._workers[where] = self._progress.add_task(text, total=None), text
 
     def told(self, where: str, shown: Shown) -> None:
-        if self._progress is not None and where in self._workers:
+        if where in self._workers:
             task, text = self._workers[where]
             described = f"{text}, {shown.text}"
             self._progress.update(
@@ -84,7 +77,7 @@ class Whole(Watch):
             )
 
     def ended(self, where: str) -> None:
-        if self._progress is not None and where in self._workers:
+        if where in self._workers:
             self._progress.remove_task(self._workers.pop(where)[0])
 
     def finished(self, step: Step, took: Done) -> None:
@@ -101,9 +94,8 @@ class Whole(Watch):
             left = max(0.0, self._todo - self._done)
             spent = time.monotonic() - self._start
             told += f", about {duration(left * spent / self._done)} left"
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=self._cells_done, description=told)
-        elif collected and self._models_done < self._models:
+        self._progress.update(self._task, completed=self._cells_done, description=told)
+        if self._progress.disable and collected and self._models_done < self._models:
             self._say(told)
 
     def _of_training(self, step: FineTune, took: Done) -> str:

@@ -21,9 +21,6 @@ from repro.machine import numerics
 PIECE = 16 * 2**20
 """Bytes of a file that are sent at a time."""
 
-Files = dict[str, bytes]
-"""An artefact's files by name."""
-
 
 def kit() -> str:
     """The kit's version and a digest of its modules, equal where the same code runs."""
@@ -94,7 +91,15 @@ class RemoteWorker:
         try:
             for (kind, key), source in sources.items():
                 self._fetch(kind, key, source)
-            _require_given(step)
+            # Models that the user gave are files of the driver's machine.
+            given = getattr(step, "weights", None)
+            if isinstance(given, Path) and not given.is_dir():
+                raise ReproError(
+                    f"{given} is not there",
+                    hint="put --checkpoints on a file system that all nodes see, under the same "
+                    "path",
+                    exit_code=EXIT_MISSING,
+                )
             came: Any = answer(self._worker, step)
         except ReproError as error:
             came = error
@@ -103,7 +108,7 @@ class RemoteWorker:
             came = ReproError(told, hint=came.hint, exit_code=came.exit_code)
         return came, [] if self.shares else list(self._records(step))
 
-    def _records(self, step: Any) -> Iterator[tuple[Any, Files]]:
+    def _records(self, step: Any) -> Iterator[tuple[Any, dict[str, bytes]]]:
         for artefact in step.outputs:
             if artefact.kind not in ("weights", "model") and (folder := self.store.find(*artefact)):
                 yield artefact, {name: (folder / name).read_bytes() for name in _names(folder)}
@@ -166,14 +171,3 @@ def put(store: Any, kind: str, key: str, files: Mapping[str, Iterable[bytes]]) -
             with target.open("wb") as file:
                 for piece in pieces:
                     file.write(piece)
-
-
-def _require_given(step: Any) -> None:
-    """Models that the user gave are files of the driver's machine, which a node must see too."""
-    weights = getattr(step, "weights", None)
-    if isinstance(weights, Path) and not weights.is_dir():
-        raise ReproError(
-            f"{weights} is not there",
-            hint="put --checkpoints on a file system that all nodes see, under the same path",
-            exit_code=EXIT_MISSING,
-        )

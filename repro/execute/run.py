@@ -9,11 +9,10 @@ from rich.progress import Progress
 
 from repro import clock
 from repro.bars import Relay
-from repro.execute.collect import budgets, collect
-from repro.execute.executor import Executor, OneProcess
-from repro.execute.local import LocalWorkers, Place
+from repro.execute.collect import budgets, collect, write_prompts
+from repro.execute.local import Place, Processes
 from repro.execute.progress import Whole
-from repro.execute.prompts import write_prompts
+from repro.execute.schedule import Alone, Schedule
 from repro.execute.timing import time_line
 from repro.execute.worker import Done, Say, Worker
 from repro.files import write_atomically
@@ -48,20 +47,15 @@ def run(
     Args:
         keep_models: which fine-tuned weights stay; with "none" the base weights go too, once
             everything is done.
-        say: prints a line for the user.
-        attention: how packed samples attend in fine-tuning on a GPU; None for what the self-test
-            of the GPU says.
-        track: what records training curves, see `repro.finetune.curves`; what writes files puts
-            them into OUT/curves.
-        progress: a rich Progress that steps add their bars to, or None.
-        options: of the command, for run.json: what running missing cells later needs again.
+        attention, track, options: as of the command, the last for run.json.
         workers: where worker processes compute; this process does all with fewer than two.
         on_ray: workers are actors on the cluster that this process is connected to.
 
     Returns:
         Where the time went, see `repro.execute.timing`.
     """
-    with claim_folder(out, plan.identity, plan.study), clock.measuring() as whole:
+    request = plan.request
+    with claim_folder(out, plan.identity, request.study), clock.measuring() as whole:
 
         def write_record() -> None:
             write_atomically(out / RUN, _record(plan, store, out, options or {}))
@@ -75,6 +69,7 @@ def run(
             say("all cells were there already")
         seconds = seconds_of(plan, by_characters)
         shown = Whole(store, steps, seconds, progress, say)
+        own = Worker(store, say=say, progress=Relay(lambda bar: shown.told("", bar)))
 
         def done(step: Step, took: Done) -> None:
             whole.absorb(took.measured)
@@ -83,23 +78,25 @@ def run(
             shown.finished(step, took)
 
         try:
+            todo = with_drops(steps, keep_models)
             with shown.shown():
-                own = Worker(store, say=say, progress=Relay(lambda bar: shown.told("", bar)))
-                chosen: Executor = OneProcess(own, shown)
                 if on_ray:
-                    from repro.execute.on_ray import RayWorkers  # only where it is asked for
+                    from repro.execute.on_ray import Actors  # only where it is asked for
 
                     numerics = plan.identity["numerics"]
                     assert isinstance(numerics, Mapping)
-                    chosen = RayWorkers(own, workers, seconds, say, numerics, shown)
+                    with Actors(store, workers, say, shown, numerics) as actors:
+                        Schedule(todo, actors, own, done, seconds).finish()
                 elif len(workers) > 1:
-                    chosen = LocalWorkers(own, workers, seconds, say, shown)
-                chosen.run(with_drops(steps, keep_models), done)
+                    with Processes(store, workers, say, shown) as processes:
+                        Schedule(todo, processes, own, done, seconds).finish()
+                else:
+                    Schedule(todo, Alone(own, shown), own, done, {}).finish()
         finally:
             with clock.part("results"):
                 collect(out, plan, plan.models, store)
                 write_record()
-        line = time_line(whole, plan.profile.compute, max(1, len(workers)))
+        line = time_line(whole, request.profile.compute, max(1, len(workers)))
         append_line(out / TIMINGS, line)
         if keep_models == "none":
             store.drop("weights", plan.base_key)
@@ -111,36 +108,28 @@ def _steps(
 ) -> list[Step]:
     """The steps that are needed, as the self-test of the GPU allows them."""
     steps = needed(steps_of(plan, out, way=attention, track=track), store.find)
-    compute = plan.profile.compute
+    compute = plan.request.profile.compute
     if compute.device != "cuda":
         return steps
     from repro.machine.selftest.run import ensure, known
 
-    precisions = ["float32" if compute.dtype == "float32" else "bfloat16"]
     if any(isinstance(step, FineTune) for step in steps):
-        tested = ensure(store.root, probe_cuda(), precisions, say=say)
-    elif (found := known(store.root, probe_cuda(), precisions)) is None:
+        tested = ensure(store.root, probe_cuda(), [compute.precision], say=say)
+    elif (found := known(store.root, probe_cuda(), [compute.precision])) is None:
         return steps
     else:  # a run that goes on evaluates as it began
         tested = found
     tested.write(out / selftest.FILE)
     tested.require()
-    allowed = steps_of(
-        plan,
-        out,
-        tested=tested,
-        way=attention or next(iter(tested.attention.values())),
-        share_prefix=tested.share_prefix,
-        replayed=tested.replayed,
-        track=track,
-    )
+    allowed = steps_of(plan, out, tested=tested, way=attention, track=track)
     return needed(allowed, store.find)
 
 
 def _record(plan: Plan, store: Store, out: Path, options: Mapping[str, Any]) -> str:
+    request = plan.request
     record = {
         "format": FORMAT,
-        "study": study_record(plan.study),
+        "study": study_record(request.study),
         "identity": plan.identity,
         "asked": asked(
             out,
@@ -148,9 +137,9 @@ def _record(plan: Plan, store: Store, out: Path, options: Mapping[str, Any]) -> 
             [model.seed for model in plan.models if model.seed is not None],
         ),
         "options": dict(options),
-        "model": dict(plan.profile.model),
-        "data": plan.profile.data,
-        "switches": vars(plan.protocol),
+        "model": dict(request.profile.model),
+        "data": request.profile.data,
+        "switches": vars(request.protocol),
         "source": machine.source_state(),
         "lock_sha256": machine.lock_sha256(),
         "versions": machine.versions(),

@@ -1,4 +1,4 @@
-"""Which step is done when, whatever does them: worker processes here, or on many machines.
+"""Which step is done when, whatever does them: this process, others here, or many machines.
 
 The longest steps come first, and those that others wait for before those that nobody waits for.
 A model's cells are shared out among idle workers, test set by test set. Bytes do not depend on any
@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from repro.bars import Watch
 from repro.errors import EXIT_MISSING, ReproError
-from repro.execute.executor import Failures
-from repro.execute.worker import Done, LostError, Say, Worker
+from repro.execute.worker import Done, LostError, Worker
 from repro.locks import BusyError
-from repro.plan.makespan import SHARES
-from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FetchData, FineTune, Step, ready
+from repro.plan.cost import SHARES
+from repro.plan.steps import Artefact, Collect, Drop, Evaluate, Step, Work, ready, timed
 
 DEATHS = 3
 """Workers that a step may take with it before it is given up."""
@@ -26,22 +26,22 @@ class Ended(str):
 
 
 class Pool(Protocol):
-    """Workers that do steps side by side."""
+    """Workers that do steps, side by side if there are several."""
 
     def __len__(self) -> int:
         """How many there are."""
         ...
 
     @property
-    def busy(self) -> list[Step]:
+    def busy(self) -> list[Work]:
         """The steps in hand."""
         ...
 
-    def give(self, step: Step) -> bool:
+    def give(self, step: Work) -> bool:
         """Give a step to an idle worker; whether there was one."""
         ...
 
-    def answers(self) -> list[tuple[Step, Any]]:
+    def answers(self) -> list[tuple[Work, Any]]:
         """What workers have done meanwhile; waits for the first.
 
         With each step `Done`, the error that it met, `Ended`, or the traceback of a bug.
@@ -53,64 +53,46 @@ class Pool(Protocol):
         ...
 
 
-def finish(
-    steps: Sequence[Step],
-    pool: Pool,
-    own: Worker,
-    done: Callable[[Step, Done], None],
-    seconds: Mapping[str, float],
-    say: Say,
-) -> None:
-    """Do all steps, see `repro.execute.executor.Executor`.
+class Alone:
+    """This process, which waits for another one only where there is nothing else left to do."""
 
-    Args:
-        own: this process's worker, which collects results and drops weights.
-        seconds: expected of each fine-tune and cell, by content key.
+    def __init__(self, worker: Worker, watch: Watch | None = None) -> None:
+        self._worker, self._watch = worker, watch or Watch()
+        self._held: set[int] = set()  # that another process had in hand
+        self.busy: list[Work] = []
 
-    Raises:
-        ReproError: what the first step that failed met, once all others are done.
-    """
+    def __len__(self) -> int:
+        return 1
 
-    def cost(step: Step) -> float:
-        if isinstance(step, FineTune):
-            return max(seconds.get(key, 0.0) for key in step.keys)
-        if isinstance(step, Evaluate):
-            return sum(seconds.get(cell.key, 0.0) for cell in step.cells)
-        return 0.0
+    def give(self, step: Work) -> bool:
+        if self.busy:
+            return False
+        self.busy.append(step)
+        self._watch.begun("", step.label)
+        return True
 
-    shared = _shared_out(steps, cost, len(pool))
-    _Run(shared, own, pool, done, _expected(shared, cost), say).finish()
+    def answers(self) -> list[tuple[Work, Any]]:
+        (step,) = self.busy
+        self._worker.waits = id(step) in self._held
+        came: Any
+        try:
+            came = self._worker.do(step)
+        except (ReproError, LostError, BusyError) as error:
+            came = error
+        if isinstance(came, BusyError):
+            self._held.add(id(step))
+        self.busy.clear()
+        self._watch.ended("")
+        return [(step, came)]
 
-
-def _expected(steps: Sequence[Step], cost: Callable[[Step], float]) -> dict[int, float]:
-    """Seconds from the start of each step to the end of all that wait for it."""
-    users: dict[Artefact, list[Step]] = {}
-    for step in steps:
-        for artefact in step.inputs:
-            users.setdefault(artefact, []).append(step)
-    found: dict[int, float] = {}
-    for step in reversed(steps):
-        after = [found[id(u)] for out in step.outputs for u in users.get(out, ())]
-        found[id(step)] = cost(step) + max(after, default=0.0)
-    return found
-
-
-def _shared_out(steps: Sequence[Step], cost: Callable[[Step], float], workers: int) -> list[Step]:
-    """The steps, with evaluations that would keep others waiting in parts."""
-    most = sum(map(cost, steps)) / (SHARES * workers)
-    found: list[Step] = []
-    for step in steps:
-        if isinstance(step, Evaluate) and most:
-            found += parts(step, cost, most)
-        else:
-            found.append(step)
-    return found
+    def forget(self, artefact: Artefact) -> None:
+        """Nothing to do: there is no other store."""
 
 
 def parts(step: Evaluate, cost: Callable[[Step], float], most: float) -> list[Evaluate]:
     """An evaluation in parts of about `most` seconds; cells of a test set and prompt stay together.
 
-    Those share what their prompts begin with.
+    Those share what their prompts begin with. Where nothing takes time, it stays whole.
     """
     groups: dict[tuple[str, str], list[Any]] = {}
     for cell in step.cells:
@@ -125,37 +107,65 @@ def parts(step: Evaluate, cost: Callable[[Step], float], most: float) -> list[Ev
     return found
 
 
-class _Run:
-    """The state of a run: what waits, what is in hand, what failed."""
+class Schedule:
+    """The state of a run: what waits, what is in hand, what failed.
+
+    Args:
+        steps: in an order in which they can be done.
+        own: this process's worker, which collects results and drops weights.
+        done: called in this process behind every step.
+        seconds: expected of each fine-tune and cell, by content key; without any, steps come in
+            their order, and whole.
+    """
 
     def __init__(
         self,
         steps: Sequence[Step],
-        own: Worker,
         pool: Pool,
+        own: Worker,
         done: Callable[[Step, Done], None],
-        expected: dict[int, float],
-        say: Say,
+        seconds: Mapping[str, float],
     ) -> None:
-        self._waiting = list(steps)
-        self._makers = {artefact: step for step in steps for artefact in step.outputs}
-        self._own, self._pool, self._done, self._say = own, pool, done, say
-        self._expected = expected
+        def cost(step: Step) -> float:
+            return sum(seconds.get(key, 0.0) for key in timed(step))
+
+        self._own, self._pool, self._done = own, pool, done
         self._deaths: dict[int, int] = {}
-        self._failures = Failures(say)
+        self._errors: list[ReproError] = []
+        self._waiting: list[Step] = []
+        most = sum(map(cost, steps)) / (SHARES * len(pool))
+        for step in steps:
+            self._waiting += parts(step, cost, most) if isinstance(step, Evaluate) else [step]
+        self._makers = {artefact: step for step in self._waiting for artefact in step.outputs}
+        # Seconds from the start of each step to the end of all that wait for it.
+        self._expected: dict[int, float] = {}
+        after: dict[Artefact, float] = {}
+        for step in reversed(self._waiting):
+            rest = max((after.get(artefact, 0.0) for artefact in step.outputs), default=0.0)
+            whole = self._expected[id(step)] = cost(step) + rest
+            after |= {a: max(whole, after.get(a, 0.0)) for a in step.inputs}
 
     def finish(self) -> None:
-        """Until nothing waits."""
+        """Do all steps, each once its inputs are there.
+
+        Raises:
+            ReproError: what the first step that failed met, once all are done that do not wait for
+                one that failed.
+        """
         while self._waiting or self._pool.busy:
             self._here()
             started = self._start()
             if not self._pool.busy:
                 if self._waiting and not started:
-                    self._fail_waiting()
+                    names = ", ".join(step.name for step in self._waiting[:3])
+                    raise AssertionError(f"steps wait for what nobody makes: {names}")
                 continue
             for step, answer in self._pool.answers():
                 self._take(step, answer)
-        self._failures.end()
+        if self._errors:
+            first, more = self._errors[0], len(self._errors) - 1
+            told = f"{first}; and {more} more" if more else str(first)
+            raise ReproError(told, hint=first.hint, exit_code=first.exit_code)
 
     def _ready(self) -> list[Step]:
         """Of what waits what can start."""
@@ -165,18 +175,21 @@ class _Run:
 
     def _here(self) -> None:
         """Do what only this process does, as long as there is any."""
-        while mine := [s for s in self._ready() if isinstance(s, Collect | Drop | FetchData)]:
+        while mine := [s for s in self._ready() if isinstance(s, Collect | Drop)]:
             for step in mine:
                 self._waiting.remove(step)
-                self._done(step, self._own.do(step))
+                try:
+                    self._done(step, self._own.do(step))
+                except ReproError as error:
+                    self._fail(step, error)
                 if isinstance(step, Drop):
                     self._pool.forget(step.artefact)
 
     def _start(self) -> bool:
         """Give idle workers the longest steps; whether one was given."""
-        chosen = sorted(self._ready(), key=lambda step: -self._expected.get(id(step), 0.0))
+        able = [step for step in self._ready() if isinstance(step, Work)]
         given = False
-        for step in chosen:
+        for step in sorted(able, key=lambda step: -self._expected[id(step)]):
             if not self._pool.give(step):
                 break
             self._waiting.remove(step)
@@ -190,12 +203,12 @@ class _Run:
             # Another process dropped what it had made, or its machine is gone: it is made again.
             maker = self._makers[answer.artefact]
             again = all(maker is not other for other in (*self._waiting, *self._pool.busy))
-            self._waiting += [maker, step] if again else [step]
+            self._waiting[:0] = [maker, step] if again else [step]
         elif isinstance(answer, BusyError):
             self._expected[id(step)] = -1.0  # whatever else is ready comes first
             self._waiting.append(step)
         elif isinstance(answer, ReproError):
-            self._failures.note(step, answer, self._waiting)
+            self._fail(step, answer)
         elif isinstance(answer, Ended):
             self._died(step, answer)
         else:
@@ -204,14 +217,21 @@ class _Run:
     def _died(self, step: Step, how: Ended) -> None:
         deaths = self._deaths[id(step)] = self._deaths.get(id(step), 0) + 1
         if deaths < DEATHS:
-            self._say(f"{step.name}: the worker ended ({how}); another one takes over")
+            self._own.say(f"{step.name}: the worker ended ({how}); another one takes over")
             self._waiting.append(step)
             return
         told = f"{deaths} workers ended with it ({how})"
         hint = "look for memory that ran out (dmesg), or take fewer --workers"
-        error = ReproError(told, hint=hint, exit_code=EXIT_MISSING)
-        self._failures.note(step, error, self._waiting)
+        self._fail(step, ReproError(told, hint=hint, exit_code=EXIT_MISSING))
 
-    def _fail_waiting(self) -> None:
-        names = ", ".join(step.name for step in self._waiting[:3])
-        raise AssertionError(f"steps wait for what nobody makes: {names}")
+    def _fail(self, step: Step, error: ReproError) -> None:
+        """Say that a step failed, and leave out what needs its outputs."""
+        told = f"{step.name} failed: {error}"
+        self._own.say(told)
+        # Not the error itself, which may hold what the step had in memory.
+        self._errors.append(ReproError(told, hint=error.hint, exit_code=error.exit_code))
+        lost = set(step.outputs)
+        while more := [s for s in self._waiting if lost.intersection(s.inputs)]:
+            for dependent in more:
+                self._waiting.remove(dependent)
+                lost.update(dependent.outputs)

@@ -20,7 +20,7 @@ from repro.evaluate import Job
 from repro.evaluate.encode import Encoded, encode
 from repro.execute.collect import collect, note_budget
 from repro.execute.timing import count_training
-from repro.execute.training import TrainingRequest, launch, train
+from repro.execute.training import launch, train
 from repro.files import write_atomically
 from repro.finetune import FACTS
 from repro.lines import Line, to_line
@@ -31,7 +31,7 @@ from repro.models.sources import materialise
 from repro.models.spec import ModelSpec
 from repro.plan import placement
 from repro.plan.plan import TORCH, PlannedCell, weights_key
-from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FetchData, FineTune, Step, Weights
+from repro.plan.steps import Artefact, Collect, Drop, Evaluate, FineTune, Step, Weights
 from repro.plan.store import Store
 from repro.printable import counted
 from repro.spec.protocol import Protocol
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from repro.evaluate import Engine
 
 Say = Callable[[str], None]
+"""Prints a line for the user."""
 
 
 class LostError(Exception):
@@ -64,12 +65,7 @@ def locks(step: Step) -> list[tuple[str, str]]:
 
 @dataclass
 class Done:
-    """What a step took.
-
-    Attributes:
-        lines: for timings.jsonl.
-        measured: seconds and arithmetic by part.
-    """
+    """What a step took: lines for timings.jsonl, seconds and arithmetic by part."""
 
     lines: list[Line] = field(default_factory=list)
     measured: clock.Clock = field(default_factory=clock.Clock)
@@ -79,19 +75,11 @@ class Worker:
     """A process that does steps, one at a time.
 
     Attributes:
-        say: prints a line for the user.
         progress: gets the bars of fine-tuning and evaluation, as a rich Progress does, or None.
         waits: whether it waits for another process that has a step in hand; BusyError otherwise.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        say: Say,
-        progress: Any = None,
-        waits: bool = True,
-    ) -> None:
+    def __init__(self, store: Store, *, say: Say, progress: Any = None, waits: bool = True) -> None:
         self.store = store
         self.waits = waits
         self.say = say
@@ -141,12 +129,6 @@ class Worker:
             yield
 
     @_do.register
-    def _fetch(self, step: FetchData) -> None:
-        from repro.data.fetch import fetch
-
-        fetch(step.folder, parts=step.parts, progress=self.progress)
-
-    @_do.register
     def _weights(self, step: Weights) -> None:
         with self.holding(locks(step), "waiting for the base weights"):
             if self.store.find("weights", step.key):
@@ -170,10 +152,11 @@ class Worker:
             ]
             if not lacking:
                 return
-            base = self._found(Artefact("weights", step.base))
-            choice = placement.here(step.spec, step.compute, record=step.tested)
+            setup, training = step.setup, step.training
+            base = self._found(Artefact("weights", setup.base))
+            choice = placement.here(setup.spec, setup.compute, record=setup.tested)
             if choice is None:  # preflight may have looked before anything was measured
-                factor = step.tested.memory_factor if step.tested else 1.0
+                factor = setup.tested.memory_factor if setup.tested else 1.0
                 raise ReproError(
                     f"the self-test measured {factor:.2f} times the planned memory, "
                     "and nothing fits",
@@ -182,11 +165,11 @@ class Worker:
                     exit_code=EXIT_MISSING,
                 )
             how = "" if choice.placement == WHOLE else f", {choice}"
-            if step.recipe.lora_rank:
-                how += f", LoRA of rank {step.recipe.lora_rank} instead of all weights"
+            if rank := training.recipe.lora_rank:
+                how += f", LoRA of rank {rank} instead of all weights"
             if step.passing:
                 how += f", with {counted(len(step.passing), 'checkpoint')} on the way"
-            self.say(f"{step.label}: fine-tuning on {counted(len(step.rows), 'row')}{how}")
+            self.say(f"{step.label}: fine-tuning on {counted(len(training.rows), 'row')}{how}")
             with self._timed(step.name), clock.part("train"):
                 untrained = [key for key in lacking if not self.store.find("model", key)]
                 for part in trainings(step, untrained, choice):
@@ -203,30 +186,10 @@ class Worker:
             folders = {
                 key: stack.enter_context(self.store.create("model", key)) for key in step.keys
             }
-            request = TrainingRequest(
-                base=str(base),
-                folder=str(folders[step.key]),
-                task=step.template.task.name,
-                fields=list(step.template.task.fields),
-                text=step.template.text,
-                rows=step.rows.to_list(),
-                demonstrations=step.demonstrations.to_list(),
-                contexts=step.contexts,
-                recipe=step.recipe.settings,
-                device=step.compute.device,
-                rotary=step.rotary,
-                token_budget=choice.tokens,
-                sharded=choice.placement.sharded,
-                offloaded=choice.placement.offloaded,
-                recast=choice.placement.recast,
-                way=step.way,
-                passing=[(steps, str(folders[key])) for steps, key in step.passing],
-                **_tracked(step),
-            )
             if choice.gpus > 1:
-                launch(request, choice.gpus)
+                launch(step, base, folders, choice)
             else:
-                train(request, progress=self.progress)
+                train(step, base, folders, choice, progress=self.progress)
             count_training(json.loads((folders[step.key] / FACTS).read_text(encoding="utf-8")))
 
     @_do.register
@@ -250,10 +213,13 @@ class Worker:
             engine = _engine(step, folder)
         jobs = [Job(cell.asked, cell.rows, cell.demonstrations) for cell in pending]
 
+        # A model that was given has a tokenizer of its own.
+        whose = step.key if isinstance(step.weights, Path) else step.setup.base
+
         def encoded(job: Job, tokenizer: Any, protocol: Protocol) -> Encoded:
             """A cell's prompts, made once for all models of this worker."""
             # A fine-tune's tokenizer may hold one token more, for padding.
-            place = (step.tokenizer, by_cell[job.cell].prompts, len(tokenizer))
+            place = (whose, by_cell[job.cell].prompts, len(tokenizer))
             if place not in self._encoded:
                 made = encode(job, tokenizer, protocol)
                 # As lists, the prompts of a whole grid would take half a gigabyte.
@@ -263,7 +229,12 @@ class Worker:
 
         with engine:
             for cell, samples in evaluate(
-                engine, jobs, step.protocol, step.settings, encoder=encoded, progress=self.progress
+                engine,
+                jobs,
+                step.setup.protocol,
+                step.setup.settings,
+                encoder=encoded,
+                progress=self.progress,
             ):
                 key = by_cell[cell].key
                 with clock.part("results"), self.store.create("cell", key) as temporary:
@@ -292,28 +263,20 @@ def trainings(step: FineTune, keys: Sequence[str], choice: placement.Choice) -> 
     """The trainings that make models of a step: one, or one each where none can be saved midway."""
     if not keys:
         return []
-    if choice.placement.sharded or step.recipe.lora_rank:
+    if choice.placement.sharded or step.training.recipe.lora_rank:
         return [step.only([key]) for key in keys]
     return [step.only(keys)]
-
-
-def _tracked(step: FineTune) -> dict[str, Any]:
-    """The fields of a request that say where its curves go."""
-    if step.track is None:
-        return {}
-    name = step.name.removeprefix("finetune ")
-    return {"track": step.track.tracker, "curves": str(step.track.folder), "name": name}
 
 
 def _engine(step: Evaluate, folder: Path) -> "Engine":
     """What answers a step's prompts."""
     from repro.evaluate import TorchEngine  # slow to import
 
-    if step.engine != TORCH:
+    setup = step.setup
+    if setup.engine != TORCH:
         from repro.evaluate.vllm import VllmEngine  # only where it is asked for
 
         return VllmEngine(folder, dtype=step.dtype)
-    model, tokenizer = load(
-        folder, dtype=step.dtype, device=step.device, rotary=step.protocol.rotary_precision
-    )
-    return TorchEngine(model, tokenizer, step.settings, replayed=step.replayed)
+    rotary = setup.protocol.rotary_precision
+    model, tokenizer = load(folder, dtype=step.dtype, device=setup.compute.device, rotary=rotary)
+    return TorchEngine(model, tokenizer, setup.settings, replayed=setup.replayed)

@@ -23,28 +23,29 @@ TASKS = "tasks.json"
 
 def write_tasks(plan: Plan, tokenizer: Any, folder: Path) -> None:
     """A YAML file a cell of the plan's models, with the rows and functions that they need."""
+    protocol = plan.request.protocol
     cells = {_name(cell): cell for model in plan.models for cell in model.cells}
     (folder / "rows").mkdir()
     shutil.copy(FUNCTIONS, folder)
     found: dict[str, Any] = {}
     for name, cell in cells.items():
         job = Job(cell.asked, cell.rows, cell.demonstrations)
-        encoded = encode(job, tokenizer, plan.protocol)
-        parts = texts(cell.asked, encoded.rows, cell.demonstrations.to_list(), plan.protocol)
+        encoded = encode(job, tokenizer, protocol)
+        parts = texts(cell.asked, encoded.rows, cell.demonstrations.to_list(), protocol)
         rows = f"rows/{cell.cell.dataset}_{cell.cell.prompt}.jsonl"
         lines = [
             {"row": row["row"], "query": query, "output": row["output"]}
             for row, query in zip(encoded.rows, parts.queries, strict=True)
         ]
         (folder / rows).write_text("".join(map(to_line, lines)), encoding="utf-8")
-        bos = (tokenizer.bos_token or "") * bos_count(cell.asked, tokenizer, plan.protocol)
+        bos = (tokenizer.bos_token or "") * bos_count(cell.asked, tokenizer, protocol)
         first = parts.before + parts.queries[0]
         found[name] = {
             "rows": rows,
             "before": bos + parts.before,
             "labels": list(encoded.labels),
             "choices": choices(tokenizer, first, encoded),
-            "stemmer": plan.protocol.rouge_stemmer,
+            "stemmer": protocol.rouge_stemmer,
         }
         (folder / f"{name}.yaml").write_text(_yaml(plan, name, cell), encoding="utf-8")
     (folder / TASKS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -75,12 +76,12 @@ def _yaml(plan: Plan, name: str, cell: PlannedCell) -> str:
         form = "output_type: multiple_choice\ndoc_to_choice: choices\n"
         score, metric = "accuracy", "acc"
     else:
-        until = [SEPARATOR] if plan.protocol.cut_at_blank_line else []
+        until = [SEPARATOR] if plan.request.protocol.cut_at_blank_line else []
         settings = {"until": until, "max_gen_toks": plan.settings.max_new_tokens}
         form = f"output_type: generate_until\ngeneration_kwargs: {json.dumps(settings)}\n"
         score, metric = "rouge", "rougeL"
     return (
-        f"# {cell.cell.dataset} of arXiv 2403.09162, protocol {plan.protocol_name}\n"
+        f"# {cell.cell.dataset} of arXiv 2403.09162, protocol {plan.request.protocol_name}\n"
         f"task: {name}\n"
         f"tag: [repro, repro_{cell.cell.dataset}]\n"
         f"custom_dataset: !function {FUNCTIONS.stem}.rows\n"

@@ -12,7 +12,6 @@ from repro.models.probes import Probes, probe_memory
 from repro.models.spec import ModelSpec
 from repro.plan import placement
 
-NAME = "auto"
 LARGEST_FIRST = ("llama2-7b", "small")
 """Those that need a GPU, the paper's own model before the stand-in."""
 
@@ -45,11 +44,11 @@ def choose(
         return WITHOUT_GPU, "no GPU here; in a container, GPUs need: docker run --gpus all"
     found = probe()
     if not found.memory:
-        built = f"built for CUDA {found.built}" if found.built else "built without CUDA"
+        built = f"for CUDA {found.built}" if found.built else "without CUDA"
         driver = ".".join(map(str, found.driver)) if found.driver else "nothing"
         raise ReproError(
             f"there is a GPU that torch cannot use: its driver serves CUDA {driver}, torch is "
-            f"{built}",
+            f"built {built}",
             hint=f"{DRIVER}, or run without it: --profile {WITHOUT_GPU}",
             exit_code=EXIT_MISSING,
         )

@@ -1,15 +1,15 @@
 """What a plan would cost: tokens, time and disk, before anything runs."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from repro.models.load import load_tokenizer
 from repro.models.spec import EMBEDDED
-from repro.plan import placement
 from repro.plan.cost import Cost, Row
-from repro.plan.pace import training_seconds
-from repro.plan.plan import Plan, PlannedCell, PlannedModel
+from repro.plan.placement import Choice
+from repro.plan.plan import Plan, PlannedCell, Training
 from repro.plan.store import Store
 from repro.spec.prompts import context, fill
 from repro.spec.tasks import Kind
@@ -29,7 +29,7 @@ def by_characters(texts: list[str]) -> list[int]:
 def counter(plan: Plan, store: Store) -> tuple[Count, str]:
     """How to count tokens for a plan, and that in words: by its tokenizer if the store has it."""
     folder = store.find("weights", plan.base_key)
-    if folder is None and plan.spec.kind == "embedded":
+    if folder is None and plan.request.spec.kind == "embedded":
         folder = EMBEDDED
     if folder is None:
         return by_characters, f"guessed from characters, {CHARACTERS_A_TOKEN} a token"
@@ -51,50 +51,34 @@ def count_in(folder: Path) -> Count:
 
 def count_with(tokenizer: Any) -> Count:
     """Counting by a tokenizer."""
-
-    def by_tokenizer(texts: list[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer(texts)["input_ids"]]
-
-    return by_tokenizer
+    return lambda texts: [len(ids) for ids in tokenizer(texts)["input_ids"]]
 
 
 def costs(
-    plan: Plan,
-    count: Count,
-    done: Callable[[str, str], bool],
-    choice: placement.Choice | None = None,
+    plan: Plan, count: Count, done: Callable[[str, str], bool], choice: Choice | None = None
 ) -> list[Row]:
-    """Each model of the plan with its cost; finished steps cost nothing.
+    """Each model of the plan with its cost; what is done already, by kind and key, costs nothing.
 
     Args:
-        done: whether the store holds an artefact of a kind and key.
         choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
-    compute, sizes = plan.profile.compute, plan.spec.architecture
-
     tokens = _Tokens(plan, count)
-    paid: dict[object, tuple[int, float]] = {}
-
-    def training(model: PlannedModel) -> tuple[int, float]:
-        """Tokens and steps, beyond those of checkpoints of the same training."""
-        if model.recipe is None or model.rows is None or not model.to_tune(done):
-            return 0, 0.0
-        samples = model.recipe.micro_batch * model.recipe.accumulation
-        steps = model.recipe.checkpoint or model.recipe.epochs * len(model.rows) / samples
-        before = paid.get(model.training, (0, 0.0))
-        paid[model.training] = max(before, (tokens.train(model), steps))
-        return max(0, tokens.train(model) - before[0]), max(0.0, steps - before[1])
-
-    def row(model: PlannedModel) -> Row:
-        pending = [step for step in model.cells if not done("cell", step.key)]
-        train, steps = training(model)
-        prompt = sum(map(tokens.prompt, pending))
-        new = sum(map(tokens.new, pending))
-        seconds = training_seconds(compute, sizes, choice, tokens=train, steps=steps)
-        cost = Cost.at(compute, train=train, prompt=prompt, new=new, train_seconds=seconds)
-        return Row(model.name, len(model.cells), len(pending), cost)
-
-    return [row(model) for model in plan.models]
+    paid: dict[object, tuple[int, float]] = {}  # by training, for its checkpoints before
+    found = []
+    for model in plan.models:
+        train, steps = 0, 0.0
+        if model.training is not None and model.to_tune(done):
+            recipe, rows = model.training.recipe, len(model.training.rows)
+            whole = recipe.epochs * rows / (recipe.micro_batch * recipe.accumulation)
+            to_here = tokens.train(model.training), recipe.checkpoint or whole
+            before = paid.get(model.trained_as, (0, 0.0))
+            paid[model.trained_as] = max(before, to_here)
+            train, steps = max(0, to_here[0] - before[0]), max(0.0, to_here[1] - before[1])
+        pending = [cell for cell in model.cells if not done("cell", cell.key)]
+        prompt, new = sum(map(tokens.prompt, pending)), sum(map(tokens.new, pending))
+        cost = Cost.of(plan.request, choice, train=train, steps=steps, prompt=prompt, new=new)
+        found.append(Row(model.name, len(model.cells), len(pending), cost))
+    return found
 
 
 def seconds_of(plan: Plan, count: Count) -> dict[str, float]:
@@ -102,11 +86,11 @@ def seconds_of(plan: Plan, count: Count) -> dict[str, float]:
 
     Only how they compare matters: workers take the longest first.
     """
-    compute, tokens = plan.profile.compute, _Tokens(plan, count)
+    compute, tokens = plan.request.profile.compute, _Tokens(plan, count)
     found = {}
     for model in plan.models:
-        if model.recipe is not None:
-            found[model.key] = tokens.train(model) / compute.train_rate
+        if model.training is not None:
+            found[model.key] = tokens.train(model.training) / compute.train_rate
         for cell in model.cells:
             found[cell.key] = (
                 tokens.prompt(cell) / compute.evaluate_rate
@@ -119,49 +103,37 @@ class _Tokens:
     """Tokens of a plan's fine-tunes and cells; generations count as long as allowed."""
 
     def __init__(self, plan: Plan, count: Count) -> None:
-        self._plan = plan
+        self._longest = plan.settings.max_new_tokens
         self._count = count
-        self._contexts: dict[str, int] = {}
+        self._context = cache(lambda text: sum(count([text])) if text else 0)
         self._queries: dict[tuple[str, str], int] = {}
         self._prompts: dict[str, int] = {}
-
-    def _context(self, text: str) -> int:
-        if text not in self._contexts:
-            self._contexts[text] = sum(self._count([text])) if text else 0
-        return self._contexts[text]
 
     def prompt(self, cell: PlannedCell) -> int:
         """Of a cell's prompts, the context once."""
         if cell.prompts not in self._prompts:
-            where = (cell.cell.dataset, cell.cell.prompt)
+            asked, where = cell.asked, (cell.cell.dataset, cell.cell.prompt)
             if where not in self._queries:
-                task, text = cell.asked.task, cell.asked.prompt.text(cell.asked.task)
-                queries = self._count([fill(task, text, row) for row in cell.rows.to_list()])
+                text = asked.prompt.text(asked.task)
+                queries = self._count([fill(asked.task, text, row) for row in cell.rows.to_list()])
                 self._queries[where] = sum(queries)
-            task = cell.asked.shown.task
-            shown = cell.demonstrations.to_list()[: cell.cell.shots]
-            before = context(task, cell.asked.prompt.text(task), shown)
-            self._prompts[cell.prompts] = self._context(before) + self._queries[where]
+            task, shown = asked.shown.task, cell.demonstrations.to_list()[: cell.cell.shots]
+            before = self._context(context(task, asked.prompt.text(task), shown))
+            self._prompts[cell.prompts] = before + self._queries[where]
         return self._prompts[cell.prompts]
 
     def new(self, cell: PlannedCell) -> int:
         """Of a cell's generations."""
-        generates = cell.asked.task.kind is Kind.GENERATION
-        return len(cell.rows) * self._plan.settings.max_new_tokens if generates else 0
+        return len(cell.rows) * self._longest if cell.asked.task.kind is Kind.GENERATION else 0
 
-    def train(self, model: PlannedModel) -> int:
-        """Of a fine-tune up to its checkpoint or end; 0 for what is not trained."""
-        if model.rows is None or model.recipe is None or model.demonstrations is None:
-            return 0
-        assert model.template is not None
-        task, text = model.template.task, model.template.text
-        contexts = model.contexts or (context(task, text, model.demonstrations.to_list()),)
-        before = [self._context(text) for text in contexts]
-        own = self._count([fill(task, text, row) + row["output"] for row in model.rows.to_list()])
-        if not model.contexts:
-            before *= len(own)
+    def train(self, training: Training) -> int:
+        """Of a fine-tune up to its checkpoint or end."""
+        recipe, rows = training.recipe, training.rows.to_list()
+        task, text = training.template.task, training.template.text
+        own = self._count([fill(task, text, row) + row["output"] for row in rows])
+        before = map(self._context, training.before)
         samples = [shown + tokens for shown, tokens in zip(before, own, strict=True)]
-        longest = model.recipe.max_length or max(samples, default=0)
-        whole = model.recipe.epochs * sum(min(tokens, longest) for tokens in samples)
-        planned = model.recipe.steps(len(own))
-        return whole * (model.recipe.checkpoint or planned) // planned
+        longest = recipe.max_length or max(samples, default=0)
+        whole = recipe.epochs * sum(min(tokens, longest) for tokens in samples)
+        planned = recipe.steps(len(own))
+        return whole * (recipe.checkpoint or planned) // planned

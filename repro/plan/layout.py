@@ -9,9 +9,7 @@ from repro.machine.selftest.record import Record
 from repro.models.memory import evaluation_bytes
 from repro.models.spec import ModelSpec
 from repro.plan import placement
-from repro.plan.needs import weights_dtype
-from repro.plan.pace import STEP_TOKENS, training_seconds
-from repro.plan.placement import LINK, Choice
+from repro.plan.placement import LINK, STEP_TOKENS, Choice, training_seconds
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
 
@@ -58,8 +56,7 @@ def layout(
     Args:
         memory: bytes of each GPU; main: bytes of main memory of the machine that they are in.
         tuned: whether anything is fine-tuned.
-        factor: measured peak memory as a multiple of the planned one.
-        link: bytes a second between GPUs.
+        factor, link: as of `choose` and `Choice`.
     """
     compute, sizes = profile.compute, spec.architecture
     count = len(memory)
@@ -78,7 +75,7 @@ def layout(
         return best
     # Small models leave most of a GPU idle: several workers share it as far as memory goes.
     tokens = compute.evaluate_tokens
-    need = evaluation_bytes(sizes, weights_dtype(profile), tokens=tokens)
+    need = evaluation_bytes(sizes, compute.precision, tokens=tokens)
     need = max(best.choice.peak_bytes if best.choice else 0, need)
     return replace(best, together=max(1, int(placement.ROOM * min(memory) / need)))
 

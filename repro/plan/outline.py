@@ -5,67 +5,35 @@ text. Nothing is known of the store without the data, so that everything counts 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
-from repro.models.spec import ModelSpec
+from repro.finetune.recipe import EPOCHS
 from repro.plan.cost import Cost, Row
-from repro.plan.pace import SAMPLES, training_seconds
-from repro.plan.placement import Choice
-from repro.profiles import Profile
+from repro.plan.placement import SAMPLES, Choice
+from repro.plan.select import Request
 from repro.spec.cells import BASE, Cell, Variant
-from repro.spec.protocol import Protocol
-from repro.spec.study import Study
 from repro.spec.tasks import Kind
-
-EPOCHS = 2
-"""Of every fine-tune (paper, section 4.1); that of a full plan is tested to be the same."""
 
 
 @cache
 def counts() -> dict[str, Any]:
     """The shipped counts by source."""
-    found: dict[str, Any] = json.loads(
-        files("repro.plan").joinpath("counts.json").read_text(encoding="utf-8")
-    )
+    text = files("repro.plan").joinpath("counts.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
-@dataclass(frozen=True)
-class Outline:
-    """What a selection would cost.
-
-    Attributes:
-        rows: one a model.
-        counted: how tokens were counted, in words.
-    """
-
-    rows: tuple[Row, ...]
-    counted: str
-
-
-def outline(
-    cells: Sequence[Cell],
-    *,
-    study: Study,
-    profile: Profile,
-    protocol: Protocol,
-    seeds: Sequence[int],
-    test_limit: int | None,
-    given: Mapping[tuple[Variant, int], Any],
-    choice: Choice | None = None,
-) -> Outline:
-    """The outline of a selection, row counts and settings as in a full plan.
+def outline(request: Request, choice: Choice | None = None) -> tuple[list[Row], str]:
+    """The costs of a request's models, as in a full plan, and how tokens were counted, in words.
 
     Args:
-        test_limit: rows of a test set to score, at most; None for the protocol's number.
-        given: fine-tunes that are there already.
         choice: where the memory of fine-tunes will lie; None for one device that holds everything.
     """
+    study, profile, protocol = request.study, request.profile, request.protocol
     if study.table is not None:
         raise ReproError(
             f"nothing is counted for the study {study.name} without its data and torch",
@@ -73,8 +41,7 @@ def outline(
             exit_code=EXIT_MISSING,
         )
     known = counts()[profile.data]
-    sizes = ModelSpec.from_table(profile.model, profile.origin).architecture
-    cap = protocol.rows if test_limit is None else min(protocol.rows, test_limit)
+    cap = min(protocol.rows, request.test_limit or protocol.rows)
 
     def evaluating(own: Sequence[Cell]) -> tuple[int, int]:
         prompt = new = 0
@@ -96,21 +63,17 @@ def outline(
         kept = [min(shared + length, longest) for length in train["lengths"]]
         tokens = round(EPOCHS * used * sum(kept) / len(kept))
         steps = EPOCHS * used / (SAMPLES * protocol.replicas)
-        seconds = training_seconds(profile.compute, sizes, choice, tokens=tokens, steps=steps)
-        return tokens, seconds
+        return tokens, steps
 
-    def jobs() -> Iterator[Row]:
-        variants = dict.fromkeys(cell.variant for cell in cells)
-        for variant in sorted(variants, key=lambda v: v != BASE):
-            own = [cell for cell in cells if cell.variant == variant]
-            prompt, new = evaluating(own)
-            for seed in [None] if variant == BASE else seeds:
-                is_given = seed is not None and (variant, seed) in given
-                train, seconds = (0, 0.0) if variant == BASE or is_given else training(variant)
-                name = variant.name if seed is None else f"{variant.name} seed {seed}"
-                cost = Cost.at(
-                    profile.compute, train=train, prompt=prompt, new=new, train_seconds=seconds
-                )
-                yield Row(f"{name}, given" if is_given else name, len(own), len(own), cost)
-
-    return Outline(tuple(jobs()), f"by the kit's counts with {known['vocabulary']}")
+    found = []
+    variants = dict.fromkeys(cell.variant for cell in request.cells)
+    for variant in sorted(variants, key=lambda v: v != BASE):
+        own = [cell for cell in request.cells if cell.variant == variant]
+        prompt, new = evaluating(own)
+        for seed in [None] if variant == BASE else request.seeds:
+            given = seed is not None and (variant, seed) in request.given
+            train, steps = (0, 0.0) if seed is None or given else training(variant)
+            name = variant.name if seed is None else f"{variant.name} seed {seed}"
+            cost = Cost.of(request, choice, train=train, steps=steps, prompt=prompt, new=new)
+            found.append(Row(f"{name}, given" if given else name, len(own), len(own), cost))
+    return found, f"by the kit's counts with {known['vocabulary']}"

@@ -1,15 +1,25 @@
-"""The placement of a fine-tune (whole, sharded, offloaded), chosen for the GPUs at hand.
+"""The placement of a fine-tune (whole, sharded, offloaded) on the GPUs at hand, and its pace.
 
-Nothing but rounding depends on it, so it is no setting: of what fits, the fastest is taken.
+Nothing but rounding depends on it, so it is no setting: of what fits, the fastest is taken. The
+pace is reasoned from bytes and links, unless the self-test of the GPU has measured it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from repro.finetune.recipe import ACCUMULATION, MICRO_BATCH
 from repro.machine.selftest.record import Record
 from repro.machine.selftest.run import known
-from repro.models.memory import WHOLE, Placement, finetune_main_bytes, finetune_peak_bytes
+from repro.models.memory import (
+    BYTES,
+    MOMENTS_BYTES,
+    WHOLE,
+    Placement,
+    finetune_main_bytes,
+    finetune_peak_bytes,
+)
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
 from repro.printable import counted
@@ -37,6 +47,22 @@ of its bandwidth."""
 
 COUNTS = (8, 4, 2)
 """GPUs that the 8 micro-batches of a step can be divided among."""
+
+MAIN = 20e9
+"""Bytes a second each way between a GPU and main memory: PCIe 4.0 x16 at 80 % of its bandwidth."""
+
+MEMORY = 1.5e12
+"""Bytes a second in a GPU's own memory: an A100 of 40 GB at its rated bandwidth."""
+
+RECOMPUTED = 4 / 3
+"""Arithmetic of a step whose activations are computed twice."""
+
+SAMPLES = MICRO_BATCH * ACCUMULATION
+"""Samples of an optimiser step."""
+
+STEP_TOKENS = 4096
+"""Tokens of a step that placements are compared by: 16 samples of 256."""
+
 
 SHARDED, OFFLOADED = Placement(sharded=True), Placement(offloaded=True)
 BOTH = Placement(sharded=True, offloaded=True)
@@ -94,8 +120,10 @@ def choose(
     count = max(1, compute.gpus)
     if sizes is None or compute.device == "cpu":
         return Choice(placement=WHOLE, gpus=count, tokens=compute.train_tokens)
-    for placement, number in _candidates(count):
-        if number > len(gpus) or (placement.recast and compute.dtype == "float32"):
+    fastest_first = [(WHOLE, count), (RECAST, count), *((SHARDED, number) for number in COUNTS)]
+    fastest_first += [(OFFLOADED, 1), (OFFLOADED_RECAST, 1), *((BOTH, number) for number in COUNTS)]
+    for placement, number in fastest_first:
+        if number > len(gpus) or (placement.recast and compute.precision == "float32"):
             continue
         if placement.sharded and compute.lora_rank:
             continue
@@ -127,8 +155,7 @@ def here(
 
 def measured(store: Path, compute: Compute, probes: Probes) -> Record | None:
     """What the self-test of this machine's GPUs has measured, if a store has its record."""
-    precision = "float32" if compute.dtype == "float32" else "bfloat16"
-    return known(store, probes.cuda(), [precision])
+    return known(store, probes.cuda(), [compute.precision])
 
 
 def ways(sizes: Architecture, compute: Compute) -> str:
@@ -140,13 +167,14 @@ def ways(sizes: Architecture, compute: Compute) -> str:
         main = compute.memory_gb + found.more_bytes / 1e9
         return _gb(found.peak_bytes / 1e9), _gb(main)
 
+    rounds = compute.precision == "bfloat16"
     if compute.lora_rank:
-        rounded = taken(RECAST if compute.dtype != "float32" else WHOLE, 1)[0]
+        rounded = taken(RECAST if rounds else WHOLE, 1)[0]
         return f"{taken(WHOLE, 1)[0]} GB on one GPU, {rounded} GB with weights rounded for each use"
     counts = [*reversed(COUNTS)]
     among = "/".join(map(str, counts))
     sharded, both = ([taken(way, n) for n in counts] for way in (SHARDED, BOTH))
-    one, main = taken(OFFLOADED_RECAST if compute.dtype != "float32" else OFFLOADED, 1)
+    one, main = taken(OFFLOADED_RECAST if rounds else OFFLOADED, 1)
     return (
         f"{taken(WHOLE, 1)[0]} GB on one GPU; sharded {'/'.join(gb for gb, _ in sharded)} GB on "
         f"each of {among}; with AdamW's moments in main memory {one} GB on one ({main} GB there), "
@@ -156,18 +184,6 @@ def ways(sizes: Architecture, compute: Compute) -> str:
 
 def _gb(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-
-
-def _candidates(count: int) -> Iterator[tuple[Placement, int]]:
-    """Placements and numbers of GPUs, the fastest first."""
-    yield WHOLE, count
-    yield RECAST, count
-    for number in COUNTS:
-        yield SHARDED, number
-    yield OFFLOADED, 1
-    yield OFFLOADED_RECAST, 1
-    for number in COUNTS:
-        yield BOTH, number
 
 
 def _passes(tokens: int, placement: Placement) -> Iterator[int]:
@@ -184,7 +200,7 @@ def _choice(
 ) -> Choice:
     peak = finetune_peak_bytes(
         sizes,
-        bfloat16=compute.dtype != "float32",
+        bfloat16=compute.precision == "bfloat16",
         tokens=tokens,
         placement=placement,
         gpus=gpus,
@@ -193,3 +209,65 @@ def _choice(
     )
     more = finetune_main_bytes(sizes, placement, gpus)
     return Choice(placement=placement, gpus=gpus, tokens=tokens, peak_bytes=peak, more_bytes=more)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a fine-tune: `factor` times those that its tokens take, and `fixed` a step."""
+
+    factor: float = 1.0
+    fixed: float = 0.0
+
+    def seconds(self, tokens: float, rate: float, steps: float) -> float:
+        """Of so many tokens in so many steps, with a profile's rate in tokens a second."""
+        return self.factor * tokens / rate + self.fixed * steps
+
+
+def pace(sizes: Architecture, choice: Choice, *, bfloat16: bool, step_tokens: float = 0.0) -> Pace:
+    """The pace of a placement; what the GPU's self-test has measured replaces what is reasoned.
+
+    Args:
+        step_tokens: of an optimiser step, from which the passes of a sharded model follow.
+    """
+    where, gpus, weights = choice.placement, choice.gpus, sizes.parameters
+    passes = max(1, math.ceil(step_tokens / gpus / max(1, choice.tokens)))
+    number = 2 * BYTES["float32"]
+    if where.sharded:
+        # Gathered for the forward and the backward part, gradients summed in float32.
+        number = passes * (2 * BYTES["bfloat16" if bfloat16 else "float32"] + BYTES["float32"])
+    fixed = number * weights * (gpus - 1) / gpus / choice.link
+    if where.offloaded:
+        fixed += _moved(weights / (gpus if where.sharded else 1), choice.record)
+    if where.recast:
+        rate = choice.record.rates.get("copy_bytes", MEMORY) if choice.record else MEMORY
+        # Read and rounded in the forward and in the backward part.
+        fixed += passes * 2 * weights * (BYTES["float32"] + BYTES["bfloat16"]) / rate
+    return Pace((RECOMPUTED if where.sharded else 1.0) / gpus, fixed)
+
+
+def training_seconds(
+    compute: Compute,
+    sizes: Architecture | None,
+    choice: Choice | None,
+    *,
+    tokens: float,
+    steps: float,
+) -> float:
+    """Seconds of so many tokens in so many steps, by a profile's rate and the pace of a placement.
+
+    Args:
+        sizes, choice: without either, of one device that holds everything.
+    """
+    if not tokens or not steps or sizes is None or choice is None:
+        return tokens / compute.train_rate
+    bfloat16 = compute.precision == "bfloat16"
+    found = pace(sizes, choice, bfloat16=bfloat16, step_tokens=tokens / steps)
+    return found.seconds(tokens, compute.train_rate, steps)
+
+
+def _moved(weights: float, record: Record | None) -> float:
+    """Seconds in which the moments of so many weights come and, at the same time, go."""
+    if record and {"whole", "offloaded"} <= set(record.seconds):
+        extra = max(0.0, record.seconds["offloaded"] - record.seconds["whole"])
+        return extra * weights / record.parameters
+    return MOMENTS_BYTES * weights / MAIN

@@ -4,8 +4,8 @@ The graph is small and fixed: base weights -> fine-tunes -> cells; a `PlannedMod
 model with its cells. Keys cover all that can change an artefact, and nothing that cannot.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -18,15 +18,14 @@ from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
 from repro.models.files import model_digest
 from repro.models.spec import ModelSpec
-from repro.plan.checkpoints import Given
 from repro.plan.rows import PlanRows, rows_digest
+from repro.plan.select import Request
 from repro.plan.store import content_key
-from repro.profiles import Profile
 from repro.spec.cells import BASE, Cell, Demonstrations, Variant
 from repro.spec.keys import entering
-from repro.spec.prompts import Template
+from repro.spec.prompts import Template, context
 from repro.spec.protocol import Protocol
-from repro.spec.study import Evaluation, Study
+from repro.spec.study import Evaluation
 from repro.spec.tasks import Kind, Part
 
 # Raised by one when a change to these packages changes their results.
@@ -67,36 +66,54 @@ class PlannedCell:
         return self.asked.cell
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a fine-tune is made of.
+
+    Attributes:
+        contexts: the text before each row, where the demonstrations are not the same or of
+            another task.
+        dropped: numbers of rows that were left out, by reason.
+        facts: hashes of rows and demonstrations, and of a target format the entropy of its targets
+            in bits, by name.
+    """
+
+    recipe: Recipe
+    template: Template
+    rows: Dataset
+    demonstrations: Dataset
+    contexts: tuple[str, ...]
+    dropped: dict[str, int]
+    facts: Mapping[str, str | float]
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The text before each row."""
+        if self.contexts:
+            return self.contexts
+        shown = context(self.template.task, self.template.text, self.demonstrations.to_list())
+        return (shown,) * len(self.rows)
+
+
 @dataclass(frozen=True)
 class PlannedModel:
     """A model and its cells.
 
     Attributes:
         seed: of the fine-tune; None for the base, which has none.
-        key: of the weights: those of the base, or of the fine-tune.
-        contexts: the text before each training row, where the demonstrations are not the same or of
-            another task.
-        facts: hashes of the rows and demonstrations that it is trained on, and of a target format
-            the entropy of its targets in bits, by name.
-        checkpoint: folder of a fine-tune that is there already; it is not trained, nor kept in the
-            store.
+        key: of the weights.
+        checkpoint: folder of a fine-tune that is there already; it is not kept in the store.
     """
 
     variant: Variant
     seed: int | None
     key: str
     cells: tuple[PlannedCell, ...]
-    recipe: Recipe | None = None
-    template: Template | None = None
-    rows: Dataset | None = None
-    dropped: dict[str, int] | None = None
-    demonstrations: Dataset | None = None
-    facts: Mapping[str, str | float] = field(default_factory=dict)
+    training: Training | None = None
     checkpoint: Path | None = None
-    contexts: tuple[str, ...] = ()
 
     @property
-    def training(self) -> tuple[Variant, int | None]:
+    def trained_as(self) -> tuple[Variant, int | None]:
         """The training that it comes of: models that differ in their checkpoint share it."""
         return replace(self.variant, checkpoint=""), self.seed
 
@@ -106,32 +123,22 @@ class PlannedModel:
         return f"{name}, given" if self.checkpoint else name
 
     def to_tune(self, done: Callable[[str, str], bool]) -> bool:
-        """Whether its model is still to be fine-tuned.
-
-        Args:
-            done: whether the store holds an artefact of a kind and key.
-        """
-        if self.recipe is None or done("model", self.key):
+        """Whether it is still to be fine-tuned, by what the store holds of a kind and key."""
+        if self.training is None or done("model", self.key):
             return False
         return not (done("facts", self.key) and all(done("cell", c.key) for c in self.cells))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All models of a selection.
+    """All models of a request.
 
     Attributes:
         identity: what must be equal for results to stand in one folder.
         engine: what evaluates: "torch", or "vllm" with its version.
     """
 
-    study: Study
-    profile: Profile
-    protocol_name: str
-    protocol: Protocol
-    overrides: dict[str, object]
-    spec: ModelSpec
-    source: Source
+    request: Request
     base_key: str
     settings: Settings
     models: tuple[PlannedModel, ...]
@@ -144,84 +151,54 @@ def weights_key(spec: ModelSpec) -> str:
     return content_key({"weights": WEIGHTS_VERSION, "spec": spec.identity()})
 
 
-def needed_parts(
-    study: Study,
-    cells: Sequence[Cell],
-    protocol: Protocol,
-    untrained: Collection[Variant] = (),
-) -> list[Part]:
-    """The files of rows that cells and their models need; some models are not to be trained."""
+def needed_parts(request: Request) -> list[Part]:
+    """The files of rows that cells and the models to be trained need."""
+    study = request.study
     parts: dict[Part, None] = {}
-    for variant in dict.fromkeys(cell.variant for cell in cells):
-        if variant != BASE and variant not in untrained:
-            parts[Part("train", variant.train, variant.size)] = None
-            parts[Part("demonstrations", study.training[variant.train].dataset)] = None
-            if variant.train_shots:
-                parts[Part("demonstrations", study.shown_to(variant))] = None
-            if variant.rows and (to := study.filters[variant.rows].to):
-                parts[Part("test", to)] = None
-    for name in dict.fromkeys(cell.dataset for cell in cells):
+    for variant in request.trained:
+        parts[Part("train", variant.train, variant.size)] = None
+        parts[Part("demonstrations", study.training[variant.train].dataset)] = None
+        if variant.train_shots:
+            parts[Part("demonstrations", study.shown_to(variant))] = None
+        if variant.rows and (to := study.filters[variant.rows].to):
+            parts[Part("test", to)] = None
+    for name in dict.fromkeys(cell.dataset for cell in request.cells):
         parts[Part("test", name)] = None
         parts[Part("demonstrations", name)] = None
         leak = study.datasets[name].leak
-        if leak and protocol.leaked_rows == "drop":
+        if leak and request.protocol.leaked_rows == "drop":
             parts[Part("train", *leak)] = None
-    for cell in cells:
+    for cell in request.cells:
         if cell.demonstrations.source:
             parts[Part("demonstrations", cell.demonstrations.source)] = None
     return list(parts)
 
 
-def cell_dtype(asked: Evaluation, profile: Profile, protocol: Protocol) -> str:
-    """The precision of a cell (AUDIT A12): on CPU profiles float32 for all."""
-    if profile.compute.dtype == "float32":
-        return "float32"
-    mixed = protocol.precision == "mixed" and asked.cell.variant == BASE
-    return "float16" if mixed and asked.task.kind is Kind.GENERATION else "bfloat16"
-
-
 def make_plan(
-    cells: Sequence[Cell],
-    *,
-    study: Study,
-    profile: Profile,
-    protocol_name: str,
-    protocol: Protocol,
-    overrides: dict[str, object],
-    spec: ModelSpec,
-    source: Source,
-    seeds: Sequence[int],
-    test_limit: int | None,
-    numerics: dict[str, object],
-    engine: str = TORCH,
-    given: Given | None = None,
+    request: Request, source: Source, *, numerics: dict[str, object], engine: str = TORCH
 ) -> Plan:
-    """The plan of a selection. Reads all rows it needs, and loads no model.
+    """The plan of a request. Reads all rows it needs, and loads no model.
 
     Args:
-        test_limit: rows of a test set to score, at most; None for the protocol's number.
         numerics: what else can change bits, see `machine.numerics`.
         engine: what evaluates, see `machine.engine`.
-        given: fine-tunes that are there already.
     """
+    study, profile, protocol = request.study, request.profile, request.protocol
     settings = Settings(
         token_budget=profile.compute.evaluate_tokens,
         max_new_tokens=profile.new_tokens(protocol),
     )
-    base_key = weights_key(spec)
+    base_key = weights_key(request.spec)
     switches = {name: getattr(protocol, name) for name in _EVALUATION_SWITCHES}
-    rotary = protocol.rotary_precision
+    rotary, precision = protocol.rotary_precision, profile.compute.precision
     evaluated_by = {} if engine == TORCH else {"engine": engine}
-
-    rows = PlanRows(
-        study=study, profile=profile, protocol=protocol, source=source, test_limit=test_limit
-    )
+    rows = PlanRows(request, source)
 
     @cache
     def shown_digest(dataset: str, own: Demonstrations) -> str:
         return rows_digest(rows.first(dataset, own))
 
-    def cell_step(cell: Cell, model_key: str) -> PlannedCell:
+    def planned(cell: Cell, model_key: str) -> PlannedCell:
         asked, own = study.evaluation(cell), cell.demonstrations
         selected, digest = rows.tested(cell.dataset)
         tested, shown = selected.rows, rows.shown(asked.shown.name, own)
@@ -230,7 +207,9 @@ def make_plan(
             tested, shown = written.tested(tested), written.rows(shown)
             digest = rows_digest(tested)
             first = rows_digest(shown.select(range(min(own.number, len(shown)))))
-        dtype = cell_dtype(asked, profile, protocol)
+        mixed = protocol.precision == "mixed" and precision == "bfloat16"  # AUDIT A12
+        halved = mixed and cell.variant == BASE and asked.task.kind is Kind.GENERATION
+        dtype = "float16" if halved else precision
         parts: dict[str, object] = {
             "evaluate": EVALUATE_VERSION,
             "model": model_key,
@@ -245,35 +224,22 @@ def make_plan(
             **asked.unfixed,
         }
         said = ("cell", "rows", "demonstrations", "switches", *asked.unfixed)
-        return PlannedCell(
-            asked,
-            content_key(parts),
-            tested,
-            selected.dropped,
-            shown,
-            dtype,
-            content_key({name: parts[name] for name in said} | {"shown": own.name}),
-        )
+        prompts = content_key({name: parts[name] for name in said} | {"shown": own.name})
+        key = content_key(parts)
+        return PlannedCell(asked, key, tested, selected.dropped, shown, dtype, prompts)
 
-    def model(variant: Variant, seed: int | None) -> PlannedModel:
-        own = [cell for cell in cells if cell.variant == variant]
-        if seed is None:
-            return PlannedModel(variant, None, base_key, tuple(cell_step(c, base_key) for c in own))
-        if checkpoint := (given or {}).get((variant, seed)):
-            key = content_key({"checkpoint": model_digest(checkpoint)})
-            steps = tuple(cell_step(cell, key) for cell in own)
-            return PlannedModel(variant, seed, key, steps, checkpoint=checkpoint)
+    def trained(variant: Variant, seed: int) -> tuple[str, Training]:
+        """The content key of a fine-tune, and what it is made of."""
+        selected, digest = rows.trained(variant)
         recipe = recipe_from(
             protocol,
             seed=seed,
-            dtype="float32" if profile.compute.dtype == "float32" else "bfloat16",
+            dtype=precision,
             learning_rate_factor=profile.scale.learning_rate,
             length_factor=profile.scale.length,
             epochs=variant.epochs,
             lora_rank=profile.compute.lora_rank,
-        )
-        selected, digest = rows.trained(variant)
-        recipe = recipe.until(variant.checkpoint, len(selected.rows), variant.name)
+        ).until(variant.checkpoint, len(selected.rows), variant.name)
         task, prompt = study.training[variant.train].task, study.training_prompt(variant)
         examples = rows.examples(variant)
         parts = {
@@ -287,87 +253,67 @@ def make_plan(
             **({} if variant.prompt == "" and prompt.fixed else {"prompt": prompt.text(task)}),
             **({} if rotary == ROTARY else {"rotary": rotary}),
         }
-        key = content_key(parts)
-        steps = tuple(cell_step(cell, key) for cell in own)
         facts: dict[str, str | float] = {
             "rows_sha256": digest,
             "demonstrations_sha256": examples.digest,
         }
         if variant.target:
             facts["target_bits"] = round(entropy(selected.rows["output"]), 3)
-        return PlannedModel(
-            variant,
-            seed,
-            key,
-            steps,
-            recipe,
-            Template(task, prompt.text(task)),
-            selected.rows,
-            selected.dropped,
-            examples.rows,
-            facts,
+        return content_key(parts), Training(
+            recipe=recipe,
+            template=Template(task, prompt.text(task)),
+            rows=selected.rows,
+            demonstrations=examples.rows,
             contexts=examples.contexts,
+            dropped=selected.dropped,
+            facts=facts,
         )
 
-    variants = dict.fromkeys(cell.variant for cell in cells)
-    models = [
+    def model(variant: Variant, seed: int | None) -> PlannedModel:
+        key, training, checkpoint = base_key, None, None
+        if seed is not None and (checkpoint := request.given.get((variant, seed))):
+            key = content_key({"checkpoint": model_digest(checkpoint)})
+        elif seed is not None:
+            key, training = trained(variant, seed)
+        cells = tuple(planned(cell, key) for cell in request.cells if cell.variant == variant)
+        return PlannedModel(variant, seed, key, cells, training, checkpoint)
+
+    variants = dict.fromkeys(cell.variant for cell in request.cells)
+    models = tuple(
         model(variant, seed)
         for variant in sorted(variants, key=lambda v: v != BASE)
-        for seed in ([None] if variant == BASE else seeds)
-    ]
+        for seed in ([None] if variant == BASE else request.seeds)
+    )
     identity: dict[str, object] = {
         "profile": profile.name,
         "profile_digest": profile.digest,
-        "protocol": protocol_name,
-        "overrides": overrides,
-        "test_limit": test_limit,
+        "protocol": request.protocol_name,
+        "overrides": request.overrides,
+        "test_limit": request.test_limit,
         "model": base_key,
         "numerics": numerics,
         **evaluated_by,
     }
     if rank := profile.compute.lora_rank:
         identity["trained"] = f"LoRA of rank {rank}, not all weights as in the paper"
-    return Plan(
-        study,
-        profile,
-        protocol_name,
-        protocol,
-        overrides,
-        spec,
-        source,
-        base_key,
-        settings,
-        tuple(models),
-        identity,
-        engine,
-    )
+    return Plan(request, base_key, settings, models, identity, engine)
 
 
-def available(
-    study: Study,
-    cells: Sequence[Cell],
-    source: Source,
-    protocol: Protocol,
-    *,
-    skip_missing: bool,
-    untrained: Collection[Variant] = (),
-) -> tuple[tuple[Cell, ...], dict[Variant, str]]:
-    """The cells whose data is there, and why models are left out.
+def available(request: Request, source: Source) -> tuple[Request, dict[Variant, str]]:
+    """The request for the cells whose data is there, and why models are left out.
 
     Raises:
-        ReproError: data is missing or wrong (3): any file, or with `skip_missing` one that is
+        ReproError: data is missing or wrong (3): any file, or with --skip-missing one that is
             not only a training set.
     """
     left_out: dict[Variant, str] = {}
-    if skip_missing:
-        for variant in dict.fromkeys(cell.variant for cell in cells):
-            if variant == BASE or variant in untrained:
-                continue
-            problems = source.missing([Part("train", variant.train, variant.size)])
-            if problems:
-                left_out[variant] = str(problems[0])
-    kept = tuple(cell for cell in cells if cell.variant not in left_out)
-    problems = source.missing(needed_parts(study, kept, protocol, untrained))
+    for variant in request.trained if request.skip_missing else ():
+        problems = source.missing([Part("train", variant.train, variant.size)])
+        if problems:
+            left_out[variant] = str(problems[0])
+    kept = tuple(cell for cell in request.cells if cell.variant not in left_out)
+    request = replace(request, cells=kept)
+    problems = source.missing(needed_parts(request))
     if problems:
         shown = "; ".join(str(problem) for problem in problems[:4])
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -378,4 +324,4 @@ def available(
             hint="repro data fetch",
             exit_code=EXIT_MISSING,
         )
-    return kept, left_out
+    return request, left_out

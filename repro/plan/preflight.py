@@ -9,20 +9,23 @@ from repro.data.source import Source
 from repro.errors import EXIT_MISSING, ReproError
 from repro.machine.diagnosis import Diagnosis, failed
 from repro.models import doctor
-from repro.models.memory import evaluation_bytes
+from repro.models.memory import BYTES, evaluation_bytes
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, ModelSpec
 from repro.plan import placement
-from repro.plan.lengths import require_room
-from repro.plan.needs import weights_dtype
-from repro.plan.pace import STEP_TOKENS, training_seconds
-from repro.plan.plan import TORCH, Plan, weights_key
+from repro.plan.estimate import Count, by_characters, counter
+from repro.plan.placement import STEP_TOKENS, training_seconds
+from repro.plan.plan import TORCH, Plan, Training, weights_key
 from repro.plan.store import Store
 from repro.printable import counted
 from repro.profiles import Profile
 from repro.profiles.profile import Compute
-from repro.spec.cells import BASE
+from repro.spec.cells import BASE, Variant
+from repro.spec.prompts import fill
 from repro.spec.tasks import Part
+
+_GUESSED = 0.75
+"""Of a number of tokens that is guessed from characters, what is there at the least."""
 
 
 def machine_findings(
@@ -48,11 +51,10 @@ def machine_findings(
     """
     compute, sizes = profile.compute, spec.architecture
     gpus, gpu_memory_gb, memory_gb = compute.gpus, compute.gpu_memory_gb, compute.memory_gb
-    bytes_each = 4 if compute.dtype == "float32" else 2
-    one_gb = sizes.parameters * bytes_each / 1e9 if sizes else 0.0
+    one_gb = sizes.parameters * BYTES[compute.precision] / 1e9 if sizes else 0.0
     tuning: list[Diagnosis] = []
     if compute.device == "cuda" and sizes is not None:
-        alone = evaluation_bytes(sizes, weights_dtype(profile), tokens=placement.SMALLEST)
+        alone = evaluation_bytes(sizes, compute.precision, tokens=placement.SMALLEST)
         gpus, gpu_memory_gb = 1, math.ceil(alone / 1e9)
         probes = probes or Probes()
         if tuned:
@@ -98,12 +100,10 @@ def _tuning_finding(
 
 def data_findings(source: Source, parts: Sequence[Part]) -> list[Diagnosis]:
     """Whether the rows are there and match their hashes; one finding, or one a missing file."""
-    problems = source.missing(parts)
-    if not problems:
-        return [
-            Diagnosis("data", "ok", counted(len(parts), "file"), f"{source.name}, all as pinned")
-        ]
-    return [Diagnosis("data", "fail", str(p), source.name, p.hint) for p in problems]
+    if problems := source.missing(parts):
+        return [Diagnosis("data", "fail", str(p), source.name, p.hint) for p in problems]
+    files = counted(len(parts), "file")
+    return [Diagnosis("data", "ok", files, f"{source.name}, all as pinned")]
 
 
 def require(plan: Plan, store: Store, out: Path) -> list[Diagnosis]:
@@ -112,25 +112,60 @@ def require(plan: Plan, store: Store, out: Path) -> list[Diagnosis]:
     Raises:
         ReproError: what is missing, with its remedy (3); demonstrations that do not fit (2).
     """
-    require_room(plan, store)
+    (count, _), profile = counter(plan, store), plan.request.profile
+    for model in plan.models:
+        first = model.seed == plan.request.seeds[0]  # whose rows are those of the others
+        if model.training is not None and first and model.to_tune(store.has):
+            _require_room(model.variant, model.training, count)
     tuned = any(model.to_tune(store.has) for model in plan.models)
-    based = tuned or any(model.variant == BASE for model in plan.models)
     findings = machine_findings(
-        plan.profile,
-        plan.spec,
+        profile,
+        plan.request.spec,
         store,
         [out],
-        based=based,
+        based=tuned or any(model.variant == BASE for model in plan.models),
         tuned=tuned,
         engine=plan.engine,
-        checkpoints=max(Counter(m.training for m in plan.models if m.recipe).values(), default=1),
+        checkpoints=max(
+            Counter(m.trained_as for m in plan.models if m.training).values(), default=1
+        ),
     )
     found = failed(findings)
     if found:
         told = "; ".join(f"{f.what}: {f.found} (needed: {f.needed})" for f in found)
         raise ReproError(
             told,
-            hint=found[0].remedy or f"repro doctor --profile {plan.profile.name}",
+            hint=found[0].remedy or f"repro doctor --profile {profile.name}",
             exit_code=EXIT_MISSING,
         )
     return [finding for finding in findings if finding.level == "warn"]
+
+
+def _require_room(variant: Variant, training: Training, count: Count) -> None:
+    """Start no fine-tune whose demonstrations leave no target, see `repro.finetune.encode`."""
+    limit, shots = training.recipe.max_length, variant.train_shots
+    if not limit or not shots:
+        return
+    task, text = training.template.task, training.template.text
+    rows, before = training.rows.to_list(), training.before
+    # Cut from the right, a run learns as long as one row has a target left; where the row itself is
+    # shortened, what cannot be must fit in every row.
+    if training.recipe.truncation_side == "right":
+        own = [fill(task, text, row) for row in rows]
+        pick = min
+    else:
+        bare = dict.fromkeys(task.fields, "")
+        own = [fill(task, text, {**row, **bare}) + row["output"] for row in rows]
+        pick = max
+    at = pick(range(len(rows)), key=lambda i: len(before[i]) + len(own[i]))
+    shown, rest = count([before[at], own[at]])
+    if count is by_characters:
+        shown, rest = round(shown * _GUESSED), round(rest * _GUESSED)
+    if shown + rest < limit:
+        return
+    fit = max(0, (limit - rest) * shots // shown)
+    raise ReproError(
+        f"{variant.name}: {shots} demonstrations take {shown} tokens and the rest of a "
+        f"sample {rest}, and samples are cut at {limit}, so that no target is left to be learnt",
+        hint=f"about {fit} fit; or cut nothing: repro run --set max_length=0",
+    )

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from random import Random
+from typing import NamedTuple
 
 from datasets import Dataset
 
@@ -14,11 +14,9 @@ from repro.data.filters import Selected, test_rows, train_rows
 from repro.data.source import Source, with_column
 from repro.data.targets import Writer, writer
 from repro.errors import ReproError
-from repro.profiles import Profile
+from repro.plan.select import Request
 from repro.spec.cells import EXCHANGED, FIRST, Demonstrations, Variant
 from repro.spec.prompts import context
-from repro.spec.protocol import Protocol
-from repro.spec.study import Study
 from repro.spec.tasks import Part, Task
 
 
@@ -32,8 +30,7 @@ def _digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Examples:
+class Examples(NamedTuple):
     """What stands before the training rows of a variant.
 
     Attributes:
@@ -47,54 +44,29 @@ class Examples:
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PlanRows:
-    """The rows of a study's cells and variants, each read and selected once.
+    """The rows of a request's cells and variants, each read and selected once."""
 
-    Attributes:
-        test_limit: rows of a test set to score, at most; None for the protocol's number.
-    """
-
-    study: Study
-    profile: Profile
-    protocol: Protocol
+    request: Request
     source: Source
-    test_limit: int | None
-
-    @cached_property
-    def _tested(self) -> dict[str, tuple[Selected, str]]:
-        return {}
-
-    @cached_property
-    def _plain(self) -> dict[tuple[object, ...], Selected]:
-        return {}
-
-    @cached_property
-    def _trained(self) -> dict[tuple[object, ...], tuple[Selected, str]]:
-        return {}
-
-    @cached_property
-    def _writers(self) -> dict[tuple[object, ...], Writer | None]:
-        return {}
-
-    @cached_property
-    def _shown(self) -> dict[tuple[str, str], Dataset]:
-        return {}
-
-    @cached_property
-    def _examples(self) -> dict[Variant, Examples]:
-        return {}
+    _tested: dict[str, tuple[Selected, str]] = field(default_factory=dict)
+    _plain: dict[tuple[object, ...], Selected] = field(default_factory=dict)
+    _trained: dict[tuple[object, ...], tuple[Selected, str]] = field(default_factory=dict)
+    _writers: dict[tuple[object, ...], Writer | None] = field(default_factory=dict)
+    _shown: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+    _examples: dict[Variant, Examples] = field(default_factory=dict)
 
     def tested(self, dataset: str) -> tuple[Selected, str]:
         """The rows of a test set that are scored, and their digest."""
         if dataset not in self._tested:
-            own = self.study.datasets[dataset]
+            own, profile = self.request.study.datasets[dataset], self.request.profile
             selected = test_rows(
                 self.source,
                 own,
-                self.protocol,
-                limit=self.test_limit,
-                leaking=self.profile.train_limit(own.leak[1]) if own.leak else None,
+                self.request.protocol,
+                limit=self.request.test_limit,
+                leaking=profile.train_limit(own.leak[1]) if own.leak else None,
             )
             self._tested[dataset] = selected, rows_digest(selected.rows)
         return self._tested[dataset]
@@ -103,7 +75,7 @@ class PlanRows:
         """All demonstrations of a data set, in the order in which they are chosen."""
         place = dataset, own.choice
         if place not in self._shown:
-            task = self.study.datasets[dataset].task
+            task = self.request.study.datasets[dataset].task
             rows = self.source.rows(Part("demonstrations", dataset), task)
             if own.choice == EXCHANGED:
                 rows = with_column(rows, "output", exchanged(rows["output"], task.labels))
@@ -122,7 +94,7 @@ class PlanRows:
         place = variant.train, variant.size, variant.rows, variant.target
         if place not in self._trained:
             selected = self._in_plain_format(variant)
-            if own := self.writer(variant, self.study.training[variant.train].task):
+            if own := self.writer(variant, self.request.study.training[variant.train].task):
                 selected = replace(selected, rows=own.rows(selected.rows))
             self._trained[place] = selected, rows_digest(selected.rows)
         return self._trained[place]
@@ -130,15 +102,16 @@ class PlanRows:
     def _in_plain_format(self, variant: Variant) -> Selected:
         place = variant.train, variant.size, variant.rows
         if place not in self._plain:
-            only = self.study.filters.get(variant.rows)
+            study = self.request.study
+            only = study.filters.get(variant.rows)
             self._plain[place] = train_rows(
                 self.source,
-                self.study.training[variant.train],
+                study.training[variant.train],
                 variant.size,
-                self.protocol,
-                limit=self.profile.train_limit(variant.size),
+                self.request.protocol,
+                limit=self.request.profile.train_limit(variant.size),
                 only=only,
-                to=self.study.datasets[only.to] if only and only.to else None,
+                to=study.datasets[only.to] if only and only.to else None,
             )
         return self._plain[place]
 
@@ -148,50 +121,46 @@ class PlanRows:
         Raises:
             ReproError: the training rows do not give the format what it needs (2).
         """
-        if not variant.target or task != self.study.training[variant.train].task:
+        study = self.request.study
+        if not variant.target or task != study.training[variant.train].task:
             return None
         place = variant.train, variant.size, variant.rows, variant.target
         if place not in self._writers:
-            rows, form = self._in_plain_format(variant).rows, self.study.targets[variant.target]
+            rows, form = self._in_plain_format(variant).rows, study.targets[variant.target]
             self._writers[place] = writer(form, task, rows.to_list(), variant.target)
         return self._writers[place]
 
     def examples(self, variant: Variant) -> Examples:
-        """What stands before a variant's training rows.
-
-        Raises:
-            ReproError: there are fewer demonstrations; says how many.
-        """
+        """What stands before a variant's training rows; raises where there are not as many."""
         if variant not in self._examples:
-            own = variant.demonstrations
-            self._examples[variant] = (
-                self._of_each(variant, own) if own.for_each else self._of_all(variant, own)
-            )
+            each = variant.demonstrations.for_each
+            self._examples[variant] = self._of_each(variant) if each else self._of_all(variant)
         return self._examples[variant]
 
-    def _of_each(self, variant: Variant, own: Demonstrations) -> Examples:
-        rows, task = self.trained(variant)[0].rows, self.study.training[variant.train].task
-        table = rows.to_list()
-        found = chosen_for_each(table, task, own)
-        text = self.study.training_prompt(variant).text(task)
+    def _of_each(self, variant: Variant) -> Examples:
+        study, rows = self.request.study, self.trained(variant)[0].rows
+        task = study.training[variant.train].task
+        found = chosen_for_each(rows.to_list(), task, variant.demonstrations)
+        text = study.training_prompt(variant).text(task)
         contexts = tuple(context(task, text, shown) for shown in found)
         first = Dataset.from_list(found[0], features=rows.features)
         return Examples(first, contexts, _digest(contexts))
 
-    def _of_all(self, variant: Variant, own: Demonstrations) -> Examples:
-        name = self.study.shown_to(variant)
-        shown = self.first(name, own)
-        if len(shown) < own.number:
+    def _of_all(self, variant: Variant) -> Examples:
+        study, own = self.request.study, variant.demonstrations
+        name = study.shown_to(variant)
+        rows = self.first(name, own)
+        if len(rows) < own.number:
             raise ReproError(
                 f"{variant.name} needs {own.number} demonstrations, "
-                f"there are {len(shown)} of {name}",
-                hint=f"ask for at most {len(shown)}, or take training rows: -shown=each1",
+                f"there are {len(rows)} of {name}",
+                hint=f"ask for at most {len(rows)}, or take training rows: -shown=each1",
             )
-        task = self.study.datasets[name].task
-        written = self.writer(variant, task)
-        rows = written.rows(shown) if written else shown
-        if not own.number or task == self.study.training[variant.train].task:
+        task = study.datasets[name].task
+        if written := self.writer(variant, task):
+            rows = written.rows(rows)
+        if not own.number or task == study.training[variant.train].task:
             return Examples(rows, (), rows_digest(rows))
-        before = context(task, self.study.training_prompt(variant).text(task), rows.to_list())
+        before = context(task, study.training_prompt(variant).text(task), rows.to_list())
         contexts = (before,) * len(self.trained(variant)[0].rows)
         return Examples(rows, contexts, _digest([before]))

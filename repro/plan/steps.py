@@ -6,26 +6,20 @@ steps; `needed` leaves those whose outputs are asked for and not there, `ready` 
 start.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from datasets import Dataset
-
 from repro.evaluate import Settings
-from repro.finetune import Recipe
-from repro.machine.selftest.record import Record
+from repro.machine.selftest.record import Record, Way
 from repro.models.spec import ModelSpec
-from repro.plan.plan import TORCH, Plan, PlannedCell, PlannedModel
+from repro.plan.plan import Plan, PlannedCell, PlannedModel, Training
 from repro.profiles.profile import Compute
-from repro.spec.prompts import Template
 from repro.spec.protocol import Protocol
-from repro.spec.tasks import Part
 
 Keep = Literal["none", "last", "all"]
-Way = Literal["flex", "grouped"]
 
 
 class Artefact(NamedTuple):
@@ -33,30 +27,6 @@ class Artefact(NamedTuple):
 
     kind: str
     key: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FetchData:
-    """The authors' files of some parts, downloaded into a folder. Planning needs them."""
-
-    folder: Path
-    parts: tuple[Part, ...]
-    inputs = outputs = ()
-    name = "data"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Base weights in the kit's own layout."""
-
-    key: str
-    spec: ModelSpec
-    inputs = ()
-    name = "weights"
-
-    @property
-    def outputs(self) -> tuple[Artefact, ...]:
-        return (Artefact("weights", self.key),)
 
 
 class Curves(NamedTuple):
@@ -67,36 +37,63 @@ class Curves(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What the steps of a run have in common.
+
+    Attributes:
+        base: key of the base weights.
+        engine: what evaluates, as a plan has it.
+        tested: what the self-test of the machine's GPU has measured, if there is a record.
+        way: how packed samples attend in training; None for the device's own.
+        track: what records training curves; None for nothing.
+    """
+
+    base: str
+    spec: ModelSpec
+    compute: Compute
+    protocol: Protocol
+    settings: Settings
+    engine: str
+    tested: Record | None = None
+    way: Way | None = None
+    track: Curves | None = None
+
+    @property
+    def replayed(self) -> bool:
+        """Whether decoding replays a graph, see `repro.evaluate.generate`."""
+        return self.tested is not None and self.tested.replayed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Base weights in the kit's own layout."""
+
+    key: str
+    spec: ModelSpec
+    inputs = ()
+    name = label = "weights"
+
+    @property
+    def outputs(self) -> tuple[Artefact, ...]:
+        return (Artefact("weights", self.key),)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FineTune:
     """A fine-tuned model and the facts of its training, and those of checkpoints on the way.
 
     Attributes:
         key: of the model at the end of the recipe.
+        label: what stands before its messages.
         passing: number of steps -> key of the checkpoint after so many, in ascending order; one at
             the very end may be among them.
-        label: what stands before its messages.
-        base: key of the base weights.
-        rotary: precision of the rotary frequencies.
-        tested: what the self-test of the machine's GPU has measured, if there is a record.
-        way: how packed samples attend; None for the device's own.
-        track: what records its training curves; None for nothing.
     """
 
     key: str
     name: str
     label: str
-    base: str
-    spec: ModelSpec
-    compute: Compute
-    rotary: str
-    recipe: Recipe
-    template: Template
-    rows: Dataset
-    demonstrations: Dataset
-    contexts: tuple[str, ...]
-    tested: Record | None = None
-    way: Way | None = None
-    track: Curves | None = None
+    setup: Setup
+    training: Training
     passing: tuple[tuple[int, str], ...] = ()
 
     @property
@@ -110,12 +107,13 @@ class FineTune:
         if self.key in keys:
             return replace(self, passing=kept)
         *passing, (last, key) = kept
-        recipe = replace(self.recipe, checkpoint=last)
-        return replace(self, passing=tuple(passing), key=key, recipe=recipe)
+        recipe = replace(self.training.recipe, checkpoint=last)
+        training = replace(self.training, recipe=recipe)
+        return replace(self, passing=tuple(passing), key=key, training=training)
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
-        return (Artefact("weights", self.base),)
+        return (Artefact("weights", self.setup.base),)
 
     @property
     def outputs(self) -> tuple[Artefact, ...]:
@@ -133,23 +131,15 @@ class Evaluate:
         label: what stands before its messages.
         weights: where the model is in the store, or its own folder where it was given.
         cells: ordered so that contexts can be extended.
-        tokenizer: models with the same one, and as many tokens, share encoded prompts.
-        engine: what evaluates, as a plan has it.
-        replayed: whether decoding replays a graph, see `repro.evaluate.generate`.
     """
 
     key: str
     name: str
     label: str
+    setup: Setup
     weights: Artefact | Path
     cells: tuple[PlannedCell, ...]
     dtype: str
-    device: str
-    tokenizer: str
-    protocol: Protocol
-    settings: Settings
-    engine: str = TORCH
-    replayed: bool = False
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
@@ -174,7 +164,7 @@ class Collect:
 
     @property
     def inputs(self) -> tuple[Artefact, ...]:
-        facts = [Artefact("facts", self.model.key)] if self.model.recipe else []
+        facts = [Artefact("facts", self.model.key)] if self.model.training else []
         return (*facts, *(Artefact("cell", cell.key) for cell in self.model.cells))
 
     @property
@@ -199,7 +189,16 @@ class Drop:
         return (self.after,)
 
 
-Step = FetchData | Weights | FineTune | Evaluate | Collect | Drop
+Work = Weights | FineTune | Evaluate
+"""What any process that sees the store can do; the rest is for the one that holds the results."""
+Step = Work | Collect | Drop
+
+
+def timed(step: Step) -> list[str]:
+    """Keys of what takes time in a step: of its fine-tune, or its cells."""
+    if isinstance(step, Evaluate):
+        return [cell.key for cell in step.cells]
+    return [step.key] if isinstance(step, FineTune) else []
 
 
 def steps_of(
@@ -209,99 +208,75 @@ def steps_of(
     tested: Record | None = None,
     way: Way | None = None,
     track: Curves | None = None,
-    share_prefix: bool = True,
-    replayed: bool = False,
 ) -> list[Step]:
-    """All steps of a plan, each behind those that it needs.
+    """All steps of a plan with a results folder, each behind those that it needs.
 
     Args:
-        out: the results folder.
-        tested: of the machine's GPU; way, share_prefix, replayed: as it has them.
-        track: as of `FineTune`.
+        tested, way, track: as of `Setup`; without a way, that of the self-test.
     """
-    steps: list[Step] = [Weights(key=plan.base_key, spec=plan.spec)]
+    settings = plan.settings
+    if tested is not None:
+        way = way or next(iter(tested.attention.values()))
+        settings = settings if tested.share_prefix else replace(settings, share_prefix=False)
+    setup = Setup(
+        base=plan.base_key,
+        spec=plan.request.spec,
+        compute=plan.request.profile.compute,
+        protocol=plan.request.protocol,
+        settings=settings,
+        engine=plan.engine,
+        tested=tested,
+        way=way,
+        track=track,
+    )
+    steps: list[Step] = [Weights(key=plan.base_key, spec=setup.spec)]
     begun = set()
     for number, model in enumerate(plan.models, 1):
         label = f"[{number}/{len(plan.models)}] {model.name}"
-        if model.recipe is not None and model.training not in begun:
-            begun.add(model.training)
-            together = [other for other in plan.models if other.training == model.training]
-            steps.append(_training(plan, together, label, tested, way, track))
-        settings = plan.settings if share_prefix else replace(plan.settings, share_prefix=False)
-        steps += _evaluations(plan, model, label, settings, replayed)
+        if model.training is not None and model.trained_as not in begun:
+            begun.add(model.trained_as)
+            together = [other for other in plan.models if other.trained_as == model.trained_as]
+            steps.append(_finetune(setup, together, label))
+        steps += _evaluations(plan, setup, model, label)
         steps.append(Collect(plan=plan, model=model, out=out))
     return steps
 
 
-def _training(
-    plan: Plan,
-    models: Sequence[PlannedModel],
-    label: str,
-    tested: Record | None,
-    way: Way | None,
-    track: Curves | None,
-) -> FineTune:
+def _finetune(setup: Setup, models: Sequence[PlannedModel], label: str) -> FineTune:
     """The training that all of these models come of, which differ in their checkpoint."""
-    ends = {
-        model.key: model.recipe.checkpoint or inf for model in models if model.recipe is not None
-    }
+    ends = {m.key: m.training.recipe.checkpoint or inf for m in models if m.training is not None}
     *passing, model = sorted(models, key=lambda model: ends[model.key])
-    assert model.recipe is not None
-    assert model.template is not None
-    assert model.rows is not None
-    assert model.demonstrations is not None
+    assert model.training is not None
     return FineTune(
         key=model.key,
         name=f"finetune {model.name}",
         label=label,
-        base=plan.base_key,
-        spec=plan.spec,
-        compute=plan.profile.compute,
-        rotary=plan.protocol.rotary_precision,
-        recipe=model.recipe,
-        template=model.template,
-        rows=model.rows,
-        demonstrations=model.demonstrations,
-        contexts=model.contexts,
-        tested=tested,
-        way=way,
-        track=track,
+        setup=setup,
+        training=model.training,
         passing=tuple((int(ends[other.key]), other.key) for other in passing),
     )
 
 
-def _evaluations(
-    plan: Plan, model: PlannedModel, label: str, settings: Settings, replayed: bool
-) -> Iterable[Evaluate]:
-    weights: Artefact | Path = model.checkpoint or Artefact("weights", plan.base_key)
-    if model.recipe is not None:
-        weights = Artefact("model", model.key)
-    ordered = sorted(model.cells, key=lambda c: plan.study.order(c.cell.dataset, c.cell.prompt))
+def _evaluations(plan: Plan, setup: Setup, model: PlannedModel, label: str) -> Iterator[Evaluate]:
+    kind, order = "model" if model.training else "weights", plan.request.study.order
+    ordered = sorted(model.cells, key=lambda c: order(c.cell.dataset, c.cell.prompt))
     for dtype in sorted({cell.dtype for cell in model.cells}):
         yield Evaluate(
             key=model.key,
             name=f"evaluate {model.name} {dtype}",
             label=label,
-            weights=weights,
+            setup=setup,
+            weights=model.checkpoint or Artefact(kind, model.key),
             cells=tuple(cell for cell in ordered if cell.dtype == dtype),
             dtype=dtype,
-            device=plan.profile.compute.device,
-            tokenizer=model.key if model.checkpoint else plan.base_key,
-            protocol=plan.protocol,
-            settings=settings,
-            replayed=replayed,
-            engine=plan.engine,
         )
 
 
 def needed(steps: Sequence[Step], there: Callable[[str, str], object]) -> list[Step]:
     """The steps that must be done so that everything can be collected, in their order.
 
-    A model is collected again only where a cell or the facts of its training are missing, and
-    trained again only where its weights are missing too.
-
-    Args:
-        there: whether the store holds an artefact of a kind and key.
+    A model is collected again only where the store lacks a cell or the facts of its training, and
+    trained again only where its weights are missing too; a training makes what is asked for of it.
     """
     makers = {artefact: step for step in steps for artefact in step.outputs}
     wanted: set[int] = set()
@@ -318,16 +293,13 @@ def needed(steps: Sequence[Step], there: Callable[[str, str], object]) -> list[S
     for step in steps:
         if isinstance(step, Collect) and not all(there(*artefact) for artefact in step.inputs):
             want(step)
-    found: list[Step] = []
-    for step in steps:
-        if id(step) in wanted:
-            found.append(_narrowed(step, asked) if isinstance(step, FineTune) else step)
-    return found
-
-
-def _narrowed(step: FineTune, asked: Collection[Artefact]) -> FineTune:
-    """A training that makes only what is asked for of it."""
-    return step.only({artefact.key for artefact in step.outputs if artefact in asked})
+    return [
+        step.only({key for _, key in asked.intersection(step.outputs)})
+        if isinstance(step, FineTune)
+        else step
+        for step in steps
+        if id(step) in wanted
+    ]
 
 
 def with_drops(steps: Sequence[Step], keep: Keep) -> list[Step]:
@@ -336,7 +308,7 @@ def with_drops(steps: Sequence[Step], keep: Keep) -> list[Step]:
     last: Artefact | None = None
     for step in steps:
         found.append(step)
-        if keep == "all" or not isinstance(step, Collect) or step.model.recipe is None:
+        if keep == "all" or not isinstance(step, Collect) or step.model.training is None:
             continue
         (after,), own = step.outputs, Artefact("model", step.model.key)
         dropped = own if keep == "none" else last

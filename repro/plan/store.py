@@ -62,11 +62,9 @@ class Store:
         artefact is checked once in a process.
         """
         folder = self.path(kind, key)
-        if folder in self._checked and folder.is_dir():
-            return folder
         if not folder.is_dir():
             return None
-        if not _intact(folder):
+        if folder not in self._checked and not _intact(folder):
             aside = self.root / "damaged" / f"{kind}-{key}"
             aside.parent.mkdir(exist_ok=True)
             shutil.rmtree(aside, ignore_errors=True)
@@ -86,15 +84,15 @@ class Store:
             BusyError: another process holds it, and `waiting` is None.
         """
         path = self.root / "locks" / f"{kind}-{key}"
-        with ExitStack() as stack:
-            with ExitStack() as part:
+        with ExitStack() as stack, ExitStack() as part:
 
-                def wait() -> None:
-                    assert waiting is not None
-                    waiting()
-                    part.enter_context(clock.part("wait"))
+            def wait() -> None:
+                assert waiting is not None
+                waiting()
+                part.enter_context(clock.part("wait"))
 
-                stack.enter_context(held(path, waiting=wait if waiting else None))
+            stack.enter_context(held(path, waiting=wait if waiting else None))
+            part.close()
             yield
 
     @contextmanager
@@ -108,22 +106,19 @@ class Store:
         temporary.mkdir()
         try:
             yield temporary
-            self._seal(temporary)
+            files = {}
+            for path in filter(Path.is_file, sorted(temporary.rglob("*"))):
+                sync(path)
+                facts = {"size": path.stat().st_size, "sha256": file_sha256(path)}
+                files[path.relative_to(temporary).as_posix()] = facts
+            text = json.dumps(files, indent=1, sort_keys=True) + "\n"
+            write_atomically(temporary / MANIFEST, text)
             target = self.path(kind, key)
             target.parent.mkdir(exist_ok=True)
             os.rename(temporary, target)
             sync(target.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-    def _seal(self, folder: Path) -> None:
-        files = {}
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                sync(path)
-                name = path.relative_to(folder).as_posix()
-                files[name] = {"size": path.stat().st_size, "sha256": file_sha256(path)}
-        write_atomically(folder / MANIFEST, json.dumps(files, indent=1, sort_keys=True) + "\n")
 
     def drop(self, kind: str, key: str) -> None:
         """Remove an artefact, so that it is either wholly there or not at all."""

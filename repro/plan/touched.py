@@ -11,7 +11,8 @@ from typing import Any
 from repro.evaluate.encode import Job
 from repro.evaluate.encode import encode as encode_prompts
 from repro.finetune.encode import encode
-from repro.plan.plan import Plan, PlannedCell, PlannedModel
+from repro.plan.plan import Plan, PlannedCell, PlannedModel, Training
+from repro.spec.cells import Variant
 from repro.spec.protocol import Protocol
 from repro.spec.tasks import Kind
 
@@ -21,12 +22,7 @@ _ENCODED = ("max_length", "truncation_side", "label_boundary")
 
 @dataclass
 class Touched:
-    """Compares plans of one selection with a first one.
-
-    Attributes:
-        first: the plan that the others are compared with.
-        tokenizer: of the base model.
-    """
+    """Compares plans of one selection with a first one, by the base model's tokenizer."""
 
     first: Plan
     tokenizer: Any
@@ -44,33 +40,32 @@ class Touched:
         return replace(plan, models=tuple(models))
 
     def _trained_otherwise(self, before: PlannedModel, after: PlannedModel, plan: Plan) -> bool:
-        if before.key == after.key or before.recipe is None or after.recipe is None:
+        one, other = before.training, after.training
+        if before.key == after.key or one is None or other is None:
             return before.key != after.key
-        like = {name: getattr(before.recipe, name) for name in _ENCODED}
-        if replace(after.recipe, **like) != before.recipe:
+        like = {name: getattr(one.recipe, name) for name in _ENCODED}
+        if replace(other.recipe, **like) != one.recipe:
             return True
-        if plan.protocol.rotary_precision != self.first.protocol.rotary_precision:
+        if plan.request.protocol.rotary_precision != self.first.request.protocol.rotary_precision:
             return True
-        return self._samples(before) != self._samples(after)
+        return self._samples(before.variant, one) != self._samples(after.variant, other)
 
-    def _samples(self, model: PlannedModel) -> str:
+    def _samples(self, variant: Variant, training: Training) -> str:
         """A digest of the samples that a model is trained on."""
-        assert model.rows is not None
-        assert model.template is not None
-        assert model.recipe is not None
         # Seeds only order the samples.
-        place = (model.variant, replace(model.recipe, seed=0), *sorted(model.facts.items()))
+        place = (variant, replace(training.recipe, seed=0), *sorted(training.facts.items()))
         if place not in self._digests:
-            shown = [] if model.demonstrations is None else model.demonstrations.to_list()
-            rows, template = model.rows.to_list(), model.template
-            samples = encode(rows, shown, template, self.tokenizer, model.recipe, model.contexts)
+            rows, shown = training.rows.to_list(), training.demonstrations.to_list()
+            samples = encode(
+                rows, shown, training.template, self.tokenizer, training.recipe, training.contexts
+            )
             self._digests[place] = _digest(samples)
         return self._digests[place]
 
     def _asked_otherwise(self, before: PlannedCell, after: PlannedCell, plan: Plan) -> bool:
         if before.key == after.key:
             return False
-        one, other = self.first.protocol, plan.protocol
+        one, other = self.first.request.protocol, plan.request.protocol
         settings = ["rotary_precision"]
         if after.asked.task.kind is Kind.GENERATION:
             settings += ["max_new_tokens", "cut_at_blank_line", "rouge_stemmer"]
@@ -81,11 +76,10 @@ class Touched:
         return self._prompts(before, self.first) != self._prompts(after, plan)
 
     def _prompts(self, planned: PlannedCell, plan: Plan) -> str:
-        """What `asked` says of a cell."""
-        # Cells of several models have the same prompts.
+        """What `asked` says of a cell; those of several models have the same prompts."""
         if planned.prompts not in self._digests:
             job = Job(planned.asked, planned.rows, planned.demonstrations)
-            self._digests[planned.prompts] = asked(job, self.tokenizer, plan.protocol)
+            self._digests[planned.prompts] = asked(job, self.tokenizer, plan.request.protocol)
         return self._digests[planned.prompts]
 
 

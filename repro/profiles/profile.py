@@ -100,6 +100,11 @@ class Compute:
     gpus: NonNegativeInt = enters(default=0)
     gpu_memory_gb: NonNegativeFloat = enters(default=0.0)
 
+    @property
+    def precision(self) -> Literal["float32", "bfloat16"]:
+        """Of fine-tuning, and of weights as they are kept."""
+        return "float32" if self.dtype == "float32" else "bfloat16"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from repro.cli.options import Request, fetch_data, parse
+from repro.cli.options import fetch_data, parse
 from repro.data import fetch, upstream
 from repro.data.manifest import Manifest, authors_manifest
 from repro.data.upstream import VARIABLE, check, locate
@@ -20,10 +20,9 @@ from repro.errors import ReproError
 from repro.files import git_blob_id
 from repro.models.spec import EMBEDDED
 from repro.plan.plan import needed_parts
-from repro.studies.paper.protocols import protocol
+from repro.plan.select import Request
 from repro.studies.paper.tasks import task_of
 
-PUBLISHED = protocol("published-code")
 # Known by its blob id alone, and not at hand.
 ABSENT = "summary/xsum_train_4000.json"
 
@@ -99,7 +98,7 @@ def request(
 
 def test_what_the_selection_needs_is_fetched_and_checked(hosting: Path) -> None:
     wanted = request(None, "base,amazon-ft-2000")
-    parts = needed_parts(wanted.study, wanted.cells, PUBLISHED)
+    parts = needed_parts(wanted)
     assert len(check(locate(), parts)) == len(parts)
     fetch_data(wanted, Console(quiet=True))
     assert check(locate(), parts) == []
@@ -127,8 +126,8 @@ def test_a_model_that_is_given_needs_no_training_set(hosting: Path, tmp_path: Pa
     (given / "xsum-ft-4000").symlink_to(EMBEDDED)
     wanted = request(None, "base,xsum-ft-4000", "xsum", checkpoints=given)
     fetch_data(wanted, Console(quiet=True))
-    needed = [part.split for part in needed_parts(wanted.study, wanted.cells, PUBLISHED)]
+    needed = [part.split for part in needed_parts(replace(wanted, given={}))]
     assert "train" in needed
-    kept = needed_parts(wanted.study, wanted.cells, PUBLISHED, wanted.untrained)
+    kept = needed_parts(wanted)
     assert check(locate(), kept) == []
     assert "train" not in [part.split for part in kept]

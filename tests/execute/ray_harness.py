@@ -56,7 +56,7 @@ def grow_at_once(actors):
         ray.wait([*actors._starting], num_returns=len(actors._starting))
 
 if pauses:  # whoever joins is looked at before the run is over
-    grow, on_ray._Actors._grow = on_ray._Actors._grow, grow_at_once
+    grow, on_ray.Actors._grow = on_ray.Actors._grow, grow_at_once
 
 plan = pickle.loads((folder.parent / "plan.pickle").read_bytes())
 with cluster.connected(address):

@@ -9,23 +9,23 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from repro import profiles
+from repro.bars import Watch
 from repro.errors import ReproError
 from repro.execute import local, schedule
-from repro.execute import places as where
-from repro.execute.executor import Executor, OneProcess
-from repro.execute.local import LocalWorkers, Place
+from repro.execute.local import Place, Processes
 from repro.execute.run import run
-from repro.execute.schedule import parts
+from repro.execute.schedule import Alone, Schedule, parts
 from repro.execute.worker import Done, Worker
 from repro.machine.gpus import Cuda
 from repro.models.probes import Probes
@@ -153,11 +153,13 @@ class NoRoom:
 
 
 def _diverging(step: FineTune) -> FineTune:
-    return replace(step, recipe=replace(step.recipe, learning_rate=1e9))
+    recipe = replace(step.training.recipe, learning_rate=1e9)
+    return replace(step, training=replace(step.training, recipe=recipe))
 
 
 def _cramped(error: Exception, step: FineTune) -> FineTune:
-    return replace(step, rows=NoRoom(error))  # type: ignore[arg-type]
+    rows: Any = NoRoom(error)
+    return replace(step, training=replace(step.training, rows=rows))
 
 
 CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
@@ -193,12 +195,11 @@ def test_a_step_that_fails_is_told_once_and_the_others_go_on(
         done.append(step.name)
 
     own = Worker(store, say=said.append)
-    executor: Executor = OneProcess(own)
-    if workers > 1:
-        seconds = seconds_of(plan, by_characters)
-        executor = LocalWorkers(own, TWO[:workers], seconds, said.append)
-    with pytest.raises(ReproError, match=f"^{whole.name} failed: .*{told}") as caught:
-        executor.run(steps, note)
+    seconds = seconds_of(plan, by_characters) if workers > 1 else {}
+    several = Processes(store, TWO[:workers], said.append, Watch())
+    failed = pytest.raises(ReproError, match=f"^{whole.name} failed: .*{told}")
+    with several if workers > 1 else nullcontext(Alone(own)) as pool, failed as caught:
+        Schedule(steps, pool, own, note, seconds).finish()
     assert caught.value.exit_code == code
     assert caught.value.hint
     (line,) = [text for text in said if "failed" in text]
@@ -249,14 +250,14 @@ def test_parts_of_an_evaluation_hold_every_cell_once_and_keep_test_sets_whole(
 def test_workers_are_as_many_as_there_is_room_for(
     workers: str, cores: int, found: int | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(where.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(local.os, "sched_getaffinity", lambda _: set(range(cores)))
     profile = profiles.load("embedded")
     spec = ModelSpec.from_table(profile.model, profile.origin)
     if isinstance(found, int):
-        assert where.places(workers, profile, spec) == [Place(device="cpu", threads=1)] * found
+        assert local.places(workers, profile, spec) == [Place(device="cpu", threads=1)] * found
         return
     with pytest.raises(ReproError, match=found) as caught:
-        where.places(workers, profile, spec)
+        local.places(workers, profile, spec)
     assert caught.value.exit_code == 2
 
 
@@ -265,7 +266,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch, *names: str, gb: float = 85) -> None:
     count = len(names)
     cuda = Cuda("13.0", (13, 0), (int(gb * 1e9),) * count, names, ((9, 0),) * count)
     probes = Probes(cuda=lambda: cuda, memory=lambda: 256 * 10**9)
-    monkeypatch.setattr(where, "Probes", lambda: probes)
+    monkeypatch.setattr(local, "Probes", lambda: probes)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -279,23 +280,23 @@ def test_workers_get_gpus_of_their_own_and_share_where_memory_goes_round(
 ) -> None:
     gpus(monkeypatch, "H100", "H100")
     asked = profile_and_spec("small")
-    assert [p.gpus for p in where.places("auto", *asked)] == ["0", "1"]
-    assert [p.gpus for p in where.places("4", *asked)] == ["0", "1", "0", "1"]
+    assert [p.gpus for p in local.places("auto", *asked)] == ["0", "1"]
+    assert [p.gpus for p in local.places("4", *asked)] == ["0", "1", "0", "1"]
     with pytest.raises(ReproError, match="more than this machine has room for: 2 GPUs"):
-        where.places("99", *asked)
+        local.places("99", *asked)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [p.gpus for p in where.places("auto", *asked)] == ["5", "7"]
+    assert [p.gpus for p in local.places("auto", *asked)] == ["5", "7"]
 
 
 def test_a_worker_gets_as_many_gpus_as_a_fine_tune_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Llama-2-7b takes 64 GB on each of two cards, and evaluates on one."""
     gpus(monkeypatch, *["H100"] * 5)
     asked = profile_and_spec("llama2-7b")
-    assert [p.gpus for p in where.places("auto", *asked)] == ["0,1", "2,3"]
-    found = where.places("auto", *asked, tuned=False)
+    assert [p.gpus for p in local.places("auto", *asked)] == ["0,1", "2,3"]
+    found = local.places("auto", *asked, tuned=False)
     assert [p.gpus for p in found] == ["0", "1", "2", "3", "4"]
     with pytest.raises(ReproError, match="3 workers are more than this machine") as caught:
-        where.places("3", *asked)
+        local.places("3", *asked)
     assert caught.value.exit_code == 2
 
 
@@ -303,8 +304,8 @@ def test_gpus_of_several_kinds_are_refused_with_what_to_do(monkeypatch: pytest.M
     gpus(monkeypatch, "A100", "H100", "A100")
     asked = profile_and_spec("small")
     with pytest.raises(ReproError, match=r"several kinds \(A100, H100\)") as caught:
-        where.places("auto", *asked)
+        local.places("auto", *asked)
     assert caught.value.exit_code == 2
     assert "CUDA_VISIBLE_DEVICES=0,2" in caught.value.hint
     assert "repro merge" in caught.value.hint
-    assert len(where.places("1", *asked)) == 1
+    assert len(local.places("1", *asked)) == 1

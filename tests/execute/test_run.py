@@ -123,14 +123,14 @@ def test_each_fine_tune_tells_the_digests_of_what_it_read(
     assert set(told) == set(models) == {"amazon-ft-32", "socialqa-fticl1-32"}
     for name, line in told.items():
         model = models[name]
+        assert model.training is not None
         for fact, rows in (
-            ("rows_sha256", model.rows),
-            ("demonstrations_sha256", model.demonstrations),
+            ("rows_sha256", model.training.rows),
+            ("demonstrations_sha256", model.training.demonstrations),
         ):
-            assert rows is not None
             text = json.dumps(list(rows), ensure_ascii=False, sort_keys=True)
             assert line[fact] == hashlib.sha256(text.encode()).hexdigest()
-        assert line["demonstrations"] == len(model.demonstrations or [])
+        assert line["demonstrations"] == len(model.training.demonstrations)
     none = hashlib.sha256(b"[]").hexdigest()
     shown = {name: line["demonstrations_sha256"] for name, line in told.items()}
     assert shown["amazon-ft-32"] == none != shown["socialqa-fticl1-32"]
@@ -449,8 +449,8 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
     class StoppedError(Exception):
         pass
 
-    def record(request: Any, **_: object) -> None:
-        requests.append(request)
+    def record(step: Any, *_: object, **__: object) -> None:
+        requests.append(step)
         raise StoppedError
 
     monkeypatch.setattr(tests, "ensure", ensure)
@@ -464,14 +464,14 @@ def test_the_gpu_is_tested_before_the_first_fine_tune_and_decides(
 
     monkeypatch.setattr(placement, "here", here)
     plan, store = _plan(tmp_path, embedded)
-    object.__setattr__(plan.profile.compute, "device", "cuda")
+    object.__setattr__(plan.request.profile.compute, "device", "cuda")
     for stop in ("", "attention grouped: wrong"):
         with pytest.raises(ReproError if stop else StoppedError):
             whole_run.run(plan, store, tmp_path / "out", keep_models="all", say=print)
     assert len(asked) == 2
     assert asked[0] == ["float32"]
     assert factors == [1.3]
-    assert [request.way for request in requests] == ["grouped"]
+    assert [step.setup.way for step in requests] == ["grouped"]
     assert json.loads((tmp_path / "out" / "selftest.json").read_text())["key"] == {"gpu": "X"}
 
 
@@ -516,19 +516,19 @@ def test_a_run_without_fine_tunes_evaluates_as_the_gpu_was_tested(
     monkeypatch.setattr(tests, "known", lambda *_: kept if tested else None)
     monkeypatch.setattr(whole_run, "probe_cuda", lambda: Cuda("13.0", (13, 0), (10**11,), ("X",)))
     plan, store = _plan(tmp_path, profiles.load("embedded"), "base.socialqa.p1.0")
-    object.__setattr__(plan.profile.compute, "device", "cuda")
+    object.__setattr__(plan.request.profile.compute, "device", "cuda")
     (tmp_path / "out").mkdir()
     steps = whole_run._steps(plan, store, tmp_path / "out", None, None, print)
-    assert [step.replayed for step in steps if isinstance(step, Evaluate)] == [tested]
+    assert [step.setup.replayed for step in steps if isinstance(step, Evaluate)] == [tested]
     assert (tmp_path / "out" / "selftest.json").is_file() == tested
 
 
 START = """
 import sys
 from repro.cli.main import cli
-from repro.execute.executor import OneProcess
+from repro.execute import schedule
 slow = {"accelerate", "scipy.sparse", "torch._dynamo", "transformers.modeling_utils"}
-OneProcess.run = lambda *_: print("imported:", *sorted(slow & set(sys.modules)))
+schedule.Schedule.finish = lambda *_: print("imported:", *sorted(slow & set(sys.modules)))
 cli.main(["run", *sys.argv[1:]], standalone_mode=False)
 """
 

@@ -8,12 +8,11 @@ import pytest
 from benchmarks.workers import WORKERS, Simulated, simulate
 from repro import studies
 from repro.cli.options import build_plan, parse
-from repro.execute.executor import OneProcess
-from repro.execute.schedule import finish
+from repro.execute.schedule import Alone, Schedule
 from repro.execute.worker import Done, Worker, locks
 from repro.locks import BusyError
+from repro.plan.cost import makespan
 from repro.plan.estimate import by_characters, costs, seconds_of
-from repro.plan.makespan import makespan
 from repro.plan.plan import Plan
 from repro.plan.steps import Evaluate, FineTune, Step, steps_of, with_drops
 from repro.plan.store import Store
@@ -66,13 +65,13 @@ def test_cells_of_the_base_are_shared_out_among_idle_workers(grid: Plan, tmp_pat
         def do(self, step: Step) -> Done:
             return Done()
 
-    steps = [s for s in steps_of(grid, tmp_path) if not hasattr(s, "recipe")]
+    steps = [s for s in steps_of(grid, tmp_path) if not hasattr(s, "training")]
     nobody: Any = Nobody()
     base = next(step for step in steps if isinstance(step, Evaluate)).key
     only = [s for s in steps if getattr(s, "key", base) == base and not hasattr(s, "model")]
     for workers in (1, 4):
         given.clear()
-        finish(only, Seen(workers, cost), nobody, lambda *_: None, seconds, lambda _: None)
+        Schedule(only, Seen(workers, cost), nobody, lambda *_: None, seconds).finish()
         own = [step for step in given if isinstance(step, Evaluate)]
         assert workers <= len(own) <= 2 * 4 * workers
         assert sum(len(step.cells) for step in own) == 83
@@ -97,7 +96,7 @@ def test_one_process_puts_off_what_another_has_in_hand(plan: Plan, tmp_path: Pat
     steps = with_drops(steps_of(plan, tmp_path), "last")
     tuned = [step.name for step in steps if isinstance(step, FineTune)]
     worker = Other(Store(tmp_path / "store"), {tuned[0]: 100})
-    OneProcess(worker).run(steps, lambda *_: None)
+    Schedule(steps, Alone(worker), worker, lambda *_: None, {}).finish()
     names = [name for name, _ in worker.did]
     assert sorted(names) == sorted(step.name for step in steps)
     # All else that does not need it came first; then it waited.
@@ -112,7 +111,7 @@ def test_weights_are_not_dropped_that_a_step_put_off_still_needs(
     steps = with_drops(steps_of(plan, tmp_path), "last")
     answers = [step.name for step in steps if isinstance(step, Evaluate)]
     worker = Other(Store(tmp_path / "store"), {answers[1]: 100})
-    OneProcess(worker).run(steps, lambda *_: None)
+    Schedule(steps, Alone(worker), worker, lambda *_: None, {}).finish()
     names = [name for name, _ in worker.did]
     drop = next(step for step in steps if step.name.startswith("drop"))
     assert names.index(drop.name) > names.index(answers[1])
@@ -137,7 +136,7 @@ def test_workers_put_off_what_another_process_has_in_hand(plan: Plan, tmp_path: 
             return [(step, came)]
 
     own = Other(Store(tmp_path / "store"), {})
-    finish(steps, Pool(1, lambda _: 1.0), own, lambda *_: None, seconds, print)
+    Schedule(steps, Pool(1, lambda _: 1.0), own, lambda *_: None, seconds).finish()
     assert order.index(held.name) == len(order) - 2  # only its own cells come after it
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.execute.executor import OneProcess
+from repro.execute.schedule import Alone, Schedule
 from repro.execute.worker import Done, LostError, Worker, trainings
 from repro.models.memory import Placement
 from repro.plan.placement import Choice
@@ -79,13 +79,14 @@ def test_only_what_is_not_there_is_needed(plan: Plan, tmp_path: Path) -> None:
 
 def test_checkpoints_of_a_training_come_from_one_step(plan: Plan, tmp_path: Path) -> None:
     """And only those that are asked for and not there are made again."""
-    tuned = next(model for model in plan.models if model.recipe)
-    assert tuned.recipe is not None
+    tuned = next(model for model in plan.models if model.training)
+    training = tuned.training
+    assert training is not None
     models = [
         replace(
             tuned,
             variant=replace(tuned.variant, checkpoint=str(n)),
-            recipe=replace(tuned.recipe, checkpoint=n),
+            training=replace(training, recipe=replace(training.recipe, checkpoint=n)),
             key=f"key{n}",
             cells=tuple(replace(cell, key=f"{cell.key}-{n}") for cell in tuned.cells),
         )
@@ -102,12 +103,12 @@ def test_checkpoints_of_a_training_come_from_one_step(plan: Plan, tmp_path: Path
         return next(step for step in again if isinstance(step, FineTune))
 
     assert trained("key2", "key4", "2", "4").passing == ((2, "key2"),)
-    assert trained("key2", "key4", "2", "4").recipe.checkpoint == 4
+    assert trained("key2", "key4", "2", "4").training.recipe.checkpoint == 4
     assert trained("key2", "2").keys == ("key2",)
-    assert trained("key2", "2").recipe.checkpoint == 2
+    assert trained("key2", "2").training.recipe.checkpoint == 2
     own = trained("key2", "2", tuned.key)
     assert own.keys == ("key2", tuned.key)
-    assert own.recipe == tuned.recipe
+    assert own.training.recipe == training.recipe
 
 
 @pytest.mark.parametrize(
@@ -117,9 +118,8 @@ def test_models_that_cannot_be_saved_midway_are_trained_one_by_one(
     plan: Plan, tmp_path: Path, rank: int, sharded: bool, number: int
 ) -> None:
     step = next(step for step in steps_to(plan, tmp_path) if isinstance(step, FineTune))
-    step = replace(
-        step, recipe=replace(step.recipe, lora_rank=rank), passing=((2, "two"), (4, "four"))
-    )
+    training = replace(step.training, recipe=replace(step.training.recipe, lora_rank=rank))
+    step = replace(step, training=training, passing=((2, "two"), (4, "four")))
     choice = Choice(placement=Placement(sharded=sharded), gpus=1, tokens=8192)
     found = list(trainings(step, step.keys, choice))
     assert len(found) == number
@@ -151,7 +151,7 @@ def test_weights_are_dropped_behind_results(
 def finish(steps: Sequence[Step], store: Store) -> list[Step]:
     order: list[Step] = []
     worker = Worker(store, say=lambda line: None)
-    OneProcess(worker).run(steps, lambda step, took: order.append(step))
+    Schedule(steps, Alone(worker), worker, lambda step, took: order.append(step), {}).finish()
     return order
 
 
@@ -242,7 +242,7 @@ def test_weights_that_were_dropped_meanwhile_are_made_again(plan: Plan, tmp_path
 
     names: list[str] = []
     worker = Meddled(store, say=lambda line: None)
-    OneProcess(worker).run(steps, lambda step, took: names.append(step.name))
+    Schedule(steps, Alone(worker), worker, lambda step, _: names.append(step.name), {}).finish()
     assert dropped
     assert len(names) == len(steps) + 1
     assert all(store.find(*a) for s in steps if not isinstance(s, Collect) for a in s.outputs)
@@ -256,7 +256,8 @@ def test_a_step_measures_itself(plan: Plan, tmp_path: Path) -> None:
         took[type(step).__name__] = done
 
     steps = steps_to(plan, tmp_path / "out")
-    OneProcess(Worker(store, say=lambda line: None)).run(steps, note)
+    worker = Worker(store, say=lambda line: None)
+    Schedule(steps, Alone(worker), worker, note, {}).finish()
     assert took[FineTune.__name__].measured.flops("train") == 0, (
         "no model was loaded by this process"
     )

@@ -1,55 +1,67 @@
 """Fine-tuning in several processes gives what one process gives."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
+from repro import profiles
 from repro.data.embedded import EmbeddedData
 from repro.errors import ReproError
-from repro.execute.training import TrainingRequest, launch, train
+from repro.evaluate import Settings
+from repro.execute.training import launch, train
 from repro.finetune import recipe_from
-from repro.models.spec import EMBEDDED
+from repro.models.memory import Placement
+from repro.models.spec import EMBEDDED, ModelSpec
+from repro.plan.placement import Choice
+from repro.plan.plan import TORCH, Training
+from repro.plan.steps import FineTune, Setup
+from repro.spec.prompts import Template
 from repro.spec.tasks import Part
 from repro.studies.paper.prompts import template
 from repro.studies.paper.protocols import protocol
 from repro.studies.paper.tasks import TASKS, task_of
 
 
-def _request(folder: Path, **changes: object) -> TrainingRequest:
+def _job(
+    folder: Path, *, gpus: int = 1, sharded: bool = False, offloaded: bool = False, **changes: Any
+) -> tuple[FineTune, Path, dict[str, Path], Choice]:
+    """What `train` takes: a step, the base, the folder of its model, and a placement."""
     folder.mkdir()
-    factors = {"learning_rate_factor": 25.0, "length_factor": 1.0}
-    recipe = recipe_from(protocol("published-code"), seed=1, dtype="float32", **factors)
-    rows = (
-        EmbeddedData()
-        .rows(Part("train", "amazon", 2000), task_of(Part("train", "amazon", 2000)))
-        .select(range(20))
-        .to_list()
+    published = protocol("published-code")
+    recipe = recipe_from(published, seed=1, dtype="float32", learning_rate_factor=25.0)
+    train_set = Part("train", "amazon", 2000)
+    rows = EmbeddedData().rows(train_set, task_of(train_set))
+    setup = Setup(
+        base="base",
+        spec=ModelSpec(kind="embedded"),
+        compute=profiles.load("embedded").compute,
+        protocol=published,
+        settings=Settings(token_budget=4096, max_new_tokens=1),
+        engine=TORCH,
     )
-    return TrainingRequest(
-        base=str(EMBEDDED),
-        folder=str(folder),
-        task="sentiment",
-        fields=["input"],
-        text=template(TASKS["sentiment"], "p1"),
-        rows=rows,
-        demonstrations=[],
-        contexts=[],
-        recipe=asdict(recipe) | changes,
-        device="cpu",
-        rotary="float32",
-        token_budget=4096,
+    training = Training(
+        recipe=replace(recipe, **changes),
+        template=Template(TASKS["sentiment"], template(TASKS["sentiment"], "p1")),
+        rows=rows.select(range(20)),
+        demonstrations=rows.select([]),
+        contexts=(),
+        dropped={},
+        facts={},
     )
+    step = FineTune(key="key", name="finetune", label="", setup=setup, training=training)
+    where = Placement(sharded=sharded, offloaded=offloaded)
+    return step, EMBEDDED, {"key": folder}, Choice(placement=where, gpus=gpus, tokens=4096)
 
 
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
 def test_two_processes_end_in_the_same_weights(tmp_path: Path, sharded: bool) -> None:
-    one, two = _request(tmp_path / "one"), replace(_request(tmp_path / "two"), sharded=sharded)
-    train(one)
-    launch(two, 2)
+    train(*_job(tmp_path / "one"))
+    launch(*_job(tmp_path / "two", gpus=2, sharded=sharded))
     machine = json.loads((tmp_path / "two/facts.json").read_text())["machine"]
     assert (machine["processes"], machine["sharded"]) == (2, sharded)
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
@@ -66,9 +78,8 @@ def test_two_processes_end_in_the_same_weights(tmp_path: Path, sharded: bool) ->
 
 
 def test_moments_in_main_memory_change_no_bit(tmp_path: Path) -> None:
-    here, away = _request(tmp_path / "here"), replace(_request(tmp_path / "away"), offloaded=True)
-    train(here)
-    train(away)
+    train(*_job(tmp_path / "here"))
+    train(*_job(tmp_path / "away", offloaded=True))
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("here", "away"))
     assert all((one[name] == two[name]).all() for name in one)
     told = [json.loads((tmp_path / n / "facts.json").read_text()) for n in ("here", "away")]
@@ -77,6 +88,5 @@ def test_moments_in_main_memory_change_no_bit(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("warm")
 def test_an_error_of_a_process_is_told(tmp_path: Path) -> None:
-    request = _request(tmp_path / "bad", max_length=1)
     with pytest.raises(ReproError, match="no training sample has a label left"):
-        launch(request, 2)
+        launch(*_job(tmp_path / "bad", gpus=2, max_length=1))

@@ -102,7 +102,7 @@ def test_texts_have_the_tokens_of_the_kit(
         for cell in plan.models[0].cells:
             name = f"repro_{cell.cell.dataset}_{cell.cell.prompt}_{cell.cell.shots}"
             encoded = encode(
-                Job(cell.asked, cell.rows, cell.demonstrations), tokenizer, plan.protocol
+                Job(cell.asked, cell.rows, cell.demonstrations), tokenizer, plan.request.protocol
             )
             rows = harness_functions.rows(cell=name)["test"].to_list()
             for row, ids in zip(rows, encoded.prompts, strict=True):
@@ -118,7 +118,9 @@ def test_texts_have_the_tokens_of_the_kit(
                         and "_p2_" in name
                     )
                     apart = (
-                        apart and plan.protocol.label_tokens == "prompt-1" and data == "embedded"
+                        apart
+                        and plan.request.protocol.label_tokens == "prompt-1"
+                        and data == "embedded"
                     )
                     assert (whole[-1] != encoded.labels[label]) == apart, (name, label, choice)
                     assert len(whole) <= len(ids) + 1

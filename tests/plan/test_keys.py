@@ -16,6 +16,7 @@ from repro.evaluate import Settings
 from repro.finetune import Recipe, recipe_from
 from repro.models.spec import ModelSpec
 from repro.plan.plan import Plan, make_plan
+from repro.plan.select import Request
 from repro.profiles import Profile
 from repro.profiles.profile import Compute, Scale, Sizes
 from repro.spec.cells import BASE, Cell
@@ -72,16 +73,15 @@ class Rows:
 
 def plan(profile: Profile, chosen: Protocol, source: Rows | None = None) -> Plan:
     return make_plan(
-        CELLS,
-        study=study(),
-        profile=profile,
-        protocol_name="published-code",
-        protocol=chosen,
-        overrides={},
-        spec=ModelSpec.from_table(profile.model, profile.origin),
-        source=source or Rows(),
-        seeds=profile.seeds,
-        test_limit=profile.sizes.test,
+        Request(
+            study=study(),
+            profile=profile,
+            protocol_name="published-code",
+            protocol=chosen,
+            cells=CELLS,
+            seeds=profile.seeds,
+        ),
+        source or Rows(),
         # As `machine.numerics` has them, which depends on nothing else of a profile.
         numerics={"device": profile.compute.device, "threads": profile.compute.threads},
     )

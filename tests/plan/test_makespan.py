@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.plan.cost import Cost, Row
-from repro.plan.makespan import makespan
+from repro.plan.cost import Cost, Row, makespan
 
 
 def row(train: float, evaluate: float, cells: int = 10) -> Row:

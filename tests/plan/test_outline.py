@@ -16,14 +16,13 @@ from repro.data.embedded import EmbeddedData
 from repro.data.upstream import VARIABLE, UpstreamData
 from repro.models.load import load_tokenizer
 from repro.models.memory import Placement
-from repro.models.spec import EMBEDDED, ModelSpec
+from repro.models.spec import EMBEDDED
 from repro.plan.cost import total
 from repro.plan.estimate import costs, count_in, count_with
 from repro.plan.outline import EPOCHS, counts, outline
 from repro.plan.placement import Choice
 from repro.profiles import load, names
 from repro.spec.cells import Cell
-from repro.studies.paper.protocols import protocol
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import DATASETS
 from tools.counts import measure
@@ -42,16 +41,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     asked = request("--seeds", "42,43")
     plan = build_plan(asked, print)
     full = costs(plan, count_with(load_tokenizer(EMBEDDED)), lambda kind, key: False)
-    found = outline(
-        asked.cells,
-        study=asked.study,
-        profile=asked.profile,
-        protocol=protocol(asked.protocol_name),
-        seeds=asked.seeds,
-        test_limit=asked.test_limit,
-        given=asked.given,
-    )
-    return found.rows, full, plan
+    found, _ = outline(asked)
+    return found, full, plan
 
 
 MOVED = Choice(placement=Placement(sharded=True, offloaded=True), gpus=2, tokens=2121)
@@ -61,23 +52,13 @@ def test_its_time_by_placement_is_that_of_the_plan(both: tuple) -> None:
     """With the sizes of another model, since the embedded one has none to move."""
     rows, full, plan = both
     asked = request("--seeds", "42,43")
-    seven = load("llama2-7b")
-    spec = ModelSpec.from_table(seven.model, seven.origin)
-    some = replace(plan, spec=spec, models=plan.models[1:4])
+    other = replace(asked, profile=replace(asked.profile, model=load("llama2-7b").model))
+    some = replace(plan, request=other, models=plan.models[1:4])
     count = count_with(load_tokenizer(EMBEDDED))
     moved = costs(some, count, lambda kind, key: False, MOVED)
-    found = outline(
-        asked.cells,
-        study=asked.study,
-        profile=replace(asked.profile, model=seven.model),
-        protocol=protocol(asked.protocol_name),
-        seeds=asked.seeds,
-        test_limit=asked.test_limit,
-        given=asked.given,
-        choice=MOVED,
-    )
-    assert found.rows[0] == rows[0]
-    for own, exact, still in zip(found.rows[1:4], moved, full[1:4], strict=True):
+    found, _ = outline(other, MOVED)
+    assert found[0] == rows[0]
+    for own, exact, still in zip(found[1:4], moved, full[1:4], strict=True):
         assert exact.cost.train_tokens == still.cost.train_tokens
         assert exact.cost.seconds > 2 * still.cost.seconds
         assert own.cost.seconds == pytest.approx(exact.cost.seconds, rel=0.02)
@@ -88,7 +69,7 @@ def test_an_outline_has_the_models_and_cells_of_the_plan(both: tuple) -> None:
     assert [(r.name, r.cells, r.pending) for r in rows] == [
         (r.name, r.cells, r.pending) for r in full
     ]
-    assert {job.recipe.epochs for job in plan.models if job.recipe} == {EPOCHS}
+    assert {job.training.recipe.epochs for job in plan.models if job.training} == {EPOCHS}
 
 
 def test_its_tokens_are_those_of_the_plan(both: tuple) -> None:
@@ -200,15 +181,9 @@ def test_settings_change_an_outline_as_they_change_the_run() -> None:
     asked = request("--profile", "llama2-7b")
 
     def cost(cells: list[str], **settings: object) -> object:
-        return outline(
-            [Cell.parse(name) for name in cells],
-            study=study(),
-            profile=asked.profile,
-            protocol=protocol("published-code", settings),
-            seeds=(42,),
-            test_limit=None,
-            given={},
-        ).rows[-1].cost  # fmt: skip
+        own = replace(asked, cells=[Cell.parse(name) for name in cells], seeds=(42,))
+        rows, _ = outline(own.under("published-code", settings))
+        return rows[-1].cost
 
     tuned = ["xsum-fticl2-2000.xsum.p1.0"]
     assert cost(tuned, max_length=0).train_tokens > cost(tuned).train_tokens

@@ -13,8 +13,7 @@ from repro.models.memory import Placement
 from repro.models.probes import Probes
 from repro.models.spec import Architecture, pins
 from repro.plan import placement
-from repro.plan.pace import MAIN, pace
-from repro.plan.placement import LINK, Choice
+from repro.plan.placement import LINK, MAIN, Choice, pace
 
 ROOT = Path(__file__).parents[2]
 SEVEN = Architecture(**pins()["architecture"]["llama2-7b"])

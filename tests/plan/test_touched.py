@@ -79,13 +79,11 @@ def test_a_switch_touches_what_it_changes(
 def test_fine_tunes_are_touched_whose_samples_were_cut(changed: Any) -> None:
     """The one with demonstrations has the longest samples; all but one token of them fits."""
     (tuned,) = (m for m in plan(PUBLISHED).models if m.variant.name == "paws-fticl2-2000")
-    assert tuned.rows is not None
-    assert tuned.demonstrations is not None
-    assert tuned.template is not None
-    assert tuned.recipe is not None
-    whole = replace(tuned.recipe, max_length=0)
-    rows, shown = tuned.rows.to_list(), tuned.demonstrations.to_list()
-    longest = max(len(s.ids) for s in encode(rows, shown, tuned.template, WORDS(), whole))
+    training = tuned.training
+    assert training is not None
+    whole = replace(training.recipe, max_length=0)
+    rows, shown = training.rows.to_list(), training.demonstrations.to_list()
+    longest = max(len(s.ids) for s in encode(rows, shown, training.template, WORDS(), whole))
     short = replace(PUBLISHED, max_length=round((longest - 1) / PROFILE.scale.length))
     part = Touched(plan(short), WORDS()).part(plan(replace(short, **changed)))
     assert cells(part) == {"paws-fticl2-2000.xsum.p1.1"}

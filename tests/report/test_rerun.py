@@ -12,8 +12,8 @@ import click
 import pytest
 
 from repro.cli.main import cli
-from repro.cli.options import Request, parse
-from repro.plan.select import select
+from repro.cli.options import parse
+from repro.plan.select import Request
 from repro.report.model import report
 from repro.report.rows import missing
 from repro.results.runs import Run
@@ -71,7 +71,7 @@ def test_exactly_the_missing_cells_are_selected(tmp_path: Path, name: str) -> No
     run = run_of(tmp_path, {})
     command = command_for(run, wanted)
     request, rest = parsed(command)
-    assert set(select(request.selection, request.study)) == set(wanted)
+    assert set(request.cells) == set(wanted)
     assert request.profile.name == run.profile
     assert request.protocol_name == run.protocol
     assert request.rows == 3
@@ -112,7 +112,7 @@ def test_only_seeds_that_lack_something_are_run(tmp_path: Path) -> None:
     assert lack.cells == (tuned[0],)
     request, _ = parsed(lack.command)
     assert request.seeds == (2,)
-    assert select(request.selection, request.study) == (tuned[0],)
+    assert request.cells == (tuned[0],)
 
 
 def test_imported_results_are_run_by_their_own_scripts(tmp_path: Path) -> None:

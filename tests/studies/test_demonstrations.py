@@ -61,32 +61,28 @@ def test_names_say_what_stands_before_each_row(tmp_path: Path) -> None:
     by_name = {model.variant.name: model for model in plan.models}
     fixed, each, other, wrong = (by_name[name] for name in names)
     assert len({model.key for model in plan.models}) == 4
-    assert len({model.facts["demonstrations_sha256"] for model in plan.models}) == 4
-    assert {len(model.rows or ()) for model in plan.models} == {160}
+    assert len({model.training.facts["demonstrations_sha256"] for model in plan.models}) == 4
+    assert {len(model.training.rows) for model in plan.models} == {160}
     tokenizer = load_tokenizer(EMBEDDED)
     for model in plan.models:
-        assert model.rows is not None
-        assert model.demonstrations is not None
-        assert model.template is not None
-        assert model.recipe is not None
-        rows = model.rows.to_list()
+        made = model.training
+        rows, template = made.rows.to_list(), made.template
         samples = encode(
-            rows, model.demonstrations.to_list(), model.template, tokenizer, model.recipe,
-            model.contexts,
-        )  # fmt: skip
+            rows, made.demonstrations.to_list(), template, tokenizer, made.recipe, made.contexts
+        )
         assert not any(sample.cut for sample in samples)
         texts = [
             tokenizer.decode(list(s.ids[: s.masked]), skip_special_tokens=True) for s in samples
         ]
         if model is each:
             assert len({text.split("\n\n")[0] for text in texts}) > 40
-            for row, context in zip(rows, model.contexts, strict=True):
+            for row, context in zip(rows, made.contexts, strict=True):
                 one, two = (part for part in context.split("\n\n") if part)
                 for part in (one, two):
                     (own,) = [
                         r
                         for r in rows
-                        if fill(model.template.task, model.template.text, r) + r["output"] == part
+                        if fill(template.task, template.text, r) + r["output"] == part
                     ]
                     assert row != own
         else:
@@ -95,11 +91,10 @@ def test_names_say_what_stands_before_each_row(tmp_path: Path) -> None:
             for example in examples:
                 field = "input_1" if model is other else "input"
                 assert example[field].split()[0] in start
-    (before,) = set(other.contexts)
+    (before,) = set(other.training.contexts)
     assert all(row["input_2"] in before and row["output"] in before for row in shown("qqp", 2))
-    assert fixed.demonstrations is not None
-    assert wrong.demonstrations is not None
-    for true, false in zip(fixed.demonstrations, wrong.demonstrations, strict=True):
+    pairs = zip(fixed.training.demonstrations, wrong.training.demonstrations, strict=True)
+    for true, false in pairs:
         assert true["input"] == false["input"]
         assert {true["output"], false["output"]} == {"positive", "negative"}
 
@@ -109,9 +104,9 @@ def test_filters_keep_the_number_of_steps_and_change_the_key(tmp_path: Path) -> 
         tmp_path, "amazon-ft-2000", "amazon-ft-2000-rows=few", "amazon-ft-2000-rows=wrong"
     )
     assert len({model.key for model in plan.models}) == 3
-    steps = {m.recipe.steps(len(m.rows)) for m in plan.models if m.recipe and m.rows}
+    steps = {m.training.recipe.steps(len(m.training.rows)) for m in plan.models}
     assert steps == {20}
-    plain, few, wrong = (m.rows.to_list() for m in plan.models if m.rows)
+    plain, few, wrong = (m.training.rows.to_list() for m in plan.models)
     assert len({row["input"] for row in few}) == 10
     assert sum(a != b for a, b in zip(plain, wrong, strict=True)) == 80
     assert [row["input"] for row in plain] == [row["input"] for row in wrong]

@@ -337,10 +337,10 @@ def test_cells_beyond_the_study_can_be_asked_for(select: Callable[..., list[str]
 
 @pytest.fixture
 def select() -> Callable[..., list[str]]:
-    from repro.plan.select import Selection, select
+    from repro.plan.select import select
 
     def names(*cells: str) -> list[str]:
-        found: tuple[Cell, ...] = select(Selection(cells=cells), studies.load("paper"))
+        found: tuple[Cell, ...] = select(studies.load("paper"), cells=cells)
         return [cell.name for cell in found]
 
     return names
