@@ -5,12 +5,10 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree as Tree
 
 from repro.audit import show
 from repro.audit.compare import Agreement, Comparison
 from repro.audit.measure import Finding, Measurement
-from repro.printable import printable
 from repro.report import junit
 from repro.report.citations import NAME
 from repro.report.folder import replace_folder
@@ -77,12 +75,12 @@ def rows_of(found: Sequence[Group]) -> dict[str, list[dict[str, str]]]:
     return {
         group.finding.id: [
             {
-                "what": printable(item.stored.what),
-                "stored": printable(show.number(item.stored.value)),
-                "recomputed": printable(show.number(item.recomputed)),
+                "what": item.stored.what,
+                "stored": show.number(item.stored.value),
+                "recomputed": show.number(item.recomputed),
                 "tolerance": f"{item.stored.tolerance:g}" if item.stored.tolerance else "",
-                "verdict": item.verdict.value,
-                "note": printable(show.note(item.stored)),
+                "verdict": item.verdict,
+                "note": show.note(item.stored),
             }
             for item in group.comparisons
         ]
@@ -152,18 +150,13 @@ def to_markdown(found: Sequence[Group]) -> str:
 
 def to_junit(found: Sequence[Group]) -> bytes:
     """A suite a finding, a test case a stored value."""
-    return junit.document(_suite(group) for group in found)
+    return junit.document((f"audit: {group.finding.id}", _cases(group)) for group in found)
 
 
-def _suite(group: Group) -> Tree.Element:
-    suite = junit.new_suite(f"audit: {group.finding.id}")
+def _cases(group: Group) -> Iterator[junit.Case]:
     for item in group.comparisons:
-        case = junit.new_case(suite, item.stored.what)
+        verdict = item.verdict
         text = f"stored {show.number(item.stored.value)}, now {show.number(item.recomputed)}"
-        if item.verdict is Agreement.NOT_RUN:
-            Tree.SubElement(case, "skipped", message=item.verdict)
-        elif item.verdict is Agreement.DIFFERS:
-            failure = Tree.SubElement(case, "failure", type=item.verdict, message=item.verdict)
-            failure.text = junit.clean(text)
-        Tree.SubElement(case, "system-out").text = junit.clean(f"{item.verdict}: {text}")
-    return junit.counted(suite)
+        failure = (verdict, verdict, text) if verdict is Agreement.DIFFERS else None
+        skipped = verdict if verdict is Agreement.NOT_RUN else ""
+        yield junit.Case(item.stored.what, f"{verdict}: {text}", failure, skipped)

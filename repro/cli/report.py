@@ -32,10 +32,8 @@ def report(
 
     Exit code 0 once all is written, whatever the verdicts: for these ask `repro verify`.
     """
-    from repro.bars import bars
     from repro.report.commands import gather, write_report
     from repro.results.spent import Rates
 
     console, rates = new_console(), Rates(price, carbon)
-    found = gather(results, bars(console), expected=expected, study=study, rates=rates)
-    write_report(found, out, console)
+    write_report(gather(results, console, expected=expected, study=study, rates=rates), out, console)

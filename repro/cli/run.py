@@ -131,7 +131,7 @@ def run(
         return
     from repro.report.commands import finish
 
-    if code := finish(folder, console, bars(console), full=full):
+    if code := finish(folder, console, full=full):
         raise click.exceptions.Exit(code)
 
 

@@ -50,12 +50,14 @@ def verify(
     missing, such as cells, rows, seeds or a reference. Claims count for it only where the run's
     model and data are the paper's.
     """
-    from repro.bars import bars
     from repro.report.commands import verify as command
 
-    console = new_console()
-    asked = claim_names(claims) or None
-    _end(command(results, expected, level, asked, console, bars(console), full=full, study=study))
+    asked, console = claim_names(claims) or None, new_console()
+    _end(
+        command(
+            results, console, expected=expected, level=level, claims=asked, study=study, full=full
+        )
+    )
 
 
 @click.command(short_help="Hold results B against results A.")
@@ -65,7 +67,7 @@ def compare(a: Path, b: Path) -> None:
     """Hold results B against results A: another machine, version or protocol."""
     from repro.report.commands import compare as command
 
-    _end(command(a, b))
+    _end(command(a, b, new_console()))
 
 
 @click.command(short_help="Join results of one plan from several machines.")
@@ -92,7 +94,7 @@ def claims() -> None:
     """Print whether each of the paper's findings follows from its own published figures."""
     from repro.report.commands import follow
 
-    _end(follow())
+    follow(new_console())
 
 
 @click.group()
@@ -105,11 +107,9 @@ def expected() -> None:
 @click.option("-o", "--out", type=FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
-    from repro.bars import bars
     from repro.report.commands import record_expected
 
-    console = new_console()
-    _end(record_expected(results, out, console, bars(console)))
+    record_expected(results, out, new_console())
 
 
 @expected.command()
@@ -118,7 +118,7 @@ def show(folder: Path) -> None:
     """Print what a reference folder holds."""
     from repro.report.commands import show_expected
 
-    _end(show_expected(folder))
+    show_expected(folder, new_console())
 
 
 @click.command(short_help="Recompute what is wrong with the published code.")

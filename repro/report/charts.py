@@ -5,10 +5,9 @@ marker as well as by colour, and colours keep a contrast of 3 : 1 on white and o
 start at 0, unlike the paper's.
 """
 
-import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.extras import install_command
+from repro.report.export import to_csv
 from repro.report.model import PanelReport, Plotted, Report, RunReport
 from repro.spec.cells import BASE
 
@@ -32,11 +32,6 @@ except ModuleNotFoundError:
     ) from None
 
 METRIC_NAMES = {"accuracy": "accuracy", "rougeL": "ROUGE-L F1"}
-CSV_COLUMNS = (
-    "panel", "series", "shots", "paper", "reading_error", "ours", "low", "high", "n", "seeds",
-    "verdict",
-)  # fmt: skip
-
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
     "font.size": 8,
@@ -64,11 +59,12 @@ _NO_DATES = {
 
 @dataclass(frozen=True)
 class Style:
-    """How a series looks."""
+    """How a series looks; hollow and dashed for the paper's values."""
 
     colour: str
     marker: str
     label: str
+    hollow: bool = False
 
 
 _BASE, _BLUE, _RED, _GREEN, _PINK, _OCHRE = (
@@ -91,8 +87,6 @@ _BAR_STYLES = {
     "fticl": Style(_BLUE, "s", "FC: FTICL, by training examples"),
     "ft": Style(_RED, "^", "FT: fine-tuned"),
 }
-
-
 LOOKS = ((_BLUE, "s"), (_RED, "^"), (_GREEN, "D"), (_PINK, "v"), (_OCHRE, "P"))
 """Colour and marker of series that the paper does not have."""
 
@@ -114,7 +108,7 @@ def style_of(plotted: Plotted, place: int = 0) -> Style:
 
 
 def styles(panels: Sequence[PanelReport]) -> tuple[Style, ...]:
-    """The looks that a legend of these panels explains."""
+    """The looks of these panels' series."""
     return tuple(
         dict.fromkeys(
             style_of(item, place)
@@ -128,6 +122,18 @@ def styles(panels: Sequence[PanelReport]) -> tuple[Style, ...]:
 def metric_of(report: PanelReport) -> str:
     """What a panel's values are, as its axis says."""
     return METRIC_NAMES[report.panel.metric]
+
+
+def spoken(report: PanelReport) -> str:
+    """What a panel's drawing shows, for those who do not see it."""
+    paper, ours = len(report.points), sum(item.ours is not None for item in report.points)
+    known = any(item.published for item in report.points)
+    return (
+        f"{metric_of(report)} of {', '.join(report.series)}: "
+        + ("bars" if report.panel.train else "lines over the number of in-context examples")
+        + (f", the paper's {paper} values hollow and dashed" if known else "")
+        + f", this run's {ours} solid. The table of this panel has all values."
+    )
 
 
 @contextmanager
@@ -150,9 +156,10 @@ def draw(run: RunReport, figure: str) -> Figure:
         canvas = Figure(figsize=(width, height))
         canvas.suptitle(f"Figure {figure}. {known.title}", fontsize=10, y=1 - 0.16 / height)
         for index, panel in enumerate(panels):
-            _draw_panel(canvas.add_subplot(rows, columns, index + 1), panel, title=True)
-        handles = [_handle(style) for style in styles(panels)]
-        handles += [_handle(look) for look in run_looks(run)]
+            axes = canvas.add_subplot(rows, columns, index + 1)
+            axes.set_title(panel.title)
+            _draw_panel(axes, panel)
+        handles = list(map(_handle, looks(run, figure)))
         canvas.legend(
             handles=handles, loc="lower center", ncols=len(handles), bbox_to_anchor=(0.5, 0)
         )
@@ -176,17 +183,16 @@ def draw_panel(report: PanelReport) -> Figure:
         canvas = Figure(figsize=(2.9, 2.1))
         bottom = 0.11 if report.panel.train else 0.2  # bars have no title below
         canvas.subplots_adjust(left=0.17, right=0.99, bottom=bottom, top=0.97)
-        _draw_panel(canvas.add_subplot(), report, title=False)
+        _draw_panel(canvas.add_subplot(), report)
     return canvas
 
 
-PAPER_LOOK = Style("#000000", "paper", "the paper")
-OURS_LOOK = Style("#000000", "ours", "this run, with its 95 % interval")
-
-
-def run_looks(run: RunReport) -> tuple[Style, ...]:
-    """How the paper's values and the run's are told apart; nobody's but the run's in a study."""
-    return (PAPER_LOOK, OURS_LOOK) if run.verified.run.study.published else (OURS_LOOK,)
+def looks(run: RunReport, figure: str) -> tuple[Style, ...]:
+    """All that a figure's legend explains: series, then whose values they are."""
+    paper = Style("#000000", "o", "the paper", hollow=True)
+    ours = Style("#000000", "o", "this run, with its 95 % interval")
+    told = (paper, ours) if run.verified.run.study.published else (ours,)
+    return (*styles(run.of_figure(figure)), *told)
 
 
 def draw_swatch(look: Style) -> Figure:
@@ -198,19 +204,13 @@ def draw_swatch(look: Style) -> Figure:
 
 
 def _handle(look: Style, x: Sequence[float] = (), y: Sequence[float] = ()) -> Line2D:
-    if look.marker == "paper":
-        line = Line2D(x, y, linestyle="--", marker="o", markerfacecolor="white")
-    elif look.marker == "ours":
-        line = Line2D(x, y, linestyle="-", marker="o")
-    else:
-        line = Line2D(x, y, linestyle="-", marker=look.marker)
-    line.set(color=look.colour, label=look.label, markevery=[1] if len(x) else None)
+    fill = {"linestyle": "--", "markerfacecolor": "white"} if look.hollow else {}
+    line = Line2D(x, y, color=look.colour, marker=look.marker, label=look.label, **fill)
+    line.set_markevery([1] if len(x) else None)
     return line
 
 
-def _draw_panel(axes: Axes, report: PanelReport, *, title: bool) -> None:
-    if title:
-        axes.set_title(report.title)
+def _draw_panel(axes: Axes, report: PanelReport) -> None:
     axes.set_ylabel(metric_of(report))
     if report.panel.train:
         _draw_bars(axes, report)
@@ -219,7 +219,6 @@ def _draw_panel(axes: Axes, report: PanelReport, *, title: bool) -> None:
 
 
 def _draw_lines(axes: Axes, report: PanelReport) -> None:
-    name = report.panel.figure + report.panel.letter
     shots = sorted({float(item.point.shots) for item in report.points})
     step = 0.025 * (shots[-1] - shots[0])
     for index, (series, points) in enumerate(report.series.items()):
@@ -227,52 +226,48 @@ def _draw_lines(axes: Axes, report: PanelReport) -> None:
         # Side by side, so that series of equal values do not hide each other.
         aside = step * (index - (len(report.series) - 1) / 2)
         x = [float(item.point.shots) + aside for item in points]
-        ours = [math.nan if item.ours is None else item.ours for item in points]
-        low = [item.interval.low if item.interval else math.nan for item in points]
-        high = [item.interval.high if item.interval else math.nan for item in points]
-        axes.fill_between(
-            x, low, high, color=look.colour, alpha=0.09, linewidth=0,
-            gid=f"interval-{name}-{series}",
-        )  # fmt: skip
+        name, own = f"{report.name}-{series}", {"color": look.colour}
+        low, high = zip(*(item.interval or (math.nan, math.nan) for item in points), strict=True)
+        axes.fill_between(x, low, high, **own, alpha=0.09, linewidth=0, gid=f"interval-{name}")
         # A shade needs two neighbours; whiskers show the interval of a lone point too.
-        axes.vlines(x, low, high, color=look.colour, linewidth=0.7, gid=f"whiskers-{name}-{series}")
-        axes.plot(
-            x, [math.nan if p.paper is None else p.paper for p in points], "--", color=look.colour,
-            marker=look.marker, markerfacecolor="white", gid=f"paper-{name}-{series}",
-        )  # fmt: skip
-        axes.plot(
-            x, ours, color=look.colour, marker=look.marker, markersize=4,
-            gid=f"ours-{name}-{series}",
-        )  # fmt: skip
+        axes.vlines(x, low, high, **own, linewidth=0.7, gid=f"whiskers-{name}")
+        _plot(axes, x, [item.paper for item in points], look, f"paper-{name}", linestyle="--")
+        _plot(axes, x, [item.ours for item in points], look, f"ours-{name}")
     axes.set_xlabel("in-context examples (shots)")
     axes.set_xticks(shots)
     axes.xaxis.set_major_formatter("{x:.0f}")
 
 
 def _draw_bars(axes: Axes, report: PanelReport) -> None:
-    name = report.panel.figure + report.panel.letter
     for place, (series, (item,)) in enumerate(report.series.items()):
         look, left, right = style_of(item), place - 0.2, place + 0.2
+        name, own = f"{report.name}-{series}", {"color": look.colour}
         paper = math.nan if item.paper is None else item.paper
         axes.bar(left, paper, 0.34, fill=False, edgecolor=look.colour, linestyle="--")
         # A marker on top shows a value of 0 too, which no bar does.
-        axes.plot(
-            left, paper, color=look.colour, marker=look.marker, markerfacecolor="white",
-            linestyle="none", gid=f"paper-{name}-{series}",
-        )  # fmt: skip
+        _plot(axes, [left], [item.paper], look, f"paper-{name}", linestyle="none")
         if item.ours is None or item.interval is None:
             continue
-        axes.bar(right, item.ours, 0.34, color=look.colour, alpha=0.35)
-        axes.vlines(
-            right, item.interval.low, item.interval.high, color=look.colour, linewidth=1,
-            gid=f"whiskers-{name}-{series}",
-        )  # fmt: skip
-        axes.plot(
-            right, item.ours, color=look.colour, marker=look.marker, markersize=4,
-            linestyle="none", gid=f"ours-{name}-{series}",
-        )  # fmt: skip
+        axes.bar(right, item.ours, 0.34, **own, alpha=0.35)
+        axes.vlines(right, *item.interval, **own, linewidth=1, gid=f"whiskers-{name}")
+        _plot(axes, [right], [item.ours], look, f"ours-{name}", linestyle="none")
     axes.set_xticks(range(len(report.series)), list(report.series))
     axes.set_ylim(bottom=0)
+
+
+def _plot(
+    axes: Axes,
+    x: Sequence[float],
+    values: Sequence[float | None],
+    look: Style,
+    name: str,
+    linestyle: str = "-",
+) -> None:
+    """A line through values, the paper's with hollow marks and ours with small ones."""
+    y = [math.nan if value is None else value for value in values]
+    mark = {"markerfacecolor": "white"} if name.startswith("paper-") else {"markersize": 4}
+    own = {"color": look.colour, "marker": look.marker, "linestyle": linestyle, "gid": name}
+    axes.plot(x, y, **own, **mark)
 
 
 def save(canvas: Figure, path: Path | io.BytesIO, kind: str) -> None:
@@ -292,12 +287,19 @@ def csv_rows(panels: Sequence[PanelReport]) -> Iterator[dict[str, object]]:
     """The numbers behind a figure, a row a point; empty fields for what was not run."""
     for item in (item for panel in panels for item in panel.points):
         low, high = item.interval or (None, None)
-        values = (
-            item.point.panel, item.point.series, item.point.shots, item.paper,
-            item.published.error if item.published else None, item.ours, low, high, item.n or None,
-            " ".join(map(str, item.seeds)), item.verdict,
-        )  # fmt: skip
-        yield dict(zip(CSV_COLUMNS, values, strict=True))
+        yield {
+            "panel": item.point.panel,
+            "series": item.point.series,
+            "shots": item.point.shots,
+            "paper": item.paper,
+            "reading_error": item.published.error if item.published else None,
+            "ours": item.ours,
+            "low": low,
+            "high": high,
+            "n": item.n or None,
+            "seeds": item.seeds,
+            "verdict": item.verdict,
+        }
 
 
 def run_folders(report: Report, folder: Path) -> Iterator[tuple[RunReport, Path]]:
@@ -313,24 +315,18 @@ def run_folders(report: Report, folder: Path) -> Iterator[tuple[RunReport, Path]
         yield run, own
 
 
-def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
-    """Write all figures as SVG, PNG and PDF, each with a CSV of the numbers behind it.
+def write_drawing(
+    canvas: Figure, rows: Iterable[dict[str, Any]], folder: Path, name: str
+) -> None:
+    """Write a drawing as SVG, PNG and PDF, and the numbers behind it as CSV."""
+    for kind in ("svg", "png", "pdf"):
+        save(canvas, folder / f"{name}.{kind}", kind)
+    (folder / f"{name}.csv").write_text(to_csv(rows), encoding="utf-8", newline="")
 
-    Returns:
-        The files written.
-    """
-    written = []
+
+def write_figures(report: Report, folder: Path) -> None:
+    """Write all figures of all runs."""
     for run, own in run_folders(report, folder):
         for figure in run.verified.run.study.figures:
-            canvas = draw(run, figure)
-            for kind in ("svg", "png", "pdf"):
-                path = own / f"figure{figure}.{kind}"
-                save(canvas, path, kind)
-                written.append(path)
-            path = own / f"figure{figure}.csv"
-            with path.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(csv_rows(run.of_figure(figure)))
-            written.append(path)
-    return tuple(written)
+            rows = csv_rows(run.of_figure(figure))
+            write_drawing(draw(run, figure), rows, own, f"figure{figure}")

@@ -6,15 +6,14 @@ from itertools import count
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from repro import studies
-from repro.console import new_console
+from repro.bars import bars
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.printable import counted
 from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
-from repro.report.model import STAGES, Report, report
+from repro.report.model import Report, report
 from repro.results.runs import Run
 from repro.results.spent import Rates
 from repro.verify.levels import compare_runs
@@ -24,39 +23,41 @@ from repro.verify.verdicts import Level, Verdict
 
 
 @contextmanager
-def _stages(progress: Progress | None, total: int) -> Iterator[Callable[[str], None]]:
+def _stages(console: Console, total: int) -> Iterator[Callable[[str], None]]:
     """A bar over the stages of a command, to be called with the name of each as it begins."""
-    if progress is None:
-        yield lambda name: None
-        return
-    with progress:
-        bar = progress.add_task("", total=total)
-        done = count()
+    with bars(console) as progress:
+        bar, done = progress.add_task("", total=total), count()
         yield lambda name: progress.update(bar, description=name, completed=next(done))
 
 
 def gather(
     results: Path,
-    progress: Progress | None = None,
+    console: Console,
     *,
     expected: Path | None = None,
-    level: Level | None = None,
-    asked: Sequence[str] | None = None,
+    level: str | None = None,
+    claims: Sequence[str] | None = None,
     study: str | None = None,
     rates: Rates | None = None,
 ) -> Report:
     """The report on a results folder, with a bar that vanishes when it is there.
 
     Args:
-        results, expected, level, asked, rates: as of `repro.report.model.report`.
+        expected: a reference folder, or a folder of them; the repository's by default.
+        level: "L0" to "L3", to compare at this level only.
+        claims: claims asked for; the numbers are narrowed to their cells.
         study: the name or file of a study instead of the one that the folder tells of.
+        rates: what an hour of a device costs, where somebody said.
+
+    Raises:
+        ReproError: something cannot be read, contradicts itself, or does not exist.
     """
-    with _stages(progress, len(STAGES)) as stage:
+    with _stages(console, total=3) as stage:
         return report(
             results,
             expected=expected,
-            level=level,
-            asked=asked,
+            level=None if level is None else Level(level),
+            asked=claims,
             study=None if study is None else studies.load(study),
             rates=rates,
             stage=stage,
@@ -65,36 +66,28 @@ def gather(
 
 def verify(
     results: Path,
+    console: Console,
+    *,
     expected: Path | None = None,
     level: str | None = None,
     claims: Sequence[str] | None = None,
-    console: Console | None = None,
-    progress: Progress | None = None,
-    *,
-    full: bool = False,
     study: str | None = None,
+    full: bool = False,
 ) -> int:
     """Verify a results folder and print the verdicts.
 
     Args:
-        expected: a reference folder, or a folder of them; the repository's by default.
-        level: "L0" to "L3", to compare at this level only.
-        claims: claims asked for; the numbers are narrowed to their cells.
-        progress: gets a bar while results are read and verified.
+        expected, level, claims, study: as of `gather`.
         full: print everything; else at most `terminal.LINES` lines a run.
-        study: as of `gather`.
 
     Returns:
         0 if nothing differs and nothing is missing, 1 if something differs, 3 if something is
         missing, such as cells, or a reference. Claims count where the run is of the paper's own
         model and data; one that does not hold for another model is no failure of the run.
-
-    Raises:
-        ReproError: something cannot be read, contradicts itself, or does not exist.
     """
-    console = console or new_console()
-    chosen = None if level is None else Level(level)
-    found = gather(results, progress, expected=expected, level=chosen, asked=claims, study=study)
+    found = gather(
+        results, console, expected=expected, level=level, claims=claims, study=study
+    )
     terminal.show(console, found, claims, full=full)
     return found.verification.exit_code
 
@@ -103,25 +96,20 @@ def write_report(found: Report, out: Path, console: Console) -> None:
     """Write a report folder and print what is in it."""
     with console.status("writing the report"):
         files = write_folder(found, out)
-    names = [str(path.relative_to(out)) for path in files if path.parent == out]
-    count = len(files) - len(names)
-    console.print(f"{out}: {', '.join(names)}, {counted(count, 'file')} of figures")
+    names = [path.name for path in files if path.parent == out]
+    drawn = counted(len(files) - len(names), "file")
+    console.print(f"{out}: {', '.join(names)}, {drawn} of figures")
 
 
 def finish(
-    results: Path,
-    console: Console,
-    progress: Progress | None = None,
-    *,
-    expected: Path | None = None,
-    full: bool = False,
+    results: Path, console: Console, *, expected: Path | None = None, full: bool = False
 ) -> int:
     """The end of a run: print the verdicts, and write the report unless it is there already.
 
     Returns:
         What `verify` returns.
     """
-    found = gather(results, progress, expected=expected)
+    found = gather(results, console, expected=expected)
     terminal.show(console, found, None, full=full)
     out = results / "report"
     if is_current(found, out):
@@ -131,13 +119,11 @@ def finish(
     return found.verification.exit_code
 
 
-def follow(console: Console | None = None) -> int:
-    """Print whether each finding follows from the paper's own figures. Always 0."""
-    console = console or new_console()
+def follow(console: Console) -> None:
+    """Print whether each finding follows from the paper's own figures."""
     console.print(tables.paper_table())
     for line in tables.text_conflicts():
         console.print(line)
-    return 0
 
 
 def _one_run(folder: Path) -> Run:
@@ -150,53 +136,35 @@ def _one_run(folder: Path) -> Run:
     return runs[0]
 
 
-def compare(a: Path, b: Path, console: Console | None = None) -> int:
+def compare(a: Path, b: Path, console: Console) -> int:
     """Hold run B against run A, cell by cell, and print the differences.
 
     Returns:
         As of `verify`: 0 if no common cell differs, 1 if one does, 3 if there is none, or one that
         cannot be decided.
     """
-    console = console or new_console()
     first, second = _one_run(a), _one_run(b)
-    cells = [cell for cell in dict.fromkeys(c for c, _ in first.cells) if second.of(cell)]
-    differing = tables.differences(first, second)
-    if differing is not None:
+    if (differing := tables.differences(first, second)) is not None:
         console.print(differing)
     for name, one, other in ((a, first, second), (b, second, first)):
-        only = len({c for c, _ in one.cells} - {c for c, _ in other.cells})
-        if only:
+        if only := len(one.by_cell.keys() - other.by_cell.keys()):
             console.print(f"in {name} only: {counted(only, 'cell')}")
-    held = compare_runs(second, first, wanted=cells)
-    numbers = held.numbers
-    console.print(tables.numbers_table(numbers, f"\n{b} against {a}"))
-    if not numbers:
-        return EXIT_MISSING
-    judged = {number.verdict for number in numbers} | {group.verdict for group in held.groups}
+    held = compare_runs(second, first, wanted=[c for c in first.by_cell if c in second.by_cell])
+    console.print(tables.numbers_table(held.numbers, f"\n{b} against {a}"))
+    judged = {item.verdict for item in (*held.numbers, *held.groups)}
     if Verdict.NOT_REPRODUCED in judged:
         return EXIT_FAILED
-    return 0 if all(verdict.passes for verdict in judged) else EXIT_MISSING
+    return 0 if held.numbers and all(verdict.passes for verdict in judged) else EXIT_MISSING
 
 
-def record_expected(
-    results: Sequence[Path],
-    out: Path,
-    console: Console | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Make a reference folder from results folders, and show it. Returns 0.
-
-    Args:
-        progress: gets a bar while results are read and the reference is written.
-    """
-    with _stages(progress, len(results) + 1) as stage:
+def record_expected(results: Sequence[Path], out: Path, console: Console) -> None:
+    """Make a reference folder from results folders, and show it."""
+    with _stages(console, len(results) + 1) as stage:
         record(results, out, stage=stage)
-    return show_expected(out, console)
+    show_expected(out, console)
 
 
-def show_expected(folder: Path, console: Console | None = None) -> int:
-    """Print what a reference folder holds. Returns 0."""
-    console = console or new_console()
+def show_expected(folder: Path, console: Console) -> None:
+    """Print what a reference folder holds."""
     for part in tables.reference_parts(load_reference(folder)):
         console.print(part)
-    return 0

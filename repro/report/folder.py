@@ -71,12 +71,14 @@ def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tupl
             hint="name another folder: -o",
         )
     temporary = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.tmp")
+    old = temporary.with_suffix(".old")
     try:
         temporary.mkdir(parents=True)
         fill(temporary)
-        found = sorted(path.relative_to(temporary) for path in temporary.rglob("*"))
-        files = tuple(path for path in found if (temporary / path).is_file())
-        _put(temporary, out)
+        if out.exists():
+            os.rename(out, old)
+        os.rename(temporary, out)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise ReproError(
             f"the folder {out} cannot be written: {error.strerror}",
@@ -85,13 +87,4 @@ def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tupl
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return tuple(out / path for path in files)
-
-
-def _put(temporary: Path, out: Path) -> None:
-    """Put a finished folder in the place of an older one."""
-    old = temporary.with_suffix(".old")
-    if out.exists():
-        os.rename(out, old)
-    os.rename(temporary, out)
-    shutil.rmtree(old, ignore_errors=True)
+    return tuple(path for path in sorted(out.rglob("*")) if path.is_file())

@@ -1,7 +1,9 @@
 """`docs/findings.md`: which findings hold on a real model, and which survive a mended flaw."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -30,7 +32,6 @@ NOT_YET = {
     "A5": "label tokens of NLI prompt 2 (`label_tokens`, `trailing_blank`), of few cells",
 }
 """Flaws that may carry a finding and need cells of their own, by section of the audit."""
-
 
 BEGIN, END = "<!-- made by repro findings -->", "<!-- end -->"
 """What stands around the table in another document."""
@@ -76,11 +77,8 @@ def markdown(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict])
         lines += [*_finding(name, conditions, paper), ""]
     lines += ["## What is missing", "", *_missing(conditions), ""]
     lines += ["## Figures 1 to 3 as this model gives them", ""]
-    lines += [
-        "Hollow and dashed: the paper's values. Solid: this model's, with 95 % intervals.",
-        "",
-    ]
-    lines += [f"![Figure {name}]({FOLDER}/figure{name}.svg)\n" for name in FIGURES]
+    lines += ["Hollow and dashed: the paper's values. Solid: this model's, with 95 % intervals."]
+    lines += ["", *(f"![Figure {name}]({FOLDER}/figure{name}.svg)\n" for name in FIGURES)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -110,18 +108,15 @@ def _head(first: Condition, conditions: Sequence[Condition]) -> Iterator[str]:
         joined([f"{c.audit} (`{c.name}`)" for c in conditions if c.source == source])
         for source in ("rows", "untouched")
     )
+    if untouched:
+        untouched += " is about tokens that this model's tokenizer never adds: it changes none "
+        untouched += "of its prompts, and nothing was run for it. "
     yield (
-        f"Effects are those of a finding's first comparison, in points of accuracy or ROUGE-L; "
+        "Effects are those of a finding's first comparison, in points of accuracy or ROUGE-L; "
         f"intervals are 95 %, over rows and seeds. The flaws {rows_alone} concern which rows are "
         "scored or how bars are chosen: the same predictions are judged again without them. "
-        + (
-            f"{untouched} is about tokens that this model's tokenizer never adds: it changes none "
-            "of its prompts, and nothing was run for it. "
-            if untouched
-            else ""
-        )
-        + f"What a mended flaw changes is another verdict, or {MOVED:.3f} or more of the effect. "
-        "How verdicts are reached: [repro/verify](../repro/verify/README.md)."
+        f"{untouched}What a mended flaw changes is another verdict, or {MOVED:.3f} or more of the "
+        "effect. How verdicts are reached: [repro/verify](../repro/verify/README.md)."
     )
 
 
@@ -248,41 +243,33 @@ def _dead(run: Run) -> str:
 
 def effects(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) -> Figure:
     """The effect of each finding: the paper's, this model's, and with each flaw mended."""
-    names = list(conditions[0].claims)
+    first, names = conditions[0], list(conditions[0].claims)
+    hollow: dict[str, Any] = {"fillstyle": "none", "linestyle": "none"}
+    theirs = hollow | {"marker": "o", "color": "#6a737b"}
+    mended = [
+        (c, hollow | {"marker": mark, "color": "#d55e00", "markersize": 4})
+        for c, mark in zip(conditions[1:], cycle("^vDPX<>o"))
+        if c.source != "untouched"
+    ]
     with settings():
         canvas = Figure(figsize=(7.2, 0.34 * len(names) + 1.1))
         axes = canvas.add_axes((0.34, 0.09, 0.63, 0.8))
         axes.axvline(0, color="#6a737b", linewidth=0.8)
         for place, name in enumerate(names):
-            told = main_contrast(paper[name]).mean
-            if told:
-                axes.plot(told.effect, place - 0.22, "o", color="#6a737b", fillstyle="none")
-            for number, condition in enumerate(conditions):
-                mean = main_contrast(condition.claims[name]).mean
-                if mean is None or condition.source == "untouched":
-                    continue
-                if not number:
-                    low, high = mean.interval or (mean.effect, mean.effect)
-                    axes.plot((low, high), (place, place), color="#0072b2")
-                    axes.plot(mean.effect, place, "s", color="#0072b2")
-                else:
-                    axes.plot(mean.effect, place + 0.24, _MARKS[number % len(_MARKS)],
-                              color="#d55e00", markersize=4, fillstyle="none")  # fmt: skip
-        titles = [f"{name}  {conditions[0].claims[name].claim.title}" for name in names]
+            if told := main_contrast(paper[name]).mean:
+                axes.plot(told.effect, place - 0.22, **theirs)
+            if mean := main_contrast(first.claims[name]).mean:
+                axes.plot(mean.interval or [mean.effect] * 2, (place, place), color="#0072b2")
+                axes.plot(mean.effect, place, "s", color="#0072b2")
+            for condition, look in mended:
+                if mean := main_contrast(condition.claims[name]).mean:
+                    axes.plot(mean.effect, place + 0.24, **look)
+        titles = [f"{name}  {first.claims[name].claim.title}" for name in names]
         axes.set_yticks(range(len(names)), titles)
         axes.set_ylim(len(names) - 0.5, -0.6)
         axes.set_xlabel("effect of the finding's first comparison")
-        handles = [axes.plot([], [], "o", color="#6a737b", fillstyle="none")[0]]
-        handles += [axes.plot([], [], "s-", color="#0072b2")[0]]
-        labels = ["paper", f"this model, {PUBLISHED}"]
-        for number, condition in enumerate(conditions[1:], 1):
-            if condition.source == "untouched":
-                continue
-            mark = _MARKS[number % len(_MARKS)]
-            handles += axes.plot([], [], mark, color="#d55e00", markersize=4, fillstyle="none")
-            labels.append(condition.audit or condition.name)
-        canvas.legend(handles, labels, loc="upper center", ncols=len(labels), fontsize=7)
+        legend = {"paper": theirs, f"this model, {PUBLISHED}": {"marker": "s", "color": "#0072b2"}}
+        legend |= {condition.audit or condition.name: look for condition, look in mended}
+        handles = [axes.plot([], [], **look)[0] for look in legend.values()]
+        canvas.legend(handles, list(legend), loc="upper center", ncols=len(legend), fontsize=7)
     return canvas
-
-
-_MARKS = ("o", "^", "v", "D", "P", "X", "<", ">")

@@ -135,6 +135,11 @@ class Run:
             str(switches.get("best_of", "smallest")) if isinstance(switches, dict) else "smallest"
         )
 
+    @property
+    def every_shot(self) -> bool:
+        """Bars are chosen among all shot counts."""
+        return self.best_of != "smallest"
+
 
 @dataclass(frozen=True)
 class Results:

@@ -170,3 +170,8 @@ class ClaimVerdict:
             Answer.NOT_RUN,
         )
         return min(own, key=lambda item: order.index(item.verdict), default=None)
+
+    @property
+    def mean(self) -> Effect | None:
+        """The mean effect of the contrast that decided."""
+        return self.headline.mean if self.headline else None

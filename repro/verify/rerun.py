@@ -84,14 +84,12 @@ def lacking_seeds(run: Run, cells: Sequence[Cell]) -> tuple[int, ...]:
 
 def _selection(run: Run, cells: Sequence[Cell]) -> list[str]:
     """Options that select exactly these cells, the shortest if there are many."""
-    every_shot = run.best_of != "smallest"
     wanted = set(cells)
     named = ["--cells", ",".join(cell.name for cell in dict.fromkeys(cells))]
     if len(wanted) <= FEW:
         return named
-    found = [
-        words for words, chosen in _candidates(run.study, wanted, every_shot) if chosen == wanted
-    ]
+    candidates = _candidates(run.study, wanted, run.every_shot)
+    found = [words for words, chosen in candidates if chosen == wanted]
     return min([*found, named], key=lambda words: len(" ".join(words)))
 
 
