@@ -36,4 +36,6 @@ def report(
     from repro.results.spent import Rates
 
     console, rates = new_console(), Rates(price, carbon)
-    write_report(gather(results, console, expected=expected, study=study, rates=rates), out, console)
+    write_report(
+        gather(results, console, expected=expected, study=study, rates=rates), out, console
+    )

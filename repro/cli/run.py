@@ -129,9 +129,9 @@ def run(
     if not verify:
         console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
         return
-    from repro.report.commands import finish
+    from repro.report.commands import verify as judge
 
-    if code := finish(folder, console, full=full):
+    if code := judge(folder, console, full=full, out=folder / "report"):
         raise click.exceptions.Exit(code)
 
 

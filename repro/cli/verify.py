@@ -1,8 +1,10 @@
 """`repro verify`, `repro compare`, `repro expected` and `repro audit`: from results to answers."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
+from rich.console import RenderableType
 
 from repro.cli import completion
 from repro.cli.completion import listed
@@ -15,6 +17,12 @@ from repro.printable import counted
 def _end(code: int) -> None:
     if code:
         raise click.exceptions.Exit(code)
+
+
+def _print(parts: Iterable[RenderableType]) -> None:
+    console = new_console()
+    for part in parts:
+        console.print(part)
 
 
 @click.command(short_help="Do the numbers reproduce, and do the claims hold?")
@@ -92,9 +100,9 @@ def merge(results: tuple[Path, ...], out: Path) -> None:
 @click.command(short_help="Do the findings follow from the published figures?")
 def claims() -> None:
     """Print whether each of the paper's findings follows from its own published figures."""
-    from repro.report.commands import follow
+    from repro.report.tables import paper_parts
 
-    follow(new_console())
+    _print(paper_parts())
 
 
 @click.group()
@@ -108,17 +116,19 @@ def expected() -> None:
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
     from repro.report.commands import record_expected
+    from repro.report.tables import reference_parts
 
-    record_expected(results, out, new_console())
+    _print(reference_parts(record_expected(results, out, new_console())))
 
 
 @expected.command()
 @click.argument("folder", type=FOLDER)
 def show(folder: Path) -> None:
     """Print what a reference folder holds."""
-    from repro.report.commands import show_expected
+    from repro.report.tables import reference_parts
+    from repro.verify.reference import load_reference
 
-    show_expected(folder, new_console())
+    _print(reference_parts(load_reference(folder)))
 
 
 @click.command(short_help="Recompute what is wrong with the published code.")

@@ -10,15 +10,7 @@ from typing import Any
 from repro import profiles
 from repro.errors import EXIT_FAILED, ReproError
 from repro.printable import counted, printable
-from repro.report.words import (
-    ANSWERS,
-    POWER,
-    joined,
-    noticed_of,
-    outcome,
-    seeds_text,
-    size_text,
-)
+from repro.report import words
 from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer
 from repro.verify.fingerprint import subjects
@@ -159,7 +151,7 @@ def _run(verified: RunVerification) -> str:
     text += f" with {changed}" if changed else ""
     trained = run.identity.get("trained")
     text += f"; {trained}" if trained else ""
-    text = f"{printable(text)}, {seeds_text(run.seeds)}"
+    text = f"{printable(text)}, {words.seeds_text(run.seeds)}"
     return text if stored is None else f"{text}; the reference has {len(stored.run.seeds)}"
 
 
@@ -200,7 +192,7 @@ def _differing(verified: RunVerification) -> list[str]:
 def _subjects(names: tuple[str, ...]) -> str:
     tuned = len(set(names) - {"the run"})
     parts = ["the run"] * ("the run" in names) + [counted(tuned, "fine-tune")] * bool(tuned)
-    return joined(parts)
+    return words.joined(parts)
 
 
 def _why(verified: RunVerification) -> str:
@@ -232,15 +224,15 @@ def _numbers(verified: RunVerification) -> str:
         return "They are not compared: the reference has none of the cells asked for."
     against = "the paper's figures" if verified.points else "the stored runs"
     if found := _differing(verified):
-        text = f"Different from {against}: {joined(found)}."
+        text = f"Different from {against}: {words.joined(found)}."
     else:
         counts = Counter((n.level, n.verdict) for n in judged if n.verdict.passes)
         parts = [
             f"{counted(count, 'cell' if level is not Level.L3 else 'point')} "
-            + outcome(verdict, level)
+            + words.outcome(verdict, level)
             for (level, verdict), count in sorted(counts.items(), key=str)
         ]
-        text = f"Nothing differs from {against}" + (f": {joined(parts)}." if parts else ".")
+        text = f"Nothing differs from {against}" + (f": {words.joined(parts)}." if parts else ".")
     return text + _sensitivity(verified)
 
 
@@ -248,19 +240,19 @@ def _sensitivity(verified: RunVerification) -> str:
     """What would have been noticed in a single retrained cell or point."""
     for level, what in ((Level.L2, "cell"), (Level.L3, "plotted point")):
         own = [n for n in verified.judged if n.level is level]
-        found = [value for n in own if (value := noticed_of(n)) is not None]
+        found = [value for n in own if (value := words.noticed_of(n)) is not None]
         if found:
             return (
-                f" In one {what} a true difference of {size_text(median(found))} (median; "
-                f"{size_text(min(found))} to {size_text(max(found))}) would have been noticed "
-                f"{POWER}."
+                f" In one {what} a true difference of {words.size_text(median(found))} (median; "
+                f"{words.size_text(min(found))} to {words.size_text(max(found))}) would have been noticed "
+                f"{words.POWER}."
             )
     return ""
 
 
 def _findings(verified: RunVerification, evidence: bool) -> str:
     found = Counter(claim.verdict for claim in verified.claims)
-    parts = [f"{found[answer]} {ANSWERS[answer]}" for answer in Answer if found[answer]]
+    parts = [f"{found[answer]} {words.ANSWERS[answer]}" for answer in Answer if found[answer]]
     owner = "paper" if verified.run.study.published else "study"
     text = f"Of {counted(len(verified.claims), 'finding')} of the {owner}: {', '.join(parts)}."
     if owner == "study":

@@ -16,7 +16,7 @@ from typing import Any
 from repro.errors import EXIT_MISSING, ReproError
 from repro.extras import install_command
 from repro.report.export import to_csv
-from repro.report.model import PanelReport, Plotted, Report, RunReport
+from repro.report.model import PanelReport, Plotted, RunReport
 from repro.spec.cells import BASE
 
 try:
@@ -302,31 +302,15 @@ def csv_rows(panels: Sequence[PanelReport]) -> Iterator[dict[str, object]]:
         }
 
 
-def run_folders(report: Report, folder: Path) -> Iterator[tuple[RunReport, Path]]:
-    """Each run with its folder of drawings, which is made.
-
-    Several runs get a folder each, named after profile and protocol and numbered.
-    """
-    for number, run in enumerate(report.runs, 1):
-        own = folder
-        if len(report.runs) > 1:
-            own = folder / f"{number}-{run.verified.run.profile}-{run.verified.run.protocol}"
-        own.mkdir(parents=True, exist_ok=True)
-        yield run, own
-
-
-def write_drawing(
-    canvas: Figure, rows: Iterable[dict[str, Any]], folder: Path, name: str
-) -> None:
+def write_drawing(canvas: Figure, rows: Iterable[dict[str, Any]], folder: Path, name: str) -> None:
     """Write a drawing as SVG, PNG and PDF, and the numbers behind it as CSV."""
     for kind in ("svg", "png", "pdf"):
         save(canvas, folder / f"{name}.{kind}", kind)
     (folder / f"{name}.csv").write_text(to_csv(rows), encoding="utf-8", newline="")
 
 
-def write_figures(report: Report, folder: Path) -> None:
-    """Write all figures of all runs."""
-    for run, own in run_folders(report, folder):
-        for figure in run.verified.run.study.figures:
-            rows = csv_rows(run.of_figure(figure))
-            write_drawing(draw(run, figure), rows, own, f"figure{figure}")
+def write_figures(run: RunReport, folder: Path) -> None:
+    """Write all figures of a run."""
+    for figure in run.verified.run.study.figures:
+        rows = csv_rows(run.of_figure(figure))
+        write_drawing(draw(run, figure), rows, folder, f"figure{figure}")

@@ -18,7 +18,7 @@ from repro.results.runs import Run
 from repro.results.spent import Rates
 from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
-from repro.verify.reference import load_reference, record
+from repro.verify.reference import Reference, load_reference, record
 from repro.verify.verdicts import Level, Verdict
 
 
@@ -73,22 +73,26 @@ def verify(
     claims: Sequence[str] | None = None,
     study: str | None = None,
     full: bool = False,
+    out: Path | None = None,
 ) -> int:
     """Verify a results folder and print the verdicts.
 
     Args:
         expected, level, claims, study: as of `gather`.
         full: print everything; else at most `terminal.LINES` lines a run.
+        out: where the report is written too, unless it is there already.
 
     Returns:
         0 if nothing differs and nothing is missing, 1 if something differs, 3 if something is
         missing, such as cells, or a reference. Claims count where the run is of the paper's own
         model and data; one that does not hold for another model is no failure of the run.
     """
-    found = gather(
-        results, console, expected=expected, level=level, claims=claims, study=study
-    )
+    found = gather(results, console, expected=expected, level=level, claims=claims, study=study)
     terminal.show(console, found, claims, full=full)
+    if out is not None and is_current(found, out):
+        console.print(f"{out}: as it was")
+    elif out is not None:
+        write_report(found, out, console)
     return found.verification.exit_code
 
 
@@ -99,31 +103,6 @@ def write_report(found: Report, out: Path, console: Console) -> None:
     names = [path.name for path in files if path.parent == out]
     drawn = counted(len(files) - len(names), "file")
     console.print(f"{out}: {', '.join(names)}, {drawn} of figures")
-
-
-def finish(
-    results: Path, console: Console, *, expected: Path | None = None, full: bool = False
-) -> int:
-    """The end of a run: print the verdicts, and write the report unless it is there already.
-
-    Returns:
-        What `verify` returns.
-    """
-    found = gather(results, console, expected=expected)
-    terminal.show(console, found, None, full=full)
-    out = results / "report"
-    if is_current(found, out):
-        console.print(f"{out}: as it was")
-    else:
-        write_report(found, out, console)
-    return found.verification.exit_code
-
-
-def follow(console: Console) -> None:
-    """Print whether each finding follows from the paper's own figures."""
-    console.print(tables.paper_table())
-    for line in tables.text_conflicts():
-        console.print(line)
 
 
 def _one_run(folder: Path) -> Run:
@@ -157,14 +136,7 @@ def compare(a: Path, b: Path, console: Console) -> int:
     return 0 if held.numbers and all(verdict.passes for verdict in judged) else EXIT_MISSING
 
 
-def record_expected(results: Sequence[Path], out: Path, console: Console) -> None:
-    """Make a reference folder from results folders, and show it."""
+def record_expected(results: Sequence[Path], out: Path, console: Console) -> Reference:
+    """Make a reference folder from results folders, with a bar."""
     with _stages(console, len(results) + 1) as stage:
-        record(results, out, stage=stage)
-    show_expected(out, console)
-
-
-def show_expected(folder: Path, console: Console) -> None:
-    """Print what a reference folder holds."""
-    for part in tables.reference_parts(load_reference(folder)):
-        console.print(part)
+        return load_reference(record(results, out, stage=stage))

@@ -30,7 +30,7 @@ def write_folder(report: Report, out: Path) -> tuple[Path, ...]:
         ReproError: a face lacks its package (3).
     """
     # They need matplotlib and jinja2, which the other faces do without.
-    from repro.report.charts import run_folders, write_figures
+    from repro.report.charts import write_figures
     from repro.report.html import write as write_html
     from repro.report.summarycharts import write_summaries
 
@@ -40,9 +40,13 @@ def write_folder(report: Report, out: Path) -> tuple[Path, ...]:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
         (folder / "junit.xml").write_bytes(junit(report))
-        write_figures(report, folder / "figures")
-        for run, own in run_folders(report, folder / "figures"):
-            write_summaries(run, own)
+        for number, run in enumerate(report.runs, 1):
+            drawings, own = folder / "figures", run.verified.run
+            if len(report.runs) > 1:
+                drawings /= f"{number}-{own.profile}-{own.protocol}"
+            drawings.mkdir(parents=True)
+            write_figures(run, drawings)
+            write_summaries(run, drawings)
 
     return replace_folder(out, JSON, fill)
 

@@ -154,7 +154,9 @@ def _figure(run: RunReport, prefix: str, figure: str) -> dict[str, Any]:
     panels, known = [], run.verified.run.study.figures[figure]
     for panel in run.of_figure(figure):
         title, told = f"Figure {figure}{panel.title}", charts.spoken(panel)
-        panels.append((panel, _svg(charts.draw_panel(panel), f"{prefix}-{panel.name}", title, told)))
+        panels.append(
+            (panel, _svg(charts.draw_panel(panel), f"{prefix}-{panel.name}", title, told))
+        )
     legend = []
     for number, look in enumerate(charts.looks(run, figure)):
         name = f"{prefix}-{figure}-sign{number}"

@@ -4,25 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from repro.printable import printable
+from repro.report import rows, words
 from repro.report.answer import first_line, head
 from repro.report.model import Report, RunReport
-from repro.report.rows import (
-    ANSWER,
-    BESIDE,
-    DIFFERS,
-    FINDINGS,
-    MISSING,
-    NUMBERS,
-    chosen,
-    failed,
-    figure_rows,
-    heading,
-    level_rows,
-    missing,
-)
 from repro.report.summaries import DEPARTED, DEPARTED_HEADS, DEPARTED_READ, departures
 from repro.report.tables import facts
-from repro.report.words import between, contrast_text, decided_by, noticed_effect, noticed_text
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Verdict
 
@@ -46,11 +32,11 @@ def markdown(report: Report) -> str:
     if report.verification.survival:
         names = [run.name for run in report.runs]
         lines += ["", "## Do the findings survive correction?", ""]
-        rows = (
-            [claim, *(dict(found).get(name, Answer.NOT_RUN) for name in names)]
+        answers = (
+            (claim, *(dict(found).get(name, Answer.NOT_RUN) for name in names))
             for claim, found in report.verification.survival
         )
-        lines += table(["finding", *map(escaped, names)], rows)
+        lines += table(["finding", *map(escaped, names)], answers)
     return "\n".join(lines) + "\n"
 
 
@@ -64,18 +50,18 @@ def _run(run: RunReport, *, several: bool) -> Iterator[str]:
     yield f"- {escaped(top.on_paper)}"
     yield from (f"- **{name}**: {escaped(text)}" for name, text in top.rows)
     yield from (f"- note: {escaped(note)}" for note in top.notes)
-    yield from _section(DIFFERS, _differs(run))
-    yield from _section(MISSING, _missing(run))
-    yield from _section(heading(FINDINGS, own), _findings(run))
+    yield from _section(rows.DIFFERS, _differs(run))
+    yield from _section(rows.MISSING, _missing(run))
+    yield from _section(rows.heading(rows.FINDINGS, own), _findings(run))
     yield from details("All comparisons behind them", _contrasts(run))
     if run.summaries:
-        yield from _section(ANSWER, _summaries(run))
+        yield from _section(rows.ANSWER, _summaries(run))
         moved = (map(escaped, row.texts) for row in departures(own))
         yield from details(DEPARTED, [DEPARTED_READ, "", *table(DEPARTED_HEADS, moved)])
-    yield from _section(NUMBERS, _levels(run))
+    yield from _section(rows.NUMBERS, _levels(run))
     if run.verified.judged:
         yield from details(f"All {len(run.verified.judged)} verdicts on numbers", _numbers(run))
-    yield from _section(heading(BESIDE, own), _figures(run))
+    yield from _section(rows.heading(rows.BESIDE, own), _figures(run))
     told = ((name, escaped(value)) for name, value in facts(own))
     yield from details("The run", table(("what", "value"), told))
 
@@ -85,50 +71,50 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _differs(run: RunReport) -> Iterator[str]:
-    items = failed(run.verified)
+    items = rows.failed(run.verified)
     if not items:
         yield "nothing"
         return
-    rows = (map(escaped, item) for item in chosen(items, _SHOWN))
-    yield from table(("what", "name", "how"), rows)
+    lines = (map(escaped, item) for item in rows.chosen(items, _SHOWN))
+    yield from table(("what", "name", "how"), lines)
     if len(items) > _SHOWN:
         yield ""
         yield f"... and {len(items) - _SHOWN} more, in report.json"
 
 
 def _missing(run: RunReport) -> list[str]:
-    lacks = [filter(None, (lack.text, lack.command)) for lack in missing(run.verified)]
+    lacks = [filter(None, (lack.text, lack.command)) for lack in rows.missing(run.verified)]
     return [f"- {': '.join(map(escaped, lack))}" for lack in lacks] or ["nothing"]
 
 
 def _findings(run: RunReport) -> Iterator[str]:
     power = "power to show the paper's effect"
-    rows = []
+    lines = []
     for claim in run.verified.claims:
         main, mean = claim.headline, claim.mean
         rows.append(
             (
                 claim.claim.id,
                 claim.verdict,
-                escaped(decided_by(claim)),
+                escaped(words.decided_by(claim)),
                 _number(mean.effect if mean else None, "+.3f"),
-                _number(noticed_effect(mean)),
+                _number(words.noticed_effect(mean)),
                 _number(main.power if main else None, ".0%"),
                 _number(main.paper_effect if main else None, "+.3f"),
                 escaped(claim.claim.finding),
             )
         )
     heads = ("id", "answer", "what decided", "effect", "noticed", power, "paper", "finding")
-    return table(heads, rows)
+    return table(heads, lines)
 
 
 def _contrasts(run: RunReport) -> Iterator[str]:
-    rows = (
-        (claim.claim.id, item.verdict, escaped(contrast_text(item)))
+    lines = (
+        (claim.claim.id, item.verdict, escaped(words.contrast_text(item)))
         for claim in run.verified.claims
         for item in claim.contrasts
     )
-    return table(("finding", "comparison", "what"), rows)
+    return table(("finding", "comparison", "what"), lines)
 
 
 def _summaries(run: RunReport) -> Iterator[str]:
@@ -137,25 +123,25 @@ def _summaries(run: RunReport) -> Iterator[str]:
         yield ""
         columns = report.summary.columns
         heads = map(escaped, (report.summary.axis, *columns))
-        rows = (
+        lines = (
             (escaped(row), *(report.whole(row, name) for name in columns))
             for row in report.summary.rows
         )
-        yield from table(tuple(heads), rows)
+        yield from table(tuple(heads), lines)
         yield ""
 
 
 def _levels(run: RunReport) -> Iterable[str]:
-    rows = [(r.what, r.outcome, r.level or "", r.noticed) for r in level_rows(run.verified)]
+    lines = [(r.what, r.outcome, r.level or "", r.noticed) for r in rows.level_rows(run.verified)]
     heads = ("what", "how they came out", "level", "noticed from")
-    return table(heads, rows) if rows else ["not compared"]
+    return table(heads, lines) if lines else ["not compared"]
 
 
 def _numbers(run: RunReport) -> Iterator[str]:
     # The worst first, for this is what a reader opens the list for.
     order = list(Verdict)
     judged = sorted(run.verified.judged, key=lambda number: -order.index(number.verdict))
-    rows = (
+    lines = (
         (
             escaped(number.name),
             number.verdict,
@@ -163,17 +149,17 @@ def _numbers(run: RunReport) -> Iterator[str]:
             _number(number.ours),
             _number(number.theirs),
             _number(number.difference, "+.3f"),
-            between(number.interval).strip(),
-            noticed_text(number),
+            words.between(number.interval).strip(),
+            words.noticed_text(number),
         )
         for number in judged
     )
     heads = ("number", "verdict", "level", "ours", "theirs", "difference", "95%", "noticed")
-    return table(heads, rows)
+    return table(heads, lines)
 
 
 def _figures(run: RunReport) -> Iterator[str]:
-    rows = (
+    lines = (
         (
             row.figure,
             f"{row.run} of {row.points}",
@@ -182,10 +168,10 @@ def _figures(run: RunReport) -> Iterator[str]:
             _number(row.difference, "+.3f"),
             escaped(row.largest),
         )
-        for row in figure_rows(run)
+        for row in rows.figure_rows(run)
     )
     heads = ("figure", "points run", "paper, mean", "ours, mean", "difference", "largest")
-    return table(heads, rows)
+    return table(heads, lines)
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
@@ -197,7 +183,7 @@ def details(summary: str, lines: Iterable[str]) -> Iterator[str]:
     yield from (f"<details><summary>{summary}</summary>", "", *lines, "", "</details>", "")
 
 
-def table(heads: Sequence[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
-    """The lines of a Markdown table; its cells are escaped already."""
-    for cells in (heads, ["---"] * len(heads), *rows):
+def table(heads: Sequence[str], lines: Iterable[Iterable[object]]) -> Iterator[str]:
+    """The lines of a Markdown table; their cells are escaped already."""
+    for cells in (heads, ["---"] * len(heads), *lines):
         yield f"| {' | '.join(map(str, cells))} |"

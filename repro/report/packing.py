@@ -72,7 +72,7 @@ def pack(run: RunReport, lookup: Lookup) -> Packets:
 
 @dataclass(frozen=True)
 class _Prompts:
-    """Texts by hash, in the order of their numbers; hashes by prompt and shots; uses of each."""
+    """Texts by hash; hashes by prompt and shots; how many samples have each; their numbers."""
 
     texts: dict[str, str] = field(default_factory=dict)
     groups: dict[tuple[str, int], list[str]] = field(default_factory=dict)

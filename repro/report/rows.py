@@ -11,17 +11,8 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from repro.printable import counted
+from repro.report import words
 from repro.report.model import RunReport
-from repro.report.words import (
-    briefly,
-    fact_text,
-    group_text,
-    noticed_of,
-    noticed_text,
-    number_text,
-    outcome,
-    size_text,
-)
 from repro.results.runs import Run
 from repro.spec.cells import Cell
 from repro.verify.fingerprint import FactCheck, subjects
@@ -64,12 +55,12 @@ def failed(verified: RunVerification) -> list[Item]:
     items = _facts([check for check in verified.facts if check.verdict is bad])
     for level in _GROUPS:
         groups = [g for g in verified.groups if g.level == level and g.verdict is bad]
-        items += [Item(level, group.name, group_text(group)) for group in groups]
+        items += [Item(level, group.name, words.group_text(group)) for group in groups]
     items += [Item("figure", f.name, f.reason) for f in verified.figures if f.verdict is bad]
     for kind, numbers in (("cell", verified.numbers), ("point", verified.points)):
         wrong = [number for number in numbers if number.verdict is bad]
         wrong.sort(key=lambda number: -abs(number.difference or 0.0))
-        items += [Item(kind, number.name, number_text(number)) for number in wrong]
+        items += [Item(kind, number.name, words.number_text(number)) for number in wrong]
     for claim in verified.claims if verified.claims_count else ():
         if claim.contradicts:
             text = "otherwise than in the published figures: " + "; ".join(claim.contradicts)
@@ -88,7 +79,7 @@ def _facts(wrong: Iterable[FactCheck]) -> list[Item]:
     items = []
     for first, *others in alike.values():
         name = first + (f" and {len(others)} more" if others else "")
-        items.append(Item("facts", name, "; ".join(map(fact_text, by_subject[first]))))
+        items.append(Item("facts", name, "; ".join(map(words.fact_text, by_subject[first]))))
     return items
 
 
@@ -138,10 +129,10 @@ def missing(verified: RunVerification) -> list[Lack]:
             for cell, seed in run.cells
             if "the run" in names or f"{cell.variant.name} seed {seed}" in names
         )
-        lack(f"facts on {', '.join(names[:3])}{more}, such as {fact_text(first)}", untold)
+        lack(f"facts on {', '.join(names[:3])}{more}, such as {words.fact_text(first)}", untold)
     if undecided := [n for n in verified.numbers if n.verdict is Verdict.INCONCLUSIVE]:
         text = f"what would decide {counted(len(undecided), 'cell')}, such as "
-        text += f"{undecided[0].name}: {number_text(undecided[0])}"
+        text += f"{undecided[0].name}: {words.number_text(undecided[0])}"
         found.append(Lack(text=text, cells=tuple(number.cell for number in undecided)))
     if verified.reference is None and not verified.points:
         text = "a stored reference for this kind of run: name one with --expected, or keep "
@@ -175,7 +166,7 @@ class LevelRow:
         """How they came out, in words; a number only where they did not all come out alike."""
         if len(self.counts) == 1:
             return self.counts[0][2]
-        return ", ".join(f"{count} {briefly(v, self.level)}" for count, v, _ in self.counts)
+        return ", ".join(f"{count} {words.briefly(v, self.level)}" for count, v, _ in self.counts)
 
 
 def level_rows(verified: RunVerification) -> list[LevelRow]:
@@ -184,7 +175,7 @@ def level_rows(verified: RunVerification) -> list[LevelRow]:
 
     def add(what: str, level: Level | None, verdicts: Sequence[Verdict], noticed: str) -> None:
         found = Counter(verdicts)
-        counts = tuple((found[v], v, outcome(v, level)) for v in Verdict if found[v])
+        counts = tuple((found[v], v, words.outcome(v, level)) for v in Verdict if found[v])
         if counts:
             rows.append(LevelRow(what, level, counts, noticed))
 
@@ -214,16 +205,16 @@ def level_rows(verified: RunVerification) -> list[LevelRow]:
 
 def _noticed(numbers: Sequence[NumberVerdict], level: Level | None) -> str:
     if level in (Level.L0, Level.L1):
-        return " or ".join(filter(None, sorted(set(map(noticed_text, numbers)))))
-    return _range([v for n in numbers if (v := noticed_of(n)) is not None])
+        return " or ".join(filter(None, sorted(set(map(words.noticed_text, numbers)))))
+    return _range([v for n in numbers if (v := words.noticed_of(n)) is not None])
 
 
 def _range(values: Sequence[float]) -> str:
     """`0.034 (0.012 to 0.090)`: the median, least and largest; empty for none."""
     if not values:
         return ""
-    low, high = size_text(min(values)), size_text(max(values))
-    return low if low == high else f"{size_text(median(values))} ({low} to {high})"
+    low, high = words.size_text(min(values)), words.size_text(max(values))
+    return low if low == high else f"{words.size_text(median(values))} ({low} to {high})"
 
 
 class FigureRow(NamedTuple):

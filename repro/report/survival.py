@@ -221,7 +221,8 @@ def _missing(conditions: Sequence[Condition]) -> Iterator[str]:
             "embedded model's, see `repro/verify/README.md`."
         )
     ran = {condition.name for condition in conditions}
-    yield from (f"- The protocol `{name}`." for name in ("corrected",) if name not in ran)
+    if "corrected" not in ran:
+        yield "- The protocol `corrected`."
     own = {part for c in conditions if c.source != "rows" for part in c.audit.split(", ")}
     yield from (
         f"- {name}: {what}{_dead(run) if name == 'A2' else ''}."
@@ -248,7 +249,7 @@ def effects(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) 
     theirs = hollow | {"marker": "o", "color": "#6a737b"}
     mended = [
         (c, hollow | {"marker": mark, "color": "#d55e00", "markersize": 4})
-        for c, mark in zip(conditions[1:], cycle("^vDPX<>o"))
+        for c, mark in zip(conditions[1:], cycle("^vDPX<>o"), strict=False)
         if c.source != "untouched"
     ]
     with settings():
@@ -268,8 +269,10 @@ def effects(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) 
         axes.set_yticks(range(len(names)), titles)
         axes.set_ylim(len(names) - 0.5, -0.6)
         axes.set_xlabel("effect of the finding's first comparison")
-        legend = {"paper": theirs, f"this model, {PUBLISHED}": {"marker": "s", "color": "#0072b2"}}
-        legend |= {condition.audit or condition.name: look for condition, look in mended}
-        handles = [axes.plot([], [], **look)[0] for look in legend.values()]
-        canvas.legend(handles, list(legend), loc="upper center", ncols=len(legend), fontsize=7)
+        ours = {"marker": "s", "color": "#0072b2"}
+        legend = [("paper", theirs), (f"this model, {PUBLISHED}", ours)]
+        legend += [(condition.audit or condition.name, look) for condition, look in mended]
+        handles = [axes.plot([], [], **look)[0] for _, look in legend]
+        names = [name for name, _ in legend]
+        canvas.legend(handles, names, loc="upper center", ncols=len(names), fontsize=7)
     return canvas

@@ -29,7 +29,7 @@ def table(*columns: str, title: str = "") -> Table:
     """A table without lines around it."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for name in columns:
-        made.add_column(name, no_wrap=name not in ("what", "finding"))
+        made.add_column(name, no_wrap=name not in ("what", "finding", "how they came out"))
     return made
 
 
@@ -52,8 +52,8 @@ def departures_table(run: Run) -> Table:
     return made
 
 
-def paper_table() -> Table:
-    """Does each finding follow from the figures as printed?"""
+def paper_parts() -> Iterator[RenderableType]:
+    """Does each finding follow from the figures as printed? And numbers of the text that do not."""
     title = "Do the findings follow from the published figures?"
     made = table("", "finding", "from its figures", title=title)
 
@@ -67,11 +67,7 @@ def paper_table() -> Table:
         for item in verdict.contrasts:
             if item.contrast.beyond:
                 row("", f"not claimed: {item.contrast.name}", [item], item.verdict)
-    return made
-
-
-def text_conflicts() -> Iterator[str]:
-    """Numbers of the paper's text that its figures do not bear out."""
+    yield made
     for stated, shown, twin in load_paper().text_conflicts:
         figure, panel, series, _ = shown.key
         line = f"The text says {stated.value} ({stated.id}); Figure {figure}({panel}) {series} "

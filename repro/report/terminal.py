@@ -8,34 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.printable import counted, printable
+from repro.report import rows, words
 from repro.report.answer import Outcome, first_line, head
 from repro.report.figures import STYLE, figure_lines, legend
 from repro.report.model import Report, RunReport
-from repro.report.rows import (
-    ANSWER,
-    BESIDE,
-    DIFFERS,
-    FINDINGS,
-    MISSING,
-    NUMBERS,
-    Item,
-    failed,
-    figure_rows,
-    heading,
-    level_rows,
-    missing,
-    turns,
-)
 from repro.report.summaries import DEPARTED, READ, SummaryReport, summary_lines
 from repro.report.tables import departures_table, facts, pairs, table
-from repro.report.words import (
-    between,
-    contrast_text,
-    decided_by,
-    noticed_effect,
-    number_text,
-    signed,
-)
 from repro.spec.cells import Cell
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.verdicts import Verdict
@@ -106,7 +84,7 @@ def _brief(
     Where there is none for the first few, summaries go one after the other, or the figures shrink
     to a line, and items to one line each; then blank lines go.
     """
-    items, above = failed(run.verified), list(_head(run, warnings, full=False))
+    items, above = rows.failed(run.verified), list(_head(run, warnings, full=False))
     needed = 3 + min(len(items), _LEAST)  # with the heading and "... and more"
     most = len(run.summaries) or 1
     for shown, tight in [*((shown, False) for shown in range(most, -1, -1)), (0, True)]:
@@ -137,12 +115,12 @@ def _height(console: Console, part: RenderableType) -> int:
 def _everything(
     run: RunReport, cells: Set[Cell] | None, warnings: Sequence[str]
 ) -> Iterator[RenderableType]:
-    own, items = run.verified.run, failed(run.verified)
+    own, items = run.verified.run, rows.failed(run.verified)
     yield from _head(run, warnings, full=True)
-    yield _heading(DIFFERS)
+    yield _heading(rows.DIFFERS)
     yield from map(_item, items) if items else [Text("  nothing")]
     yield from _missing(run, full=True)
-    yield _heading(heading(FINDINGS, own))
+    yield _heading(rows.heading(rows.FINDINGS, own))
     evidence = head(run.verified).evidence
     for verdict in run.verified.claims:
         yield from _whole_claim(verdict, evidence)
@@ -153,8 +131,8 @@ def _everything(
     yield from _numbers(run)
     for number in run.verified.judged:
         if not number.verdict.passes and number.verdict is not Verdict.NOT_REPRODUCED:
-            yield _indented(f"{number.name}: {number.verdict}: {number_text(number)}")
-    yield _heading(heading(BESIDE, own))
+            yield _indented(f"{number.name}: {number.verdict}: {words.number_text(number)}")
+    yield _heading(rows.heading(rows.BESIDE, own))
     if own.study.published:
         yield legend(run)
     yield from figure_lines(run, cells)
@@ -186,7 +164,7 @@ def _head(run: RunReport, warnings: Sequence[str], *, full: bool) -> Iterator[Re
         yield Text(f"note: ... and {len(notes) - len(shown)} more", style="yellow")
 
 
-def _item(item: Item, room: int | None = None) -> Padding:
+def _item(item: rows.Item, room: int | None = None) -> Padding:
     """An item, in so many characters at most."""
     line = Text(f"{item.kind} ", style="dim").append(printable(item.name), style="bold not dim")
     line.append(f": {printable(item.text)}", style="not dim")
@@ -196,14 +174,14 @@ def _item(item: Item, room: int | None = None) -> Padding:
 
 
 def _differs(
-    items: Sequence[Item], room: int, console: Console, *, lines: int
+    items: Sequence[rows.Item], room: int, console: Console, *, lines: int
 ) -> Iterator[RenderableType]:
     """Items in their order; of each kind the first, before any second is shown.
 
     Args:
         lines: that an item takes, at most.
     """
-    yield _heading(DIFFERS)
+    yield _heading(rows.DIFFERS)
     if not items:
         yield Text("  nothing")
         return
@@ -212,7 +190,7 @@ def _differs(
     made = [_item(item, width) for item in items]
     room -= 2 + 1  # the heading with its blank line, and "... and more"
     shown: set[int] = set()
-    for place in turns(items):
+    for place in rows.turns(items):
         room -= _height(console, made[place])
         if room < 0 and len(shown) >= _LEAST:
             break
@@ -223,8 +201,8 @@ def _differs(
 
 
 def _missing(run: RunReport, *, full: bool) -> Iterator[RenderableType]:
-    lacks = missing(run.verified)
-    yield _heading(MISSING)
+    lacks = rows.missing(run.verified)
+    yield _heading(rows.MISSING)
     if not lacks:
         yield Text("  nothing")
     for lack in lacks if full else lacks[:1]:
@@ -253,7 +231,7 @@ def _below(run: RunReport, cells: Set[Cell] | None, *, most: int) -> Iterator[Re
     """
     published = run.verified.run.study.published
     yield from _missing(run, full=False)
-    yield _heading(heading(FINDINGS, run.verified.run))
+    yield _heading(rows.heading(rows.FINDINGS, run.verified.run))
     yield _claims(run.verified.claims, head(run.verified).evidence, own=not published)
     yield from _summaries(run.summaries[:most])
     yield from _numbers(run)
@@ -262,8 +240,8 @@ def _below(run: RunReport, cells: Set[Cell] | None, *, most: int) -> Iterator[Re
         more = f"{counted(left, 'more panel')}, " if left else ""
         yield Text(f"{more}all cells and comparisons: the same command with --full", style="dim")
         return
-    yield _heading(heading(BESIDE, run.verified.run))
-    known = [row for row in figure_rows(run, cells) if row.run]
+    yield _heading(rows.heading(rows.BESIDE, run.verified.run))
+    known = [row for row in rows.figure_rows(run, cells) if row.run]
     if not published and most:
         yield from figure_lines(run, cells)
     elif not most or not known:
@@ -273,7 +251,7 @@ def _below(run: RunReport, cells: Set[Cell] | None, *, most: int) -> Iterator[Re
         made = table("figure", "points", "paper", "ours", "largest difference")
         for row in known:
             points = str(row.run) if row.run == row.points else f"{row.run} of {row.points}"
-            values = (f"{row.paper:.3f}", f"{row.ours:.3f} {signed(row.difference)}")
+            values = (f"{row.paper:.3f}", f"{row.ours:.3f} {words.signed(row.difference)}")
             made.add_row(row.figure, points, *values, row.largest)
         yield made
     yield Text("All cells, comparisons and points: the same command with --full", style="dim")
@@ -282,7 +260,7 @@ def _below(run: RunReport, cells: Set[Cell] | None, *, most: int) -> Iterator[Re
 def _summaries(shown: Sequence[SummaryReport]) -> Iterator[RenderableType]:
     """Curves and matrices; nothing without any."""
     if shown:
-        yield _heading(ANSWER)
+        yield _heading(rows.ANSWER)
         yield Text(READ)
     for summary in shown:
         yield from summary_lines(summary, 80)
@@ -307,11 +285,11 @@ def _claims(claims: Sequence[ClaimVerdict], evidence: bool, *, own: bool) -> Tab
     made.add_column("effect, 95 % interval" if own else "comparisons that hold", no_wrap=False)
     made.add_column("noticed", width=7, no_wrap=True)
     for claim in claims:
-        told = decided_by(claim)
+        told = words.decided_by(claim)
         if own and claim.mean is not None:
-            told = f"{signed(claim.mean.effect)}{between(claim.mean.interval)}, {told}"
+            told = f"{words.signed(claim.mean.effect)}{words.between(claim.mean.interval)}, {told}"
         decided = Text(printable(told), no_wrap=True, overflow="ellipsis")
-        noticed = noticed_effect(claim.mean)
+        noticed = words.noticed_effect(claim.mean)
         made.add_row(
             claim.claim.id,
             claim.claim.title,
@@ -333,20 +311,17 @@ def _whole_claim(verdict: ClaimVerdict, evidence: bool) -> Iterator[RenderableTy
         return  # the reason would only be repeated for each comparison
     for item in verdict.contrasts:
         shown = "beyond it" if item.contrast.beyond else item.verdict.value
-        yield _indented(f"{shown}: {contrast_text(item)}", by=5, style="dim")
+        yield _indented(f"{shown}: {words.contrast_text(item)}", by=5, style="dim")
 
 
 def _numbers(run: RunReport) -> Iterator[RenderableType]:
-    yield _heading(NUMBERS)
-    rows = level_rows(run.verified)
-    if not rows:
+    yield _heading(rows.NUMBERS)
+    levels = rows.level_rows(run.verified)
+    if not levels:
         yield Text("  not compared")
         return
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    made.add_column("", no_wrap=True)
-    made.add_column("how they came out")
-    made.add_column("noticed from", no_wrap=True)
-    for row in rows:
+    made = table("", "how they came out", "noticed from")
+    for row in levels:
         level = f" ({row.level})" if row.level else ""
         made.add_row(row.what + level, Text(row.outcome, style=STYLE[row.worst]), row.noticed)
     yield made

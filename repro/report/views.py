@@ -7,17 +7,10 @@ from typing import Any
 from markupsafe import Markup
 
 from repro.printable import counted, printable
+from repro.report import words
 from repro.report.charts import metric_of
 from repro.report.model import PanelReport, Plotted, RunReport
-from repro.report.words import (
-    BRIEFLY,
-    EQUAL_POWER,
-    decided_by,
-    noticed_effect,
-    noticed_text,
-    outcome,
-    seeds_text,
-)
+from repro.results.runs import CellResult
 from repro.spec.cells import Cell
 from repro.spec.points import BEST
 from repro.verify.claimverdicts import Answer, Effect
@@ -77,12 +70,14 @@ def reading_error(known: Published | None) -> str:
 
 def in_words(verdict: Verdict | None, level: Level | None) -> str:
     """A verdict in words."""
-    return "not compared" if verdict is None else outcome(verdict, level)
+    return "not compared" if verdict is None else words.outcome(verdict, level)
 
 
 def tally(report: PanelReport) -> str:
     """How many points of a panel came out how."""
-    found = Counter(BRIEFLY[p.verdict] if p.verdict else "not compared" for p in report.points)
+    found = Counter(
+        words.BRIEFLY[p.verdict] if p.verdict else "not compared" for p in report.points
+    )
     text = ", ".join(f"{count} {name}" for name, count in found.items())
     if not any(item.numbers for item in report.points):
         return text
@@ -95,20 +90,20 @@ def effect(mean: Effect | None) -> str:
     return signed(mean.effect if mean else None)
 
 
-def effect_interval(mean: Effect | None) -> str:
-    """Its interval in brackets."""
-    return between(mean.interval if mean else None, signed)
+def interval(item: Effect | NumberVerdict | None) -> str:
+    """The interval of an effect or a difference in brackets."""
+    return between(item.interval if item else None, signed)
 
 
 FILTERS: dict[str, Callable[..., str | float | None]] = {
     "between": between,
-    "decided_by": decided_by,
+    "decided_by": words.decided_by,
     "effect": effect,
     "in_words": in_words,
-    "interval": effect_interval,
+    "interval": interval,
     "metric": metric_of,
-    "noticed": noticed_text,
-    "noticed_effect": noticed_effect,
+    "noticed": words.noticed_text,
+    "noticed_effect": words.noticed_effect,
     "number": number,
     "p_value": lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
     "percent": percent,
@@ -134,7 +129,7 @@ def identity(run: RunReport) -> Iterator[tuple[str, str]]:
     yield "Profile", own.profile
     changed = ", ".join(f"{name} = {value}" for name, value in own.overrides.items())
     yield "Protocol", own.protocol + (f", with {changed}" if changed else "")
-    yield "Seeds", seeds_text(own.seeds)
+    yield "Seeds", words.seeds_text(own.seeds)
     rows = sorted({result.n for result in own.cells.values()})
     yield "Test rows", f"{rows[0]} to {rows[-1]} a cell" if len(rows) > 1 else f"{rows[0]} a cell"
     yield "Machine", _listed(record.get("machine"))
@@ -147,7 +142,7 @@ def identity(run: RunReport) -> Iterator[tuple[str, str]]:
     yield "Lock file, SHA-256", str(record.get("lock_sha256") or "unknown")
     told, stored = "none is stored for this kind of run", run.verified.reference
     if stored is not None:
-        told = f"{stored.folder.name}, {seeds_text(stored.run.seeds)}, "
+        told = f"{stored.folder.name}, {words.seeds_text(stored.run.seeds)}, "
         told += counted(len(stored.run.cells), "result")
     yield "Reference", told
 
@@ -166,7 +161,7 @@ def _text(value: object) -> str:
 
 
 def cell_rows(run: RunReport) -> list[dict[str, Any]]:
-    """The cells that were run, then those that the reference has besides, as rows of text."""
+    """The cells that were run, then those that the reference has besides."""
     plotted: dict[Cell, list[Plotted]] = {}
     for item in run.points:
         for cell in item.point.cells:
@@ -177,65 +172,55 @@ def cell_rows(run: RunReport) -> list[dict[str, Any]]:
 
 def _cell_row(run: RunReport, cell: Cell, plotted: list[Plotted]) -> dict[str, Any]:
     results = run.cells.get(cell, {})
-    mean = sum(r.value for r in results.values()) / len(results) if results else None
     own = [item for item in plotted if item.point.shots != BEST]
     # Without a reference, a cell has the verdict of its point, which is held against the paper.
-    verdict = run.by_cell.get(cell) or next((n for item in own for n in item.numbers), None)
-    row: dict[str, Any] = {
+    found = run.by_cell.get(cell) or next((n for item in own for n in item.numbers), None)
+    reason = "the reference lacks this cell"
+    if run.verified.reference is None:
+        reason = "there is nothing to hold it against"
+    if found is not None:
+        reason = found.reason
+        reason += f"; always '{printable(found.constant)}'" if found.constant else ""
+    return {
         "name": cell.name,
         "task": run.verified.run.study.task_of(cell).name,
+        "panels": [item.point.figure + item.point.panel for item in plotted],
+        "paper": own[0].paper if own else None,
+        "ours": sum(r.value for r in results.values()) / len(results) if results else None,
+        "number": found or NumberVerdict(cell=cell),
+        "verdict": found.verdict if found else None,
+        "reason": reason,
+        # What the script shows.
         "dataset": cell.dataset,
         "seeds": [str(seed) for seed, result in results.items() if result.outcomes is not None],
-        "panels": [item.point.figure + item.point.panel for item in plotted],
-        "paper": number(own[0].paper) if own else NONE,
-        "ours": number(mean),
-        "theirs": NONE,
-        "difference": NONE,
-        "interval": "",
-        "level": None,
-        "noticed": NONE,
-        "verdict": None,
-        "reason": "the reference lacks this cell",
+        "facts": list(_facts(results, plotted, found, reason)),
     }
-    if verdict is not None:
-        constant = f"; always '{printable(verdict.constant)}'" if verdict.constant else ""
-        row |= {
-            "theirs": number(verdict.theirs),
-            "difference": signed(verdict.difference),
-            "interval": between(verdict.interval, signed),
-            "level": verdict.level,
-            "noticed": noticed_text(verdict) or NONE,
-            "verdict": verdict.verdict,
-            "reason": verdict.reason + constant,
-        }
-    elif run.verified.reference is None:
-        row["reason"] = "there is nothing to hold it against"
-    return row | {"facts": list(_facts(run, cell, row, plotted, verdict))}
 
 
 def _facts(
-    run: RunReport,
-    cell: Cell,
-    row: Mapping[str, Any],
+    results: Mapping[int | None, CellResult],
     plotted: list[Plotted],
-    verdict: NumberVerdict | None,
+    found: NumberVerdict | None,
+    reason: str,
 ) -> Iterator[tuple[str, str]]:
     """What the view of a cell says above its samples."""
-    level = f" ({row['level']}, {row['level'].meaning})" if row["level"] else ""
-    yield "Outcome", in_words(row["verdict"], row["level"]) + level
-    yield "Why", row["reason"]
-    for seed, result in run.cells.get(cell, {}).items():
+    verdict, level = (found.verdict, found.level) if found else (None, None)
+    yield "Outcome", in_words(verdict, level) + (f" ({level}, {level.meaning})" if level else "")
+    yield "Why", reason
+    for seed, result in results.items():
         where = "This run" if seed is None else f"This run, seed {seed}"
         yield where, f"{result.metric} {number(result.value)}, n = {result.n}, key {result.key}"
         if result.constant is not None:
             yield where, f"every row got the label '{result.constant}'"
-    if verdict is not None and verdict.theirs is not None:
-        what = "The paper" if verdict.point else counted(verdict.stored, "stored run")
-        yield what, row["theirs"]
-        yield "Difference", f"{row['difference']} {row['interval']}".strip()
-        yield "Noticed from", row["noticed"]
-        if verdict.margin is not None:
-            yield "Margin", f"{verdict.margin:.3f}; power {percent(verdict.power)} {EQUAL_POWER}"
+    if found is not None and found.theirs is not None:
+        what = "The paper" if found.point else counted(found.stored, "stored run")
+        yield what, number(found.theirs)
+        difference = f"{signed(found.difference)} {interval(found)}"
+        yield "Difference", difference.strip()
+        yield "Noticed from", words.noticed_text(found) or NONE
+        if found.margin is not None:
+            power = f"{percent(found.power)} {words.EQUAL_POWER}"
+            yield "Margin", f"{found.margin:.3f}; power {power}"
     for item in plotted:
         best = " (the best of several cells)" if item.point.shots == BEST else ""
         yield (
