@@ -1,7 +1,7 @@
 """The head of every face: did it pass, what ran, is it evidence on the paper, and two sentences."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
@@ -242,10 +242,10 @@ def _sensitivity(verified: RunVerification) -> str:
         own = [n for n in verified.judged if n.level is level]
         found = [value for n in own if (value := words.noticed_of(n)) is not None]
         if found:
+            middle, low, high = (words.size_text(of(found)) for of in (median, min, max))
             return (
-                f" In one {what} a true difference of {words.size_text(median(found))} (median; "
-                f"{words.size_text(min(found))} to {words.size_text(max(found))}) would have been noticed "
-                f"{words.POWER}."
+                f" In one {what} a true difference of {middle} (median; {low} to {high}) would have "
+                f"been noticed {words.POWER}."
             )
     return ""
 

@@ -204,7 +204,7 @@ def draw_swatch(look: Style) -> Figure:
 
 
 def _handle(look: Style, x: Sequence[float] = (), y: Sequence[float] = ()) -> Line2D:
-    fill = {"linestyle": "--", "markerfacecolor": "white"} if look.hollow else {}
+    fill: dict[str, Any] = {"linestyle": "--", "markerfacecolor": "white"} if look.hollow else {}
     line = Line2D(x, y, color=look.colour, marker=look.marker, label=look.label, **fill)
     line.set_markevery([1] if len(x) else None)
     return line
@@ -226,11 +226,12 @@ def _draw_lines(axes: Axes, report: PanelReport) -> None:
         # Side by side, so that series of equal values do not hide each other.
         aside = step * (index - (len(report.series) - 1) / 2)
         x = [float(item.point.shots) + aside for item in points]
-        name, own = f"{report.name}-{series}", {"color": look.colour}
+        name, colour = f"{report.name}-{series}", look.colour
         low, high = zip(*(item.interval or (math.nan, math.nan) for item in points), strict=True)
-        axes.fill_between(x, low, high, **own, alpha=0.09, linewidth=0, gid=f"interval-{name}")
+        shade = f"interval-{name}"
+        axes.fill_between(x, low, high, color=colour, alpha=0.09, linewidth=0, gid=shade)
         # A shade needs two neighbours; whiskers show the interval of a lone point too.
-        axes.vlines(x, low, high, **own, linewidth=0.7, gid=f"whiskers-{name}")
+        axes.vlines(x, low, high, color=colour, linewidth=0.7, gid=f"whiskers-{name}")
         _plot(axes, x, [item.paper for item in points], look, f"paper-{name}", linestyle="--")
         _plot(axes, x, [item.ours for item in points], look, f"ours-{name}")
     axes.set_xlabel("in-context examples (shots)")
@@ -241,33 +242,27 @@ def _draw_lines(axes: Axes, report: PanelReport) -> None:
 def _draw_bars(axes: Axes, report: PanelReport) -> None:
     for place, (series, (item,)) in enumerate(report.series.items()):
         look, left, right = style_of(item), place - 0.2, place + 0.2
-        name, own = f"{report.name}-{series}", {"color": look.colour}
+        name, colour = f"{report.name}-{series}", look.colour
         paper = math.nan if item.paper is None else item.paper
-        axes.bar(left, paper, 0.34, fill=False, edgecolor=look.colour, linestyle="--")
+        axes.bar(left, paper, 0.34, fill=False, edgecolor=colour, linestyle="--")
         # A marker on top shows a value of 0 too, which no bar does.
         _plot(axes, [left], [item.paper], look, f"paper-{name}", linestyle="none")
         if item.ours is None or item.interval is None:
             continue
-        axes.bar(right, item.ours, 0.34, **own, alpha=0.35)
-        axes.vlines(right, *item.interval, **own, linewidth=1, gid=f"whiskers-{name}")
+        axes.bar(right, item.ours, 0.34, color=colour, alpha=0.35)
+        axes.vlines(right, *item.interval, color=colour, linewidth=1, gid=f"whiskers-{name}")
         _plot(axes, [right], [item.ours], look, f"ours-{name}", linestyle="none")
     axes.set_xticks(range(len(report.series)), list(report.series))
     axes.set_ylim(bottom=0)
 
 
 def _plot(
-    axes: Axes,
-    x: Sequence[float],
-    values: Sequence[float | None],
-    look: Style,
-    name: str,
-    linestyle: str = "-",
+    axes: Axes, x: list[float], values: list[float | None], look: Style, name: str, **line: Any
 ) -> None:
     """A line through values, the paper's with hollow marks and ours with small ones."""
     y = [math.nan if value is None else value for value in values]
-    mark = {"markerfacecolor": "white"} if name.startswith("paper-") else {"markersize": 4}
-    own = {"color": look.colour, "marker": look.marker, "linestyle": linestyle, "gid": name}
-    axes.plot(x, y, **own, **mark)
+    line |= {"markerfacecolor": "white"} if name.startswith("paper-") else {"markersize": 4}
+    axes.plot(x, y, color=look.colour, marker=look.marker, gid=name, **line)
 
 
 def save(canvas: Figure, path: Path | io.BytesIO, kind: str) -> None:

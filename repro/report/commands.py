@@ -130,7 +130,7 @@ def compare(a: Path, b: Path, console: Console) -> int:
             console.print(f"in {name} only: {counted(only, 'cell')}")
     held = compare_runs(second, first, wanted=[c for c in first.by_cell if c in second.by_cell])
     console.print(tables.numbers_table(held.numbers, f"\n{b} against {a}"))
-    judged = {item.verdict for item in (*held.numbers, *held.groups)}
+    judged = {number.verdict for number in held.numbers} | {group.verdict for group in held.groups}
     if Verdict.NOT_REPRODUCED in judged:
         return EXIT_FAILED
     return 0 if held.numbers and all(verdict.passes for verdict in judged) else EXIT_MISSING

@@ -18,10 +18,9 @@ from repro import __version__
 from repro.files import file_sha256
 from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
-from repro.report.departures import departures
 from repro.report.model import Plotted, Report, RunReport
 from repro.report.rows import failed, level_rows, missing
-from repro.report.summaries import SummaryReport
+from repro.report.summaries import departures
 from repro.report.words import EQUAL_POWER, decided_by, noticed_effect, noticed_of
 from repro.results.texts import TEXTS
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict, Effect
@@ -76,15 +75,17 @@ def tables(report: Report) -> dict[str, str]:
 def _run(run: RunReport) -> Row:
     verified, own, top = run.verified, run.verified.run, head(run.verified)
     stored, texts = verified.reference, own.folder / TEXTS
-    known = None
-    if stored is not None:
-        known = {"name": stored.folder.name, "seeds": stored.run.seeds}
-        known["results"] = len(stored.run.cells)
     moved = departures(own) if run.summaries else ()
     return {
         **_fields(own, "name", "profile", "protocol", "overrides", "seeds", "record"),
         "prompts_sha256": file_sha256(texts) if texts.is_file() else None,
-        "reference": known,
+        "reference": None
+        if stored is None
+        else {
+            "name": stored.folder.name,
+            "seeds": stored.run.seeds,
+            "results": len(stored.run.cells),
+        },
         "answer": top.first,
         "outcome": top.outcome,
         "evidence_on_paper": top.evidence,

@@ -9,7 +9,7 @@ from repro.report.answer import first_line, head
 from repro.report.model import Report, RunReport
 from repro.report.summaries import DEPARTED, DEPARTED_HEADS, DEPARTED_READ, departures
 from repro.report.tables import facts
-from repro.verify.claimverdicts import Answer
+from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.verdicts import Verdict
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]#|~<>&@]|:(?=//)|(?<=www)\.")
@@ -89,23 +89,22 @@ def _missing(run: RunReport) -> list[str]:
 
 def _findings(run: RunReport) -> Iterator[str]:
     power = "power to show the paper's effect"
-    lines = []
-    for claim in run.verified.claims:
-        main, mean = claim.headline, claim.mean
-        rows.append(
-            (
-                claim.claim.id,
-                claim.verdict,
-                escaped(words.decided_by(claim)),
-                _number(mean.effect if mean else None, "+.3f"),
-                _number(words.noticed_effect(mean)),
-                _number(main.power if main else None, ".0%"),
-                _number(main.paper_effect if main else None, "+.3f"),
-                escaped(claim.claim.finding),
-            )
-        )
     heads = ("id", "answer", "what decided", "effect", "noticed", power, "paper", "finding")
-    return table(heads, lines)
+    return table(heads, map(_finding, run.verified.claims))
+
+
+def _finding(claim: ClaimVerdict) -> tuple[object, ...]:
+    main, mean = claim.headline, claim.mean
+    return (
+        claim.claim.id,
+        claim.verdict,
+        escaped(words.decided_by(claim)),
+        _number(mean.effect if mean else None, "+.3f"),
+        _number(words.noticed_effect(mean)),
+        _number(main.power if main else None, ".0%"),
+        _number(main.paper_effect if main else None, "+.3f"),
+        escaped(claim.claim.finding),
+    )
 
 
 def _contrasts(run: RunReport) -> Iterator[str]:

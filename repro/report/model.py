@@ -178,7 +178,8 @@ class RunReport:
     @property
     def numbers_verdict(self) -> Verdict | None:
         """Did the numbers reproduce: the worst verdict of those compared; None without any."""
-        found = {item.verdict for item in (*self.verified.judged, *self.verified.figures)}
+        found = {number.verdict for number in self.verified.judged}
+        found |= {figure.verdict for figure in self.verified.figures}
         return worst(found - {Verdict.NOT_RUN}) if found - {Verdict.NOT_RUN} else None
 
 

@@ -48,12 +48,10 @@ def _draw_curve(axes: Axes, report: SummaryReport) -> None:
         there = {i + shift: v for i, row in levels if (v := report.values.get((row, name)))}
         low, high = ([value.interval[end] for value in there.values()] for end in (0, 1))
         effects = [value.effect for value in there.values()]
-        own = {"color": colour}
-        axes.vlines(list(there), low, high, **own, linewidth=0.8, gid=f"whiskers-{name}")
-        axes.plot(
-            list(there), effects, **own, marker=marker, markersize=4, label=name,
-            gid=f"line-{name}",
-        )  # fmt: skip
+        x = list(there)
+        axes.vlines(x, low, high, color=colour, linewidth=0.8, gid=f"whiskers-{name}")
+        (line,) = axes.plot(x, effects, color=colour, marker=marker, markersize=4, label=name)
+        line.set_gid(f"line-{name}")
     axes.set_xticks(range(len(summary.rows)), list(summary.rows))
     axes.set_xlabel(summary.axis)
     axes.set_ylabel("difference of scores")
