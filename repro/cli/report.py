@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from repro import studies
 from repro.cli.folders import FOLDER, STUDY
 from repro.console import new_console
 
@@ -32,10 +33,12 @@ def report(
 
     Exit code 0 once all is written, whatever the verdicts: for these ask `repro verify`.
     """
-    from repro.report.commands import gather, write_report
+    from repro.report.commands import stages, write_report
+    from repro.report.model import report as gather
     from repro.results.spent import Rates
 
-    console, rates = new_console(), Rates(price, carbon)
-    write_report(
-        gather(results, console, expected=expected, study=study, rates=rates), out, console
-    )
+    console, asked = new_console(), studies.load(study) if study else None
+    with stages(console) as stage:
+        rates = Rates(price, carbon)
+        found = gather(results, expected=expected, study=asked, rates=rates, stage=stage)
+    write_report(found, out, console)

@@ -129,9 +129,12 @@ def run(
     if not verify:
         console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
         return
-    from repro.report.commands import verify as judge
+    from repro.report.commands import conclude, stages
+    from repro.report.model import report
 
-    if code := judge(folder, console, full=full, out=folder / "report"):
+    with stages(console) as stage:
+        found = report(folder, stage=stage)
+    if code := conclude(found, console, full=full, out=folder / "report"):
         raise click.exceptions.Exit(code)
 
 

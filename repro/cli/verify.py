@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from rich.console import RenderableType
 
+from repro import studies
 from repro.cli import completion
 from repro.cli.completion import listed
 from repro.cli.folders import FOLDER, STUDY
@@ -58,14 +59,21 @@ def verify(
     missing, such as cells, rows, seeds or a reference. Claims count for it only where the run's
     model and data are the paper's.
     """
-    from repro.report.commands import verify as command
+    from repro.report.commands import conclude, stages
+    from repro.report.model import report
+    from repro.verify.verdicts import Level
 
     asked, console = claim_names(claims) or None, new_console()
-    _end(
-        command(
-            results, console, expected=expected, level=level, claims=asked, study=study, full=full
+    with stages(console) as stage:
+        found = report(
+            results,
+            expected=expected,
+            level=Level(level) if level else None,
+            asked=asked,
+            study=studies.load(study) if study else None,
+            stage=stage,
         )
-    )
+    _end(conclude(found, console, asked, full=full))
 
 
 @click.command(short_help="Hold results B against results A.")

@@ -244,8 +244,8 @@ def _sensitivity(verified: RunVerification) -> str:
         if found:
             middle, low, high = (words.size_text(of(found)) for of in (median, min, max))
             return (
-                f" In one {what} a true difference of {middle} (median; {low} to {high}) would have "
-                f"been noticed {words.POWER}."
+                f" In one {what} a true difference of {middle} (median; {low} to {high}) "
+                "would have been noticed in nine of ten runs."
             )
     return ""
 

@@ -13,25 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.errors import EXIT_MISSING, ReproError
-from repro.extras import install_command
-from repro.report.export import to_csv
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from repro.report.export import point_row, to_csv
 from repro.report.model import PanelReport, Plotted, RunReport
 from repro.spec.cells import BASE
 
-try:
-    import matplotlib
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-except ModuleNotFoundError:
-    raise ReproError(
-        "figures need matplotlib, which is not installed",
-        hint=install_command("report"),
-        exit_code=EXIT_MISSING,
-    ) from None
-
 METRIC_NAMES = {"accuracy": "accuracy", "rougeL": "ROUGE-L F1"}
+_COLUMNS = (
+    "panel", "series", "shots", "paper", "reading_error", "ours", "low", "high", "n", "seeds",
+    "verdict",
+)  # fmt: skip
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
     "font.size": 8,
@@ -67,28 +62,29 @@ class Style:
     hollow: bool = False
 
 
-_BASE, _BLUE, _RED, _GREEN, _PINK, _OCHRE = (
-    "#6a737b", "#0072b2", "#d55e00", "#008a6b", "#b8609f", "#987500",
-)  # fmt: skip
+_BASE = ("#6a737b", "o")
+LOOKS = (
+    ("#0072b2", "s"),
+    ("#d55e00", "^"),
+    ("#008a6b", "D"),
+    ("#b8609f", "v"),
+    ("#987500", "P"),
+)
+"""Colour and marker of series, but for the base's."""
 _LINE_STYLES = {
-    "0": Style(_BASE, "o", "base"),
-    "2k": Style(_BLUE, "s", "2k"),
-    "4k": Style(_RED, "^", "4k"),
-    "6k": Style(_GREEN, "D", "6k"),
-    "llama2": Style(_BASE, "o", "base"),
-    "xsum": Style(_BLUE, "s", "XSum"),
-    "socialqa": Style(_RED, "^", "Socialqa"),
-    "amazon": Style(_GREEN, "D", "Amazon"),
-    "mnli": Style(_PINK, "v", "MNLI"),
-    "paws": Style(_OCHRE, "P", "Paws"),
+    "0": Style(*_BASE, "base"),
+    "llama2": Style(*_BASE, "base"),
+    **{
+        label.lower(): Style(*look, label)
+        for labels in (("2k", "4k", "6k"), ("XSum", "Socialqa", "Amazon", "MNLI", "Paws"))
+        for look, label in zip(LOOKS, labels, strict=False)
+    },
 }
 _BAR_STYLES = {
-    "base": Style(_BASE, "o", "B: base, by shots"),
-    "fticl": Style(_BLUE, "s", "FC: FTICL, by training examples"),
-    "ft": Style(_RED, "^", "FT: fine-tuned"),
+    "base": Style(*_BASE, "B: base, by shots"),
+    "fticl": Style(*LOOKS[0], "FC: FTICL, by training examples"),
+    "ft": Style(*LOOKS[1], "FT: fine-tuned"),
 }
-LOOKS = ((_BLUE, "s"), (_RED, "^"), (_GREEN, "D"), (_PINK, "v"), (_OCHRE, "P"))
-"""Colour and marker of series that the paper does not have."""
 
 
 def style_of(plotted: Plotted, place: int = 0) -> Style:
@@ -103,20 +99,8 @@ def style_of(plotted: Plotted, place: int = 0) -> Style:
     if plotted.published is not None:
         return _BAR_STYLES[point.variant.method]
     if point.variant == BASE:
-        return Style(_BASE, "o", point.series)
+        return Style(*_BASE, point.series)
     return Style(*LOOKS[place % len(LOOKS)], point.series)
-
-
-def styles(panels: Sequence[PanelReport]) -> tuple[Style, ...]:
-    """The looks of these panels' series."""
-    return tuple(
-        dict.fromkeys(
-            style_of(item, place)
-            for panel in panels
-            for place, own in enumerate(panel.series.values())
-            for item in own
-        )
-    )
 
 
 def metric_of(report: PanelReport) -> str:
@@ -189,10 +173,16 @@ def draw_panel(report: PanelReport) -> Figure:
 
 def looks(run: RunReport, figure: str) -> tuple[Style, ...]:
     """All that a figure's legend explains: series, then whose values they are."""
-    paper = Style("#000000", "o", "the paper", hollow=True)
-    ours = Style("#000000", "o", "this run, with its 95 % interval")
-    told = (paper, ours) if run.verified.run.study.published else (ours,)
-    return (*styles(run.of_figure(figure)), *told)
+    found = [
+        style_of(item, place)
+        for panel in run.of_figure(figure)
+        for place, own in enumerate(panel.series.values())
+        for item in own
+    ]
+    if run.verified.run.study.published:
+        found.append(Style("#000000", "o", "the paper", hollow=True))
+    found.append(Style("#000000", "o", "this run, with its 95 % interval"))
+    return tuple(dict.fromkeys(found))
 
 
 def draw_swatch(look: Style) -> Figure:
@@ -281,20 +271,9 @@ def svg_text(canvas: Figure) -> str:
 def csv_rows(panels: Sequence[PanelReport]) -> Iterator[dict[str, object]]:
     """The numbers behind a figure, a row a point; empty fields for what was not run."""
     for item in (item for panel in panels for item in panel.points):
-        low, high = item.interval or (None, None)
-        yield {
-            "panel": item.point.panel,
-            "series": item.point.series,
-            "shots": item.point.shots,
-            "paper": item.paper,
-            "reading_error": item.published.error if item.published else None,
-            "ours": item.ours,
-            "low": low,
-            "high": high,
-            "n": item.n or None,
-            "seeds": item.seeds,
-            "verdict": item.verdict,
-        }
+        row = point_row(item)
+        row |= {"reading_error": row["paper_error"], "n": item.n or None}
+        yield {name: row[name] for name in _COLUMNS}
 
 
 def write_drawing(canvas: Figure, rows: Iterable[dict[str, Any]], folder: Path, name: str) -> None:

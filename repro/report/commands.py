@@ -1,4 +1,4 @@
-"""What `repro verify`, `repro compare` and `repro expected` do; each gives back an exit code."""
+"""What `repro verify`, `repro report`, `repro compare` and `repro expected` do."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,79 +7,43 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repro import studies
 from repro.bars import bars
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.printable import counted
 from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
-from repro.report.model import Report, report
+from repro.report.model import Report
 from repro.results.runs import Run
-from repro.results.spent import Rates
 from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
 from repro.verify.reference import Reference, load_reference, record
-from repro.verify.verdicts import Level, Verdict
+from repro.verify.verdicts import Verdict
 
 
 @contextmanager
-def _stages(console: Console, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar over the stages of a command, to be called with the name of each as it begins."""
+def stages(console: Console, total: int = 3) -> Iterator[Callable[[str], None]]:
+    """A bar that vanishes, to be called with the name of each stage of a command as it begins.
+
+    Args:
+        total: of stages; `repro.report.model.report` has three.
+    """
     with bars(console) as progress:
         bar, done = progress.add_task("", total=total), count()
         yield lambda name: progress.update(bar, description=name, completed=next(done))
 
 
-def gather(
-    results: Path,
+def conclude(
+    found: Report,
     console: Console,
-    *,
-    expected: Path | None = None,
-    level: str | None = None,
     claims: Sequence[str] | None = None,
-    study: str | None = None,
-    rates: Rates | None = None,
-) -> Report:
-    """The report on a results folder, with a bar that vanishes when it is there.
-
-    Args:
-        expected: a reference folder, or a folder of them; the repository's by default.
-        level: "L0" to "L3", to compare at this level only.
-        claims: claims asked for; the numbers are narrowed to their cells.
-        study: the name or file of a study instead of the one that the folder tells of.
-        rates: what an hour of a device costs, where somebody said.
-
-    Raises:
-        ReproError: something cannot be read, contradicts itself, or does not exist.
-    """
-    with _stages(console, total=3) as stage:
-        return report(
-            results,
-            expected=expected,
-            level=None if level is None else Level(level),
-            asked=claims,
-            study=None if study is None else studies.load(study),
-            rates=rates,
-            stage=stage,
-        )
-
-
-def verify(
-    results: Path,
-    console: Console,
     *,
-    expected: Path | None = None,
-    level: str | None = None,
-    claims: Sequence[str] | None = None,
-    study: str | None = None,
     full: bool = False,
     out: Path | None = None,
 ) -> int:
-    """Verify a results folder and print the verdicts.
+    """Print the verdicts.
 
     Args:
-        expected, level, claims, study: as of `gather`.
-        full: print everything; else at most `terminal.LINES` lines a run.
+        claims, full: as of `terminal.show`.
         out: where the report is written too, unless it is there already.
 
     Returns:
@@ -87,7 +51,6 @@ def verify(
         missing, such as cells, or a reference. Claims count where the run is of the paper's own
         model and data; one that does not hold for another model is no failure of the run.
     """
-    found = gather(results, console, expected=expected, level=level, claims=claims, study=study)
     terminal.show(console, found, claims, full=full)
     if out is not None and is_current(found, out):
         console.print(f"{out}: as it was")
@@ -138,5 +101,5 @@ def compare(a: Path, b: Path, console: Console) -> int:
 
 def record_expected(results: Sequence[Path], out: Path, console: Console) -> Reference:
     """Make a reference folder from results folders, with a bar."""
-    with _stages(console, len(results) + 1) as stage:
+    with stages(console, len(results) + 1) as stage:
         return load_reference(record(results, out, stage=stage))

@@ -56,25 +56,19 @@ def _head(published: Run) -> Iterator[str]:
 
 def _row(flaw: Flaw) -> tuple[object, ...]:
     mean = "" if flaw.mean is None else f"{signed(flaw.mean)}{between(flaw.interval)}"
-    largest = flaw.largest
     told = ""
-    if largest:
+    if largest := flaw.largest:
         seed = "" if largest.seed is None else f", seed {largest.seed}"
         told = f"{signed(largest.difference)} (`{largest.cell}`{seed})"
-    name = f"`{flaw.name}`"
-    return (flaw.audit, name, flaw.cells, flaw.anew, mean, told, "; ".join(_claims(flaw)))
-
-
-def _claims(flaw: Flaw) -> Iterator[str]:
-    for name, (before, after) in flaw.claims.items():
-        if before.verdict is not after.verdict and Answer.NOT_RUN not in (
-            before.verdict,
-            after.verdict,
-        ):
-            yield f"{name}: {_told(before)} to {_told(after)}"
+    turned = [
+        f"{name}: {_told(before)} to {_told(after)}"
+        for name, (before, after) in flaw.claims.items()
+        if before.verdict is not after.verdict
+        and Answer.NOT_RUN not in (before.verdict, after.verdict)
+    ]
+    return (flaw.audit, f"`{flaw.name}`", flaw.cells, flaw.anew, mean, told, "; ".join(turned))
 
 
 def _told(claim: ClaimVerdict) -> str:
     mean = main_contrast(claim).mean
-    effect = f" {signed(mean.effect)}" if mean else ""
-    return f"{ANSWERS[claim.verdict]}{effect}"
+    return ANSWERS[claim.verdict] + (f" {signed(mean.effect)}" if mean else "")

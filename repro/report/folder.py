@@ -24,21 +24,18 @@ def is_current(report: Report, out: Path) -> bool:
 
 
 def write_folder(report: Report, out: Path) -> tuple[Path, ...]:
-    """Write every face of a report; see `replace_folder`.
-
-    Raises:
-        ReproError: a face lacks its package (3).
-    """
+    """Write every face of a report; see `replace_folder`."""
     # They need matplotlib and jinja2, which the other faces do without.
     from repro.report.charts import write_figures
-    from repro.report.html import write as write_html
+    from repro.report.html import page
     from repro.report.summarycharts import write_summaries
 
     def fill(folder: Path) -> None:
-        write_html(report, folder / "report.html")
-        texts = {"report.md": markdown(report), JSON: to_json(report), **tables(report)}
+        texts = {"report.html": page(report), "report.md": markdown(report)}
+        texts |= {JSON: to_json(report), **tables(report)}
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+            # Names may hold half a surrogate pair, which UTF-8 does not.
+            (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
         (folder / "junit.xml").write_bytes(junit(report))
         for number, run in enumerate(report.runs, 1):
             drawings, own = folder / "figures", run.verified.run

@@ -10,14 +10,14 @@ import json
 import re
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
 from repro import __version__
-from repro.errors import EXIT_MISSING, ReproError
-from repro.extras import install_command
 from repro.printable import printable
-from repro.report import charts, summaries
+from repro.report import charts, summaries, views
 from repro.report.answer import Outcome, first_line, head
 from repro.report.model import FOLLOWS, Report, RunReport
 from repro.report.packing import LONGEST, pack
@@ -28,18 +28,6 @@ from repro.results.texts import prompts
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Level
 
-try:
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-except ModuleNotFoundError:
-    raise ReproError(
-        "the HTML report needs jinja2, which is not installed",
-        hint=install_command("report"),
-        exit_code=EXIT_MISSING,
-    ) from None
-
-from repro.report import views  # needs markupsafe, which comes with jinja2
-
 SHOWN = 20
 """Items that differ that the page lists; on paper the first of them."""
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
@@ -49,20 +37,12 @@ _STYLE = re.compile(r' style="([^"]*)"')
 _NAMES = re.compile(r'(?<= id=")|(?<=xlink:href="#)|(?<=url\(#)')
 
 
-def write(report: Report, path: Path) -> Path:
-    """Write a report as one HTML file.
+def page(report: Report) -> str:
+    """A report as the text of an HTML file.
 
     Raises:
         ReproError: a samples file or a prompt cannot be read (1).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Names may hold half a surrogate pair, which UTF-8 does not.
-    path.write_bytes(page(report).encode("utf-8", "backslashreplace"))
-    return path
-
-
-def page(report: Report) -> str:
-    """A report as the text of an HTML file."""
     verification = report.verification
     runs = [_run(run, index) for index, run in enumerate(report.runs)]
     return render(
@@ -77,17 +57,11 @@ def page(report: Report) -> str:
         survival=[(claim, dict(row)) for claim, row in verification.survival],
         briefly=BRIEFLY,
         answers=[answer for answer in Answer if answer is not Answer.NOT_RUN],
-        meaning=views.MEANING,
         follows={claim.claim.id: FOLLOWS[claim.verdict] for claim in report.paper},
         levels=list(Level),
         tasks=list(dict.fromkeys(t for run in report.runs for t in run.verified.run.study.tasks)),
-        not_compared=views.NOT_COMPARED,
-        read=summaries.READ,
-        departures={
-            "heading": summaries.DEPARTED,
-            "read": summaries.DEPARTED_READ,
-            "heads": summaries.DEPARTED_HEADS,
-        },
+        summaries=summaries,
+        views=views,
         longest=f"{LONGEST:,}",
     )
 

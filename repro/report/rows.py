@@ -5,7 +5,7 @@ A face decides how many of them it shows and how they look, never what they say.
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import NamedTuple
@@ -166,7 +166,10 @@ class LevelRow:
         """How they came out, in words; a number only where they did not all come out alike."""
         if len(self.counts) == 1:
             return self.counts[0][2]
-        return ", ".join(f"{count} {words.briefly(v, self.level)}" for count, v, _ in self.counts)
+        brief = words.BRIEFLY
+        if self.level is Level.L3:
+            brief = brief | {Verdict.CONSISTENT: "not different"}
+        return ", ".join(f"{count} {brief[verdict]}" for count, verdict, _ in self.counts)
 
 
 def level_rows(verified: RunVerification) -> list[LevelRow]:
@@ -234,26 +237,23 @@ class FigureRow(NamedTuple):
     largest: str
 
 
-def figure_rows(run: RunReport, cells: Set[Cell] | None = None) -> list[FigureRow]:
+def figure_rows(run: RunReport, cells: Set[Cell] | None = None) -> Iterator[FigureRow]:
     """A row a figure.
 
     Args:
         cells: count only points that rest on one of these.
     """
-    return [_figure_row(run, figure, cells) for figure in run.verified.run.study.figures]
-
-
-def _figure_row(run: RunReport, figure: str, cells: Set[Cell] | None) -> FigureRow:
-    own = [item for panel in run.of_figure(figure) for item in panel.points if item.rests_on(cells)]
-    known = [item for item in own if item.ours is not None]
-    values = [item.ours for item in known if item.ours is not None]
-    published = [item.paper for item in known if item.paper is not None]
-    ours = fmean(values) if values else None
-    paper = fmean(published) if known and len(published) == len(known) else None
-    difference = None if ours is None or paper is None else ours - paper
-    far = max(known, key=lambda item: abs(item.difference or 0.0), default=None)
-    largest = ""
-    if far is not None and far.difference is not None:
-        place = f"{figure}{far.point.panel} {far.series}, {far.shots_text}"
-        largest = f"{far.difference:+.3f} at {place}"
-    return FigureRow(figure, len(own), len(known), paper, ours, difference, largest)
+    for figure in run.verified.run.study.figures:
+        points = [p for panel in run.of_figure(figure) for p in panel.points if p.rests_on(cells)]
+        known = [item for item in points if item.ours is not None]
+        values = [item.ours for item in known if item.ours is not None]
+        published = [item.paper for item in known if item.paper is not None]
+        ours = fmean(values) if values else None
+        paper = fmean(published) if known and len(published) == len(known) else None
+        difference = None if ours is None or paper is None else ours - paper
+        far = max(known, key=lambda item: abs(item.difference or 0.0), default=None)
+        largest = ""
+        if far is not None and far.difference is not None:
+            place = f"{figure}{far.point.panel} {far.series}, {far.shots_text}"
+            largest = f"{far.difference:+.3f} at {place}"
+        yield FigureRow(figure, len(points), len(known), paper, ours, difference, largest)

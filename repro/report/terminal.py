@@ -35,6 +35,10 @@ _COLOURS = {
 }
 
 
+class _Command(Text):
+    """A command line."""
+
+
 def show(console: Console, report: Report, asked: Sequence[str] | None, *, full: bool) -> None:
     """Print a report.
 
@@ -42,31 +46,21 @@ def show(console: Console, report: Report, asked: Sequence[str] | None, *, full:
         asked: claims asked for by name: figures are narrowed to their cells.
         full: everything; else at most LINES lines a run.
     """
-    for part in _parts(report, asked, full, console):
-        # A command stays on one line of text, so that it can be copied whole.
-        console.print(part, soft_wrap=isinstance(part, _Command))
-
-
-class _Command(Text):
-    """A command line."""
-
-
-def _parts(
-    report: Report, asked: Sequence[str] | None, full: bool, console: Console
-) -> Iterator[RenderableType]:
-    several = len(report.runs) > 1
+    several, verification = len(report.runs) > 1, report.verification
     if several:
-        outcome = Outcome.of(report.verification.exit_code)
-        yield Text(printable(first_line(report.verification)), style=_COLOURS[outcome])
-    notes: Sequence[str] = report.verification.warnings
+        style = _COLOURS[Outcome.of(verification.exit_code)]
+        console.print(Text(printable(first_line(verification)), style=style))
+    notes: Sequence[str] = verification.warnings
     for run in report.runs:
         if several:
-            yield Text("\n" + "=" * 80 + f"\n{printable(run.name)}")
+            console.print(Text("\n" + "=" * 80 + f"\n{printable(run.name)}"))
         cells = None if asked is None else _behind(run)
-        yield from _everything(run, cells, notes) if full else _brief(run, cells, notes, console)
-        notes = ()  # of all runs: once
-    if report.verification.survival:
-        yield _survival(report.verification)
+        for part in _everything(run, cells, notes) if full else _brief(run, cells, notes, console):
+            # A command stays on one line of text, so that it can be copied whole.
+            console.print(part, soft_wrap=isinstance(part, _Command))
+        notes = ()  # those of all runs stand with the first
+    if verification.survival:
+        console.print(_survival(verification))
 
 
 def _behind(run: RunReport) -> set[Cell]:

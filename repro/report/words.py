@@ -10,7 +10,6 @@ from repro.verify.fingerprint import FactCheck
 from repro.verify.statistics import Interval
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
-POWER = "in nine of ten runs"
 EQUAL_POWER = "to show equality within the margin, if there is no difference"
 """What the power of a number is the power of."""
 _NOTICED_NUMBER = 1.65
@@ -34,12 +33,6 @@ BRIEFLY = {
     Verdict.NOT_RUN: "missing",
 }
 """How a number came out, where there is no room for `outcome`."""
-
-
-def briefly(verdict: Verdict, level: Level | None) -> str:
-    """How a number came out, in a word or two."""
-    paper = verdict is Verdict.CONSISTENT and level is Level.L3
-    return "not different" if paper else BRIEFLY[verdict]
 
 
 def joined(parts: Sequence[str]) -> str:

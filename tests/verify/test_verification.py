@@ -14,7 +14,8 @@ from rich.console import Console
 
 from repro.errors import ReproError
 from repro.metrics import best_of
-from repro.report.commands import compare, record_expected, verify
+from repro.report.commands import compare, conclude, record_expected
+from repro.report.model import report
 from repro.report.tables import paper_parts, reference_parts
 from repro.results.outcomes import read_samples
 from repro.spec.cells import BASE, Cell
@@ -37,6 +38,19 @@ CELLS = study().claim_cells(claims()["C12"])
 
 def console() -> Console:
     return Console(file=io.StringIO(), width=80, highlight=False)
+
+
+def verify(
+    folder: Path,
+    terminal: Console,
+    *,
+    expected: Path,
+    claims: list[str] | None = None,
+    full: bool = False,
+) -> int:
+    """As `repro verify` does."""
+    found = report(folder, expected=expected, asked=claims)
+    return conclude(found, terminal, claims, full=full)
 
 
 def shown(terminal: Console) -> str:
