@@ -22,12 +22,12 @@ def findings(profile: str, expected: Path | None, out: Path, into: Path | None) 
 
     Needs stored runs only: no data, no weights, no GPU.
     """
-    from repro.report.survival import write
+    from repro.report.documents import write_findings
     from repro.verify.published import default_folder
     from repro.verify.survival import stored_conditions
 
     root = expected or default_folder()
     found = stored_conditions(root, profile)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(found, out, into)
+    write_findings(found, out, into)
     new_console().print(f"findings in {out}", soft_wrap=True)

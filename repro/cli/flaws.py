@@ -39,7 +39,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
     from repro.plan.preflight import require
     from repro.plan.store import Store
     from repro.plan.touched import Touched
-    from repro.report.flaws import markdown
+    from repro.report.documents import flaws as document
     from repro.results.runs import Run
     from repro.verify.flaws import flaws as judged
     from repro.verify.reading import read_results
@@ -80,7 +80,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
         if cells:
             runs[name] = computed(part, name)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(markdown(published, judged(published, runs)), encoding="utf-8")
+    out.write_text(document(published, judged(published, runs)), encoding="utf-8")
     console.print(f"flaws in {out}", soft_wrap=True)
 
 

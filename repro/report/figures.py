@@ -11,13 +11,7 @@ from repro.spec.points import BEST
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Verdict
 
-MARKS = {
-    Verdict.REPRODUCED: "",
-    Verdict.CONSISTENT: "",
-    Verdict.INCONCLUSIVE: "?",
-    Verdict.NOT_REPRODUCED: "X",
-    Verdict.NOT_RUN: "-",
-}
+MARKS = {Verdict.INCONCLUSIVE: "?", Verdict.NOT_REPRODUCED: "X", Verdict.NOT_RUN: "-"}
 """Only what does not pass is marked."""
 STYLE: dict[Verdict | Answer, str] = {
     Verdict.REPRODUCED: "green",
@@ -127,6 +121,6 @@ def _ours(item: Plotted | None) -> Text:
     if item is not None and item.ours is not None:
         text.append(f"{item.ours:.3f} {item.difference:+.3f} ")
     if item is not None and item.verdict is not None:
-        text.append(MARKS[item.verdict], style=STYLE[item.verdict])
+        text.append(MARKS.get(item.verdict, ""), style=STYLE[item.verdict])
     text.pad_right(CELL - len(text))
     return text

@@ -31,9 +31,9 @@ MEANING: dict[Verdict | Answer, str] = {
 }
 
 
-def number(value: float | None) -> str:
-    """A score with three decimals."""
-    return NONE if value is None else f"{value:.3f}"
+def number(value: float | None, form: str = ".3f") -> str:
+    """A number, as a score with three decimals."""
+    return NONE if value is None else format(value, form).replace("-", "\u2212")
 
 
 def signed(value: float | None) -> str:
@@ -41,16 +41,7 @@ def signed(value: float | None) -> str:
     if value is None:
         return NONE
     rounded = abs(value) < 1e-7 or abs(value) >= 0.0005
-    return _minus(f"{value:+.3f}" if rounded else f"{value:+.2g}")
-
-
-def ratio(value: float | None) -> str:
-    """A ratio with two decimals."""
-    return NONE if value is None else _minus(f"{value:.2f}")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\u2212")
+    return number(value, "+.3f" if rounded else "+.2g")
 
 
 def between(interval: Interval | None, write: Callable[[float], str] = number) -> str:
@@ -107,7 +98,6 @@ FILTERS: dict[str, Callable[..., str | float | None]] = {
     "number": number,
     "p_value": lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
     "percent": percent,
-    "ratio": ratio,
     "reading_error": reading_error,
     "signed": signed,
     "tally": tally,
