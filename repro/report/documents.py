@@ -76,7 +76,6 @@ def findings(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict])
     return _document(
         "findings.md.j2",
         run,
-        run=run,
         machine=joined(machine.get("gpus") or [str(machine.get("cpu", "an unknown machine"))]),
         rejudged=rejudged,
         untouched=untouched,
@@ -121,7 +120,7 @@ def _document(template: str, run: Run, **values: Any) -> str:
         lstrip_blocks=True,
     )
     model, data = model_and_data(run)
-    known = {"model": model, "data": data, "seeds": seeds_text(run.seeds)}
+    known = {"run": run, "model": model, "data": data, "seeds": seeds_text(run.seeds)}
     return environment.get_template(template).render(known | values).rstrip("\n") + "\n"
 
 

@@ -25,7 +25,7 @@ from repro.report.words import EQUAL_POWER, decided_by, noticed_effect, noticed_
 from repro.results.texts import TEXTS
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict, Effect
 from repro.verify.statistics import Interval
-from repro.verify.verdicts import GroupVerdict, NumberVerdict
+from repro.verify.verdicts import GroupVerdict, NumberVerdict, Verdict, worst
 
 FORMAT = 2
 Row = dict[str, Any]
@@ -76,6 +76,8 @@ def _run(run: RunReport) -> Row:
     verified, own, top = run.verified, run.verified.run, head(run.verified)
     stored, texts = verified.reference, own.folder / TEXTS
     moved = departures(own) if run.summaries else ()
+    judged = {number.verdict for number in verified.judged} - {Verdict.NOT_RUN}
+    judged |= {figure.verdict for figure in verified.figures}
     return {
         **_fields(own, "name", "profile", "protocol", "overrides", "seeds", "record"),
         "prompts_sha256": file_sha256(texts) if texts.is_file() else None,
@@ -102,7 +104,7 @@ def _run(run: RunReport) -> Row:
             for one in run.summaries
         ],
         "claims_count": verified.claims_count,
-        "numbers_verdict": run.numbers_verdict,
+        "numbers_verdict": worst(judged) if judged else None,
         "unstored": verified.unstored,
         "differs": [item._asdict() for item in failed(verified)],
         "missing": [

@@ -175,13 +175,6 @@ class RunReport:
         numbers = numbers or [n for n in self.verified.points if n.cell in cells]
         return max((number.level for number in numbers if number.level), default=None)
 
-    @property
-    def numbers_verdict(self) -> Verdict | None:
-        """Did the numbers reproduce: the worst verdict of those compared; None without any."""
-        found = {number.verdict for number in self.verified.judged}
-        found |= {figure.verdict for figure in self.verified.figures}
-        return worst(found - {Verdict.NOT_RUN}) if found - {Verdict.NOT_RUN} else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Report:

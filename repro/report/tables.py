@@ -25,11 +25,12 @@ _SHOWN = 12
 """Cells listed one by one, at most; counts stand for the rest."""
 
 
-def table(*columns: str, title: str = "") -> Table:
-    """A table without lines around it."""
+def table(*columns: str, title: str = "", wrap: bool = False) -> Table:
+    """A table without lines around it; `wrap` lets all columns wrap, not only long texts."""
+    long = columns if wrap else ("what", "finding", "how they came out")
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for name in columns:
-        made.add_column(name, no_wrap=name not in ("what", "finding", "how they came out"))
+        made.add_column(name, no_wrap=name not in long)
     return made
 
 
@@ -104,9 +105,7 @@ def _pooled(groups: Sequence[Sequence[float]]) -> str:
 
 def differences(a: Run, b: Run) -> Table | None:
     """What differs between the identities of two runs; None if nothing does."""
-    made = table("what", "A", "B", title="What differs between the runs")
-    for column in made.columns:
-        column.no_wrap = False
+    made = table("what", "A", "B", title="What differs between the runs", wrap=True)
     for row in _differing("", dict(a.record), dict(b.record)):
         if row[0].split(".")[0] != "source":
             made.add_row(*(Text(printable(text)) for text in row))

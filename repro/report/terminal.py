@@ -325,9 +325,7 @@ def _survival(verification: Verification) -> Table:
     """Each claim under each protocol that was run."""
     runs = [(run.run.name, head(run).evidence) for run in verification.runs]
     title = "\nDo the findings survive correction?"
-    made = table("", *(printable(name) for name, _ in runs), title=title)
-    for column in made.columns[1:]:
-        column.no_wrap = False
+    made = table("", *(printable(name) for name, _ in runs), title=title, wrap=True)
     for claim, found in verification.survival:
         verdicts = dict(found)
         made.add_row(claim, *(_answer(verdicts.get(n, Answer.NOT_RUN), own) for n, own in runs))
