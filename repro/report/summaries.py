@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import fsum
 from statistics import fmean
 
 from rich.text import Text
@@ -137,7 +138,8 @@ def _moved(run: Run, cell: Cell) -> Iterator[float]:
     theirs = _shares(based) if based else {}
     for result in run.of(cell).values():
         if theirs and (ours := _shares(result)):
-            yield sum(abs(ours.get(x, 0) - theirs.get(x, 0)) for x in {*ours, *theirs}) / 2
+            # Exact, so that the order of a set does not matter.
+            yield fsum(abs(ours.get(x, 0) - theirs.get(x, 0)) for x in {*ours, *theirs}) / 2
 
 
 def _shares(result: CellResult) -> dict[str, float]:

@@ -315,6 +315,7 @@ def _numbers(run: RunReport) -> Iterator[RenderableType]:
         yield Text("  not compared")
         return
     made = table("", "how they came out", "noticed from")
+    made.padding = (0, 2, 0, 0)
     for row in levels:
         level = f" ({row.level})" if row.level else ""
         made.add_row(row.what + level, Text(row.outcome, style=STYLE[row.worst]), row.noticed)
