@@ -63,13 +63,7 @@ class Style:
 
 
 _BASE = ("#6a737b", "o")
-LOOKS = (
-    ("#0072b2", "s"),
-    ("#d55e00", "^"),
-    ("#008a6b", "D"),
-    ("#b8609f", "v"),
-    ("#987500", "P"),
-)
+LOOKS = (("#0072b2", "s"), ("#d55e00", "^"), ("#008a6b", "D"), ("#b8609f", "v"), ("#987500", "P"))
 """Colour and marker of series, but for the base's."""
 _LINE_STYLES = {
     "0": Style(*_BASE, "base"),
