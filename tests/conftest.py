@@ -45,7 +45,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without drawings, which take most of their time and are tested in tests/report."""
     from repro.report import charts
 
-    monkeypatch.setattr(charts, "write_figures", lambda found, folder: ())
+    monkeypatch.setattr(charts, "write_figures", lambda run, folder: None)
     monkeypatch.setattr(charts, "svg_text", lambda canvas: '<svg viewBox="0 0 1 1"></svg>')
     monkeypatch.setattr(charts, "draw_panel", lambda panel: None)
     monkeypatch.setattr(charts, "draw_swatch", lambda look: None)

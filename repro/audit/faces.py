@@ -3,10 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as Tree
 
 from rich.console import Group as Rendered
 from rich.console import RenderableType
@@ -101,7 +100,7 @@ def write(
         "audit.md": _markdown(found),
         "audit.json": _json(findings, comparisons, measured),
         "audit.csv": to_csv([_COLUMNS, *(_cells(c) for group in found for c in group.comparisons)]),
-        "junit.xml": junit.document(map(_suite, found)).decode(),
+        "junit.xml": junit.document((f"audit: {g.finding.id}", _cases(g)) for g in found).decode(),
     }
     return put(texts, out)
 
@@ -196,16 +195,11 @@ def _markdown(found: Sequence[Group]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _suite(group: Group) -> Tree.Element:
-    """A test suite of a finding, with a test case a stored value."""
-    suite = junit.new_suite(f"audit: {group.finding.id}")
+def _cases(group: Group) -> Iterator[junit.Case]:
+    """A test case a stored value."""
     for item in group.comparisons:
-        case = junit.new_case(suite, item.stored.what)
+        verdict = item.verdict
         text = f"stored {number(item.stored.value)}, now {number(item.recomputed)}"
-        if item.verdict is Agreement.NOT_RUN:
-            Tree.SubElement(case, "skipped", message=item.verdict)
-        elif item.verdict is Agreement.DIFFERS:
-            failure = Tree.SubElement(case, "failure", type=item.verdict, message=item.verdict)
-            failure.text = junit.clean(text)
-        Tree.SubElement(case, "system-out").text = junit.clean(f"{item.verdict}: {text}")
-    return junit.counted(suite)
+        failure = (verdict, verdict, text) if verdict is Agreement.DIFFERS else None
+        skipped = verdict if verdict is Agreement.NOT_RUN else ""
+        yield junit.Case(item.stored.what, f"{verdict}: {text}", failure, skipped)

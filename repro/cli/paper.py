@@ -21,9 +21,11 @@ from repro.studies.paper.protocols import switches
 @click.command(short_help="Do the findings follow from the published figures?")
 def claims() -> None:
     """Print whether each of the paper's findings follows from its own published figures."""
-    from repro.report.commands import follow
+    from repro.report.tables import paper_parts
 
-    raise click.exceptions.Exit(follow())
+    console = new_console()
+    for part in paper_parts():
+        console.print(part)
 
 
 @click.command(short_help="Which findings hold on a stored model, as a document.")
@@ -40,13 +42,13 @@ def findings(profile: str, expected: Path | None, out: Path, into: Path | None) 
 
     Needs stored runs only: no data, no weights, no GPU.
     """
-    from repro.report.survival import write
+    from repro.report.documents import write_findings
     from repro.verify.published import default_folder
     from repro.verify.survival import stored_conditions
 
     found = stored_conditions(expected or default_folder(), profile)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(found, out, into)
+    write_findings(found, out, into)
     new_console().print(f"findings in {out}", soft_wrap=True)
 
 
@@ -75,7 +77,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
     from repro.plan.preflight import require
     from repro.plan.store import Store
     from repro.plan.touched import Touched
-    from repro.report.flaws import markdown
+    from repro.report.documents import flaws as document
     from repro.results.runs import Run
     from repro.verify.flaws import CORRECTED, mended
     from repro.verify.flaws import flaws as judged
@@ -119,7 +121,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
         if cells:
             runs[name] = computed(part, name)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(markdown(published, judged(published, runs)), encoding="utf-8")
+    out.write_text(document(published, judged(published, runs)), encoding="utf-8")
     console.print(f"flaws in {out}", soft_wrap=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from repro import profiles
+from repro import profiles, studies
 from repro.cli.folders import FOLDER, STUDY
 from repro.cli.options import build_plan, fetch_data, listed, parse, with_options
 from repro.console import new_console
@@ -44,12 +44,21 @@ def verify(
     missing, such as cells, rows, seeds or a reference. Claims count for it only where the run's
     model and data are the paper's.
     """
-    from repro.bars import bars
-    from repro.report.commands import verify as command
+    from repro.report.commands import conclude, stages
+    from repro.report.model import report
+    from repro.verify.verdicts import Level
 
     console, asked = new_console(), claim_names(claims) or None
-    code = command(results, expected, level, asked, console, bars(console), full=full, study=study)
-    raise click.exceptions.Exit(code)
+    with stages(console) as stage:
+        found = report(
+            results,
+            expected=expected,
+            level=Level(level) if level else None,
+            asked=asked,
+            study=studies.load(study) if study else None,
+            stage=stage,
+        )
+    raise click.exceptions.Exit(conclude(found, console, asked, full=full))
 
 
 @click.command(short_help="Write verdicts as HTML, Markdown, JUnit XML, JSON, CSV.")
@@ -75,12 +84,14 @@ def report(
 
     Exit code 0 once all is written, whatever the verdicts: for these ask `repro verify`.
     """
-    from repro.bars import bars
-    from repro.report.commands import gather, write_report
+    from repro.report.commands import stages, write_report
+    from repro.report.model import report as gather
     from repro.results.spent import Rates
 
-    console, rates = new_console(), Rates(price, carbon)
-    found = gather(results, bars(console), expected=expected, study=study, rates=rates)
+    console, asked = new_console(), studies.load(study) if study else None
+    with stages(console) as stage:
+        rates = Rates(price, carbon)
+        found = gather(results, expected=expected, study=asked, rates=rates, stage=stage)
     write_report(found, out, console)
 
 
@@ -91,7 +102,7 @@ def compare(a: Path, b: Path) -> None:
     """Hold results B against results A: another machine, version or protocol."""
     from repro.report.commands import compare as command
 
-    raise click.exceptions.Exit(command(a, b))
+    raise click.exceptions.Exit(command(a, b, new_console()))
 
 
 @click.command(short_help="Join results of one plan from several machines.")
@@ -123,20 +134,24 @@ def expected() -> None:
 @click.option("-o", "--out", type=FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
     """Make a reference folder from one or more results folders."""
-    from repro.bars import bars
     from repro.report.commands import record_expected
+    from repro.report.tables import reference_parts
 
     console = new_console()
-    raise click.exceptions.Exit(record_expected(results, out, console, bars(console)))
+    for part in reference_parts(record_expected(results, out, console)):
+        console.print(part)
 
 
 @expected.command()
 @click.argument("folder", type=FOLDER)
 def show(folder: Path) -> None:
     """Print what a reference folder holds."""
-    from repro.report.commands import show_expected
+    from repro.report.tables import reference_parts
+    from repro.verify.reference import load_reference
 
-    raise click.exceptions.Exit(show_expected(folder))
+    console = new_console()
+    for part in reference_parts(load_reference(folder)):
+        console.print(part)
 
 
 @click.command("import-upstream", short_help="Make a results folder of the authors' own results.")

@@ -131,9 +131,12 @@ def run(
     if not verify:
         console.print(f"next: repro verify {shlex.quote(str(folder))}", soft_wrap=True)
         return
-    from repro.report.commands import finish
+    from repro.report.commands import conclude, stages
+    from repro.report.model import report
 
-    if code := finish(folder, console, bars(console), full=full):
+    with stages(console) as stage:
+        found = report(folder, stage=stage)
+    if code := conclude(found, console, full=full, out=folder / "report"):
         raise click.exceptions.Exit(code)
 
 

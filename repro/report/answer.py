@@ -1,7 +1,7 @@
 """The head of every face: did it pass, what ran, is it evidence on the paper, and two sentences."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
@@ -10,15 +10,7 @@ from typing import Any
 from repro import profiles
 from repro.errors import EXIT_FAILED, ReproError
 from repro.printable import counted, printable
-from repro.report.words import (
-    ANSWERS,
-    POWER,
-    joined,
-    noticed_of,
-    outcome,
-    seeds_text,
-    size_text,
-)
+from repro.report import words
 from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer
 from repro.verify.fingerprint import subjects
@@ -46,14 +38,13 @@ class Head:
     """What stands above everything else about a run.
 
     Attributes:
-        name: of the run; why: what the exit code stands for here.
+        why: what the exit code stands for here.
         ran: what ran, as pairs of a name and a text.
         evidence: whether the results are evidence on the paper; on_paper: the same as a sentence.
         numbers, findings: a sentence each.
         notes: what weakens the comparison, in sentences.
     """
 
-    name: str
     exit_code: int
     why: str
     ran: tuple[tuple[str, str], ...]
@@ -72,22 +63,24 @@ class Head:
         """The first line of every face."""
         return f"{self.outcome}: exit code {self.exit_code}, {self.why}"
 
+    @property
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """What ran and what came out, as pairs of a name and a text."""
+        return (*self.ran, ("numbers", self.numbers), ("findings", self.findings))
+
 
 def first_line(verification: Verification) -> str:
     """The first line of every face, for all runs of a folder together."""
-    heads = [head(run) for run in verification.runs]
+    heads, code = [head(run) for run in verification.runs], verification.exit_code
     if len(heads) == 1:
         return heads[0].first
-    code = verification.exit_code
+    runs = counted(len(heads), "run")
     own = sum(one.exit_code == code for one in heads)
-    return (
-        f"{Outcome.of(code)}: exit code {code}, "
-        + {
-            0: "nothing differs and nothing is missing in any run",
-            EXIT_FAILED: f"something differs in {own} of {counted(len(heads), 'run')}",
-        }.get(code, f"something is missing in {own} of {counted(len(heads), 'run')}")
-        + f" ({counted(len(heads), 'run')})"
-    )
+    what = "differs" if code == EXIT_FAILED else "is missing"
+    why = f"something {what} in {own} of {runs}"
+    if not code:
+        why = "nothing differs and nothing is missing in any run"
+    return f"{Outcome.of(code)}: exit code {code}, {why} ({runs})"
 
 
 def head(verified: RunVerification) -> Head:
@@ -104,21 +97,18 @@ def head(verified: RunVerification) -> Head:
         on_paper = f"Study {run.study.name}: {run.study.question}"
         if run.profile not in margins().comparable:
             on_paper += f" The model is {model}: no evidence on the paper's, Llama-2."
+    ran = [("model", f"{model}; data {data}"), ("run", _run(verified)), ("cells", _cells(verified))]
+    if verified.spent:
+        ran.append(("took", str(verified.spent)))
     return Head(
-        name=run.name,
         exit_code=verified.exit_code,
         why=_why(verified),
-        ran=(
-            ("model", f"{model}; data {data}"),
-            ("run", f"{_protocol(run)}, {_seeds(verified)}"),
-            ("cells", _cells(verified)),
-            *((("took", str(verified.spent)),) if verified.spent else ()),
-        ),
+        ran=tuple(ran),
         evidence=evidence,
         on_paper=on_paper,
         numbers=_numbers(verified),
         findings=_findings(verified, evidence),
-        notes=_notes(verified),
+        notes=tuple(_notes(verified)),
     )
 
 
@@ -139,13 +129,9 @@ def model_and_data(run: Run) -> tuple[str, str]:
     own = {cell.dataset for cell, _ in run.cells if run.study.datasets[cell.dataset].places}
     told = shown.get(data, data or "unknown")
     if own:
-        told = "of the study's own files" + ("" if len(own) == _sets(run) else f", and {told}")
+        every = {cell.dataset for cell, _ in run.cells}
+        told = "of the study's own files" + ("" if own == every else f", and {told}")
     return _model(model), told
-
-
-def _sets(run: Run) -> int:
-    """How many data sets a run has cells of."""
-    return len({cell.dataset for cell, _ in run.cells})
 
 
 def _model(table: Mapping[str, Any]) -> str:
@@ -158,23 +144,20 @@ def _model(table: Mapping[str, Any]) -> str:
     return printable(name + (f" at {revision}" if revision else ""))
 
 
-def _protocol(run: Run) -> str:
+def _run(verified: RunVerification) -> str:
+    run, stored = verified.run, verified.reference
     changed = ", ".join(f"{name}={value}" for name, value in run.overrides.items())
     text = f"profile {run.profile}, protocol {run.protocol}"
     text += f" with {changed}" if changed else ""
     trained = run.identity.get("trained")
-    return printable(text + (f"; {trained}" if trained else ""))
-
-
-def _seeds(verified: RunVerification) -> str:
-    text = seeds_text(verified.run.seeds)
-    stored = verified.reference
+    text += f"; {trained}" if trained else ""
+    text = f"{printable(text)}, {words.seeds_text(run.seeds)}"
     return text if stored is None else f"{text}; the reference has {len(stored.run.seeds)}"
 
 
 def _cells(verified: RunVerification) -> str:
     run, stored = verified.run, verified.reference
-    grid = len(run.study.cells(every_shot=run.best_of != "smallest"))
+    grid = len(run.study.cells(every_shot=run.every_shot))
     text = f"{len(run.by_cell)}"
     if run.asked is not None:
         text += f" of {len(run.asked)} asked for"
@@ -186,7 +169,7 @@ def _cells(verified: RunVerification) -> str:
     return text + (f"; {verified.unstored} are not in it" if verified.unstored else "")
 
 
-def differing(verified: RunVerification) -> list[str]:
+def _differing(verified: RunVerification) -> list[str]:
     """How many facts, fine-tunes, figures, cells and points differ, each in words."""
     bad = Verdict.NOT_REPRODUCED
     found = []
@@ -196,49 +179,41 @@ def differing(verified: RunVerification) -> list[str]:
         names = {g.name for g in verified.groups if g.level == level and g.verdict is bad}
         if names:
             found.append(what or counted(len(names), level))
-    wrong = sum(number.verdict is bad for number in verified.numbers)
-    if wrong:
-        found.append(f"{wrong} of {counted(len(verified.numbers), 'cell')}")
-    figures = sum(figure.verdict is bad for figure in verified.figures)
-    if figures:
-        found.append(f"{figures} of {counted(len(verified.figures), 'figure mean')}")
-    points = sum(number.verdict is bad for number in verified.points)
-    if points:
-        found.append(f"{points} of {counted(len(verified.points), 'plotted point')}")
+    for items, what in (
+        (verified.numbers, "cell"),
+        (verified.figures, "figure mean"),
+        (verified.points, "plotted point"),
+    ):
+        if wrong := sum(item.verdict is bad for item in items):
+            found.append(f"{wrong} of {counted(len(items), what)}")
     return found
 
 
 def _subjects(names: tuple[str, ...]) -> str:
     tuned = len(set(names) - {"the run"})
     parts = ["the run"] * ("the run" in names) + [counted(tuned, "fine-tune")] * bool(tuned)
-    return joined(parts)
-
-
-def lacking(verified: RunVerification) -> list[str]:
-    """What is missing, in words."""
-    found = []
-    if verified.not_run:
-        found.append(counted(len(verified.not_run), "cell"))
-    found += list(verified.fewer)
-    if own := subjects(verified.facts, Verdict.NOT_RUN):
-        found.append(f"facts on the training or settings of {_subjects(own)}")
-    undecided = sum(n.verdict is Verdict.INCONCLUSIVE for n in verified.numbers)
-    if undecided:
-        found.append(f"what would decide {counted(undecided, 'cell')}")
-    if verified.reference is None and not verified.points:
-        found.append("a stored reference for this kind of run")
-    return found
+    return words.joined(parts)
 
 
 def _why(verified: RunVerification) -> str:
     """What the exit code stands for, short; the sentences below it have the numbers."""
-    code = verified.exit_code
-    if code == 0:
+    if verified.exit_code == 0:
         return "nothing differs and nothing is missing"
-    if code != EXIT_FAILED:
-        return f"something is missing: {(lacking(verified) or ['results for some findings'])[0]}"
-    against = "the paper" if verified.points else "the stored runs"
-    return f"something differs from {against}"
+    if verified.exit_code == EXIT_FAILED:
+        against = "the paper" if verified.points else "the stored runs"
+        return f"something differs from {against}"
+    lack = "results for some findings"
+    if verified.not_run:
+        lack = counted(len(verified.not_run), "cell")
+    elif verified.fewer:
+        lack = verified.fewer[0]
+    elif own := subjects(verified.facts, Verdict.NOT_RUN):
+        lack = f"facts on the training or settings of {_subjects(own)}"
+    elif undecided := sum(n.verdict is Verdict.INCONCLUSIVE for n in verified.numbers):
+        lack = f"what would decide {counted(undecided, 'cell')}"
+    elif verified.reference is None and not verified.points:
+        lack = "a stored reference for this kind of run"
+    return f"something is missing: {lack}"
 
 
 def _numbers(verified: RunVerification) -> str:
@@ -248,16 +223,16 @@ def _numbers(verified: RunVerification) -> str:
             return "They are not compared: no reference is stored for this kind of run."
         return "They are not compared: the reference has none of the cells asked for."
     against = "the paper's figures" if verified.points else "the stored runs"
-    if found := differing(verified):
-        text = f"Different from {against}: {joined(found)}."
+    if found := _differing(verified):
+        text = f"Different from {against}: {words.joined(found)}."
     else:
         counts = Counter((n.level, n.verdict) for n in judged if n.verdict.passes)
         parts = [
             f"{counted(count, 'cell' if level is not Level.L3 else 'point')} "
-            + outcome(verdict, level)
+            + words.outcome(verdict, level)
             for (level, verdict), count in sorted(counts.items(), key=str)
         ]
-        text = f"Nothing differs from {against}" + (f": {joined(parts)}." if parts else ".")
+        text = f"Nothing differs from {against}" + (f": {words.joined(parts)}." if parts else ".")
     return text + _sensitivity(verified)
 
 
@@ -265,19 +240,19 @@ def _sensitivity(verified: RunVerification) -> str:
     """What would have been noticed in a single retrained cell or point."""
     for level, what in ((Level.L2, "cell"), (Level.L3, "plotted point")):
         own = [n for n in verified.judged if n.level is level]
-        found = [value for n in own if (value := noticed_of(n)) is not None]
+        found = [value for n in own if (value := words.noticed_of(n)) is not None]
         if found:
+            middle, low, high = (words.size_text(of(found)) for of in (median, min, max))
             return (
-                f" In one {what} a true difference of {size_text(median(found))} (median; "
-                f"{size_text(min(found))} to {size_text(max(found))}) would have been noticed "
-                f"{POWER}."
+                f" In one {what} a true difference of {middle} (median; {low} to {high}) "
+                "would have been noticed in nine of ten runs."
             )
     return ""
 
 
 def _findings(verified: RunVerification, evidence: bool) -> str:
     found = Counter(claim.verdict for claim in verified.claims)
-    parts = [f"{found[answer]} {ANSWERS[answer]}" for answer in Answer if found[answer]]
+    parts = [f"{found[answer]} {words.ANSWERS[answer]}" for answer in Answer if found[answer]]
     owner = "paper" if verified.run.study.published else "study"
     text = f"Of {counted(len(verified.claims), 'finding')} of the {owner}: {', '.join(parts)}."
     if owner == "study":
@@ -290,12 +265,11 @@ def _findings(verified: RunVerification, evidence: bool) -> str:
     return f"{text} None is shown to be otherwise than the published figures have it."
 
 
-def _notes(verified: RunVerification) -> tuple[str, ...]:
-    notes, stored = [], verified.reference
+def _notes(verified: RunVerification) -> Iterator[str]:
+    stored = verified.reference
     retrained = any(number.level is Level.L2 for number in verified.numbers)
     if stored is not None and retrained and len(stored.run.seeds) < LEAST:
-        notes.append(
+        yield (
             f"The reference has {counted(len(stored.run.seeds), 'seed')}, and the spread over "
             f"seeds needs {LEAST}: retrained cells can hardly be shown to differ."
         )
-    return tuple(notes)

@@ -5,38 +5,28 @@ marker as well as by colour, and colours keep a contrast of 3 : 1 on white and o
 start at 0, unlike the paper's.
 """
 
-import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.errors import EXIT_MISSING, ReproError
-from repro.extras import install_command
-from repro.report.model import PanelReport, Plotted, Report, RunReport
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from repro.report.export import point_row, to_csv
+from repro.report.model import PanelReport, Plotted, RunReport
 from repro.spec.cells import BASE
 
-try:
-    import matplotlib
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-except ModuleNotFoundError:
-    raise ReproError(
-        "figures need matplotlib, which is not installed",
-        hint=install_command("report"),
-        exit_code=EXIT_MISSING,
-    ) from None
-
 METRIC_NAMES = {"accuracy": "accuracy", "rougeL": "ROUGE-L F1"}
-CSV_COLUMNS = (
+_COLUMNS = (
     "panel", "series", "shots", "paper", "reading_error", "ours", "low", "high", "n", "seeds",
     "verdict",
 )  # fmt: skip
-
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
     "font.size": 8,
@@ -64,37 +54,31 @@ _NO_DATES = {
 
 @dataclass(frozen=True)
 class Style:
-    """How a series looks."""
+    """How a series looks; hollow and dashed for the paper's values."""
 
     colour: str
     marker: str
     label: str
+    hollow: bool = False
 
 
-_BASE, _BLUE, _RED, _GREEN, _PINK, _OCHRE = (
-    "#6a737b", "#0072b2", "#d55e00", "#008a6b", "#b8609f", "#987500",
-)  # fmt: skip
+_BASE = ("#6a737b", "o")
+LOOKS = (("#0072b2", "s"), ("#d55e00", "^"), ("#008a6b", "D"), ("#b8609f", "v"), ("#987500", "P"))
+"""Colour and marker of series, but for the base's."""
 _LINE_STYLES = {
-    "0": Style(_BASE, "o", "base"),
-    "2k": Style(_BLUE, "s", "2k"),
-    "4k": Style(_RED, "^", "4k"),
-    "6k": Style(_GREEN, "D", "6k"),
-    "llama2": Style(_BASE, "o", "base"),
-    "xsum": Style(_BLUE, "s", "XSum"),
-    "socialqa": Style(_RED, "^", "Socialqa"),
-    "amazon": Style(_GREEN, "D", "Amazon"),
-    "mnli": Style(_PINK, "v", "MNLI"),
-    "paws": Style(_OCHRE, "P", "Paws"),
+    "0": Style(*_BASE, "base"),
+    "llama2": Style(*_BASE, "base"),
+    **{
+        label.lower(): Style(*look, label)
+        for labels in (("2k", "4k", "6k"), ("XSum", "Socialqa", "Amazon", "MNLI", "Paws"))
+        for look, label in zip(LOOKS, labels, strict=False)
+    },
 }
 _BAR_STYLES = {
-    "base": Style(_BASE, "o", "B: base, by shots"),
-    "fticl": Style(_BLUE, "s", "FC: FTICL, by training examples"),
-    "ft": Style(_RED, "^", "FT: fine-tuned"),
+    "base": Style(*_BASE, "B: base, by shots"),
+    "fticl": Style(*LOOKS[0], "FC: FTICL, by training examples"),
+    "ft": Style(*LOOKS[1], "FT: fine-tuned"),
 }
-
-
-LOOKS = ((_BLUE, "s"), (_RED, "^"), (_GREEN, "D"), (_PINK, "v"), (_OCHRE, "P"))
-"""Colour and marker of series that the paper does not have."""
 
 
 def style_of(plotted: Plotted, place: int = 0) -> Style:
@@ -109,25 +93,25 @@ def style_of(plotted: Plotted, place: int = 0) -> Style:
     if plotted.published is not None:
         return _BAR_STYLES[point.variant.method]
     if point.variant == BASE:
-        return Style(_BASE, "o", point.series)
+        return Style(*_BASE, point.series)
     return Style(*LOOKS[place % len(LOOKS)], point.series)
-
-
-def styles(panels: Sequence[PanelReport]) -> tuple[Style, ...]:
-    """The looks that a legend of these panels explains."""
-    return tuple(
-        dict.fromkeys(
-            style_of(item, place)
-            for panel in panels
-            for place, own in enumerate(panel.series.values())
-            for item in own
-        )
-    )
 
 
 def metric_of(report: PanelReport) -> str:
     """What a panel's values are, as its axis says."""
     return METRIC_NAMES[report.panel.metric]
+
+
+def spoken(report: PanelReport) -> str:
+    """What a panel's drawing shows, for those who do not see it."""
+    paper, ours = len(report.points), sum(item.ours is not None for item in report.points)
+    known = any(item.published for item in report.points)
+    return (
+        f"{metric_of(report)} of {', '.join(report.series)}: "
+        + ("bars" if report.panel.train else "lines over the number of in-context examples")
+        + (f", the paper's {paper} values hollow and dashed" if known else "")
+        + f", this run's {ours} solid. The table of this panel has all values."
+    )
 
 
 @contextmanager
@@ -150,9 +134,10 @@ def draw(run: RunReport, figure: str) -> Figure:
         canvas = Figure(figsize=(width, height))
         canvas.suptitle(f"Figure {figure}. {known.title}", fontsize=10, y=1 - 0.16 / height)
         for index, panel in enumerate(panels):
-            _draw_panel(canvas.add_subplot(rows, columns, index + 1), panel, title=True)
-        handles = [_handle(style) for style in styles(panels)]
-        handles += [_handle(look) for look in run_looks(run)]
+            axes = canvas.add_subplot(rows, columns, index + 1)
+            axes.set_title(panel.title)
+            _draw_panel(axes, panel)
+        handles = list(map(_handle, looks(run, figure)))
         canvas.legend(
             handles=handles, loc="lower center", ncols=len(handles), bbox_to_anchor=(0.5, 0)
         )
@@ -176,17 +161,22 @@ def draw_panel(report: PanelReport) -> Figure:
         canvas = Figure(figsize=(2.9, 2.1))
         bottom = 0.11 if report.panel.train else 0.2  # bars have no title below
         canvas.subplots_adjust(left=0.17, right=0.99, bottom=bottom, top=0.97)
-        _draw_panel(canvas.add_subplot(), report, title=False)
+        _draw_panel(canvas.add_subplot(), report)
     return canvas
 
 
-PAPER_LOOK = Style("#000000", "paper", "the paper")
-OURS_LOOK = Style("#000000", "ours", "this run, with its 95 % interval")
-
-
-def run_looks(run: RunReport) -> tuple[Style, ...]:
-    """How the paper's values and the run's are told apart; nobody's but the run's in a study."""
-    return (PAPER_LOOK, OURS_LOOK) if run.verified.run.study.published else (OURS_LOOK,)
+def looks(run: RunReport, figure: str) -> tuple[Style, ...]:
+    """All that a figure's legend explains: series, then whose values they are."""
+    found = [
+        style_of(item, place)
+        for panel in run.of_figure(figure)
+        for place, own in enumerate(panel.series.values())
+        for item in own
+    ]
+    if run.verified.run.study.published:
+        found.append(Style("#000000", "o", "the paper", hollow=True))
+    found.append(Style("#000000", "o", "this run, with its 95 % interval"))
+    return tuple(dict.fromkeys(found))
 
 
 def draw_swatch(look: Style) -> Figure:
@@ -198,19 +188,13 @@ def draw_swatch(look: Style) -> Figure:
 
 
 def _handle(look: Style, x: Sequence[float] = (), y: Sequence[float] = ()) -> Line2D:
-    if look.marker == "paper":
-        line = Line2D(x, y, linestyle="--", marker="o", markerfacecolor="white")
-    elif look.marker == "ours":
-        line = Line2D(x, y, linestyle="-", marker="o")
-    else:
-        line = Line2D(x, y, linestyle="-", marker=look.marker)
-    line.set(color=look.colour, label=look.label, markevery=[1] if len(x) else None)
+    fill: dict[str, Any] = {"linestyle": "--", "markerfacecolor": "white"} if look.hollow else {}
+    line = Line2D(x, y, color=look.colour, marker=look.marker, label=look.label, **fill)
+    line.set_markevery([1] if len(x) else None)
     return line
 
 
-def _draw_panel(axes: Axes, report: PanelReport, *, title: bool) -> None:
-    if title:
-        axes.set_title(report.title)
+def _draw_panel(axes: Axes, report: PanelReport) -> None:
     axes.set_ylabel(metric_of(report))
     if report.panel.train:
         _draw_bars(axes, report)
@@ -219,7 +203,6 @@ def _draw_panel(axes: Axes, report: PanelReport, *, title: bool) -> None:
 
 
 def _draw_lines(axes: Axes, report: PanelReport) -> None:
-    name = report.panel.figure + report.panel.letter
     shots = sorted({float(item.point.shots) for item in report.points})
     step = 0.025 * (shots[-1] - shots[0])
     for index, (series, points) in enumerate(report.series.items()):
@@ -227,52 +210,43 @@ def _draw_lines(axes: Axes, report: PanelReport) -> None:
         # Side by side, so that series of equal values do not hide each other.
         aside = step * (index - (len(report.series) - 1) / 2)
         x = [float(item.point.shots) + aside for item in points]
-        ours = [math.nan if item.ours is None else item.ours for item in points]
-        low = [item.interval.low if item.interval else math.nan for item in points]
-        high = [item.interval.high if item.interval else math.nan for item in points]
-        axes.fill_between(
-            x, low, high, color=look.colour, alpha=0.09, linewidth=0,
-            gid=f"interval-{name}-{series}",
-        )  # fmt: skip
+        name, colour = f"{report.name}-{series}", look.colour
+        low, high = zip(*(item.interval or (math.nan, math.nan) for item in points), strict=True)
+        shade = f"interval-{name}"
+        axes.fill_between(x, low, high, color=colour, alpha=0.09, linewidth=0, gid=shade)
         # A shade needs two neighbours; whiskers show the interval of a lone point too.
-        axes.vlines(x, low, high, color=look.colour, linewidth=0.7, gid=f"whiskers-{name}-{series}")
-        axes.plot(
-            x, [math.nan if p.paper is None else p.paper for p in points], "--", color=look.colour,
-            marker=look.marker, markerfacecolor="white", gid=f"paper-{name}-{series}",
-        )  # fmt: skip
-        axes.plot(
-            x, ours, color=look.colour, marker=look.marker, markersize=4,
-            gid=f"ours-{name}-{series}",
-        )  # fmt: skip
+        axes.vlines(x, low, high, color=colour, linewidth=0.7, gid=f"whiskers-{name}")
+        _plot(axes, x, [item.paper for item in points], look, f"paper-{name}", linestyle="--")
+        _plot(axes, x, [item.ours for item in points], look, f"ours-{name}")
     axes.set_xlabel("in-context examples (shots)")
     axes.set_xticks(shots)
     axes.xaxis.set_major_formatter("{x:.0f}")
 
 
 def _draw_bars(axes: Axes, report: PanelReport) -> None:
-    name = report.panel.figure + report.panel.letter
     for place, (series, (item,)) in enumerate(report.series.items()):
         look, left, right = style_of(item), place - 0.2, place + 0.2
+        name, colour = f"{report.name}-{series}", look.colour
         paper = math.nan if item.paper is None else item.paper
-        axes.bar(left, paper, 0.34, fill=False, edgecolor=look.colour, linestyle="--")
+        axes.bar(left, paper, 0.34, fill=False, edgecolor=colour, linestyle="--")
         # A marker on top shows a value of 0 too, which no bar does.
-        axes.plot(
-            left, paper, color=look.colour, marker=look.marker, markerfacecolor="white",
-            linestyle="none", gid=f"paper-{name}-{series}",
-        )  # fmt: skip
+        _plot(axes, [left], [item.paper], look, f"paper-{name}", linestyle="none")
         if item.ours is None or item.interval is None:
             continue
-        axes.bar(right, item.ours, 0.34, color=look.colour, alpha=0.35)
-        axes.vlines(
-            right, item.interval.low, item.interval.high, color=look.colour, linewidth=1,
-            gid=f"whiskers-{name}-{series}",
-        )  # fmt: skip
-        axes.plot(
-            right, item.ours, color=look.colour, marker=look.marker, markersize=4,
-            linestyle="none", gid=f"ours-{name}-{series}",
-        )  # fmt: skip
+        axes.bar(right, item.ours, 0.34, color=colour, alpha=0.35)
+        axes.vlines(right, *item.interval, color=colour, linewidth=1, gid=f"whiskers-{name}")
+        _plot(axes, [right], [item.ours], look, f"ours-{name}", linestyle="none")
     axes.set_xticks(range(len(report.series)), list(report.series))
     axes.set_ylim(bottom=0)
+
+
+def _plot(
+    axes: Axes, x: list[float], values: list[float | None], look: Style, name: str, **line: Any
+) -> None:
+    """A line through values, the paper's with hollow marks and ours with small ones."""
+    y = [math.nan if value is None else value for value in values]
+    line |= {"markerfacecolor": "white"} if name.startswith("paper-") else {"markersize": 4}
+    axes.plot(x, y, color=look.colour, marker=look.marker, gid=name, **line)
 
 
 def save(canvas: Figure, path: Path | io.BytesIO, kind: str) -> None:
@@ -291,46 +265,20 @@ def svg_text(canvas: Figure) -> str:
 def csv_rows(panels: Sequence[PanelReport]) -> Iterator[dict[str, object]]:
     """The numbers behind a figure, a row a point; empty fields for what was not run."""
     for item in (item for panel in panels for item in panel.points):
-        low, high = item.interval or (None, None)
-        values = (
-            item.point.panel, item.point.series, item.point.shots, item.paper,
-            item.published.error if item.published else None, item.ours, low, high, item.n or None,
-            " ".join(map(str, item.seeds)), item.verdict,
-        )  # fmt: skip
-        yield dict(zip(CSV_COLUMNS, values, strict=True))
+        row = point_row(item)
+        row |= {"reading_error": row["paper_error"], "n": item.n or None}
+        yield {name: row[name] for name in _COLUMNS}
 
 
-def run_folders(report: Report, folder: Path) -> Iterator[tuple[RunReport, Path]]:
-    """Each run with its folder of drawings, which is made.
-
-    Several runs get a folder each, named after profile and protocol and numbered.
-    """
-    for number, run in enumerate(report.runs, 1):
-        own = folder
-        if len(report.runs) > 1:
-            own = folder / f"{number}-{run.verified.run.profile}-{run.verified.run.protocol}"
-        own.mkdir(parents=True, exist_ok=True)
-        yield run, own
+def write_drawing(canvas: Figure, rows: Iterable[dict[str, Any]], folder: Path, name: str) -> None:
+    """Write a drawing as SVG, PNG and PDF, and the numbers behind it as CSV."""
+    for kind in ("svg", "png", "pdf"):
+        save(canvas, folder / f"{name}.{kind}", kind)
+    (folder / f"{name}.csv").write_text(to_csv(rows), encoding="utf-8", newline="")
 
 
-def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
-    """Write all figures as SVG, PNG and PDF, each with a CSV of the numbers behind it.
-
-    Returns:
-        The files written.
-    """
-    written = []
-    for run, own in run_folders(report, folder):
-        for figure in run.verified.run.study.figures:
-            canvas = draw(run, figure)
-            for kind in ("svg", "png", "pdf"):
-                path = own / f"figure{figure}.{kind}"
-                save(canvas, path, kind)
-                written.append(path)
-            path = own / f"figure{figure}.csv"
-            with path.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(csv_rows(run.of_figure(figure)))
-            written.append(path)
-    return tuple(written)
+def write_figures(run: RunReport, folder: Path) -> None:
+    """Write all figures of a run."""
+    for figure in run.verified.run.study.figures:
+        rows = csv_rows(run.of_figure(figure))
+        write_drawing(draw(run, figure), rows, folder, f"figure{figure}")

@@ -1,4 +1,4 @@
-"""What `repro verify`, `repro compare` and `repro expected` do; each gives back an exit code."""
+"""What `repro verify`, `repro report`, `repro compare` and `repro expected` do."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -6,96 +6,56 @@ from itertools import count
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
-from repro import studies
-from repro.console import new_console
+from repro.bars import bars
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.printable import counted
 from repro.report import tables, terminal
 from repro.report.folder import is_current, write_folder
-from repro.report.model import STAGES, Report, report
+from repro.report.model import Report
 from repro.results.runs import Run
-from repro.results.spent import Rates
 from repro.verify.levels import compare_runs
 from repro.verify.reading import read_results
-from repro.verify.reference import load_reference, record
-from repro.verify.verdicts import Level, Verdict
+from repro.verify.reference import Reference, load_reference, record
+from repro.verify.verdicts import Verdict
 
 
 @contextmanager
-def _stages(progress: Progress | None, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar over the stages of a command, to be called with the name of each as it begins."""
-    if progress is None:
-        yield lambda name: None
-        return
-    with progress:
-        bar = progress.add_task("", total=total)
-        done = count()
+def stages(console: Console, total: int = 3) -> Iterator[Callable[[str], None]]:
+    """A bar that vanishes, to be called with the name of each stage of a command as it begins.
+
+    Args:
+        total: of stages; `repro.report.model.report` has three.
+    """
+    with bars(console) as progress:
+        bar, done = progress.add_task("", total=total), count()
         yield lambda name: progress.update(bar, description=name, completed=next(done))
 
 
-def gather(
-    results: Path,
-    progress: Progress | None = None,
-    *,
-    expected: Path | None = None,
-    level: Level | None = None,
-    asked: Sequence[str] | None = None,
-    study: str | None = None,
-    rates: Rates | None = None,
-) -> Report:
-    """The report on a results folder, with a bar that vanishes when it is there.
-
-    Args:
-        results, expected, level, asked, rates: as of `repro.report.model.report`.
-        study: the name or file of a study instead of the one that the folder tells of.
-    """
-    with _stages(progress, len(STAGES)) as stage:
-        return report(
-            results,
-            expected=expected,
-            level=level,
-            asked=asked,
-            study=None if study is None else studies.load(study),
-            rates=rates,
-            stage=stage,
-        )
-
-
-def verify(
-    results: Path,
-    expected: Path | None = None,
-    level: str | None = None,
+def conclude(
+    found: Report,
+    console: Console,
     claims: Sequence[str] | None = None,
-    console: Console | None = None,
-    progress: Progress | None = None,
     *,
     full: bool = False,
-    study: str | None = None,
+    out: Path | None = None,
 ) -> int:
-    """Verify a results folder and print the verdicts.
+    """Print the verdicts.
 
     Args:
-        expected: a reference folder, or a folder of them; the repository's by default.
-        level: "L0" to "L3", to compare at this level only.
-        claims: claims asked for; the numbers are narrowed to their cells.
-        progress: gets a bar while results are read and verified.
-        full: print everything; else at most `terminal.LINES` lines a run.
-        study: as of `gather`.
+        claims, full: as of `terminal.show`.
+        out: where the report is written too, unless it is there already.
 
     Returns:
         0 if nothing differs and nothing is missing, 1 if something differs, 3 if something is
         missing, such as cells, or a reference. Claims count where the run is of the paper's own
         model and data; one that does not hold for another model is no failure of the run.
-
-    Raises:
-        ReproError: something cannot be read, contradicts itself, or does not exist.
     """
-    console = console or new_console()
-    chosen = None if level is None else Level(level)
-    found = gather(results, progress, expected=expected, level=chosen, asked=claims, study=study)
     terminal.show(console, found, claims, full=full)
+    if out is not None and is_current(found, out):
+        console.print(f"{out}: as it was")
+    elif out is not None:
+        write_report(found, out, console)
     return found.verification.exit_code
 
 
@@ -103,41 +63,9 @@ def write_report(found: Report, out: Path, console: Console) -> None:
     """Write a report folder and print what is in it."""
     with console.status("writing the report"):
         files = write_folder(found, out)
-    names = [str(path.relative_to(out)) for path in files if path.parent == out]
-    count = len(files) - len(names)
-    console.print(f"{out}: {', '.join(names)}, {counted(count, 'file')} of figures")
-
-
-def finish(
-    results: Path,
-    console: Console,
-    progress: Progress | None = None,
-    *,
-    expected: Path | None = None,
-    full: bool = False,
-) -> int:
-    """The end of a run: print the verdicts, and write the report unless it is there already.
-
-    Returns:
-        What `verify` returns.
-    """
-    found = gather(results, progress, expected=expected)
-    terminal.show(console, found, None, full=full)
-    out = results / "report"
-    if is_current(found, out):
-        console.print(f"{out}: as it was")
-    else:
-        write_report(found, out, console)
-    return found.verification.exit_code
-
-
-def follow(console: Console | None = None) -> int:
-    """Print whether each finding follows from the paper's own figures. Always 0."""
-    console = console or new_console()
-    console.print(tables.paper_table())
-    for line in tables.text_conflicts():
-        console.print(line)
-    return 0
+    names = [path.name for path in files if path.parent == out]
+    drawn = counted(len(files) - len(names), "file")
+    console.print(f"{out}: {', '.join(names)}, {drawn} of figures")
 
 
 def _one_run(folder: Path) -> Run:
@@ -150,53 +78,28 @@ def _one_run(folder: Path) -> Run:
     return runs[0]
 
 
-def compare(a: Path, b: Path, console: Console | None = None) -> int:
+def compare(a: Path, b: Path, console: Console) -> int:
     """Hold run B against run A, cell by cell, and print the differences.
 
     Returns:
         As of `verify`: 0 if no common cell differs, 1 if one does, 3 if there is none, or one that
         cannot be decided.
     """
-    console = console or new_console()
     first, second = _one_run(a), _one_run(b)
-    cells = [cell for cell in dict.fromkeys(c for c, _ in first.cells) if second.of(cell)]
-    differing = tables.differences(first, second)
-    if differing is not None:
+    if (differing := tables.differences(first, second)) is not None:
         console.print(differing)
     for name, one, other in ((a, first, second), (b, second, first)):
-        only = len({c for c, _ in one.cells} - {c for c, _ in other.cells})
-        if only:
+        if only := len(one.by_cell.keys() - other.by_cell.keys()):
             console.print(f"in {name} only: {counted(only, 'cell')}")
-    held = compare_runs(second, first, wanted=cells)
-    numbers = held.numbers
-    console.print(tables.numbers_table(numbers, f"\n{b} against {a}"))
-    if not numbers:
-        return EXIT_MISSING
-    judged = {number.verdict for number in numbers} | {group.verdict for group in held.groups}
+    held = compare_runs(second, first, wanted=[c for c in first.by_cell if c in second.by_cell])
+    console.print(tables.numbers_table(held.numbers, f"\n{b} against {a}"))
+    judged = {number.verdict for number in held.numbers} | {group.verdict for group in held.groups}
     if Verdict.NOT_REPRODUCED in judged:
         return EXIT_FAILED
-    return 0 if all(verdict.passes for verdict in judged) else EXIT_MISSING
+    return 0 if held.numbers and all(verdict.passes for verdict in judged) else EXIT_MISSING
 
 
-def record_expected(
-    results: Sequence[Path],
-    out: Path,
-    console: Console | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Make a reference folder from results folders, and show it. Returns 0.
-
-    Args:
-        progress: gets a bar while results are read and the reference is written.
-    """
-    with _stages(progress, len(results) + 1) as stage:
-        record(results, out, stage=stage)
-    return show_expected(out, console)
-
-
-def show_expected(folder: Path, console: Console | None = None) -> int:
-    """Print what a reference folder holds. Returns 0."""
-    console = console or new_console()
-    for part in tables.reference_parts(load_reference(folder)):
-        console.print(part)
-    return 0
+def record_expected(results: Sequence[Path], out: Path, console: Console) -> Reference:
+    """Make a reference folder from results folders, with a bar."""
+    with stages(console, len(results) + 1) as stage:
+        return load_reference(record(results, out, stage=stage))

@@ -18,16 +18,14 @@ from repro import __version__
 from repro.files import file_sha256
 from repro.printable import printable
 from repro.report.answer import Outcome, first_line, head
-from repro.report.departures import departures
 from repro.report.model import Plotted, Report, RunReport
-from repro.report.rows import LevelRow, failed, level_rows, missing
-from repro.report.summaries import SummaryReport
+from repro.report.rows import failed, level_rows, missing
+from repro.report.summaries import departures
 from repro.report.words import EQUAL_POWER, decided_by, noticed_effect, noticed_of
 from repro.results.texts import TEXTS
-from repro.spec.points import Point
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict, Effect
 from repro.verify.statistics import Interval
-from repro.verify.verdicts import GroupVerdict, NumberVerdict
+from repro.verify.verdicts import GroupVerdict, NumberVerdict, Verdict, worst
 
 FORMAT = 2
 Row = dict[str, Any]
@@ -68,28 +66,21 @@ def tables(report: Report) -> dict[str, str]:
     found: dict[str, list[Row]] = {"claims.csv": [], "numbers.csv": [], "points.csv": []}
     for run in report.runs:
         where = {"run": run.name}
-        found["claims.csv"] += [
-            where | claim_row(claim, run) for claim in run.verified.claims
-        ]  # fmt: skip
+        found["claims.csv"] += [where | claim_row(claim, run) for claim in run.verified.claims]
         found["numbers.csv"] += [where | number_row(number) for number in run.verified.judged]
-        points = (point for panel in run.panels for point in panel.points)
-        found["points.csv"] += [where | point_row(point) for point in points]
+        found["points.csv"] += [where | point_row(point) for point in run.points]
     return {name: to_csv(rows) for name, rows in found.items()}
 
 
 def _run(run: RunReport) -> Row:
-    verified, own = run.verified, run.verified.run
-    stored = verified.reference
+    verified, own, top = run.verified, run.verified.run, head(run.verified)
+    stored, texts = verified.reference, own.folder / TEXTS
+    moved = departures(own) if run.summaries else ()
+    judged = {number.verdict for number in verified.judged} - {Verdict.NOT_RUN}
+    judged |= {figure.verdict for figure in verified.figures}
     return {
-        "name": run.name,
-        "profile": own.profile,
-        "protocol": own.protocol,
-        "overrides": own.overrides,
-        "seeds": own.seeds,
-        "record": own.record,
-        "prompts_sha256": file_sha256(own.folder / TEXTS)
-        if (own.folder / TEXTS).is_file()
-        else None,
+        **_fields(own, "name", "profile", "protocol", "overrides", "seeds", "record"),
+        "prompts_sha256": file_sha256(texts) if texts.is_file() else None,
         "reference": None
         if stored is None
         else {
@@ -97,16 +88,25 @@ def _run(run: RunReport) -> Row:
             "seeds": stored.run.seeds,
             "results": len(stored.run.cells),
         },
-        **_head(run),
+        "answer": top.first,
+        "outcome": top.outcome,
+        "evidence_on_paper": top.evidence,
+        "on_paper": top.on_paper,
+        "ran": dict(top.ran),
+        "numbers_sentence": top.numbers,
+        "claims_sentence": top.findings,
+        "notes": top.notes,
         "exit_code": verified.exit_code,
-        "departures": [asdict(row) | {"variant": row.variant.name} for row in departures(own)]
-        if run.summaries
-        else [],
-        "summaries": [summary_rows(report) for report in run.summaries],
+        "departures": [asdict(row) | {"variant": row.variant.name} for row in moved],
+        "summaries": [
+            {"kind": one.summary.kind, "title": one.title, "axis": one.summary.axis}
+            | {"values": list(one.records())}
+            for one in run.summaries
+        ],
         "claims_count": verified.claims_count,
-        "numbers_verdict": run.numbers_verdict,
+        "numbers_verdict": worst(judged) if judged else None,
         "unstored": verified.unstored,
-        "differs": [asdict(item) for item in failed(verified)],
+        "differs": [item._asdict() for item in failed(verified)],
         "missing": [
             {"text": lack.text, "cells": [c.name for c in lack.cells], "command": lack.command}
             for lack in missing(verified)
@@ -116,16 +116,21 @@ def _run(run: RunReport) -> Row:
             for claim in verified.claims
         ],
         "facts": [asdict(check) for check in verified.facts],
-        "groups": [_group(group) for group in verified.groups],
+        "groups": [_with_ends(group) for group in verified.groups],
         "numbers": [number_row(number) for number in verified.judged],
-        "levels": [_level(row) for row in level_rows(verified)],
+        "levels": [
+            {"what": row.what, "level": row.level}
+            | {"counts": {verdict: count for count, verdict, _ in row.counts}}
+            | {"noticed": row.noticed}
+            for row in level_rows(verified)
+        ],
         "paper_figures": [
-            {"name": item.name, "verdict": item.verdict, "reason": item.reason}
-            | {"difference": item.difference, **_ends(item.interval), "noticed": item.noticed}
-            | {"points": item.points, "p": item.p, "p_adjusted": item.p_adjusted}
+            _fields(item, "name", "verdict", "reason", "difference")
+            | _ends(item.interval)
+            | _fields(item, "noticed", "points", "p", "p_adjusted")
             for item in verified.figures
         ],
-        "points": [point_row(point) for panel in run.panels for point in panel.points],
+        "points": [point_row(point) for point in run.points],
         "results": [
             by_seed[seed].raw
             for by_seed in run.cells.values()
@@ -134,35 +139,9 @@ def _run(run: RunReport) -> Row:
     }
 
 
-def _head(run: RunReport) -> Row:
-    top = head(run.verified)
-    return {
-        "answer": top.first,
-        "outcome": top.outcome,
-        "evidence_on_paper": top.evidence,
-        "on_paper": top.on_paper,
-        "ran": dict(top.ran),
-        "numbers_sentence": top.numbers,
-        "claims_sentence": top.findings,
-        "notes": top.notes,
-    }
-
-
-def _level(row: LevelRow) -> Row:
-    counts = {verdict: count for count, verdict, _ in row.counts}
-    return {"what": row.what, "level": row.level, "counts": counts, "noticed": row.noticed}
-
-
-def _group(group: GroupVerdict) -> Row:
-    table = asdict(group)
-    table.pop("interval")
-    return table | _ends(group.interval)
-
-
 def claim_row(claim: ClaimVerdict, run: RunReport | None = None) -> Row:
     """A claim with the comparison that decided it."""
-    item = claim.headline
-    mean = item.mean if item else None
+    item, mean = claim.headline, claim.mean
     return {
         "id": claim.claim.id,
         "verdict": claim.verdict,
@@ -178,13 +157,8 @@ def claim_row(claim: ClaimVerdict, run: RunReport | None = None) -> Row:
         "decided_by": decided_by(claim),
         "contradicts": claim.contradicts,
         "seeds": item.seeds if item else (),
-        "p_shown": claim.p_shown,
-        "p_adjusted": claim.p_adjusted,
-        "paired": claim.paired,
-        "reason": claim.reason,
-        "title": claim.claim.title,
-        "finding": claim.claim.finding,
-        "source": claim.claim.source,
+        **_fields(claim, "p_shown", "p_adjusted", "paired", "reason"),
+        **_fields(claim.claim, "title", "finding", "source"),
     }
 
 
@@ -194,105 +168,59 @@ def number_row(number: NumberVerdict) -> Row:
         "name": number.name,
         "against": "paper" if number.point else "reference",
         "cell": number.cell.name,
-        "verdict": number.verdict,
-        "level": number.level,
-        "ours": number.ours,
-        "theirs": number.theirs,
-        "difference": number.difference,
+        **_fields(number, "verdict", "level", "ours", "theirs", "difference"),
         **_ends(number.interval),
-        "seeds": number.seeds,
-        "n": number.n,
-        "stored": number.stored,
-        "p": number.p,
-        "p_adjusted": number.p_adjusted,
-        "equivalence_p": number.equivalence_p,
-        "margin": number.margin,
+        **_fields(number, "seeds", "n", "stored", "p", "p_adjusted", "equivalence_p", "margin"),
         "power": number.power,
         "power_of": "" if number.power is None else EQUAL_POWER,
         "noticed": noticed_of(number),
-        "constant": number.constant,
-        "reason": number.reason,
-    }
-
-
-def summary_rows(report: SummaryReport) -> Row:
-    """A curve or matrix with its places that were run."""
-    summary = report.summary
-    return {
-        "kind": summary.kind,
-        "title": report.title,
-        "axis": summary.axis,
-        "values": list(report.records()),
+        **_fields(number, "constant", "reason"),
     }
 
 
 def point_row(item: Plotted) -> Row:
     """A plotted point: the paper's value and ours; no verdict where nothing was compared."""
+    point, known = item.point, item.published
     return {
-        **_place(item.point),
+        **_fields(point, "figure", "panel", "series", "shots"),
+        "variant": point.variant.name,
+        **_fields(point, "dataset", "prompt"),
+        "cells": [cell.name for cell in point.cells],
         "paper": item.paper,
-        "paper_error": item.published.error if item.published else None,
-        "occluded": item.published.occluded if item.published else None,
+        "paper_error": known.error if known else None,
+        "occluded": known.occluded if known else None,
         "ours": item.ours,
         **_ends(item.interval),
-        "difference": item.difference,
-        "verdict": item.verdict,
-        "seeds": item.seeds,
-        "n": item.n,
-        "chosen": item.chosen,
-        "optimism": item.optimism,
-    }
-
-
-def _place(point: Point) -> Row:
-    return {
-        "figure": point.figure,
-        "panel": point.panel,
-        "series": point.series,
-        "shots": point.shots,
-        "variant": point.variant.name,
-        "dataset": point.dataset,
-        "prompt": point.prompt,
-        "cells": [cell.name for cell in point.cells],
-    }
-
-
-def _ends(interval: Interval | None) -> Row:
-    return {
-        "low": None if interval is None else interval.low,
-        "high": None if interval is None else interval.high,
+        **_fields(item, "difference", "verdict", "seeds", "n", "chosen", "optimism"),
     }
 
 
 def _contrast(item: ContrastVerdict) -> Row:
     return {
-        "name": item.contrast.name,
-        "beyond": item.contrast.beyond,
+        **_fields(item.contrast, "name", "beyond"),
         "verdict": item.verdict,
-        "mean": None if item.mean is None else _effect(item.mean),
-        "by_dataset": [_effect(effect) for effect in item.by_dataset],
-        "pairs": [_effect(effect) for effect in item.pairs],
-        "expected": item.expected,
-        "p_shown": item.p_shown,
-        "p_otherwise": item.p_otherwise,
-        "allowed": item.allowed,
-        "shown": item.shown,
-        "otherwise": item.otherwise,
-        "contradicts": item.contradicts,
-        "constant": item.constant,
-        "power": item.power,
-        "power_of": item.power_of,
-        "seeds": item.seeds,
-        "paper_effect": item.paper_effect,
-        "ratio": item.ratio,
-        "reason": item.reason,
+        "mean": None if item.mean is None else _with_ends(item.mean),
+        "by_dataset": [_with_ends(effect) for effect in item.by_dataset],
+        "pairs": [_with_ends(effect) for effect in item.pairs],
+        **_fields(item, "expected", "p_shown", "p_otherwise", "allowed", "shown", "otherwise"),
+        **_fields(item, "contradicts", "constant", "power", "power_of", "seeds", "paper_effect"),
+        **_fields(item, "ratio", "reason"),
     }
 
 
-def _effect(effect: Effect) -> Row:
-    table = asdict(effect)
+def _fields(item: object, *names: str) -> Row:
+    return {name: getattr(item, name) for name in names}
+
+
+def _with_ends(item: Effect | GroupVerdict) -> Row:
+    table = asdict(item)
     table.pop("interval")
-    return table | _ends(effect.interval)
+    return table | _ends(item.interval)
+
+
+def _ends(interval: Interval | None) -> Row:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}
 
 
 def _finite(value: Any) -> Any:

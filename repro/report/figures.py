@@ -1,23 +1,17 @@
 """The figures as text: the paper's value over ours, the difference, and a mark for the verdict."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from rich.text import Text
 
 from repro.printable import counted
-from repro.report.model import PanelReport, Plotted, RunReport
+from repro.report.model import Plotted, RunReport
 from repro.spec.cells import Cell
 from repro.spec.points import BEST
 from repro.verify.claimverdicts import Answer
 from repro.verify.verdicts import Verdict
 
-MARKS = {
-    Verdict.REPRODUCED: "",
-    Verdict.CONSISTENT: "",
-    Verdict.INCONCLUSIVE: "?",
-    Verdict.NOT_REPRODUCED: "X",
-    Verdict.NOT_RUN: "-",
-}
+MARKS = {Verdict.INCONCLUSIVE: "?", Verdict.NOT_REPRODUCED: "X", Verdict.NOT_RUN: "-"}
 """Only what does not pass is marked."""
 STYLE: dict[Verdict | Answer, str] = {
     Verdict.REPRODUCED: "green",
@@ -33,13 +27,14 @@ STYLE: dict[Verdict | Answer, str] = {
 }
 LABEL, KIND, CELL = 10, 7, 15
 """Widths in columns: a series' name, "paper" or "ours", and a point; four points fit into 80."""
+Series = Sequence[Sequence[Plotted]]
 
 
 def legend(run: RunReport) -> Text:
     """What differences and marks say about this run."""
     text = "Below the paper's number ours, and ours - paper"
     text += "." if run.verified.points else ", which is no test on another model."
-    if not any(item.numbers for panel in run.panels for item in panel.points):
+    if not any(item.numbers for item in run.points):
         return Text(text + " There is nothing to hold these numbers against.")
     against = "the paper's" if run.verified.points else "the stored run's"
     return Text(
@@ -48,7 +43,7 @@ def legend(run: RunReport) -> Text:
     )
 
 
-def figure_lines(run: RunReport, cells: Collection[Cell] | None = None) -> Iterator[Text]:
+def figure_lines(run: RunReport, cells: Set[Cell] | None = None) -> Iterator[Text]:
     """All figures of a run, a line at a time; panels of which nothing was run are named only.
 
     Args:
@@ -57,55 +52,47 @@ def figure_lines(run: RunReport, cells: Collection[Cell] | None = None) -> Itera
     empty = []
     for figure in run.verified.run.study.figures:
         titled = False
-        for panel in (panel for panel in run.panels if panel.panel.figure == figure):
-            shown = [
-                tuple(p for p in own if cells is None or not set(cells).isdisjoint(p.point.cells))
-                for own in panel.series.values()
-            ]
-            shown = [own for own in shown if any(item.ours is not None for item in own)]
+        for panel in run.of_figure(figure):
+            series = [[p for p in own if p.rests_on(cells)] for own in panel.series.values()]
+            shown = [own for own in series if any(item.ours is not None for item in own)]
             if not shown:
-                empty.append(f"{figure}{panel.panel.letter}")
+                empty.append(panel.name)
                 continue
             if not titled:
                 yield Text(f"\nFigure {figure}", style="bold")
                 titled = True
+            title = f"{panel.title}, {panel.panel.metric}"
             if not run.verified.run.study.published:
-                yield from _own_lines(panel, shown)
-            elif panel.panel.train:
-                yield from _bars(panel, shown)
+                yield Text(f"{title}, [95 % interval]")
+                yield from _own_lines(shown)
             else:
-                yield from _lines(panel, shown)
+                yield Text(title)
+                yield from _bars(shown) if panel.panel.train else _lines(shown)
     if empty and cells is None:
         yield Text(f"\nPanels of which nothing was run: {', '.join(empty)}")
 
 
-def _lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
+def _lines(shown: Series) -> Iterator[Text]:
     """A line panel: a row a series, a column a shot count."""
-    shots = list(dict.fromkeys(item.point.shots for own in shown for item in own))
-    shots.sort(key=int)
-    heads = "".join(f"{counted(int(count), 'shot'):<{CELL}}" for count in shots)
-    title = f"{panel.title}, {panel.panel.metric}"
-    yield Text(title)
+    shots = sorted({int(item.point.shots) for own in shown for item in own})
+    heads = "".join(f"{counted(count, 'shot'):<{CELL}}" for count in shots)
     yield Text(" " * (LABEL + KIND) + heads.rstrip(), style="dim")
     for own in shown:
         by_shots = {item.point.shots: item for item in own}
-        name = own[0].series
-        paper = Text(f"  {name:<{LABEL - 2}}{'paper':<{KIND}}")
+        paper = Text(f"  {own[0].series:<{LABEL - 2}}{'paper':<{KIND}}")
         ours = Text(f"{'':<{LABEL}}{'ours':<{KIND}}")
         for count in shots:
             item = by_shots.get(count)
             above = f"{item.paper:.3f}" if item and item.paper is not None else ""
             paper.append(f"{above:<{CELL}}")
             ours.append_text(_ours(item))
-        paper.rstrip()
-        ours.rstrip()
-        yield paper
-        yield ours
+        for line in (paper, ours):
+            line.rstrip()
+            yield line
 
 
-def _own_lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
+def _own_lines(shown: Series) -> Iterator[Text]:
     """A panel of a study without published numbers: values with their 95 % intervals."""
-    yield Text(f"{panel.title}, {panel.panel.metric}, [95 % interval]")
     for own in shown:
         values = [
             f"{item.shots_text}: {item.ours:.3f} "
@@ -117,20 +104,8 @@ def _own_lines(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterat
         yield Text(f"    {'; '.join(values)}")
 
 
-def _ours(item: Plotted | None) -> Text:
-    """Our value, the difference and the mark, as wide as a column."""
-    text = Text()
-    if item is not None and item.ours is not None:
-        text.append(f"{item.ours:.3f} {item.difference:+.3f} ")
-    if item is not None and item.verdict is not None:
-        text.append(MARKS[item.verdict], style=STYLE[item.verdict])
-    text.pad_right(CELL - len(text))
-    return text
-
-
-def _bars(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Text]:
+def _bars(shown: Series) -> Iterator[Text]:
     """A bar panel: a row a bar."""
-    yield Text(f"{panel.title}, {panel.panel.metric}")
     for item in (item for own in shown for item in own):
         row = Text(f"  {item.series:<{LABEL - 2}}paper {item.paper:.3f}  ours ")
         row.append_text(_ours(item))
@@ -138,3 +113,14 @@ def _bars(panel: PanelReport, shown: Sequence[Sequence[Plotted]]) -> Iterator[Te
             row.append(f" best with {item.chosen_text}", style="dim")
         row.rstrip()
         yield row
+
+
+def _ours(item: Plotted | None) -> Text:
+    """Our value, the difference and the mark, as wide as a column."""
+    text = Text()
+    if item is not None and item.ours is not None:
+        text.append(f"{item.ours:.3f} {item.difference:+.3f} ")
+    if item is not None and item.verdict is not None:
+        text.append(MARKS.get(item.verdict, ""), style=STYLE[item.verdict])
+    text.pad_right(CELL - len(text))
+    return text

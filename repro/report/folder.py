@@ -24,25 +24,26 @@ def is_current(report: Report, out: Path) -> bool:
 
 
 def write_folder(report: Report, out: Path) -> tuple[Path, ...]:
-    """Write every face of a report; see `replace_folder`.
-
-    Raises:
-        ReproError: a face lacks its package (3).
-    """
+    """Write every face of a report; see `replace_folder`."""
     # They need matplotlib and jinja2, which the other faces do without.
-    from repro.report.charts import run_folders, write_figures
-    from repro.report.html import write as write_html
+    from repro.report.charts import write_figures
+    from repro.report.html import page
     from repro.report.summarycharts import write_summaries
 
     def fill(folder: Path) -> None:
-        write_html(report, folder / "report.html")
-        texts = {"report.md": markdown(report), JSON: to_json(report), **tables(report)}
+        texts = {"report.html": page(report), "report.md": markdown(report)}
+        texts |= {JSON: to_json(report), **tables(report)}
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+            # Names may hold half a surrogate pair, which UTF-8 does not.
+            (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
         (folder / "junit.xml").write_bytes(junit(report))
-        write_figures(report, folder / "figures")
-        for run, own in run_folders(report, folder / "figures"):
-            write_summaries(run, own)
+        for number, run in enumerate(report.runs, 1):
+            drawings, own = folder / "figures", run.verified.run
+            if len(report.runs) > 1:
+                drawings /= f"{number}-{own.profile}-{own.protocol}"
+            drawings.mkdir(parents=True)
+            write_figures(run, drawings)
+            write_summaries(run, drawings)
 
     return replace_folder(out, JSON, fill)
 
@@ -71,12 +72,14 @@ def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tupl
             hint="name another folder: -o",
         )
     temporary = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}.tmp")
+    old = temporary.with_suffix(".old")
     try:
         temporary.mkdir(parents=True)
         fill(temporary)
-        found = sorted(path.relative_to(temporary) for path in temporary.rglob("*"))
-        files = tuple(path for path in found if (temporary / path).is_file())
-        _put(temporary, out)
+        if out.exists():
+            os.rename(out, old)
+        os.rename(temporary, out)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise ReproError(
             f"the folder {out} cannot be written: {error.strerror}",
@@ -85,13 +88,4 @@ def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tupl
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return tuple(out / path for path in files)
-
-
-def _put(temporary: Path, out: Path) -> None:
-    """Put a finished folder in the place of an older one."""
-    old = temporary.with_suffix(".old")
-    if out.exists():
-        os.rename(out, old)
-    os.rename(temporary, out)
-    shutil.rmtree(old, ignore_errors=True)
+    return tuple(path for path in sorted(out.rglob("*")) if path.is_file())

@@ -1,6 +1,6 @@
 """The data model behind every report: whatever its face, it shows these objects and no others."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -25,9 +25,6 @@ from repro.verify.statistics import ALPHA, Interval, satterthwaite, t_quantile
 from repro.verify.summaries import summarised
 from repro.verify.verdicts import Level, NumberVerdict, Verdict, worst
 from repro.verify.verification import RunVerification, Verification, build
-
-STAGES = ("reading results", "verifying", "gathering figures")
-
 
 FOLLOWS = {
     Answer.HOLDS: "follows",
@@ -88,6 +85,15 @@ class Plotted:
         shots = self.point.shots
         return str(shots) if isinstance(shots, str) else counted(shots, "shot")
 
+    def rests_on(self, cells: Set[Cell] | None) -> bool:
+        """Whether one of these cells is behind it; None stands for all cells."""
+        return cells is None or not cells.isdisjoint(self.point.cells)
+
+    @property
+    def levels(self) -> list[Level]:
+        """The levels at which its cells, or itself, were compared."""
+        return sorted({number.level for number in self.numbers if number.level})
+
     @property
     def verdict(self) -> Verdict | None:
         """The worst of its numbers' verdicts; None where nothing was there to compare with."""
@@ -112,9 +118,19 @@ class PanelReport:
     series: Mapping[str, tuple[Plotted, ...]]
 
     @property
+    def name(self) -> str:
+        """Its figure and letter: `1a`."""
+        return self.panel.figure + self.panel.letter
+
+    @property
     def title(self) -> str:
         """Its letter, its test set and, for bars, what the models were tuned on."""
         return f"({self.panel.letter}) {self.panel.title}"
+
+    @property
+    def against_paper(self) -> bool:
+        """Its verdicts are against the paper's values, not against stored runs."""
+        return any(number.point for item in self.points for number in item.numbers)
 
     @property
     def points(self) -> tuple[Plotted, ...]:
@@ -143,6 +159,10 @@ class RunReport:
     def name(self) -> str:
         return self.verified.run.name
 
+    @property
+    def points(self) -> tuple[Plotted, ...]:
+        return tuple(point for panel in self.panels for point in panel.points)
+
     def of_figure(self, figure: str) -> tuple[PanelReport, ...]:
         """The panels of one figure."""
         return tuple(item for item in self.panels if item.panel.figure == figure)
@@ -150,20 +170,10 @@ class RunReport:
     def level_of(self, claim: ClaimVerdict) -> Level | None:
         """The weakest level at which the claim's cells were compared; None if none was."""
         run = self.verified.run
-        cells = run.study.claim_cells(claim.claim, every_shot=run.best_of != "smallest")
+        cells = set(run.study.claim_cells(claim.claim, every_shot=run.every_shot))
         numbers = [self.by_cell[cell] for cell in cells if cell in self.by_cell]
-        if not numbers:
-            wanted = set(cells)
-            numbers = [n for n in self.verified.points if n.cell in wanted]
+        numbers = numbers or [n for n in self.verified.points if n.cell in cells]
         return max((number.level for number in numbers if number.level), default=None)
-
-    @property
-    def numbers_verdict(self) -> Verdict | None:
-        """Did the numbers reproduce: the worst verdict of those compared; None without any."""
-        found: list[Verdict] = [number.verdict for number in self.verified.judged]
-        found += [figure.verdict for figure in self.verified.figures]
-        judged = [verdict for verdict in found if verdict is not Verdict.NOT_RUN]
-        return worst(judged) if judged else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,22 +205,21 @@ def report(
         results, expected, level, asked: as of `repro.verify.verification.build`.
         study: instead of the one that the folder tells of.
         rates: what an hour of a device costs, where somebody said.
-        stage: called with the name of each of the `STAGES` as it begins.
+        stage: called with the name of each of three stages as it begins.
 
     Raises:
         ReproError: something cannot be read, contradicts itself, or does not exist.
     """
-    reading, verifying, gathering = STAGES
-    stage(reading)
+    stage("reading results")
     found = read_results(results, study)
-    stage(verifying)
+    stage("verifying")
     built = build(found, expected=expected, level=level, asked=asked)
     told = (replace(one, spent=spent_by(one.run, rates or Rates())) for one in built.runs)
     verification = replace(built, runs=tuple(told))
-    stage(gathering)
+    stage("gathering figures")
     return Report(
         verification=verification,
-        runs=tuple(run_report(verified) for verified in verification.runs),
+        runs=tuple(map(run_report, verification.runs)),
         paper=paper_verdicts() if any(run.study.published for run in found.runs) else (),
     )
 
@@ -241,11 +250,18 @@ def run_report(verified: RunVerification) -> RunReport:
             optimism=measured.optimism,
         )
 
-    every = [plotted(point) for point in study.points(every_shot=run.best_of != "smallest")]
+    every = [plotted(point) for point in study.points(every_shot=run.every_shot)]
+    by_panel: dict[tuple[str, str], dict[str, tuple[Plotted, ...]]] = {}
+    for item in every:
+        series = by_panel.setdefault((item.point.figure, item.point.panel), {})
+        series[item.point.series] = (*series.get(item.point.series, ()), item)
     order = dict.fromkeys(cell for item in every for cell in item.point.cells)
     return RunReport(
         verified=verified,
-        panels=tuple(_panel(panel, every) for panel in study.panels),
+        panels=tuple(
+            PanelReport(panel=panel, series=by_panel.get((panel.figure, panel.letter), {}))
+            for panel in study.panels
+        ),
         cells={cell: found for cell in order if (found := run.of(cell))},
         by_cell=by_cell,
         summaries=tuple(
@@ -271,19 +287,6 @@ def _chosen(run: Run, point: Point, seeds: Sequence[int | None]) -> tuple[int, .
             return ()
         found |= set(best_of(samples, cast(Rule, run.best_of)).chosen)
     return tuple(sorted(found))
-
-
-def _panel(panel: Panel, every: Sequence[Plotted]) -> PanelReport:
-    own = [
-        item
-        for item in every
-        if (item.point.figure, item.point.panel) == (panel.figure, panel.letter)
-    ]
-    names = dict.fromkeys(item.point.series for item in own)
-    return PanelReport(
-        panel=panel,
-        series={name: tuple(item for item in own if item.point.series == name) for name in names},
-    )
 
 
 def interval_of(measured: Measured) -> Interval:

@@ -9,9 +9,10 @@ import base64
 import json
 import os.path
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,9 @@ class Packets:
     total: int
 
 
-class _Pool:
-    """Values by number, each stored once."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[Any, int] = {}
-
-    def number(self, value: Any) -> int:
-        return self.numbers.setdefault(value, len(self.numbers))
-
-    @property
-    def values(self) -> list[Any]:
-        return list(self.numbers)
+def _numbers() -> defaultdict[Any, int]:
+    """Values with their numbers: a new value gets the next one."""
+    return defaultdict(count().__next__)
 
 
 def pack(run: RunReport, lookup: Lookup) -> Packets:
@@ -68,25 +60,24 @@ def pack(run: RunReport, lookup: Lookup) -> Packets:
     packets, total, known, cut = {}, 0, 0, 0
     for dataset, own in by_dataset.items():
         content, prompts = _pack(run.verified.run.folder, own, lookup)
-        packets[dataset] = _deflate(content)
+        # ASCII, so that half a surrogate pair, which no encoding holds, survives.
+        text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        packed = zlib.compress(text.encode("ascii"), level=9, wbits=-zlib.MAX_WBITS)
+        packets[dataset] = base64.b64encode(packed).decode("ascii")
         total += sum(result.n for _, _, result in own)
         known += prompts.uses.total()
-        cut += sum(prompts.uses[name] for name, text in prompts.texts.items() if _too_long(text))
+        cut += sum(prompts.uses[key] for key, text in prompts.texts.items() if len(text) > LONGEST)
     return Packets(packets, without_text=total - known, cut=cut, total=total)
-
-
-def _too_long(text: str) -> bool:
-    return len(text) > LONGEST
 
 
 @dataclass(frozen=True)
 class _Prompts:
-    """Texts by hash; hashes by prompt and shots; how many samples have each."""
+    """Texts by hash; hashes by prompt and shots; how many samples have each; their numbers."""
 
     texts: dict[str, str] = field(default_factory=dict)
     groups: dict[tuple[str, int], list[str]] = field(default_factory=dict)
     uses: Counter[str] = field(default_factory=Counter)
-    order: _Pool = field(default_factory=_Pool)
+    order: defaultdict[str, int] = field(default_factory=_numbers)
 
     def number(self, cell: Cell, sample: Mapping[str, Any], lookup: Lookup) -> int | None:
         """The number of a sample's prompt; None if its text is not known."""
@@ -98,27 +89,26 @@ class _Prompts:
             self.texts[digest] = text
             self.groups.setdefault((cell.prompt, cell.shots), []).append(digest)
         self.uses[digest] += 1
-        return self.order.number(digest)
+        return self.order[digest]
 
     def split(self) -> dict[str, Any]:
         """Each prompt as [characters left out, shared part, rest], by number of the part."""
-        parts, split = _Pool(), {}
+        parts, split = _numbers(), {}
         for digests in self.groups.values():
             texts = [self.texts[digest][-LONGEST:] for digest in digests]
             # Of any strings, in spite of where it lives.
             shared = os.path.commonprefix(texts) if len(texts) > 1 else ""  # noqa: RUF071
             for digest, text in zip(digests, texts, strict=True):
                 left_out = len(self.texts[digest]) - len(text)
-                numbers = parts.number(shared), parts.number(text[len(shared) :])
-                split[digest] = [left_out, *numbers]
-        return {"prompts": [split[digest] for digest in self.order.values], "parts": parts.values}
+                split[digest] = [left_out, parts[shared], parts[text[len(shared) :]]]
+        return {"prompts": [split[digest] for digest in self.order], "parts": list(parts)}
 
 
 def _pack(
     folder: Path, results: Sequence[tuple[Cell, int | None, CellResult]], lookup: Lookup
 ) -> tuple[dict[str, Any], _Prompts]:
     """The content of a test set's packet, and its prompts."""
-    strings, prompts = _Pool(), _Prompts()
+    strings, prompts = _numbers(), _Prompts()
     packed: dict[str, dict[str, Any]] = {}
     for cell, seed, result in results:
         samples = [sample for _, sample in json_lines(folder / result.raw["samples"])]
@@ -126,24 +116,16 @@ def _pack(
         packed.setdefault(cell.name, {})[str(seed)] = {
             "row": [sample["row"] for sample in samples],
             "prompt": [prompts.number(cell, sample, lookup) for sample in samples],
-            "gold": [strings.number(str(sample.get("gold"))) for sample in samples],
-            "output": [strings.number(str(sample[output])) for sample in samples],
+            "gold": [strings[str(sample.get("gold"))] for sample in samples],
+            "output": [strings[str(sample[output])] for sample in samples],
             "score": [sample["score"] for sample in samples],
             "logits": {
                 label: [_rounded(sample["logits"].get(label)) for sample in samples]
                 for label in samples[0].get("logits", ())
             },
         }
-    return {"strings": strings.values, **prompts.split(), "cells": packed}, prompts
+    return {"strings": list(strings), **prompts.split(), "cells": packed}, prompts
 
 
 def _rounded(logit: float | None) -> float | None:
     return None if logit is None else round(logit, 4)
-
-
-def _deflate(content: dict[str, Any]) -> str:
-    # ASCII, so that half a surrogate pair, which no encoding holds, survives.
-    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    packed = engine.compress(text.encode("ascii")) + engine.flush()
-    return base64.b64encode(packed).decode("ascii")

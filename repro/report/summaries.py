@@ -1,11 +1,15 @@
-"""Curves and matrices of a study: the rows of all faces."""
+"""Curves and matrices of a study, and how far its fine-tunes went: the rows of all faces."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import fsum
+from statistics import fmean
 
 from rich.text import Text
 
 from repro.report.words import between, counted, signed
+from repro.results.runs import CellResult, Run
+from repro.spec.cells import BASE, Cell, Variant
 from repro.spec.claims import Summary
 from repro.verify.summaries import Averaged
 
@@ -14,6 +18,14 @@ READ = (
 )
 _WIDTH = 9
 """Columns of a difference in the terminal."""
+
+DEPARTED = "How far fine-tunes went from the base"
+DEPARTED_READ = (
+    "Mean |fine-tuned - base| over all weights, and how much of the predictions on classification "
+    "sets moved to other labels (total variation, 0 to 1), 0-shot and with examples; means over "
+    "seeds and test sets."
+)
+DEPARTED_HEADS = ("fine-tune", "weights", "labels, 0-shot", "labels, few-shot")
 
 
 @dataclass(frozen=True)
@@ -38,11 +50,6 @@ class SummaryReport:
         """A place with its interval."""
         value = self.values.get((row, column))
         return "" if value is None else signed(value.effect) + between(value.interval)
-
-    def grid(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Each row with its places by column, as they are with intervals."""
-        for row in self.summary.rows:
-            yield row, {column: self.whole(row, column) for column in self.summary.columns}
 
     def records(self) -> Iterator[dict[str, object]]:
         """The numbers of all places that were run."""
@@ -88,3 +95,56 @@ def summary_lines(report: SummaryReport, width: int) -> Iterator[Text]:
             # A star stands behind the column of the numbers.
             texts = (text if text.endswith("*") else text + " " for text in own)
             yield Text(f"  {name:<{first}}{''.join(f'{text:>{wide}}' for text in texts)}".rstrip())
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A fine-tune's distance from the base; None for what is not known."""
+
+    variant: Variant
+    weight_change: float | None
+    zero_shot: float | None
+    few_shot: float | None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its row, as all faces show it."""
+        change = "" if self.weight_change is None else f"{self.weight_change:.2e}"
+        moved = ("" if v is None else f"{v:.3f}" for v in (self.zero_shot, self.few_shot))
+        return (self.variant.name, change, *moved)
+
+
+def departures(run: Run) -> list[Departure]:
+    """All fine-tunes of a run, in the order of its study."""
+    found = []
+    for variant in sorted({c.variant for c in run.by_cell} - {BASE}, key=run.study.rank):
+        changes = [t.weight_change for t in run.tuned.values() if t.variant == variant]
+        moved: dict[bool, list[float]] = {False: [], True: []}
+        for cell in run.by_cell:
+            if cell.variant == variant:
+                moved[cell.shots > 0] += _moved(run, cell)
+        found.append(Departure(variant, _mean(changes), _mean(moved[False]), _mean(moved[True])))
+    return found
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _moved(run: Run, cell: Cell) -> Iterator[float]:
+    """Of each seed, the total variation between the labels given and those that the base gives."""
+    based = run.of(Cell(BASE, cell.dataset, cell.prompt, cell.demonstrations)).get(None)
+    theirs = _shares(based) if based else {}
+    for result in run.of(cell).values():
+        if theirs and (ours := _shares(result)):
+            # Exact, so that the order of a set does not matter.
+            yield fsum(abs(ours.get(x, 0) - theirs.get(x, 0)) for x in {*ours, *theirs}) / 2
+
+
+def _shares(result: CellResult) -> dict[str, float]:
+    """The share of each label in a cell's predictions; empty for generation."""
+    counts = result.raw.get("histogram")
+    if not isinstance(counts, dict) or not sum(counts.values()):
+        return {}
+    return {label: count / sum(counts.values()) for label, count in counts.items()}

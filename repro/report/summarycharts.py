@@ -1,6 +1,5 @@
 """Curves over the levels of a factor, and matrices of test sets by models, drawn."""
 
-import csv
 import math
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from repro.report.charts import LOOKS, save, settings
+from repro.report.charts import LOOKS, settings, write_drawing
 from repro.report.model import RunReport
 from repro.report.summaries import SummaryReport
 
@@ -45,17 +44,14 @@ def _draw_curve(axes: Axes, report: SummaryReport) -> None:
         colour, marker = _LOOKS[place % len(_LOOKS)]
         # Levels stand apart evenly, lines a little aside so that whiskers do not hide each other.
         shift = 0.05 * (place - (len(summary.columns) - 1) / 2)
-        known = [(i, report.values.get((row, name))) for i, row in enumerate(summary.rows)]
-        there = [(i + shift, value) for i, value in known if value is not None]
-        x = [i for i, _ in there]
-        axes.vlines(
-            x, [v.interval.low for _, v in there], [v.interval.high for _, v in there],
-            color=colour, linewidth=0.8, gid=f"whiskers-{name}",
-        )  # fmt: skip
-        axes.plot(
-            x, [v.effect for _, v in there], color=colour, marker=marker, markersize=4,
-            label=name, gid=f"line-{name}",
-        )  # fmt: skip
+        levels = enumerate(summary.rows)
+        there = {i + shift: v for i, row in levels if (v := report.values.get((row, name)))}
+        low, high = ([value.interval[end] for value in there.values()] for end in (0, 1))
+        effects = [value.effect for value in there.values()]
+        x = list(there)
+        axes.vlines(x, low, high, color=colour, linewidth=0.8, gid=f"whiskers-{name}")
+        (line,) = axes.plot(x, effects, color=colour, marker=marker, markersize=4, label=name)
+        line.set_gid(f"line-{name}")
     axes.set_xticks(range(len(summary.rows)), list(summary.rows))
     axes.set_xlabel(summary.axis)
     axes.set_ylabel("difference of scores")
@@ -90,22 +86,12 @@ def _draw_matrix(axes: Axes, report: SummaryReport) -> None:
     axes.grid(visible=False)
 
 
-def write_summaries(run: RunReport, folder: Path) -> tuple[Path, ...]:
-    """Write a run's curves and matrices as SVG, PNG and PDF, each with a CSV of its numbers."""
-    written: list[Path] = []
+def write_summaries(run: RunReport, folder: Path) -> None:
+    """Write a run's curves and matrices, each with its numbers."""
     for number, report in enumerate(run.summaries, 1):
         canvas = draw_summary(report)
         canvas.suptitle(report.title, fontsize=7, y=0.995)
-        for kind in ("svg", "png", "pdf"):
-            written.append(folder / f"summary{number}.{kind}")
-            save(canvas, written[-1], kind)
-        written.append(folder / f"summary{number}.csv")
-        with written[-1].open("w", encoding="utf-8", newline="") as file:
-            records = list(report.records())
-            writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(records)
-    return tuple(written)
+        write_drawing(canvas, report.records(), folder, f"summary{number}")
 
 
 def spoken(report: SummaryReport) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.console import RenderableType
@@ -9,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.printable import counted, printable
-from repro.report.departures import HEADS, READ, departures
 from repro.report.figures import STYLE
 from repro.report.model import FOLLOWS
+from repro.report.summaries import DEPARTED_HEADS, DEPARTED_READ, departures
 from repro.report.words import number_text, outcome, seeds_text
 from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer, ContrastVerdict
@@ -24,11 +25,12 @@ _SHOWN = 12
 """Cells listed one by one, at most; counts stand for the rest."""
 
 
-def table(*columns: str, title: str = "") -> Table:
-    """A table without lines around it."""
+def table(*columns: str, title: str = "", wrap: bool = False) -> Table:
+    """A table without lines around it; `wrap` lets all columns wrap, not only long texts."""
+    long = columns if wrap else ("what", "finding", "how they came out")
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for name in columns:
-        made.add_column(name, no_wrap=name not in ("what", "finding"))
+        made.add_column(name, no_wrap=name not in long)
     return made
 
 
@@ -44,15 +46,15 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
 
 def departures_table(run: Run) -> Table:
     """How far fine-tunes went from the base."""
-    made = table(*HEADS)
-    made.caption, made.caption_justify = READ, "left"
+    made = table(*DEPARTED_HEADS)
+    made.caption, made.caption_justify = DEPARTED_READ, "left"
     for row in departures(run):
         made.add_row(*row.texts)
     return made
 
 
-def paper_table() -> Table:
-    """Does each finding follow from the figures as printed?"""
+def paper_parts() -> Iterator[RenderableType]:
+    """Does each finding follow from the figures as printed? And numbers of the text that do not."""
     title = "Do the findings follow from the published figures?"
     made = table("", "finding", "from its figures", title=title)
 
@@ -66,11 +68,7 @@ def paper_table() -> Table:
         for item in verdict.contrasts:
             if item.contrast.beyond:
                 row("", f"not claimed: {item.contrast.name}", [item], item.verdict)
-    return made
-
-
-def text_conflicts() -> Iterator[str]:
-    """Numbers of the paper's text that its figures do not bear out."""
+    yield made
     for stated, shown, twin in load_paper().text_conflicts:
         figure, panel, series, _ = shown.key
         line = f"The text says {stated.value} ({stated.id}); Figure {figure}({panel}) {series} "
@@ -81,45 +79,36 @@ def text_conflicts() -> Iterator[str]:
 def reference_parts(reference: Reference) -> Iterator[RenderableType]:
     """What a reference folder holds."""
     run = reference.run
-    made = pairs(facts(run))
-    made.add_row("cells", str(len(run.by_cell)))
-    made.add_row("results", f"{len(run.cells)}, with {sum(r.n for r in run.cells.values())} rows")
-    yield made
-    spread = table(
-        "test set", "cells", "mean", "sd over seeds", title="Spread over seeds, by test set"
-    )
+    rows = sum(result.n for result in run.cells.values())
+    counts = (("cells", f"{len(run.by_cell)}"), ("results", f"{len(run.cells)}, with {rows} rows"))
+    yield pairs((*facts(run), *counts))
+    title = "Spread over seeds, by test set"
+    spread = table("test set", "cells", "mean", "sd over seeds", title=title)
     for name, dataset in run.study.datasets.items():
-        values: dict[str, list[float]] = {}
-        for (cell, _), result in run.cells.items():
-            if cell.dataset == name:
-                values.setdefault(cell.name, []).append(result.value)
-        if values:
-            several = [v for v in values.values() if len(v) > 1]
-            deviation = _pooled(several)
-            spread.add_row(
-                dataset.printed,
-                str(len(values)),
-                f"{sum(map(sum, values.values())) / sum(map(len, values.values())):.3f}",
-                "" if deviation is None else f"{deviation:.3f}",
-            )
+        groups = [
+            [result.value for result in by_seed.values()]
+            for cell, by_seed in run.by_cell.items()
+            if cell.dataset == name
+        ]
+        if groups:
+            mean = sum(map(sum, groups)) / sum(map(len, groups))
+            spread.add_row(dataset.printed, str(len(groups)), f"{mean:.3f}", _pooled(groups))
     yield spread
 
 
-def _pooled(groups: Sequence[Sequence[float]]) -> float | None:
-    """Pooled standard deviation within groups."""
-    squares = sum(sum((x - sum(g) / len(g)) ** 2 for x in g) for g in groups)
-    free = sum(len(g) - 1 for g in groups)
-    return float((squares / free) ** 0.5) if free else None
+def _pooled(groups: Sequence[Sequence[float]]) -> str:
+    """The pooled standard deviation within groups; empty where no group has two values."""
+    free = sum(len(values) - 1 for values in groups)
+    squares = sum((value - fmean(values)) ** 2 for values in groups for value in values)
+    return f"{(squares / free) ** 0.5:.3f}" if free else ""
 
 
 def differences(a: Run, b: Run) -> Table | None:
     """What differs between the identities of two runs; None if nothing does."""
-    made = table("what", "A", "B", title="What differs between the runs")
-    for column in made.columns:
-        column.no_wrap = False
-    for name, x, y in _differing("", dict(a.record), dict(b.record)):
-        if name.split(".")[0] != "source":
-            made.add_row(*(Text(printable(text)) for text in (name, x, y)))
+    made = table("what", "A", "B", title="What differs between the runs", wrap=True)
+    for row in _differing("", dict(a.record), dict(b.record)):
+        if row[0].split(".")[0] != "source":
+            made.add_row(*(Text(printable(text)) for text in row))
     return made if made.row_count else None
 
 
@@ -158,9 +147,10 @@ def numbers_table(numbers: Sequence[NumberVerdict], title: str) -> Table:
     for (level, verdict), count in sorted(counts.items(), key=str):
         name = f" ({level}, {level.meaning})" if isinstance(level, Level) else ""
         made.add_row(str(count), Text(outcome(verdict, level) + name, style=STYLE[verdict]))
-    wrong = [n for n in numbers if not n.verdict.passes]
     order = list(Verdict)
-    for number in sorted(wrong, key=lambda n: -order.index(n.verdict))[:_SHOWN]:
+    wrong = [number for number in numbers if not number.verdict.passes]
+    wrong.sort(key=lambda number: -order.index(number.verdict))
+    for number in wrong[:_SHOWN]:
         text = f"{number.verdict}: {number.name}: {number_text(number)}"
         made.add_row("", Text(printable(text)))
     if len(wrong) > _SHOWN:

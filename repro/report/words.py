@@ -10,7 +10,6 @@ from repro.verify.fingerprint import FactCheck
 from repro.verify.statistics import Interval
 from repro.verify.verdicts import GroupVerdict, Level, NumberVerdict, Verdict
 
-POWER = "in nine of ten runs"
 EQUAL_POWER = "to show equality within the margin, if there is no difference"
 """What the power of a number is the power of."""
 _NOTICED_NUMBER = 1.65
@@ -26,8 +25,6 @@ ANSWERS = {
     Answer.FAILS: "shown otherwise",
     Answer.NOT_RUN: "not run",
 }
-
-
 BRIEFLY = {
     Verdict.REPRODUCED: "equal",
     Verdict.CONSISTENT: "within the spread",
@@ -36,12 +33,6 @@ BRIEFLY = {
     Verdict.NOT_RUN: "missing",
 }
 """How a number came out, where there is no room for `outcome`."""
-
-
-def briefly(verdict: Verdict, level: Level | None) -> str:
-    """How a number came out, in a word or two."""
-    paper = verdict is Verdict.CONSISTENT and level is Level.L3
-    return "not different" if paper else BRIEFLY[verdict]
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -98,11 +89,7 @@ def noticed_of(number: NumberVerdict) -> float | None:
     """
     if number.noticed is not None or number.interval is None:
         return number.noticed
-    return _NOTICED_NUMBER * _half(number.interval)
-
-
-def _half(interval: Interval) -> float:
-    return (interval.high - interval.low) / 2
+    return _NOTICED_NUMBER * (number.interval.high - number.interval.low) / 2
 
 
 def noticed_text(number: NumberVerdict) -> str:
@@ -126,7 +113,7 @@ def noticed_effect(effect: Effect | None) -> float | None:
     """The smallest true effect that would have been shown in nine of ten runs, by itself."""
     if effect is None or effect.interval is None:
         return None
-    half = _half(effect.interval)
+    half = (effect.interval.high - effect.interval.low) / 2
     return _NOTICED_EFFECT * half if math.isfinite(half) else None
 
 
@@ -145,33 +132,23 @@ def number_text(number: NumberVerdict) -> str:
 
 def group_text(group: GroupVerdict) -> str:
     """A verdict on a fine-tune, a figure or the run in words, without its name."""
+    what, ours, theirs = group.what, group.ours, group.theirs
     if group.logarithmic:
-        apart = f"{group.ours / group.theirs - 1:+.1%}" if group.theirs else ""
-        return (
-            f"{group.what} {group.ours:.4g}, stored {group.theirs:.4g}, {apart}; "
-            f"noticed from {group_noticed(group)}"
-        )
-    what = f"log {group.what}" if group.what.startswith("distance") else group.what
-    return (
-        f"{what} {group.ours:.3f}, stored {group.theirs:.3f}, {signed(group.ours - group.theirs)}"
-        f"{between(group.interval)}; noticed from {group_noticed(group)}"
-    )
-
-
-def group_noticed(group: GroupVerdict) -> str:
-    """The smallest difference that would have been noticed; relative where it is of logarithms."""
-    return f"{math.expm1(group.noticed):.1%}" if group.logarithmic else size_text(group.noticed)
+        apart = f"{ours / theirs - 1:+.1%}" if theirs else ""
+        values, noticed = f"{ours:.4g}, stored {theirs:.4g}, {apart}", math.expm1(group.noticed)
+        return f"{what} {values}; noticed from {noticed:.1%}"
+    what = f"log {what}" if what.startswith("distance") else what
+    values = f"{ours:.3f}, stored {theirs:.3f}, {signed(ours - theirs)}{between(group.interval)}"
+    return f"{what} {values}; noticed from {size_text(group.noticed)}"
 
 
 def fact_text(check: FactCheck) -> str:
     """A fact of the run beside the stored one."""
-    if check.verdict is Verdict.NOT_RUN and check.fact != "all":
-        return f"{check.fact}: {check.reason}"
-    if check.ours or check.theirs:
+    if check.verdict is not Verdict.NOT_RUN and (check.ours or check.theirs):
         text = f"{check.fact} {check.ours or 'not told'}"
         text += f", stored {check.theirs}" if check.theirs else ""
         return text + (f" ({check.reason})" if check.reason not in ("", "differs") else "")
-    return f"{check.fact}: {check.reason}" if check.fact != "all" else check.reason
+    return check.reason if check.fact == "all" else f"{check.fact}: {check.reason}"
 
 
 def decided_by(claim: ClaimVerdict) -> str:
@@ -210,8 +187,3 @@ def contrast_text(item: ContrastVerdict) -> str:
     if item.power is not None and item.verdict is not Answer.HOLDS:
         text += f"; power {item.power:.0%} {item.power_of}"
     return text
-
-
-def unpaired(claim: ClaimVerdict) -> str:
-    """A remark where only summaries were at hand."""
-    return "" if claim.paired else " (rows not paired: samples are missing)"

@@ -166,6 +166,11 @@ class Run:
         """How bars were chosen: smallest, all or split-half."""
         return str(self.switches.get("best_of", "smallest"))
 
+    @property
+    def every_shot(self) -> bool:
+        """Bars are chosen among all shot counts."""
+        return self.best_of != "smallest"
+
 
 @dataclass(frozen=True)
 class Results:

@@ -166,3 +166,8 @@ class ClaimVerdict:
             Answer.NOT_RUN,
         )  # fmt: skip
         return min(own, key=lambda item: order.index(item.verdict), default=None)
+
+    @property
+    def mean(self) -> Effect | None:
+        """The mean effect of the contrast that decided."""
+        return self.headline.mean if self.headline else None

@@ -87,7 +87,7 @@ def _selection(run: Run, cells: Sequence[Cell]) -> list[str]:
     named = ["--cells", ",".join(cell.name for cell in dict.fromkeys(cells))]
     if len(wanted) <= FEW:
         return named
-    candidates = _candidates(run.study, wanted, run.best_of != "smallest")
+    candidates = _candidates(run.study, wanted, run.every_shot)
     found = [words for words, chosen in candidates if chosen == wanted]
     return min([*found, named], key=lambda words: len(" ".join(words)))
 

@@ -206,7 +206,7 @@ def _verify_run(
     asked: Sequence[str] | None,
     draws: int,
 ) -> RunVerification:
-    every_shot, study = run.best_of != "smallest", run.study
+    every_shot, study = run.every_shot, run.study
     wanted: list[Cell] | None = None
     if asked is not None:
         asked = [name for name in asked if name in study.claims]

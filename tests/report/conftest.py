@@ -109,7 +109,8 @@ class Made:
         dress(seeds)
         record([seeds], root / "expected" / "embedded")
         self.report: Report = report(self.folder, expected=root / "expected")
-        self.path = html.write(self.report, root / "report.html")
+        self.path = root / "report.html"
+        self.path.write_bytes(html.page(self.report).encode("utf-8", "backslashreplace"))
         self.address = self.path.as_uri()
 
     @property

@@ -21,12 +21,12 @@ from repro.errors import ReproError
 from repro.printable import printable
 from repro.report import charts, export, html, terminal
 from repro.report.answer import head
-from repro.report.commands import finish, verify, write_report
+from repro.report.commands import conclude, write_report
 from repro.report.export import kit_digest, tables, to_json
 from repro.report.folder import write_folder
 from repro.report.junit import junit
 from repro.report.markdown import markdown
-from repro.report.model import Report, report
+from repro.report.model import Report, RunReport, report
 from repro.report.rows import BESIDE, DIFFERS, FINDINGS, MISSING, NUMBERS, failed
 from repro.report.words import BRIEFLY
 from repro.studies.paper.claims import claims
@@ -313,7 +313,7 @@ def test_the_order_of_lines_changes_nothing(expected: Path, tmp_path: Path) -> N
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
     """Without drawings and HTML, which have tests of their own."""
-    monkeypatch.setattr(html, "write", lambda found, path: path.write_text("page"))
+    monkeypatch.setattr(html, "page", lambda found: "page")
 
 
 @pytest.mark.usefixtures("quick")
@@ -329,7 +329,7 @@ def test_a_report_folder_is_replaced_whole_or_left(
     assert all(path.is_file() for path in files)
     first = (out / "report.json").read_bytes()
 
-    def fail(found: Report, folder: Path) -> None:
+    def fail(run: RunReport, folder: Path) -> None:
         raise ReproError("no matplotlib")
 
     with monkeypatch.context() as patch:
@@ -355,8 +355,9 @@ def test_what_is_no_report_is_not_replaced(reports: dict[str, Report], tmp_path:
 def test_a_run_ends_as_verify_does(expected: Path, tmp_path: Path) -> None:
     def end(folder: Path, stored: Path) -> tuple[int, str]:
         console = Console(file=io.StringIO(), width=80, highlight=False)
-        code = finish(folder, console, expected=stored)
-        assert code == verify(folder, stored, console=Console(file=io.StringIO()))
+        found = report(folder, expected=stored)
+        code = conclude(found, console, out=folder / "report")
+        assert code == conclude(found, Console(file=io.StringIO()))
         assert isinstance(console.file, io.StringIO)
         return code, " ".join(console.file.getvalue().split())
 
@@ -383,7 +384,8 @@ def test_a_report_of_another_kit_is_written_again(
     page = folder / "report" / "report.html"
 
     def finished() -> str:
-        finish(folder, Console(file=io.StringIO()), expected=expected)
+        found = report(folder, expected=expected)
+        conclude(found, Console(file=io.StringIO()), out=page.parent)
         return page.read_text()
 
     finished()

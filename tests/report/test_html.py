@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from repro.report import html, views
+from repro.report import html
 from repro.report.answer import first_line, head
 from repro.report.model import report
 from repro.report.rows import failed, missing
@@ -80,7 +80,7 @@ def test_the_answer_stands_on_top(show: Callable[..., Page], made: Made) -> None
     )
     assert set(colours) == {ink}
     items = failed(made.run.verified)
-    assert page.locator("table.differs tbody tr").count() == min(len(items), views.SHOWN)
+    assert page.locator("table.differs tbody tr").count() == min(len(items), html.SHOWN)
     command = page.locator("#r0-missing ~ pre.command").first.inner_text()
     assert command == missing(made.run.verified)[0].command
 

@@ -17,10 +17,10 @@ from scipy.stats import t as student
 
 from repro.errors import ReproError
 from repro.report import html, terminal
-from repro.report.departures import HEADING, departures
 from repro.report.export import to_json
 from repro.report.markdown import markdown
 from repro.report.model import Report, report
+from repro.report.summaries import DEPARTED, departures
 from repro.report.summarycharts import draw_summary, write_summaries
 from repro.results.runs import Run
 from repro.spec.cells import Cell
@@ -158,7 +158,7 @@ def test_weights_and_labels_that_moved_stand_beside(found: Report) -> None:
     (row,) = (row for row in departures(moved) if row.variant.name == "xsum-ft-4000")
     assert row.zero_shot == pytest.approx(0.3)
     text = markdown(found)
-    assert "xsum-ft-4000" in text[text.index(HEADING) :]
+    assert "xsum-ft-4000" in text[text.index(DEPARTED) :]
 
 
 def replace_histograms(run: Run) -> Run:

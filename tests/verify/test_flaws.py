@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from repro.report.flaws import markdown
+from repro.report.documents import flaws as document
 from repro.results.runs import Run
 from repro.spec.cells import Cell
 from repro.studies.paper.claims import claims
@@ -84,7 +84,7 @@ def test_a_mended_flaw_shows_its_change_and_what_it_does_to_findings(
     before, after = flaw.claims["C1"]
     # One test set of several is too few to show the finding, and enough to refute it.
     assert (before.verdict, after.verdict) == (Answer.CANNOT_TELL, Answer.FAILS)
-    text = markdown(read(published), tuple(found.values()))
+    text = document(read(published), tuple(found.values()))
     (line,) = (line for line in text.splitlines() if "`loss_weighting = step-tokens`" in line)
     assert f"| {len(tuned)} | {flaw.anew} | {mean:+.3f} [" in line
     assert "C1: undecided +0." in line
@@ -125,5 +125,5 @@ def test_only_verdicts_that_are_others_are_told(published: Path) -> None:
     claim = next(iter(flaws(read(published), {})[0].claims.values()))[0]
     other = SimpleNamespace(verdict=Answer.NOT_RUN, claim=claim.claim, contrasts=claim.contrasts)
     told: Any = {"C1": (claim, claim), "C2": (claim, other)}
-    text = markdown(read(published), [Flaw("a = b", "A2", (), 0, None, None, told)])
+    text = document(read(published), [Flaw("a = b", "A2", (), 0, None, None, told)])
     assert text.endswith("| A2 | `a = b` | 0 | 0 |  |  |  |\n")

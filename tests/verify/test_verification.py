@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from repro.bars import bars
 from repro.errors import ReproError
 from repro.metrics import best_of
-from repro.report.commands import compare, follow, record_expected, show_expected, verify
+from repro.report.commands import compare, conclude, record_expected
+from repro.report.model import report
+from repro.report.tables import paper_parts, reference_parts
 from repro.results.outcomes import read_samples
 from repro.spec.cells import BASE, Cell
 from repro.spec.points import Point
@@ -26,7 +27,7 @@ from repro.verify.claimverdicts import Answer, ContrastVerdict
 from repro.verify.contrasts import Evidence, judge
 from repro.verify.measured import Measured
 from repro.verify.reading import read_results
-from repro.verify.reference import record
+from repro.verify.reference import load_reference, record
 from repro.verify.runscores import run_source
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import build
@@ -37,6 +38,19 @@ CELLS = study().claim_cells(claims()["C12"])
 
 def console() -> Console:
     return Console(file=io.StringIO(), width=80, highlight=False)
+
+
+def verify(
+    folder: Path,
+    terminal: Console,
+    *,
+    expected: Path,
+    claims: list[str] | None = None,
+    full: bool = False,
+) -> int:
+    """As `repro verify` does."""
+    found = report(folder, expected=expected, asked=claims)
+    return conclude(found, terminal, claims, full=full)
 
 
 def shown(terminal: Console) -> str:
@@ -61,7 +75,7 @@ def test_the_same_bits_verify_whatever_the_papers_claims_come_to(
     again: Path, expected: Path
 ) -> None:
     terminal = console()
-    assert verify(again, expected, console=terminal) == 0
+    assert verify(again, terminal, expected=expected) == 0
     text = shown(terminal)
     assert text.startswith("PASS")
     assert f"{len(CELLS)} cells equal to the stored run, bit for bit" in " ".join(text.split())
@@ -85,7 +99,7 @@ def test_a_claim_counts_on_the_papers_own_model_only_asked_for_or_not(
             assert found.verdict is Answer.FAILS
             assert found.contradicts
             assert verified.exit_code == code
-        assert verify(folder, stored, claims=["C12"], console=console()) == code
+        assert verify(folder, console(), expected=stored, claims=["C12"]) == code
 
 
 def test_a_claim_that_is_only_not_shown_is_no_failure(again: Path, expected: Path) -> None:
@@ -102,19 +116,19 @@ def test_missing_cells_are_exit_code_3_with_the_command_to_run(
     folder = make(tmp_path / "run", CELLS[:-3], seeds=(1,), n=40)
     terminal = console()
     # In full: a command with long paths is not among the first 60 lines.
-    assert verify(folder, expected, console=terminal, full=True) == 3
+    assert verify(folder, terminal, expected=expected, full=True) == 3
     text = shown(terminal)
     assert text.startswith("NOT COMPLETE")
     assert "3 cells" in text.splitlines()[0]
     assert "repro run --profile embedded" in text
     assert all(cell.name in text for cell in CELLS[-3:])
-    assert verify(folder, expected, claims=["C1"], console=console()) == 3
+    assert verify(folder, console(), expected=expected, claims=["C1"]) == 3
 
 
 def test_nothing_stored_for_a_protocol_is_said(make: Make, tmp_path: Path, expected: Path) -> None:
     folder = make(tmp_path / "run", CELLS, seeds=(1,), n=40, protocol="corrected")
     terminal = console()
-    assert verify(folder, expected, console=terminal) == 3
+    assert verify(folder, terminal, expected=expected) == 3
     assert "nothing is stored" in shown(terminal)
 
 
@@ -124,15 +138,15 @@ def test_one_wrong_cell_fails(
     worse = published | {CELLS[0]: 0.3 * published[CELLS[0]]}
     folder = make(tmp_path / "run", CELLS, seeds=(1,), n=40, machine="B", noise="B", skill=worse)
     terminal = console()
-    assert verify(folder, expected, console=terminal) == 1
+    assert verify(folder, terminal, expected=expected) == 1
     assert CELLS[0].name in shown(terminal)
 
 
 def test_unknown_claim_and_missing_folder(again: Path, expected: Path, tmp_path: Path) -> None:
     with pytest.raises(ReproError, match="unknown claim 'C99'"):
-        verify(again, expected, claims=["C99"], console=console())
+        verify(again, console(), expected=expected, claims=["C99"])
     with pytest.raises(ReproError, match="no such folder") as caught:
-        verify(again, tmp_path / "nowhere", console=console())
+        verify(again, console(), expected=tmp_path / "nowhere")
     assert caught.value.exit_code == 3
 
 
@@ -310,11 +324,11 @@ def test_false_alarms_and_power_of_a_contrast_by_simulation() -> None:
 
 def test_compare_names_what_differs(make: Make, again: Path, tmp_path: Path) -> None:
     terminal = console()
-    assert compare(again, again, console=terminal) == 0
+    assert compare(again, again, terminal) == 0
     assert "What differs" not in shown(terminal)
     other = make(tmp_path / "b", CELLS[2:], seeds=(1,), n=40, machine="cpu B", noise="B")
     terminal = console()
-    assert compare(again, other, console=terminal) in (0, 3)
+    assert compare(again, other, terminal) in (0, 3)
     text = " ".join(shown(terminal).split())  # a long path wraps
     assert "numerics.device" in text
     assert "only: 2 cells" in text
@@ -329,33 +343,31 @@ def test_compare_ends_as_verify_does(
     lower = {cell: 0.5 * value for cell, value in published.items()}
     far = make(tmp_path / "b", tuned, seeds=(2,), n=40, noise="b", skill=lower)
     terminal = console()
-    assert compare(stored, far, console=terminal) == 3
+    assert compare(stored, far, terminal) == 3
     assert "not to be decided against the stored run" in " ".join(shown(terminal).split())
 
 
 def test_recorded_references_are_shown(again: Path, tmp_path: Path) -> None:
-    terminal = console()
-    assert record_expected([again], tmp_path / "new", terminal) == 0
-    first = shown(terminal)
-    terminal = console()
-    show_expected(tmp_path / "new", terminal)
-    assert shown(terminal) == first
-    assert f"{len(CELLS)}" in first
+    recorded, stored = console(), console()
+    recorded.print(*reference_parts(record_expected([again], tmp_path / "new", console())))
+    stored.print(*reference_parts(load_reference(tmp_path / "new")))
+    assert shown(stored) == shown(recorded)
+    assert f"{len(CELLS)}" in shown(stored)
 
 
 def test_recording_shows_how_far_it_is(again: Path, tmp_path: Path) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
-    assert record_expected([again, again], tmp_path / "new", terminal, bars(terminal)) == 0
+    record_expected([again, again], tmp_path / "new", terminal)
     # What is drawn last is the bar's last state.
     assert re.search(r"writing the reference .*2/3", shown(terminal))
     piped = console()
-    record_expected([again], tmp_path / "piped", piped, bars(piped))
+    record_expected([again], tmp_path / "piped", piped)
     assert "writing" not in shown(piped)
 
 
 def test_following_from_the_figures_is_printed() -> None:
     terminal = console()
-    follow(terminal)
+    terminal.print(*paper_parts())
     text = shown(terminal)
     assert text.count("does not follow") == 4 + 1, "four findings, and what C12 does not claim"
     flat = " ".join(text.split())

@@ -12,7 +12,7 @@ import pytest
 
 from repro.data.embedded import EmbeddedData
 from repro.errors import ReproError
-from repro.report.survival import BEGIN, END, write
+from repro.report.documents import BEGIN, END, write_findings
 from repro.spec.cells import Cell
 from repro.studies.paper.claims import claims
 from repro.studies.paper.study import study
@@ -49,7 +49,7 @@ def test_the_document_is_what_the_stored_runs_give(
     """Otherwise: repro findings --into README.md."""
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
-    write(shipped, tmp_path / "findings.md", readme)
+    write_findings(shipped, tmp_path / "findings.md", readme)
     found = (tmp_path / "findings.md").read_text(encoding="utf-8")
     assert found == (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     table = readme.read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def test_a_document_without_a_place_for_the_table_is_named(
     other = tmp_path / "other.md"
     other.write_text("text\n", encoding="utf-8")
     with pytest.raises(ReproError, match=r"other\.md has no place"):
-        write(shipped, tmp_path / "findings.md", other)
+        write_findings(shipped, tmp_path / "findings.md", other)
 
 
 def test_scores_without_some_rows_are_those_of_the_others(tmp_path: Path) -> None:
