@@ -77,7 +77,9 @@ def cases() -> list[Case]:
         Case("every cell cut to 2 rows", damage.fewer_rows(2), 1.0),
         Case("every cell cut to 1 row", damage.fewer_rows(1), 1.0),
         Case("fine-tune replaced by the base", damage.replaced("base", exact=True), 0.99),
-        Case("the same, logits not equal", damage.replaced("base", exact=False), 0.99, reached=0.50),
+        Case(
+            "the same, logits not equal", damage.replaced("base", exact=False), 0.99, reached=0.50
+        ),
         Case("replaced by another size", damage.replaced("size", exact=True), 0.99),
         Case("the same, logits not equal", damage.replaced("size", exact=False), None),
         Case("replaced by the other FTICL count", damage.replaced("count", exact=True), 0.99),
@@ -90,7 +92,12 @@ def cases() -> list[Case]:
         Case("one accuracy -.20", damage.one_cell("accuracy", 0.20), 0.99, reached=0.55),
         Case("one ROUGE-L -.05", damage.one_cell("rougeL", 0.05), 0.90, reached=0.0),
         Case("accuracies of Figure 1 -.05", damage.many_cells("accuracy", 0.05, "1"), 0.90),
-        Case("accuracies of Figure 2 -.05", damage.many_cells("accuracy", 0.05, "2"), 0.90, reached=0.68),
+        Case(
+            "accuracies of Figure 2 -.05",
+            damage.many_cells("accuracy", 0.05, "2"),
+            0.90,
+            reached=0.68,
+        ),
         Case("accuracies of Figure 7 -.05", damage.many_cells("accuracy", 0.05, "7"), 0.90),
         Case("all accuracies -.03", damage.many_cells("accuracy", 0.03, None), 0.99),
         Case("ROUGE-L of Figure 2 -.03", damage.many_cells("rougeL", 0.03, "2"), 0.90),

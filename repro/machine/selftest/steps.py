@@ -22,7 +22,7 @@ from repro.finetune.attention import Way
 from repro.finetune.encode import Sample
 from repro.finetune.loop import Trainer
 from repro.finetune.recipe import Recipe
-from repro.finetune.schedule import Weighted, weigh
+from repro.finetune.schedule import weigh
 from repro.finetune.shard import mesh, own, shard
 from repro.machine.peak import peak_bytes
 from repro.models.memory import WHOLE, Placement, finetune_peak_bytes
