@@ -4,11 +4,33 @@ import hashlib
 import os
 from pathlib import Path
 
+from repro.errors import EXIT_MISSING, ReproError
+
 
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_utf8(folder: Path, what: str, hint: str) -> None:
+    """Refuse a folder whose name is no UTF-8: tokenizers and safetensors can open no other.
+
+    In a locale of another encoding that may be any name with a letter beyond ASCII.
+
+    Raises:
+        ReproError: exit code 3.
+    """
+    try:
+        named = str(folder).encode() == os.fsencode(folder)
+    except UnicodeEncodeError:
+        named = False
+    if not named:
+        raise ReproError(
+            f"{what}: its name is not UTF-8, and the libraries that read models take no other",
+            hint=hint,
+            exit_code=EXIT_MISSING,
+        )
 
 
 def sync(path: Path) -> None:

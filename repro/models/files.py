@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from repro.errors import EXIT_MISSING, ReproError
+from repro.files import require_utf8
 
 CONFIG_FILES = ("config.json", "generation_config.json")
 TOKENIZER_FILES = (
@@ -96,8 +97,9 @@ def check_folder(folder: Path, *, what: str) -> None:
     Raises:
         ReproError: exit code 3, when the folder, its weights, a shard of its index, its config or
             its tokenizer is missing, when only pickled weights are there, when a weights file is
-            damaged, or when the model needs code of its own.
+            damaged, when the model needs code of its own, or when its name is not UTF-8.
     """
+    require_utf8(folder, what, "rename the folder, or move it")
     if not folder.is_dir():
         raise _refused(f"{what}: no such folder", "give a folder with config.json and safetensors")
     names = {path.name for path in folder.iterdir() if path.is_file()}
