@@ -31,7 +31,7 @@ class Store:
     """Artefacts by kind and content key.
 
     Raises:
-        ReproError: exit code 3, when the folder cannot be made or written, or its name is not UTF-8.
+        ReproError: exit code 3, when it cannot be made or written, or its name is not UTF-8.
     """
 
     def __init__(self, root: Path) -> None:
