@@ -73,24 +73,22 @@ def rates(reference: Path | None = None) -> dict[tuple[str, str], tuple[float, f
     shrink = math.sqrt((len(stored.seeds) - 1) / len(stored.seeds))
     for seed in stored.seeds:
         others = tuple(other for other in stored.seeds if other != seed)
-        rest = run_source(_seeds(stored, others), draws=DRAWS)
-        for name in SPREADS:
-            own = (
-                spread_of(_seeds(stored, others), study())
-                if name == SPREADS[2]
-                else registered_spread(study())
-            )
-            source = run_source(_seeds(stored, (seed,)), spread=own, draws=DRAWS)
-            for contrast in _contrasts():
-                one = _measured(contrast, source, (seed,))
-                if not one:
-                    continue
-                truth = _units(_measured(contrast, rest, others))
-                for (unit, item), (_, known) in zip(_units(one), truth, strict=True):
+        rest, own = _seeds(stored, others), _seeds(stored, (seed,))
+        # Of the others the means alone are needed, which no draw changes.
+        known = run_source(rest, draws=1)
+        spreads = registered_spread(study()), spread_of(rest, study())
+        sources = [run_source(own, spread=spread, draws=DRAWS) for spread in spreads]
+        for contrast in _contrasts():
+            prior, seeds = (_measured(contrast, source, (seed,)) for source in sources)
+            if not prior:
+                continue
+            truth = [item for _, item in _units(_measured(contrast, known, others))]
+            for name, items in zip(SPREADS, (prior, prior, seeds), strict=True):
+                for (unit, item), true in zip(_units(items), truth, strict=True):
                     tested = _without_luck(item) if name == SPREADS[0] else item
                     se, df = tested.spread()
                     rows = item.effect.draws.mean(axis=0)
-                    moved = item.effect.values.mean() - known.effect.values.mean()
+                    moved = item.effect.values.mean() - true.effect.values.mean()
                     error = rows - rows.mean() + shrink * moved
                     bar = t_quantile(1 - ALPHA, df) * se
                     total = totals[name, unit]

@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from repro.errors import EXIT_MISSING, ReproError
+
 
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hex."""
@@ -15,6 +17,26 @@ def git_blob_id(content: bytes) -> str:
     """The id git gives to a file of these bytes (40 hex digits): SHA-1 over a header and them."""
     header = b"blob %d\0" % len(content)
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
+def require_utf8(folder: Path, what: str, hint: str) -> None:
+    """Refuse a folder whose name is no UTF-8: tokenizers and safetensors can open no other.
+
+    In a locale of another encoding that may be any name with a letter beyond ASCII.
+
+    Raises:
+        ReproError: exit code 3.
+    """
+    try:
+        named = str(folder).encode() == os.fsencode(folder)
+    except UnicodeEncodeError:
+        named = False
+    if not named:
+        raise ReproError(
+            f"{what}: its name is not UTF-8, and the libraries that read models take no other",
+            hint=hint,
+            exit_code=EXIT_MISSING,
+        )
 
 
 def sync(path: Path) -> None:

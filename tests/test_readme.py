@@ -12,7 +12,7 @@ from typing import Any
 import click
 import pytest
 
-from repro import profiles
+from repro import __version__, profiles
 from repro.cli.main import cli
 from repro.evaluate import Job
 from repro.execute import worker as running
@@ -57,6 +57,18 @@ def test_ten_lines_tell_what_exit_code_0_says_with_rates() -> None:
     assert max(map(len, section.splitlines())) <= 120
     points = re.split(r"^- ", section, flags=re.M)[1:]
     assert all(re.search(r"\d %", point) for point in points)
+
+
+def test_who_cites_finds_the_kit_and_the_paper() -> None:
+    yaml = pytest.importorskip("yaml")
+    told = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    # What the format demands (citation-file-format.github.io), and this version.
+    assert {"cff-version", "message", "title", "authors"} <= told.keys()
+    assert told["version"] == __version__
+    (paper,) = told["references"]
+    assert paper["title"] in README
+    assert paper["identifiers"][0]["value"] == "arXiv:2403.09162"
+    assert [author["family-names"] for author in paper["authors"]][::5] == ["Yang", "Lam"]
 
 
 def test_files_that_it_names_exist() -> None:

@@ -270,7 +270,22 @@ def tasks(out: Path, **options: Any) -> None:
 
     weights = base_weights(request.spec, Store(request.store), console.print, None)
     tokenizer = load_tokenizer(weights)
-    _write(lambda place: write_tasks(plan, tokenizer, place), out)
+    left_out: list[str] = []
+    why = (
+        "the tokens that this protocol scores for their labels are no text behind their prompts "
+        "(docs/AUDIT.md, A5)"
+    )
+
+    def fill(place: Path) -> None:
+        left_out.extend(write_tasks(plan, tokenizer, place))
+        if not any(place.glob("*.yaml")):
+            raise ReproError(f"no task is left: {why}", hint="--set label_tokens=in-context")
+
+    _write(fill, out)
+    if left_out:
+        console.print(
+            f"left out: {', '.join(left_out)}: {why}; --set label_tokens=in-context has them"
+        )
     first = next(out.glob("*.yaml")).stem
     console.print(
         f"next: lm_eval run --include_path {shlex.quote(str(out))} --tasks {first} "

@@ -21,17 +21,27 @@ FUNCTIONS = Path(harness_functions.__file__)
 TASKS = "tasks.json"
 
 
-def write_tasks(plan: Plan, tokenizer: Any, folder: Path) -> None:
-    """A YAML file a cell of the plan's models, with the rows and functions that they need."""
+def write_tasks(plan: Plan, tokenizer: Any, folder: Path) -> list[str]:
+    """A YAML file a cell of the plan's models, with the rows and functions that they need.
+
+    Returns:
+        The names of tasks that are left out: a token that the protocol scores for a label is no
+        beginning of it behind the prompt (AUDIT A5), and the harness scores texts.
+    """
     protocol = plan.request.protocol
     cells = {_name(cell): cell for model in plan.models for cell in model.cells}
     (folder / "rows").mkdir()
     shutil.copy(FUNCTIONS, folder)
     found: dict[str, Any] = {}
+    inexpressible = []
     for name, cell in cells.items():
         job = Job(cell.asked, cell.rows, cell.demonstrations)
         encoded = encode(job, tokenizer, protocol)
         parts = texts(cell.asked, encoded.rows, cell.demonstrations.to_list(), protocol)
+        scored = choices(tokenizer, parts.before + parts.queries[0], encoded)
+        if None in scored:
+            inexpressible.append(name)
+            continue
         rows = f"rows/{cell.cell.dataset}_{cell.cell.prompt}.jsonl"
         lines = [
             {"row": row["row"], "query": query, "output": row["output"]}
@@ -39,31 +49,31 @@ def write_tasks(plan: Plan, tokenizer: Any, folder: Path) -> None:
         ]
         (folder / rows).write_text("".join(map(to_line, lines)), encoding="utf-8")
         bos = (tokenizer.bos_token or "") * bos_count(cell.asked, tokenizer, protocol)
-        first = parts.before + parts.queries[0]
         found[name] = {
             "rows": rows,
             "before": bos + parts.before,
             "labels": list(encoded.labels),
-            "choices": choices(tokenizer, first, encoded),
+            "choices": scored,
             "stemmer": protocol.rouge_stemmer,
         }
         (folder / f"{name}.yaml").write_text(_yaml(plan, name, cell), encoding="utf-8")
     (folder / TASKS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return inexpressible
 
 
-def choices(tokenizer: Any, prompt: str, encoded: Encoded) -> Sequence[str]:
-    """Of each label the shortest beginning that is its scored token behind a prompt."""
+def choices(tokenizer: Any, prompt: str, encoded: Encoded) -> Sequence[str | None]:
+    """Of each label the shortest beginning that is its scored token behind a prompt, if any is."""
     return [_beginning(tokenizer, prompt, label, token) for label, token in encoded.labels.items()]
 
 
-def _beginning(tokenizer: Any, prompt: str, label: str, token: int) -> str:
+def _beginning(tokenizer: Any, prompt: str, label: str, token: int) -> str | None:
     # A blank may belong to the token: where the prompt's own was stripped.
     for joint in ("", " "):
         for length in range(1, len(label) + 1):
             text = joint + label[:length]
             if tokenizer(prompt + text, add_special_tokens=False)["input_ids"][-1] == token:
                 return text
-    return label
+    return None
 
 
 def _name(cell: PlannedCell) -> str:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from repro.errors import missing
-from repro.files import file_sha256
+from repro.files import file_sha256, require_utf8
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -75,8 +75,9 @@ def check_folder(folder: Path, *, what: str) -> None:
     Raises:
         ReproError: exit code 3, when the folder, its weights, a shard of its index, its config or
             its tokenizer is missing, when only pickled weights are there, when a weights file is
-            damaged, or when the model needs code of its own.
+            damaged, when the model needs code of its own, or when its name is not UTF-8.
     """
+    require_utf8(folder, what, "rename the folder, or move it")
     if not folder.is_dir():
         raise missing(f"{what}: no such folder", "give a folder with config.json and safetensors")
     names = {path.name for path in folder.iterdir() if path.is_file()}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from repro import clock
 from repro.errors import EXIT_MISSING, ReproError
-from repro.files import file_sha256, sync, write_atomically
+from repro.files import file_sha256, require_utf8, sync, write_atomically
 from repro.locks import held
 
 MANIFEST = "manifest.json"
@@ -31,10 +31,11 @@ class Store:
     """Artefacts by kind and content key.
 
     Raises:
-        ReproError: exit code 3, when the folder cannot be made or written.
+        ReproError: exit code 3, when it cannot be made or written, or its name is not UTF-8.
     """
 
     def __init__(self, root: Path) -> None:
+        require_utf8(root, f"the store {root}", "name another folder with --store")
         self.root = root
         self._checked: set[Path] = set()
         try:

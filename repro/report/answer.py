@@ -166,7 +166,7 @@ def _cells(verified: RunVerification) -> str:
     if stored is None:
         return text + ", and no reference is stored"
     text += f", the reference {printable(stored.folder.name)} {len(stored.run.by_cell)}"
-    return text + (f"; {verified.unstored} are not in it" if verified.unstored else "")
+    return text + (f"; {verified.unstored} not in it" if verified.unstored else "")
 
 
 def _differing(verified: RunVerification) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,19 +60,29 @@ def test_names_are_shown_as_they_are(
     assert name.replace("\x1b", "\\x1b") in told
 
 
-@pytest.mark.usefixtures("warm")
-def test_a_reader_that_leaves_does_not_end_a_run(store: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    words = [*ONE, "--store", str(store), "--out", str(out)]
+def unread(*words: object) -> int:
+    """The exit code of a command whose output nobody reads, as behind `| head -1`."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-c", CODE, *words], stdout=writer, stderr=subprocess.PIPE, check=False
-    )
+        [sys.executable, "-c", CODE, *map(str, words)],
+        stdout=writer, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
     os.close(writer)
-    assert done.returncode == 0, done.stderr
     assert done.stderr == b""
+    return done.returncode
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_reader_that_leaves_ends_no_run_and_changes_no_verdict(
+    store: Path, tmp_path: Path, ends: Callable[..., tuple[int, str]]
+) -> None:
+    out = tmp_path / "out"
+    assert unread(*ONE, "--store", store, "--out", out) == 0
     assert len((out / "results.jsonl").read_text().splitlines()) == 1
+    assert ends("expected", "record", out, "--out", tmp_path / "stored")[0] == 0
+    assert unread("verify", out, "--expected", tmp_path / "stored") == 0
+    assert unread("claims") == 0
 
 
 def test_a_bug_ends_with_70_and_its_traceback(
@@ -127,28 +138,64 @@ def test_a_missing_package_names_its_extra(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
-def test_a_user_without_home_and_name(store: Path, tmp_path: Path) -> None:
-    """Its caches go to the temporary folder; nothing of the kit or its packages needs a home."""
-    for folder in (tmp_path, *tmp_path.parents[:-1]):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    temporary, own = tmp_path / "tmp", tmp_path / "own"
-    for folder in (temporary, own):
-        folder.mkdir()
-        folder.chmod(0o777)
+def test_the_whole_way_of_a_user_without_home_and_name() -> None:
+    """Training, evaluation, verdict and report, in an ASCII locale and folders with Latin-1 names.
+
+    Caches go to the temporary folder; nothing of the kit or its packages needs a home.
+    """
     become = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
-    kept = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    words = ["--cells", "base.socialqa.p1.0", "--rows", "1", "--store", "store", "--out", "out"]
-    done = subprocess.run(
-        [*become, sys.executable, "-c", CODE, "run", *words],
-        env=kept, cwd=own, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    hidden = "Permission denied" in done.stderr and "site-packages" in done.stderr
-    if hidden or done.returncode in (126, 127):  # the interpreter, or a library of it
+    seen = subprocess.run([*become, sys.executable, "-c", "import numpy"], check=False)
+    if seen.returncode:
         pytest.skip("that user cannot read this environment")
-    assert done.returncode == 0, done.stderr
-    assert "HOME is not set" in done.stderr
-    assert (own / "out" / "results.jsonl").is_file()
+    # Not in pytest's folders, which a second pytest closes to other users.
+    with tempfile.TemporaryDirectory() as name:
+        for folder in (Path(name), *Path(name).parents[:-1]):
+            folder.chmod(folder.stat().st_mode | 0o055)
+        temporary, own = Path(name) / "tmp", Path(name) / os.fsdecode("für".encode("latin-1"))
+        for folder in (temporary, own):
+            folder.mkdir()
+            folder.chmod(0o777)
+        _the_whole_way(become, temporary, own)
+
+
+def _the_whole_way(become: list[str], temporary: Path, own: Path) -> None:
+    kept = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+    kept |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    kept |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    out = os.fsdecode("été".encode("latin-1"))
+
+    def repro(*words: str) -> str:
+        done = subprocess.run(
+            [*become, sys.executable, "-c", CODE, *words],
+            env=kept, cwd=own, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith("note: HOME is not set")
+        assert len(done.stderr.splitlines()) == 1
+        return " ".join(done.stdout.split())
+
+    cells = "base.socialqa.p1.1,amazon-ft-2000.amazon.p1.0"
+    told = repro("run", "--cells", cells, "--out", out)
+    assert told.endswith(r"next: repro verify '\udce9t\udce9'")
+    told = repro("verify", out)
+    assert told.startswith("PASS: exit code 0")
+    assert "2 of 2 asked for" in told
+    assert "not in it" not in told
+    assert r"\udce9t\udce9-report: claims.csv" in repro("report", out, "-o", f"{out}-report")
+    page = own / f"{out}-report" / "report.html"
+    assert "amazon-ft-2000" in page.read_text(encoding="utf-8")
+    assert {path.name for path in own.iterdir()} == {"store", out, f"{out}-report"}
+
+
+def test_a_store_that_libraries_cannot_open(
+    tmp_path: Path, ends: Callable[..., tuple[int, str]]
+) -> None:
+    """They take paths in UTF-8 only, which this is not in any locale."""
+    code, told = ends(*ONE, "--store", tmp_path / os.fsdecode(b"st\xe9"), "--out", tmp_path / "out")
+    assert code == 3
+    assert "its name is not UTF-8" in told
+    assert "try: name another folder with --store" in told
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_working_folder_that_was_deleted(

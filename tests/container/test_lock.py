@@ -51,6 +51,13 @@ def test_images_and_environments_have_the_same_versions(variant: str) -> None:
     assert plain <= shared
 
 
+def test_what_reads_exports_is_pinned_alike() -> None:
+    text = (ROOT / "tests" / "export" / "packages.txt").read_text()
+    found = {canonicalize_name(name): version for name, version in pins(text)}
+    for requirement in map(Requirement, PYPROJECT["optional-dependencies"]["interop"]):
+        assert str(requirement.specifier) == f"=={found[canonicalize_name(requirement.name)]}"
+
+
 def test_variants_differ_by_torch_and_its_cuda_libraries_alone() -> None:
     cuda, cpu = pins(LOCKS["cuda"]), pins(LOCKS["cpu"])
     assert {name for name, _ in cpu - cuda} == {"torch"}

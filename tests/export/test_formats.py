@@ -32,6 +32,7 @@ def test_csv(run: Path, results: Results, tmp_path: Path) -> None:
         assert {row["claim"] for row in csv.DictReader(file)} >= {"C1", "C18"}
 
 
+@pytest.mark.interop
 def test_the_harness_shows_its_logs(run: Path, results: Results, tmp_path: Path) -> None:
     lm_eval = pytest.importorskip("lm_eval.utils", reason="needs '.[interop]'")
     import datasets
@@ -54,6 +55,7 @@ def test_the_harness_shows_its_logs(run: Path, results: Results, tmp_path: Path)
             assert Path(summary).name == f"results_{date}.json"
 
 
+@pytest.mark.interop
 def test_inspect_reads_its_logs(run: Path, results: Results, tmp_path: Path) -> None:
     log = pytest.importorskip("inspect_ai.log", reason="needs '.[interop]'")
     out = export(run, "inspect", tmp_path / "out")

@@ -75,6 +75,7 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     assert (caught.value.exit_code, caught.value.hint) == (3, "pip install trackio")
 
 
+@pytest.mark.interop
 def test_tensorboard_reads_them(tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboardX.proto.event_pb2", reason="needs '.[interop]'")
     with curves.curves("tensorboard", tmp_path, "run", {"epochs": 2}) as track:

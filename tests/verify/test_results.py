@@ -113,6 +113,7 @@ def test_bad_samples_are_refused_even_when_hashes_were_made_to_agree(
         (field(0, prediction={"positive": 1}), "line 1: field 'logits' lacks the prediction"),
         (field(0, prediction=["positive"]), "line 1: field 'logits' lacks the prediction"),
         (field(0, logits={"positive": float("nan"), "negative": 0.0}), "logits"),
+        (field(0, logits={"positive": None, "negative": 0.0}), "logits"),
     ],
 )
 def test_classification_samples_must_agree_with_themselves(
