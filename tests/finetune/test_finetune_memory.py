@@ -236,7 +236,7 @@ CASES = [(gpus, bfloat16) for gpus in (2, 4) for bfloat16 in (False, True)]
 
 
 @pytest.fixture(scope="module")
-def sharded_peaks(warm_python: str) -> dict[tuple[int, bool], tuple[int, int, list[str]]]:
+def sharded_peaks() -> dict[tuple[int, bool], tuple[int, int, list[str]]]:
     """Peak and planned bytes, and dtypes of weights in use, by number of GPUs and precision.
 
     Deep enough that what each layer keeps is more than the room that is planned on top.
@@ -253,7 +253,7 @@ def sharded_peaks(warm_python: str) -> dict[tuple[int, bool], tuple[int, int, li
     told = json.dumps([(*case, table, 64, 4) for case in CASES])
     more = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [warm_python, "-c", SHARDED, told],
+        [sys.executable, "-c", SHARDED, told],
         env=os.environ | more,
         capture_output=True,
         text=True,

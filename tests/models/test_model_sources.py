@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from repro.errors import EXIT_MISSING, ReproError
 from repro.models import sources
 from repro.models import spec as spec_module
+from repro.models.files import check_folder
 from repro.models.load import load, load_tokenizer
 from repro.models.sources import materialise, require
 from repro.models.spec import EMBEDDED, ModelSpec
@@ -120,6 +122,12 @@ def test_folders_that_are_refused(model_folder, out, spoil, words):
         assert str(model_folder) in str(caught.value)
         assert caught.value.hint
     assert contents(out) == {}
+
+
+def test_a_folder_that_libraries_cannot_open(tmp_path):
+    with pytest.raises(ReproError, match="its name is not UTF-8") as caught:
+        check_folder(tmp_path / os.fsdecode(b"m\xe9"), what="[model] path m")
+    assert caught.value.exit_code == EXIT_MISSING
 
 
 def test_a_folder_that_is_not_empty_is_a_bug_of_the_caller(model_folder, out):
