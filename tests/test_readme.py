@@ -78,7 +78,8 @@ def test_files_that_it_names_exist() -> None:
 
 def tune(step: FineTune, base: Path, folders: Mapping[str, Path], *_: Any, **__: Any) -> None:
     facts = {"dead_micro_batches": [0], "input_tokens": 1, "label_tokens": 1, "samples": 1}
-    (folders[step.key] / FACTS).write_text(json.dumps(facts | {"losses": [1.5]}))
+    facts |= {"steps": 1, "losses": [1.5], "recipe": {"micro_batch": 1, "accumulation": 1}}
+    (folders[step.key] / FACTS).write_text(json.dumps(facts))
 
 
 class Engine(nullcontext[None]):

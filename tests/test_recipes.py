@@ -52,7 +52,8 @@ def tune(step: FineTune, base: Path, folders: Mapping[str, Path], *_: Any, **__:
     """A fine-tune of no step: training is tested elsewhere."""
     copy_model(base, folders[step.key])
     facts = {"dead_micro_batches": [0], "input_tokens": 1, "label_tokens": 1, "samples": 1}
-    (folders[step.key] / FACTS).write_text(json.dumps(facts | {"losses": [1.5]}))
+    facts |= {"steps": 1, "losses": [1.5], "recipe": {"micro_batch": 1, "accumulation": 1}}
+    (folders[step.key] / FACTS).write_text(json.dumps(facts))
 
 
 @pytest.fixture

@@ -261,7 +261,7 @@ def results(store: Path, tmp_path: Path, ends: Callable[..., tuple[int, str]]) -
         ("results.jsonl", b'{"cell": "\xc3', "line 1: not a JSON object"),
         ("results.jsonl", b"{}\n", "line 1: field 'cell' is missing"),
         ("results.jsonl", b"[" * 100_000, "line 1: not a JSON object"),
-        ("finetunes.jsonl", b'{"variant": "nobody", "seed": 1}\n', "which the kit lacks"),
+        ("finetunes.jsonl", b'{"variant": "nobody", "seed": 1, "key": ""}\n', "kit lacks"),
         ("run.json", b'{"format": 1, "identity": []}', "is not the record of a run"),
         ("prompts.jsonl", b"{}\n", "line 1: field 'dataset' is missing"),
         ("prompts.jsonl", b'{"dataset": "rte", "prompt": "p1", "text": ""}\n', "that is no text"),

@@ -344,7 +344,7 @@ def test_results_of_two_engines_never_mix(vllm, tmp_path, monkeypatch):
     """On the CPU, since the stand-in can; the same store, so that cells could be taken from it."""
     monkeypatch.setattr(options, "_check_vllm", lambda *asked: None)
     monkeypatch.setattr(preflight, "require", lambda *asked: [])
-    monkeypatch.setattr(machine, "version", lambda package: "0.32.0")
+    monkeypatch.setattr(machine, "installed", lambda package: "0.32.0")
     command(tmp_path, "torch")
     assert not vllm.made
     command(tmp_path, "vllm", "--engine", "vllm")
