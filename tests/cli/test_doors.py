@@ -162,6 +162,7 @@ def _the_whole_way(become: list[str], temporary: Path, own: Path) -> None:
     kept = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
     kept |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     kept |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    kept |= {"COLUMNS": "500"}  # so that no note is wrapped, however long its path
     out = os.fsdecode("été".encode("latin-1"))
 
     def repro(*words: str) -> str:
