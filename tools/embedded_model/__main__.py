@@ -18,7 +18,7 @@ from tools.embedded_model.recipe import RECIPE
     type=click.IntRange(min=0),
     default=RECIPE.seed,
     show_default=True,
-    help="Of the weights and of what is drawn; another gives an equal model.",
+    help="Of the weights and of what is drawn.",
 )
 @click.option("--smoke", is_flag=True, help="A few steps only: shows that the recipe runs.")
 def main(out: Path, seed: int, smoke: bool) -> None:
