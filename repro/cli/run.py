@@ -87,6 +87,11 @@ def run(
 
             require_tracker(track)
         fetch_data(request, console)
+        compute = request.profile.compute
+        if executor == "local" and workers not in (None, "1") and compute.device == "cpu":
+            from repro.execute.local import warm_up
+
+            warm_up(compute.threads)  # beside the plan
         plan = build_plan(request, console.print)
         from repro.bars import bars
         from repro.execute import cluster

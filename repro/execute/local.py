@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -19,6 +20,7 @@ from repro.errors import ReproError
 from repro.execute.schedule import Ended
 from repro.execute.worker import LostError, Say, Worker
 from repro.locks import BusyError
+from repro.machine import numerics
 from repro.machine.kinds import named
 from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
@@ -29,6 +31,7 @@ from repro.plan.store import Store
 from repro.printable import counted
 from repro.profiles import Profile
 
+_FORKED = multiprocessing.get_context("forkserver")
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _PAUSE = 0.5
 """Seconds until a step that another process has in hand is tried again."""
@@ -106,6 +109,17 @@ def places(workers: str, profile: Profile, spec: ModelSpec, *, tuned: bool = Tru
     ]
 
 
+def warm_up(threads: int) -> None:
+    """Start loading what worker processes on the CPU need, in the process they are forked from.
+
+    It goes on beside whatever this process does next. Without it, the first worker waits for it.
+    A GPU's driver outlives no fork, so that workers on GPUs load everything themselves.
+    """
+    numerics.settle(threads, device="cpu")
+    _FORKED.set_forkserver_preload(["repro.execute.preload"])
+    forkserver.ensure_running()
+
+
 class Processes:
     """The worker processes, one a place."""
 
@@ -173,7 +187,7 @@ class _Process:
     """One worker process, and the step that it has in hand."""
 
     def __init__(self, store: Store, place: Place) -> None:
-        context = multiprocessing.get_context("spawn")
+        context: Any = _FORKED if place.device == "cpu" else multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.step: Work | None = None
         self._process = context.Process(target=_serve, args=(other, store.root, place), daemon=True)
@@ -210,8 +224,6 @@ def _serve(connection: Connection, root: Any, place: Place) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends its workers
     parent = os.getppid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    from repro.machine import numerics
-
     numerics.prepare(place.threads, device=place.device)
     worker = Worker(
         Store(root),

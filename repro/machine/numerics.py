@@ -14,16 +14,8 @@ _ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "rouge-score", "numpy")
 
 
-def prepare(threads: int, *, device: str) -> None:
-    """Make torch deterministic. Call before torch is first imported.
-
-    Environment variables are read when torch or cuBLAS starts, hence before it. One seed drives
-    everything else through explicit generators.
-
-    Args:
-        threads: CPU threads, fixed because sums depend on how they are split; 0 leaves the default.
-        device: "cpu" or "cuda".
-    """
+def settle(threads: int, *, device: str) -> None:
+    """Set what torch, OpenMP and cuBLAS read of the environment when they start."""
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["OMP_WAIT_POLICY"] = "passive"  # beside other work, threads that spin are slow
@@ -34,6 +26,18 @@ def prepare(threads: int, *, device: str) -> None:
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     if threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+
+
+def prepare(threads: int, *, device: str) -> None:
+    """Make torch deterministic. Call before torch is first imported.
+
+    One seed drives everything else through explicit generators.
+
+    Args:
+        threads: CPU threads, fixed because sums depend on how they are split; 0 leaves the default.
+        device: "cpu" or "cuda".
+    """
+    settle(threads, device=device)
     import torch  # after the variables above
 
     if threads:

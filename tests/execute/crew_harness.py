@@ -38,8 +38,8 @@ def child(folder: Path, workers: int) -> None:
 
     global real_serve
     real_serve, local._serve = local._serve, serve
-    fork = multiprocessing.get_context("fork")
-    local.multiprocessing.get_context = lambda _: fork
+    local._FORKED = multiprocessing.get_context("fork")
+    local.warm_up = lambda _: None
     schedule.DEATHS = 99
     where = ["--out", str(folder / "out"), "--store", str(folder / "store")]
     cli.main(["run", "--workers", str(workers), *where, *sys.argv[4:]], standalone_mode=False)
