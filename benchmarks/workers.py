@@ -1,8 +1,10 @@
 """Worker processes side by side on the embedded grid, and simulated makespans up to 64 workers.
 
 Runs have fresh stores and take turns; ratios are of wall times, start included, and of the time
-from the first step to the last. Simulated are the plans' own estimates, given to the scheduler that
-runs have, against the larger of the work by the workers and the longest chain.
+from the first step to the last. Two runs of one worker each that know nothing of each other show
+what two cores give at most, for a core is slower beside a busy one. Simulated are the plans' own
+estimates, given to the scheduler that runs have, against the larger of the work by the workers and
+the longest chain.
 """
 
 import heapq
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
@@ -56,13 +58,31 @@ def _took(words: list[str], *options: str) -> Took:
     """What a `repro run` of one-thread workers took, with a fresh store."""
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        where = ["--out", str(home / "out"), "--store", str(home / "store")]
         start = time.perf_counter()
-        subprocess.run([*REPRO, "run", *where, *options, *words], check=True, capture_output=True)
+        with _started(home, words, options) as run:
+            run.communicate()
         whole = time.perf_counter() - start
+        assert run.returncode == 0
         text = (home / "out" / "timings.jsonl").read_text(encoding="utf-8")
     *steps, run_line = map(json.loads, text.splitlines())
     return Took(whole, run_line["seconds"], sum(step["seconds"] for step in steps))
+
+
+def _started(home: Path, words: list[str], options: Sequence[str]) -> subprocess.Popen[bytes]:
+    where = ["--out", str(home / "out"), "--store", str(home / "store")]
+    command = [*REPRO, "run", *where, *options, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _beside(words: list[str]) -> float:
+    """Seconds of two runs of one worker each, with stores of their own, at the same time."""
+    with tempfile.TemporaryDirectory() as name:
+        start = time.perf_counter()
+        runs = [_started(Path(name, each), words, ["--workers", "1"]) for each in "ab"]
+        for run in runs:
+            run.communicate()
+            assert run.returncode == 0
+        return time.perf_counter() - start
 
 
 @contextmanager
@@ -89,6 +109,7 @@ def _measured(words: list[str], repeats: int, *, judged: bool) -> list[Row]:
         turns = [
             {name: _took(words, *options) for name, options in ways.items()} for _ in range(repeats)
         ]
+        apart = statistics.median(2 * turn["one"].whole / _beside(words) for turn in turns)
     asked = [("2 against 1", "one", "two", 1.8)]
     asked += [("2 against 1 of 2 threads", "threads", "two", 1.67)]
     asked += [("2 on Ray against 2", "two", "ray", 0.9)] if "ray" in ways else []
@@ -108,6 +129,12 @@ def _measured(words: list[str], repeats: int, *, judged: bool) -> list[Row]:
                     "target met": _met(ratio >= target, judged=judged),
                 }
             )
+    found.append(
+        {
+            "what": "embedded, two runs of one worker side by side, against one after the other",
+            "ratio": f"{apart:.2f} times as fast: what two cores give at most",
+        }
+    )
     for name in [way for way in ("two", "ray") if way in ways]:
         spent = statistics.median(1 - turn[name].work / (2 * turn[name].steps) for turn in turns)
         where = " on Ray" if name == "ray" else ""
@@ -133,13 +160,12 @@ def _overhead(what: str, share: float, told: str, *, judged: bool) -> Row:
 
 
 def _moved(grid: float, *, judged: bool) -> Iterator[Row]:
-    """Steps to workers and back, and the start of a worker, beside the seconds of the grid."""
+    """Steps to workers and back, and what workers load, beside the seconds of the grid."""
     start = time.perf_counter()
-    code = "from repro.machine.numerics import prepare; prepare(1, device='cpu')\n"
-    code += "import repro.execute.worker"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", "import repro.execute.preload"], check=True)
     begun = time.perf_counter() - start
-    yield _overhead("start of a worker", begun / grid, f"{begun:.1f}", judged=judged)
+    told = f"{begun:.1f}, once for both"
+    yield _overhead("start of workers", begun / grid / 2, told, judged=judged)
     steps = [s for s in steps_of(_plan("embedded"), Path("out")) if not isinstance(s, Collect)]
     start, size = time.perf_counter(), 0
     for step in steps:
