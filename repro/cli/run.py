@@ -89,7 +89,7 @@ def run(
         fetch_data(request, console)
         compute = request.profile.compute
         if executor == "local" and workers not in (None, "1") and compute.device == "cpu":
-            from repro.execute.local import warm_up
+            from repro.execute.forked import warm_up
 
             warm_up(compute.threads)  # beside the plan
         plan = build_plan(request, console.print)

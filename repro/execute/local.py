@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from repro.bars import Relay, Watch
 from repro.errors import ReproError
+from repro.execute import forked
 from repro.execute.schedule import Ended
 from repro.execute.worker import LostError, Say, Worker
 from repro.locks import BusyError
@@ -31,7 +31,6 @@ from repro.plan.store import Store
 from repro.printable import counted
 from repro.profiles import Profile
 
-_FORKED = multiprocessing.get_context("forkserver")
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _PAUSE = 0.5
 """Seconds until a step that another process has in hand is tried again."""
@@ -109,17 +108,6 @@ def places(workers: str, profile: Profile, spec: ModelSpec, *, tuned: bool = Tru
     ]
 
 
-def warm_up(threads: int) -> None:
-    """Start loading what worker processes on the CPU need, in the process they are forked from.
-
-    It goes on beside whatever this process does next. Without it, the first worker waits for it.
-    A GPU's driver outlives no fork, so that workers on GPUs load everything themselves.
-    """
-    numerics.settle(threads, device="cpu")
-    _FORKED.set_forkserver_preload(["repro.execute.preload"])
-    forkserver.ensure_running()
-
-
 class Processes:
     """The worker processes, one a place."""
 
@@ -187,7 +175,9 @@ class _Process:
     """One worker process, and the step that it has in hand."""
 
     def __init__(self, store: Store, place: Place) -> None:
-        context: Any = _FORKED if place.device == "cpu" else multiprocessing.get_context("spawn")
+        context: Any = forked.CONTEXT
+        if place.device != "cpu":
+            context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.step: Work | None = None
         self._process = context.Process(target=_serve, args=(other, store.root, place), daemon=True)

@@ -1,4 +1,4 @@
-"""Loads what worker processes need, once for all of them: see `repro.execute.local.warm_up`."""
+"""Loads what worker processes need, once for all of them: see `repro.execute.forked`."""
 
 import gc
 

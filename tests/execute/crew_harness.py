@@ -34,12 +34,12 @@ def serve(*args: Any) -> None:
 def child(folder: Path, workers: int) -> None:
     """Run the command, its workers as forks."""
     from repro.cli.main import cli
-    from repro.execute import local, schedule
+    from repro.execute import forked, local, schedule
 
     global real_serve
     real_serve, local._serve = local._serve, serve
-    local._FORKED = multiprocessing.get_context("fork")
-    local.warm_up = lambda _: None
+    forked.CONTEXT = multiprocessing.get_context("fork")
+    forked.warm_up = lambda _: None
     schedule.DEATHS = 99
     where = ["--out", str(folder / "out"), "--store", str(folder / "store")]
     cli.main(["run", "--workers", str(workers), *where, *sys.argv[4:]], standalone_mode=False)

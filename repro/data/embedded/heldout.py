@@ -341,24 +341,14 @@ def rte(rng: Random, label: str) -> Slots:
     """Reports on people; the hypothesis follows or is not told. No contradiction, as in RTE."""
     premise, name, value = choose_facts(rng, RTE_ATTRIBUTES, label, told=2)
     who, witness = rng.sample(PEOPLE, 2)
-    phrases = {
-        "job": "{} by day",
-        "home": "from {}",
-        "hobby": "with {} on {}",
-        "mood": "now so {}",
-    }
+    phrases = {"job": "{} by day", "home": "from {}", "hobby": "with {} on {}", "mood": "now so {}"}
     day = rng.choice(DAYS)
     told = [
         phrases[attribute].format(*([told_value, day] if attribute == "hobby" else [told_value]))
         for attribute, told_value in premise.items()
     ]
     rng.shuffle(told)
-    claims = {
-        "job": "one {}",
-        "home": "one from {}",
-        "hobby": "one with {}",
-        "mood": "one so {}",
-    }
+    claims = {"job": "one {}", "home": "one from {}", "hobby": "one with {}", "mood": "one so {}"}
     text = rng.choice(
         (
             "{witness} says of {who} : {one} , {two} , as in the news .",
@@ -379,12 +369,7 @@ SCENE_ATTRIBUTES = {
 def gptnli(rng: Random, label: str) -> Slots:
     """Scenes with a person, and a sentence on the scene."""
     premise, name, value = choose_facts(rng, SCENE_ATTRIBUTES, label, told=2)
-    phrases = {
-        "clothes": "all in {}",
-        "venue": "by a {}",
-        "action": "now {}",
-        "mood": "so {}",
-    }
+    phrases = {"clothes": "all in {}", "venue": "by a {}", "action": "now {}", "mood": "so {}"}
     claims = {
         "clothes": "there you see {}",
         "venue": "there is a {}",
