@@ -9,7 +9,7 @@ import numpy as np
 
 from repro.metrics.bestof import Rule, best_of
 from repro.printable import counted
-from repro.report.summaries import SummaryReport
+from repro.report.summaries import SummaryReport, narrowed
 from repro.results.runs import CellResult, Run
 from repro.results.spent import Rates, spent_by
 from repro.spec.cells import BASE, Cell
@@ -265,7 +265,7 @@ def run_report(verified: RunVerification) -> RunReport:
         cells={cell: found for cell in order if (found := run.of(cell))},
         by_cell=by_cell,
         summaries=tuple(
-            SummaryReport(summary, values)
+            narrowed(summary, values)
             for summary in study.summaries
             if (values := summarised(summary, source))
         ),

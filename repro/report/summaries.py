@@ -1,7 +1,7 @@
 """Curves and matrices of a study, and how far its fine-tunes went: the rows of all faces."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
 from statistics import fmean
 
@@ -72,6 +72,19 @@ class SummaryReport:
         seeds = max(value.seeds for value in self.values.values())
         text = counted(sets[-1], "test set")
         return (f"{sets[0]} to {text}" if len(sets) > 1 else text) + f", {counted(seeds, 'seed')}"
+
+
+def narrowed(summary: Summary, values: Mapping[tuple[str, str], Averaged]) -> SummaryReport:
+    """A summary of a run, without rows and columns of which nothing was run."""
+    rows, columns = ({place[i] for place in values} for i in (0, 1))
+    return SummaryReport(
+        replace(
+            summary,
+            rows=tuple(row for row in summary.rows if row in rows),
+            columns=tuple(column for column in summary.columns if column in columns),
+        ),
+        values,
+    )
 
 
 def summary_lines(report: SummaryReport, width: int) -> Iterator[Text]:

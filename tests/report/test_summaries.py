@@ -116,7 +116,7 @@ def test_a_curve_averages_test_sets_and_seeds_of_the_kind_asked_for(found: Repor
     assert value.interval == pytest.approx((grid.mean() - half, grid.mean() + half))
 
 
-def test_a_place_of_which_some_cells_were_not_run_is_empty(
+def test_places_of_which_some_cells_were_not_run_are_empty_and_no_row_is_empty(
     found: Report, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     asked, home = study(), tmp_path_factory.mktemp("fewer")
@@ -125,6 +125,7 @@ def test_a_place_of_which_some_cells_were_not_run_is_empty(
     folder = make(home / "run", cells, seeds=SEEDS, n=30, skill=skill)
     (run,) = report(folder, expected=tmp_path_factory.mktemp("none"), study=asked).runs
     assert set(run.summaries[0].values) == {("2000", "FT")}
+    assert (run.summaries[0].summary.rows, run.summaries[0].summary.columns) == (("2000",), ("FT",))
     assert set(run.summaries[1].values) == set(found.runs[0].summaries[1].values)
 
 
