@@ -102,6 +102,8 @@ def test_it_is_reported_in_every_form(finished: Path, tmp_path: Path) -> None:
     html = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert tomllib.loads(BLOCKS[STUDY])["question"] in html
     assert "Llama-2-7b" not in html
+    assert "of the study</caption>" in html
+    assert "s effect</th>" not in html, "nothing of it was published"
     (one,) = report(finished).runs
     assert [panel.title for panel in one.panels] == ["(a) short", "(b) long"]
 
