@@ -2,17 +2,30 @@
 
 import multiprocessing
 from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 
 from repro.machine.numerics import settle
 
-CONTEXT = multiprocessing.get_context("forkserver")
+
+def context(device: str) -> BaseContext:
+    """How worker processes start; the process that they are forked from is started too.
+
+    A GPU's driver survives no fork, so that workers on GPUs start afresh and load all by
+    themselves; so do those on a CPU where that process can have no socket.
+    """
+    if device == "cpu":
+        forking = multiprocessing.get_context("forkserver")
+        forking.set_forkserver_preload(["repro.execute.preload"])
+        try:
+            forkserver.ensure_running()
+        except OSError:  # no folder for temporary files, or one with a name of 80 characters
+            pass
+        else:
+            return forking
+    return multiprocessing.get_context("spawn")
 
 
 def warm_up(threads: int) -> None:
-    """Start loading what workers need; it goes on beside whatever this process does next.
-
-    Workers on GPUs load it themselves, for a GPU's driver survives no fork.
-    """
+    """Start loading what workers on the CPU need, beside whatever this process does next."""
     settle(threads, device="cpu")
-    CONTEXT.set_forkserver_preload(["repro.execute.preload"])
-    forkserver.ensure_running()
+    context("cpu")

@@ -3,7 +3,6 @@
 `repro.execute.schedule` says which step comes when. A worker that dies gives its step to another.
 """
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -175,9 +174,7 @@ class _Process:
     """One worker process, and the step that it has in hand."""
 
     def __init__(self, store: Store, place: Place) -> None:
-        context: Any = forked.CONTEXT
-        if place.device != "cpu":
-            context = multiprocessing.get_context("spawn")
+        context: Any = forked.context(place.device)
         self.connection, other = context.Pipe()
         self.step: Work | None = None
         self._process = context.Process(target=_serve, args=(other, store.root, place), daemon=True)

@@ -38,8 +38,7 @@ def child(folder: Path, workers: int) -> None:
 
     global real_serve
     real_serve, local._serve = local._serve, serve
-    forked.CONTEXT = multiprocessing.get_context("fork")
-    forked.warm_up = lambda _: None
+    forked.context = lambda _: multiprocessing.get_context("fork")
     schedule.DEATHS = 99
     where = ["--out", str(folder / "out"), "--store", str(folder / "store")]
     cli.main(["run", "--workers", str(workers), *where, *sys.argv[4:]], standalone_mode=False)

@@ -1,12 +1,10 @@
 """Several worker processes: the same bytes whatever their number, and whoever dies."""
 
-import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -49,30 +47,35 @@ def whole(plan: Plan, folder: Path, workers: Sequence[Place] = ()) -> dict[str, 
     return {path.name: path.read_bytes() for path in files}
 
 
-@pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are forks of a process that has torch loaded, which costs each of them 4 s."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["repro.execute.run", "repro.evaluate", "repro.finetune"])
-    with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", "/tmp")  # a socket's path has 107 characters at most
-        forkserver.ensure_running()
-    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
-
-
 @pytest.fixture(scope="module")
 def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return whole(plan, tmp_path_factory.mktemp("alone"))
 
 
-@pytest.mark.usefixtures("forked")
 def test_two_workers_write_the_bytes_of_one(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
     assert whole(plan, tmp_path, TWO) == alone
 
 
-@pytest.mark.usefixtures("forked")
+def test_workers_that_nothing_can_be_forked_for_start_afresh(
+    plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (long := tmp_path / ("folder-" * 12)).mkdir()  # a socket's path has 107 characters at most
+    code = "from repro.execute import forked\n"
+    code += "print(*(forked.context(device).get_start_method() for device in ('cpu', 'cuda')))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(long)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["spawn", "spawn"]
+
+    def no_socket() -> None:
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(forkserver, "ensure_running", no_socket)
+    assert whole(plan, tmp_path, TWO) == alone
+
+
 def test_workers_killed_at_any_moment_change_nothing(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +117,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.usefixtures("forked")
 def test_a_killed_driver_takes_its_workers_along_and_the_next_run_goes_on(
     plan: Plan, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -211,7 +213,6 @@ def test_a_step_that_fails_is_told_once_and_the_others_go_on(
     assert set(done) == {step.name for step in steps} - waiting
 
 
-@pytest.mark.usefixtures("forked")
 def test_a_worker_that_dies_again_and_again_ends_the_run_with_the_step(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
