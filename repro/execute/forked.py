@@ -1,6 +1,7 @@
 """The process that workers on the CPU are forked from, which loads once what all of them need."""
 
 import multiprocessing
+import os
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 
@@ -27,5 +28,6 @@ def context(device: str) -> BaseContext:
 
 def warm_up(threads: int) -> None:
     """Start loading what workers on the CPU need, beside whatever this process does next."""
-    settle(threads, device="cpu")
-    context("cpu")
+    if len(os.sched_getaffinity(0)) >= 2 * threads:  # there is room for more than one
+        settle(threads, device="cpu")
+        context("cpu")
