@@ -14,6 +14,7 @@ from repro.plan.store import Store
 from repro.results.schema import samples_name
 from repro.results.texts import write_texts
 from repro.results.writing import known_lines, write_lines
+from repro.spec.targets import BEFORE
 
 BUDGET = "budget.json"
 
@@ -120,18 +121,19 @@ def write_prompts(out: Path, plan: Plan) -> None:
     Raises:
         ReproError: too few demonstrations for a cell.
     """
-    cells = {
-        (cell.cell.dataset, cell.cell.prompt, cell.cell.demonstrations): cell
-        for model in plan.models
-        for cell in model.cells
-    }
+    cells = {}
+    for planned in (cell for model in plan.models for cell in model.cells):
+        own = planned.cell
+        target = own.variant.target if BEFORE in planned.rows.column_names else ""
+        cells[own.dataset, own.prompt, own.demonstrations, target] = planned
     lines: list[Line] = []
-    for (dataset, prompt, shots), cell in cells.items():
+    for (dataset, prompt, shots, target), cell in cells.items():
         rows = cell.rows.to_list()
         parts = texts(cell.asked, rows, cell.demonstrations.to_list(), plan.request.protocol)
         place: Line = {"dataset": dataset, "prompt": prompt}
         told = shots.number if shots.name.isdigit() else shots.name
         lines.append(place | {"shots": told, "text": parts.before})
+        place |= {"target": target} if target else {}
         for row, text in zip(rows, parts.queries, strict=True):
             lines.append(place | {"row": row["row"], "text": text})
     write_texts(out, lines, list(plan.request.study.datasets))

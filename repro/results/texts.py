@@ -3,7 +3,8 @@
 A line is a row's own text (`dataset`, `prompt`, `row`, `text`), or what stands before every row at
 a shot count (`dataset`, `prompt`, `shots`, `text`): the demonstrations, or at 0 shots a stray blank
 or nothing. The latter + the former is the text whose sha256 the samples hold as `prompt_sha256`.
-Each stands here once, for neither depends on the model.
+Each stands here once, for neither depends on the model, but for one: a fine-tune whose `target`
+format writes something before the label is asked behind that, in lines that name the target.
 """
 
 import hashlib
@@ -28,11 +29,12 @@ def write_texts(folder: Path, new: Iterable[Line], datasets: Sequence[str]) -> N
         datasets: the names of the study's, in whose order the lines stand.
     """
 
-    def key(line: Line) -> tuple[int, str, bool, Demonstrations]:
+    def key(line: Line) -> tuple[int, str, bool, Demonstrations, str]:
         kind = "row" if "row" in line else "shots"
         shots = Demonstrations.parse(str(line[kind]))
+        place = datasets.index(line["dataset"]), line["prompt"]
         # Contexts stand before rows.
-        return datasets.index(line["dataset"]), line["prompt"], kind == "row", shots
+        return *place, kind == "row", shots, line.get("target", "")
 
     path = folder / TEXTS
     try:
@@ -58,23 +60,26 @@ def prompts(folder: Path) -> Lookup:
     """
     path = folder / TEXTS
     before: dict[tuple[str, str, str], str] = {}
-    rows: dict[tuple[str, str, int], str] = {}
+    rows: dict[tuple[str, str, int, str], str] = {}
     for where, line in json_lines(path) if path.is_file() else ():
         kind = "row" if "row" in line else "shots"
         # Shots are a number, or the name of demonstrations that are chosen otherwise.
         numbers: tuple[type, ...] = (int,) if kind == "row" else (int, str)
         wanted = {"dataset": (str,), "prompt": (str,), kind: numbers, "text": (str,)}
+        wanted |= {"target": (str,)} if "target" in line else {}
         for name, types in wanted.items():
             if type(line.get(name)) not in types:
                 raise _bad(f"{where}: field '{name}' is {line.get(name)!r}")
         if kind == "row":
-            rows[line["dataset"], line["prompt"], line[kind]] = line["text"]
+            place = line["dataset"], line["prompt"], line[kind], line.get("target", "")
+            rows[place] = line["text"]
         else:
             before[line["dataset"], line["prompt"], str(line[kind])] = line["text"]
 
     def lookup(cell: Cell, row: int, sha256: str) -> str | None:
         first = before.get((cell.dataset, cell.prompt, cell.demonstrations.name))
-        then = rows.get((cell.dataset, cell.prompt, row))
+        place = cell.dataset, cell.prompt, row
+        then = rows.get((*place, cell.variant.target), rows.get((*place, "")))
         if first is None or then is None:
             return None
         text = first + then

@@ -27,6 +27,8 @@ from repro.plan.placement import Choice
 from repro.plan.plan import Plan
 from repro.plan.rows import rows_digest
 from repro.plan.store import Store
+from repro.report import html
+from repro.report.model import report
 from repro.spec.cells import Cell
 from repro.verify.reading import read_results
 
@@ -251,18 +253,32 @@ def test_prompts_are_kept_once_and_have_the_hashes_of_the_samples(finished: Path
     assert len({json.dumps(line) for line in lines}) == len(lines) < PART_CELLS * 6
 
 
+def test_a_model_that_writes_before_its_label_has_prompts_of_its_own(tmp_path: Path) -> None:
+    own = "amazon-ft-16-target=sentence"
+    cells = f"base.amazon.p1.0,base.socialqa.p1.0,{own}.amazon.p1.0,{own}.socialqa.p1.0"
+    _run(tmp_path, "--study", "output_space", "--cells", cells, "--rows", "4")
+    _texts_are_those_of_the_samples(tmp_path)
+    lines = _lines(tmp_path, "prompts.jsonl")
+    assert [(x["dataset"], x["row"]) for x in lines if "target" in x] == [
+        ("amazon", row) for row in range(4)
+    ]
+    assert "sentence" in html.page(report(tmp_path / "out"))  # it holds texts against hashes too
+
+
 def _texts_are_those_of_the_samples(folder: Path) -> None:
     """The documented rule, applied without the kit's reader."""
     texts = {
-        (line["dataset"], line["prompt"], name, line[name]): line["text"]
+        (line["dataset"], line["prompt"], name, line[name], line.get("target", "")): line["text"]
         for line in _lines(folder, "prompts.jsonl")
         for name in ("shots", "row")
         if name in line
     }
     for line in _lines(folder):
-        before = texts[line["dataset"], line["prompt"], "shots", line["shots"]]
+        place, target = (line["dataset"], line["prompt"]), line["variant"].partition("target=")[2]
+        before = texts[*place, "shots", line["shots"], ""]
         for sample in _lines(folder, line["samples"]):
-            text = before + texts[line["dataset"], line["prompt"], "row", sample["row"]]
+            row = (*place, "row", sample["row"])
+            text = before + (texts[*row, target] if (*row, target) in texts else texts[*row, ""])
             assert hashlib.sha256(text.encode()).hexdigest() == sample["prompt_sha256"]
 
 

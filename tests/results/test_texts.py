@@ -33,6 +33,18 @@ def test_context_and_row_join_to_the_hashed_text(tmp_path: Path) -> None:
     assert caught.value.exit_code == 1
 
 
+def test_a_model_that_writes_before_the_label_is_asked_behind_that(tmp_path: Path) -> None:
+    plain, behind = {"row": 7, "text": "own"}, {"target": "sentence", "row": 7, "text": "own It is"}
+    lookup = prompts(_write(tmp_path, {"shots": 0, "text": " "}, plain, behind))
+    for name, text in (
+        ("base", " own"),
+        ("amazon-ft-2000-target=sentence", " own It is"),
+        ("amazon-ft-2000-target=words", " own"),
+    ):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        assert lookup(Cell.parse(f"{name}.xsum.p1.0"), 7, digest) == text
+
+
 def test_without_the_file_no_text_is_known(tmp_path: Path) -> None:
     assert prompts(tmp_path)(CELL, 0, "0" * 64) is None
 
