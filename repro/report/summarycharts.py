@@ -12,7 +12,7 @@ from repro.report.charts import LOOKS, settings, write_drawing
 from repro.report.model import RunReport
 from repro.report.summaries import SummaryReport
 
-_LOOKS = (*LOOKS, ("#6a737b", "o"))
+_LOOKS = (*LOOKS, ("#6a737b", "o"), ("#000000", "X"))
 _STRONGEST = 0.5
 """The difference from which on a matrix is of full colour, so that all share a scale."""
 
@@ -21,10 +21,13 @@ def draw_summary(report: SummaryReport) -> Figure:
     """A curve or a matrix by itself. Lines are named `line-NAME`, texts `value-ROW-COLUMN`."""
     with settings():
         if report.summary.kind == "curve":
-            height = 2.0 + 0.14 * math.ceil(len(report.summary.columns) / 2)
+            legend = 0.15 + 0.14 * math.ceil(len(report.summary.columns) / 2)
+            below = 0.85 if _slanted(report) else 0.45
+            height = below + 1.4 + legend
             canvas = Figure(figsize=(3.4, height))
-            top = 1 - (height - 1.85) / height
-            canvas.subplots_adjust(left=0.2, right=0.97, bottom=0.45 / height, top=top)
+            canvas.subplots_adjust(
+                left=0.2, right=0.97, bottom=below / height, top=1 - legend / height
+            )
             _draw_curve(canvas.add_subplot(), report)
         else:
             rows, columns = len(report.summary.rows), len(report.summary.columns)
@@ -35,6 +38,11 @@ def draw_summary(report: SummaryReport) -> Figure:
             )
             _draw_matrix(canvas.add_subplot(), report)
     return canvas
+
+
+def _slanted(report: SummaryReport) -> bool:
+    """Whether the names of a curve's levels are too long to stand side by side."""
+    return sum(len(row) + 2 for row in report.summary.rows) > 45
 
 
 def _draw_curve(axes: Axes, report: SummaryReport) -> None:
@@ -53,6 +61,10 @@ def _draw_curve(axes: Axes, report: SummaryReport) -> None:
         (line,) = axes.plot(x, effects, color=colour, marker=marker, markersize=4, label=name)
         line.set_gid(f"line-{name}")
     axes.set_xticks(range(len(summary.rows)), list(summary.rows))
+    if _slanted(report):
+        axes.tick_params(axis="x", rotation=35)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
     axes.set_xlabel(summary.axis)
     axes.set_ylabel("difference of scores")
     axes.legend(

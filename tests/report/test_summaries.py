@@ -8,10 +8,12 @@ import re
 import runpy
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 from scipy.stats import t as student
 
@@ -20,7 +22,7 @@ from repro.report import html, terminal
 from repro.report.export import to_json
 from repro.report.markdown import markdown
 from repro.report.model import Report, report
-from repro.report.summaries import DEPARTED, departures
+from repro.report.summaries import DEPARTED, SummaryReport, departures
 from repro.report.summarycharts import draw_summary, write_summaries
 from repro.results.runs import Run
 from repro.spec.cells import Cell
@@ -185,6 +187,28 @@ def test_drawings_hold_the_values(found: Report, tmp_path: Path) -> None:
     write_summaries(run, tmp_path)
     rows = list(csv.DictReader((tmp_path / "summary5.csv").read_text().splitlines()))
     assert {(row["row"], row["column"]) for row in rows} == set(matrix.values)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [("label", "in a sentence", "20 wordings", "with a reason"), ("125", "500", "2000", "6000")],
+)
+def test_names_of_levels_can_be_read_and_lines_told_apart(
+    found: Report, levels: tuple[str, ...]
+) -> None:
+    curve = found.runs[0].summaries[0]
+    lines, value = tuple("abcdefg"), next(iter(curve.values.values()))
+    summary = replace(curve.summary, rows=levels, columns=lines)
+    values = {(level, line): value for level in levels for line in lines}
+    canvas = draw_summary(SummaryReport(summary, values))
+    FigureCanvasAgg(canvas).draw()
+    axes = canvas.axes[0]
+    names = axes.get_xticklabels()
+    boxes = [name.get_window_extent() for name in names]
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= canvas.bbox.x1 for box in boxes)
+    assert names[0].get_rotation() or all(a.x1 < b.x0 for a, b in pairwise(boxes))
+    drawn = [line for line in axes.lines if str(line.get_gid()).startswith("line-")]
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == len(lines)
 
 
 @pytest.mark.parametrize(
