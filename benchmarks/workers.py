@@ -32,7 +32,7 @@ from repro.execute.worker import Done, Worker
 from repro.plan.cost import duration
 from repro.plan.estimate import by_characters, seconds_of
 from repro.plan.plan import Plan
-from repro.plan.steps import Artefact, Collect, Evaluate, FineTune, Step, steps_of
+from repro.plan.steps import Artefact, Collect, Step, steps_of, timed
 
 Row = dict[str, object]
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
@@ -229,9 +229,7 @@ def simulate(plan: Plan, workers: int) -> tuple[float, float, float]:
     seconds = seconds_of(plan, by_characters)
 
     def cost(step: Step) -> float:
-        keys = [cell.key for cell in step.cells] if isinstance(step, Evaluate) else []
-        keys += [step.key] if isinstance(step, FineTune) else []
-        return sum(seconds[key] for key in keys)
+        return sum(seconds[key] for key in timed(step))
 
     steps = steps_of(plan, Path("out"))
     work = sum(map(cost, steps))

@@ -26,8 +26,13 @@ def context(device: str) -> BaseContext:
     return multiprocessing.get_context("spawn")
 
 
+def room(threads: int) -> int:
+    """How many workers of as many threads this machine's cores have room for; 0 takes them all."""
+    return max(1, len(os.sched_getaffinity(0)) // threads) if threads else 1
+
+
 def warm_up(threads: int) -> None:
     """Start loading what workers on the CPU need, beside whatever this process does next."""
-    if len(os.sched_getaffinity(0)) >= 2 * threads:  # there is room for more than one
+    if room(threads) > 1:
         settle(threads, device="cpu")
         context("cpu")

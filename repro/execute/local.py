@@ -73,9 +73,9 @@ def places(workers: str, profile: Profile, spec: ModelSpec, *, tuned: bool = Tru
     """
     threads = profile.compute.threads
     if profile.compute.device == "cpu":
-        cores = len(os.sched_getaffinity(0))
-        room = max(1, cores // threads) if threads else 1
+        room = forked.room(threads)
         each = f"{threads} threads" if threads else "all cores"
+        cores = len(os.sched_getaffinity(0))
         told = f"{cores} cores, of which a worker of profile {profile.name} takes {each}"
         return [Place(device="cpu", threads=threads)] * number_of(workers, room, room, told)
     probes = Probes()
