@@ -1,6 +1,6 @@
 """How many cells a switch of the prompts touches with a model's tokenizer: none needs no run.
 
-python -m tools.touched_cells --tokenizer DIR -o expected_results/small/touched_cells.json
+python -m tools.touched_cells --weights store/weights/KEY -o expected_results/touched_cells.json
 """
 
 import json
@@ -34,16 +34,17 @@ SWITCHES = (
 
 
 @click.command()
-@click.option("--tokenizer", type=FOLDER, required=True, help="A folder with the tokenizer.")
+@click.option("--weights", type=FOLDER, required=True,
+              help="The base model in a store: a folder named by its key.")  # fmt: skip
 @click.option("--data-dir", type=FOLDER,
               help="The authors' data. [default: REPRO_UPSTREAM_DATA, else the cache]")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True,
               help="The JSON file to write.")  # fmt: skip
-def main(tokenizer: Path, data_dir: Path | None, out: Path) -> None:
+def main(weights: Path, data_dir: Path | None, out: Path) -> None:
     """Write how many cells of the paper have other prompts or labels under each switch."""
     source = UpstreamData(locate(data_dir))
-    counts = touched(source, studies.load(studies.DEFAULT), load_tokenizer(tokenizer))
-    out.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+    counts = touched(source, studies.load(studies.DEFAULT), load_tokenizer(weights))
+    out.write_text(json.dumps({weights.resolve().name: counts}, indent=1) + "\n", encoding="utf-8")
 
 
 def touched(source: Source, study: Study, tokenizer: Tokenizer) -> dict[str, int]:

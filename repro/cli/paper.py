@@ -29,7 +29,9 @@ def claims() -> None:
 
 
 @click.command(short_help="Which findings hold on a stored model, as a document.")
-@click.option("--profile", default="small", show_default=True, help="Whose stored runs.")
+@click.option("--profile", "profiles", multiple=True, default=("small", "small-cpu"),
+              show_default=True,
+              help="Whose stored runs; of one model, the largest first.")  # fmt: skip
 @click.option("--expected", type=FOLDER,
               help="Where runs are stored. [default: expected_results]")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False),
@@ -37,7 +39,9 @@ def claims() -> None:
               help="The document; its pictures go into a folder beside it.")  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               help="A document that gets the table of findings, such as README.md.")  # fmt: skip
-def findings(profile: str, expected: Path | None, out: Path, into: Path | None) -> None:
+def findings(
+    profiles: tuple[str, ...], expected: Path | None, out: Path, into: Path | None
+) -> None:
     """Write which findings hold on a stored model, and which survive a mended flaw.
 
     Needs stored runs only: no data, no weights, no GPU.
@@ -46,7 +50,8 @@ def findings(profile: str, expected: Path | None, out: Path, into: Path | None) 
     from repro.verify.published import default_folder
     from repro.verify.survival import stored_conditions
 
-    found = stored_conditions(expected or default_folder(), profile)
+    root = expected or default_folder()
+    found = [stored_conditions(root, profile) for profile in dict.fromkeys(profiles)]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_findings(found, out, into)
     new_console().print(f"findings in {out}", soft_wrap=True)

@@ -18,7 +18,7 @@ from repro.report.words import ANSWERS, between, joined, seeds_text, signed
 from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.findings import paper_verdicts
-from repro.verify.flaws import Flaw
+from repro.verify.flaws import Flaw, stored_flaws
 from repro.verify.survival import PUBLISHED, Condition, main_contrast
 from repro.verify.verification import verify_numbers
 
@@ -29,11 +29,26 @@ FOLDER = "findings"
 MOVED = 0.02
 """A change of an effect that is worth a word: what a row more or less in 50 comes to."""
 
+HEADS = (
+    "audit",
+    "mended",
+    "cells touched",
+    "fine-tunes anew",
+    "mean change of their scores",
+    "largest change",
+    "findings that come out otherwise",
+)
+"""Of a table of flaws."""
+
 BEGIN, END = "<!-- made by repro findings -->", "<!-- end -->"
 """What stands around the table in another document."""
 
 
-def write_findings(conditions: Sequence[Condition], out: Path, into: Path | None = None) -> None:
+Sizes = Sequence[Sequence[Condition]]
+"""Conditions by size of a model's runs, the largest first; of each the published protocol first."""
+
+
+def write_findings(sizes: Sizes, out: Path, into: Path | None = None) -> None:
     """Write the document on findings, and its pictures into the folder `FOLDER` beside it.
 
     Args:
@@ -50,49 +65,86 @@ def write_findings(conditions: Sequence[Condition], out: Path, into: Path | None
         if BEGIN not in text or END not in text:
             raise ReproError(f"{into} has no place for the table", hint=f"add {BEGIN} and {END}")
         before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        table = "\n".join(_table(conditions, paper))
+        table = "\n".join(_table(sizes, paper))
         into.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
-    save(effects(conditions, paper), folder / "effects.svg", "svg")
-    drawn = run_report(verify_numbers(conditions[0].run, None))
+    save(effects(sizes, paper), folder / "effects.svg", "svg")
+    drawn = run_report(verify_numbers(sizes[0][0].run, None))
     for name in FIGURES:
         save(draw(drawn, name), folder / f"figure{name}.svg", "svg")
-    out.write_text(findings(conditions, paper), encoding="utf-8")
+    out.write_text(findings(sizes, paper), encoding="utf-8")
 
 
-def findings(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) -> str:
+def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
     """The document on which findings hold on a real model, and which survive a mended flaw.
 
     Args:
-        conditions: of one model, the published protocol first.
+        sizes: of one model.
         paper: the claims on the paper's own numbers, by id.
     """
-    run = conditions[0].run
-    machine = run.record.get("machine", {})
-    lacking = [cell for cell in run.study.cells() if cell not in run.by_cell]
+    largest = sizes[0]
+    every = [condition for conditions in sizes for condition in conditions]
     rejudged, untouched = (
-        joined([f"{c.audit} (`{c.name}`)" for c in conditions if c.source == source])
+        joined([f"{c.audit} (`{c.name}`)" for c in largest if c.source == source])
         for source in ("rows", "untouched")
     )
     return _document(
         "findings.md.j2",
-        run,
-        machine=joined(machine.get("gpus") or [str(machine.get("cpu", "an unknown machine"))]),
+        largest[0].run,
+        runs=[_made(c) for c in every if c.source == "run"],
         rejudged=rejudged,
         untouched=untouched,
         moved=MOVED,
-        table="\n".join(_table(conditions, paper)),
+        table="\n".join(_table(sizes, paper)),
+        changes="\n".join(_changes(sizes)),
         folder=FOLDER,
         figures=FIGURES,
         published=PUBLISHED,
         paper=paper,
         told=_told,
         survives=_survives,
-        conditions=conditions,
-        lacking=counted(len(lacking), "cell") if lacking else "",
-        models=joined(list(dict.fromkeys(cell.variant.name for cell in lacking))),
-        audited={part for c in conditions if c.source != "rows" for part in c.audit.split(", ")},
-        dead=_dead(run),
+        sizes=sizes,
+        lacking=[_lacking(c) for c in every if c.source == "run" and not c.audit],
+        wholes={c.name for c in every},
+        audited={part for c in every if c.source != "rows" for part in c.audit.split(", ")},
+        seed_count=max(len(conditions[0].run.seeds) for conditions in sizes),
+        dead=_dead(largest[0].run),
     )
+
+
+def _made(condition: Condition) -> dict[str, Any]:
+    """What was run under a condition, how large, and on what."""
+    run = condition.anew or condition.run
+    machine = run.record.get("machine", {})
+    samples: dict[int, int] = {}
+    for (variant, _), own in run.tuned.items():
+        samples[variant.size] = max(samples.get(variant.size, 0), int(own.raw.get("samples", 0)))
+    return {
+        "name": f"`{run.profile}`, `{condition.name}`",
+        "cells": counted(len(run.by_cell), "cell"),
+        "rows": max(result.n for result in run.cells.values()),
+        "training": joined([f"{samples[size]:,}" for size in sorted(samples)]),
+        "predictions": f"{sum(result.n for result in run.cells.values()):,}",
+        "seeds": seeds_text(run.seeds),
+        "machine": joined(machine.get("gpus") or [str(machine.get("cpu", "an unknown machine"))]),
+    }
+
+
+def _lacking(condition: Condition) -> str:
+    """The cells of the paper's figures that a protocol was not run on, with their models."""
+    run = condition.run
+    cells = [cell for cell in run.study.cells() if cell not in run.by_cell]
+    if not cells:
+        return ""
+    models = joined(list(dict.fromkeys(cell.variant.name for cell in cells)))
+    return f"{counted(len(cells), 'cell')} of `{run.profile}`, `{condition.name}`, of {models}"
+
+
+def _changes(sizes: Sizes) -> Iterator[str]:
+    """What each protocol or switch that was run does to the scores; nothing where none was."""
+    found = [(own[0].run.profile, flaw) for own in sizes for flaw in stored_flaws(own)]
+    if found:
+        heads = ["size", *HEADS]
+        yield from markdown.table(heads, [(f"`{size}`", *_flaw(flaw)) for size, flaw in found])
 
 
 def flaws(published: Run, found: Sequence[Flaw]) -> str:
@@ -101,14 +153,12 @@ def flaws(published: Run, found: Sequence[Flaw]) -> str:
     Args:
         found: by switch, in the order of `repro protocols`, then all of them together.
     """
-    heads = ["audit", "mended", "cells touched", "fine-tunes anew", "mean change of their scores"]
-    heads += ["largest change", "findings that come out otherwise"]
     return _document(
         "flaws.md.j2",
         published,
         embedded=published.record.get("data") == "embedded",
         cells=counted(len(published.by_cell), "cell"),
-        table="\n".join(markdown.table(heads, map(_flaw, found))),
+        table="\n".join(markdown.table(HEADS, map(_flaw, found))),
     )
 
 
@@ -131,19 +181,25 @@ def _effect(claim: ClaimVerdict | None) -> str:
     return f"{signed(mean.effect)}{between(mean.interval)}"
 
 
-def _table(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
-    whole = [c for c in conditions[1:] if not c.audit]
-    names = "".join(f" {c.name} |" for c in whole)
-    yield (
-        f"| | finding | the paper's own numbers | this model, {PUBLISHED} |{names} "
-        "a mended flaw changes |"
-    )
-    yield "|---|---|---|---|" + "---|" * (len(whole) + 1)
-    for name, claim in conditions[0].claims.items():
-        cells = [name, claim.claim.title, *map(_cell, (paper[name], claim))]
-        cells += [_cell(c.claims[name]) for c in whole]
-        told = [f"{c.audit}: {words}" for c in conditions[1:] if (words := _moves(name, c, claim))]
-        yield f"| {' | '.join(cells)} | {'; '.join(told)} |"
+def _table(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
+    wholes = [(conditions[0], c) for conditions in sizes for c in conditions if not c.audit]
+    heads = ["", "finding", "the paper's own numbers"]
+    heads += [f"`{first.run.profile}`, {c.name}" for first, c in wholes]
+    yield f"| {' | '.join([*heads, 'a mended flaw changes'])} |"
+    yield "|---" * (len(heads) + 1) + "|"
+    for name, claim in sizes[0][0].claims.items():
+        cells = [name, claim.claim.title, _cell(paper[name])]
+        cells += [_cell(c.claims[name]) for _, c in wholes]
+        told = []
+        for conditions in sizes:
+            moved = [
+                f"{c.audit}: {words}"
+                for c in conditions[1:]
+                if (words := _moves(name, c, conditions[0].claims[name]))
+            ]
+            size = f"`{conditions[0].run.profile}` " if len(sizes) > 1 else ""
+            told += [f"{size}{'; '.join(moved)}"] if moved else []
+        yield f"| {' | '.join(cells)} | {'. '.join(told)} |"
 
 
 def _cell(claim: ClaimVerdict) -> str:
@@ -168,35 +224,60 @@ def _told(claim: ClaimVerdict) -> str:
     return f"{ANSWERS[claim.verdict]}{effect}"
 
 
+_OPENINGS = {
+    Answer.HOLDS: "It is shown to hold",
+    Answer.AGREES: "It points the claimed way",
+    Answer.CANNOT_TELL: "This run can neither show nor refute it",
+    Answer.PARTLY: "It is shown to hold in part and otherwise in part",
+    Answer.FAILS: "It is shown otherwise here",
+}
+
+
 def _survives(name: str, conditions: Sequence[Condition]) -> str:
     """Whether a finding holds as published, and what mending flaws does to that."""
     first = conditions[0].claims[name]
     answer, same = first.verdict, []
     changed: dict[bool, list[str]] = {True: [], False: []}
     for condition in conditions[1:]:
-        after, told = condition.claims[name].verdict, condition.audit or condition.name
-        if words := _moves(name, condition, first):
-            changed[after.passes].append(f"{told} (`{condition.name}`: {words})")
-        else:
-            same.append(told)
+        if condition.audit:
+            after, told = condition.claims[name].verdict, condition.audit
+            if words := _moves(name, condition, first):
+                changed[after.passes].append(f"{told} (`{condition.name}`: {words})")
+            else:
+                same.append(told)
+    parts = [f"{_OPENINGS[answer]} as published"]
     if answer.passes:
-        parts = ["It points the claimed way as published"]
         if changed[False]:
             parts.append(f"and does not survive mending {joined(changed[False])}")
         if kept := [*changed[True], *same]:
             parts.append(f"and survives mending {joined(kept)}")
-        return f"{', '.join(parts)}."
-    undecided = "This run can neither show nor refute it as published"
-    parts = [
-        undecided if answer is Answer.CANNOT_TELL else "It is shown otherwise here as published"
+    else:
+        if changed[True]:
+            parts.append(f"but it points the claimed way with {joined(changed[True])} mended")
+        if changed[False]:
+            parts.append(f"and with {joined(changed[False])} mended it moves")
+        if same:
+            parts.append(f"and mending {joined(same)} changes nothing")
+    wholes = [
+        f" Under `{c.name}`, all mended together, {_outcome(answer, c.claims[name].verdict)}."
+        for c in conditions[1:]
+        if not c.audit
     ]
-    if changed[True]:
-        parts.append(f"but it points the claimed way with {joined(changed[True])} mended")
-    if changed[False]:
-        parts.append(f"and with {joined(changed[False])} mended it moves")
-    if same:
-        parts.append(f"and mending {joined(same)} changes nothing")
-    return f"{', '.join(parts)}."
+    return f"{', '.join(parts)}.{''.join(wholes)}"
+
+
+def _outcome(before: Answer, after: Answer) -> str:
+    """What a whole protocol makes of a finding that came out so as published."""
+    if after is Answer.NOT_RUN:
+        return "it was not run"
+    if after.passes and before.passes:
+        return "it survives"
+    told = {
+        Answer.CANNOT_TELL: "it can neither be shown nor refuted",
+        Answer.PARTLY: "it is shown to hold in part and otherwise in part",
+        Answer.FAILS: "it is shown otherwise",
+    }.get(after, "it points the claimed way")
+    return f"it does not survive: {told}" if before.passes else told
 
 
 def _flaw(flaw: Flaw) -> tuple[object, ...]:
@@ -230,37 +311,47 @@ def _dead(run: Run) -> str:
     return f"; {told} kept no target here" if told else ""
 
 
-def effects(conditions: Sequence[Condition], paper: Mapping[str, ClaimVerdict]) -> Figure:
-    """The effect of each finding: the paper's, this model's, and with each flaw mended."""
-    first, names = conditions[0], list(conditions[0].claims)
+def effects(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Figure:
+    """The effect of each finding: the paper's, this model's, and with flaws mended.
+
+    A panel for each size.
+    """
+    claims = sizes[0][0].claims
+    others = dict.fromkeys(_short(c) for own in sizes for c in own[1:] if c.source != "untouched")
     hollow: dict[str, Any] = {"fillstyle": "none", "linestyle": "none"}
-    theirs = hollow | {"marker": "o", "color": "#6a737b"}
-    mended = [
-        (c, hollow | {"marker": mark, "color": "#d55e00", "markersize": 4})
-        for c, mark in zip(conditions[1:], cycle("^vDPX<>o"), strict=False)
-        if c.source != "untouched"
-    ]
+    looks: dict[str, dict[str, Any]] = {
+        "paper": hollow | {"marker": "o", "color": "#6a737b"},
+        f"this model, {PUBLISHED}": {"marker": "s", "color": "#0072b2"},
+    }
+    for name, mark in zip(others, cycle("^vDPX<>*"), strict=False):
+        looks[name] = hollow | {"marker": mark, "color": "#d55e00", "markersize": 4}
+    theirs, ours, *_ = looks.values()
     with settings():
-        canvas = Figure(figsize=(7.2, 0.34 * len(names) + 1.1))
-        axes = canvas.add_axes((0.34, 0.09, 0.63, 0.8))
-        axes.axvline(0, color="#6a737b", linewidth=0.8)
-        for place, name in enumerate(names):
-            if told := main_contrast(paper[name]).mean:
-                axes.plot(told.effect, place - 0.22, **theirs)
-            if mean := main_contrast(first.claims[name]).mean:
-                axes.plot(mean.interval or [mean.effect] * 2, (place, place), color="#0072b2")
-                axes.plot(mean.effect, place, "s", color="#0072b2")
-            for condition, look in mended:
-                if mean := main_contrast(condition.claims[name]).mean:
-                    axes.plot(mean.effect, place + 0.24, **look)
-        titles = [f"{name}  {first.claims[name].claim.title}" for name in names]
-        axes.set_yticks(range(len(names)), titles)
-        axes.set_ylim(len(names) - 0.5, -0.6)
-        axes.set_xlabel("effect of the finding's first comparison")
-        ours = {"marker": "s", "color": "#0072b2"}
-        legend = [("paper", theirs), (f"this model, {PUBLISHED}", ours)]
-        legend += [(condition.audit or condition.name, look) for condition, look in mended]
-        handles = [axes.plot([], [], **look)[0] for _, look in legend]
-        names = [name for name, _ in legend]
-        canvas.legend(handles, names, loc="upper center", ncols=len(names), fontsize=7)
+        canvas = Figure(figsize=(4.2 + 3 * len(sizes), 0.34 * len(claims) + 1.3))
+        panels = canvas.subplots(1, len(sizes), sharey=True, sharex=True, squeeze=False)[0]
+        canvas.subplots_adjust(2.45 / canvas.get_figwidth(), 0.09, 0.98, 0.87, wspace=0.05)
+        for axes, conditions in zip(panels, sizes, strict=True):
+            axes.axvline(0, color="#6a737b", linewidth=0.8)
+            for place, name in enumerate(claims):
+                if told := main_contrast(paper[name]).mean:
+                    axes.plot(told.effect, place - 0.22, **theirs)
+                if mean := main_contrast(conditions[0].claims[name]).mean:
+                    axes.plot(mean.interval or [mean.effect] * 2, (place, place), color="#0072b2")
+                    axes.plot(mean.effect, place, **ours)
+                for condition in conditions[1:]:
+                    mean = main_contrast(condition.claims[name]).mean
+                    if mean and condition.source != "untouched":
+                        axes.plot(mean.effect, place + 0.24, **looks[_short(condition)])
+            axes.set_title(f"{conditions[0].run.profile}", fontsize=8)
+            axes.set_xlabel("effect of the finding's first comparison")
+        titles = [f"{name}  {claim.claim.title}" for name, claim in claims.items()]
+        panels[0].set_yticks(range(len(titles)), titles)
+        panels[0].set_ylim(len(titles) - 0.5, -0.6)
+        handles = [panels[0].plot([], [], **look)[0] for look in looks.values()]
+        columns = min(len(looks), 3 + 3 * len(sizes))
+        canvas.legend(handles, list(looks), loc="upper center", ncols=columns, fontsize=7)
     return canvas
+
+
+def _short(condition: Condition) -> str:
+    return condition.audit or condition.name

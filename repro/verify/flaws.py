@@ -6,7 +6,7 @@ published protocol.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from repro.verify.reference import find_reference
 from repro.verify.rerun import typed
 from repro.verify.seedspread import SeedSpread, spread_of
 from repro.verify.statistics import Floats, Interval, percentile_interval, resampling_weights
-from repro.verify.survival import DRAWS
+from repro.verify.survival import DRAWS, Condition, merged
 from repro.verify.verification import claims_of
 
 CORRECTED = "corrected"
@@ -87,8 +87,7 @@ def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tup
         draws: of the bootstrap over rows.
     """
     study = published.study
-    reference = find_reference(default_folder(), published)
-    spread = spread_of(reference.run if reference else None, study)
+    spread = _spread(published)
     before = claims_of(published, spread, draws)
     values = mended(study.protocols[published.protocol], study.protocols[CORRECTED])
     found = []
@@ -97,33 +96,62 @@ def flaws(published: Run, runs: Mapping[str, Run], *, draws: int = DRAWS) -> tup
         changed = values if whole else {key: values[key]}
         run = runs.get(key)
         after = claims_of(merged(published, run, changed), spread, draws)
-        cells = run.cells if run else {}
-        anew = _anew(published, run) if run else frozenset()
-        changes = tuple(
-            Change(cell.name, seed, published.cells[cell, seed].value, result.value)
-            for (cell, seed), result in cells.items()
+        name, audit = (
+            (key, "") if whole else (f"{key} = {typed(values[key])}", switches()[key].audit)
         )
-        drawn = _drawn(published, cells, anew, spread, draws)
-        found.append(
-            Flaw(
-                key if whole else f"{key} = {typed(values[key])}",
-                "" if whole else switches()[key].audit,
-                changes,
-                len(anew),
-                float(np.mean([change.difference for change in changes])) if changes else None,
-                percentile_interval(drawn) if changes else None,
-                {claim: (before[claim], after[claim]) for claim in before},
-            )
-        )
+        found.append(_flaw(name, audit, (published, run), (before, after), spread, draws))
     return tuple(found)
 
 
-def merged(published: Run, run: Run | None, changed: Mapping[str, Any]) -> Run:
-    """The published protocol's run with what is touched in its place."""
-    own = published.switched(changed)
-    if run is None:
-        return own
-    return replace(own, cells={**own.cells, **run.cells}, tuned={**own.tuned, **run.tuned})
+def stored_flaws(conditions: Sequence[Condition], *, draws: int = DRAWS) -> tuple[Flaw, ...]:
+    """What changes under each condition that was run, of one model, the published code's first."""
+    first = conditions[0]
+    return tuple(
+        _flaw(
+            condition.name,
+            condition.audit,
+            (first.run, condition.anew),
+            (first.claims, condition.claims),
+            _spread(first.run),
+            draws,
+        )
+        for condition in conditions[1:]
+        if condition.anew
+    )
+
+
+def _spread(published: Run) -> SeedSpread:
+    reference = find_reference(default_folder(), published)
+    return spread_of(reference.run if reference else None, published.study)
+
+
+def _flaw(
+    name: str,
+    audit: str,
+    runs: tuple[Run, Run | None],
+    claims: tuple[Mapping[str, ClaimVerdict], Mapping[str, ClaimVerdict]],
+    spread: SeedSpread,
+    draws: int,
+) -> Flaw:
+    """What changes from one run to another, over the cells that both have."""
+    published, run = runs
+    before, after = claims
+    cells = {k: own for k, own in (run.cells if run else {}).items() if k in published.cells}
+    anew = _anew(published, run) if run else frozenset()
+    changes = tuple(
+        Change(cell.name, seed, published.cells[cell, seed].value, result.value)
+        for (cell, seed), result in cells.items()
+    )
+    drawn = _drawn(published, cells, anew, spread, draws)
+    return Flaw(
+        name,
+        audit,
+        changes,
+        len(anew),
+        float(np.mean([change.difference for change in changes])) if changes else None,
+        percentile_interval(drawn) if changes else None,
+        {claim: (before[claim], after[claim]) for claim in before},
+    )
 
 
 def _anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:

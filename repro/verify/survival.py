@@ -39,7 +39,10 @@ PROMPTS: Mapping[str, tuple[str, ...]] = {
 """Switches that change prompts, which a model's tokenizer may have no use for."""
 
 TOUCHED = "touched_cells.json"
-"""Cells whose prompts or labels each switch changes, made by `tools/touched_cells.py`."""
+"""By key of the base model, how many cells each switch gives other prompts or labels.
+
+Made by `tools/touched_cells.py`.
+"""
 
 Source = Literal["run", "rows", "untouched"]
 
@@ -62,7 +65,10 @@ class Condition:
         audit: the section on what the switch mends; empty for a whole protocol.
         source: "run"; "rows": the published protocol's predictions, without some of their rows;
             "untouched": those predictions, since the switch changes no prompt of this model.
+        run: all cells; under single switches those that no switch touches are the published
+            protocol's.
         claims: by id.
+        anew: what was run under it, where that was the source.
     """
 
     name: str
@@ -70,17 +76,18 @@ class Condition:
     source: Source
     run: Run
     claims: Mapping[str, ClaimVerdict]
+    anew: Run | None = None
 
 
 def runs_of(root: Path, profile: str) -> tuple[Run, ...]:
-    """The stored runs of a profile, that of the published code first.
+    """The stored runs of a profile, first that of the published code with the fewest switches set.
 
     Raises:
         ReproError: there is none under the published code (3).
     """
     found = [load_reference(folder).run for folder in references(root, profile=profile)]
-    found.sort(key=lambda run: (run.protocol != PUBLISHED, bool(run.overrides), run.name))
-    if not found or found[0].protocol != PUBLISHED or found[0].overrides:
+    found.sort(key=lambda run: (run.protocol != PUBLISHED, len(run.overrides), run.name))
+    if not found or found[0].protocol != PUBLISHED:
         raise ReproError(
             f"{root} holds no run of profile {profile} under {PUBLISHED}",
             hint=f"repro run --profile {profile}, then repro expected record",
@@ -109,11 +116,11 @@ def stored_conditions(root: Path, profile: str) -> tuple[Condition, ...]:
     """`conditions` of the stored runs of a profile, with what tools measured on its prompts.
 
     Raises:
-        ReproError: no such run, or the file of dropped rows, is there (3).
+        ReproError: no such run, or no file of a tool, is there (3).
     """
-    path = root / profile / TOUCHED
-    touched = read_json(path) if path.is_file() else None
-    return conditions(runs_of(root, profile), read_json(root / DROPPED), touched=touched)
+    runs = runs_of(root, profile)
+    touched = read_json(root / TOUCHED).get(runs[0].identity.get("model"))
+    return conditions(runs, read_json(root / DROPPED), touched=touched)
 
 
 def conditions(
@@ -128,15 +135,16 @@ def conditions(
     Args:
         runs: as `runs_of` gives them.
         dropped: what `DROPPED` holds.
-        touched: cells by switch, of `TOUCHED`.
+        touched: cells by switch, of this model's in `TOUCHED`.
     """
     found = []
     for run in runs:
-        name = ", ".join(f"{k} = {v}" for k, v in run.overrides.items()) or run.protocol
-        audit = ", ".join(dict.fromkeys(switches()[switch].audit for switch in run.overrides))
-        found.append(
-            Condition(name, audit, "run", run, claims_of(run, spread_of(run, run.study), draws))
-        )
+        values = {k: v for k, v in run.overrides.items() if runs[0].overrides.get(k) != v}
+        name = ", ".join(f"{k} = {v}" for k, v in values.items()) or run.protocol
+        audit = ", ".join(dict.fromkeys(switches()[switch].audit for switch in values))
+        whole = merged(runs[0], run, values) if run.protocol == PUBLISHED and values else run
+        judged = claims_of(whole, spread_of(whole, whole.study), draws)
+        found.append(Condition(name, audit, "run", whole, judged, run))
     for section, names in PROMPTS.items():
         if touched and not any(touched[name] for name in names):
             told = ", ".join(names)
@@ -147,6 +155,14 @@ def conditions(
             Condition(told, section, "rows", run, claims_of(run, spread_of(run, run.study), draws))
         )
     return tuple(found)
+
+
+def merged(published: Run, run: Run | None, changed: Mapping[str, Any]) -> Run:
+    """The published protocol's run with what changed switches touch in its place."""
+    own = published.switched(changed)
+    if run is None:
+        return own
+    return replace(own, cells={**own.cells, **run.cells}, tuned={**own.tuned, **run.tuned})
 
 
 def changed(run: Run, switches: Sequence[str], dropped: Rows) -> tuple[Run, str]:

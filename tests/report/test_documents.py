@@ -12,10 +12,12 @@ import pytest
 
 from repro.data.embedded import EmbeddedData
 from repro.errors import ReproError
-from repro.report.documents import BEGIN, END, write_findings
+from repro.report.documents import BEGIN, END, findings, write_findings
+from repro.results.runs import Run
 from repro.spec.cells import Cell
 from repro.studies.paper.claims import claims
 from repro.studies.paper.study import study
+from repro.verify.findings import paper_verdicts
 from repro.verify.published import default_folder
 from repro.verify.reading import read_results
 from repro.verify.reference import record
@@ -38,18 +40,23 @@ PAWS = [cell for cell in study().claim_cells(claims()["C1"]) if cell.dataset == 
 
 
 @pytest.fixture(scope="module")
-def shipped() -> tuple[Condition, ...]:
-    root = default_folder()
-    return stored_conditions(root, "small")
+def every() -> list[tuple[Condition, ...]]:
+    """Of both sizes, as `repro findings` takes them."""
+    return [stored_conditions(default_folder(), profile) for profile in ("small", "small-cpu")]
+
+
+@pytest.fixture(scope="module")
+def shipped(every: list[tuple[Condition, ...]]) -> tuple[Condition, ...]:
+    return every[0]
 
 
 def test_the_document_is_what_the_stored_runs_give(
-    shipped: tuple[Condition, ...], tmp_path: Path
+    every: list[tuple[Condition, ...]], tmp_path: Path
 ) -> None:
     """Otherwise: repro findings --into README.md."""
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
-    write_findings(shipped, tmp_path / "findings.md", readme)
+    write_findings(every, tmp_path / "findings.md", readme)
     found = (tmp_path / "findings.md").read_text(encoding="utf-8")
     assert found == (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     table = readme.read_text(encoding="utf-8")
@@ -78,7 +85,7 @@ def test_a_document_without_a_place_for_the_table_is_named(
     other = tmp_path / "other.md"
     other.write_text("text\n", encoding="utf-8")
     with pytest.raises(ReproError, match=r"other\.md has no place"):
-        write_findings(shipped, tmp_path / "findings.md", other)
+        write_findings([shipped], tmp_path / "findings.md", other)
 
 
 def test_scores_without_some_rows_are_those_of_the_others(tmp_path: Path) -> None:
@@ -121,6 +128,61 @@ def test_a_finding_that_rests_on_dropped_rows_does_not_survive(tmp_path: Path) -
     assert not all(pair.holds for pair in after.pairs)
     same = next(c for c in found if c.audit == "A5")
     assert same.claims["C1"].verdict is published.verdict
+
+
+@pytest.fixture
+def mended_runs(tmp_path: Path) -> dict[str, Run]:
+    """Fine-tunes above the base; below it with one flaw mended; and above it with all of them."""
+    good = dict.fromkeys(PAWS, 0.5) | {c: 0.95 for c in PAWS if c.variant.name != "base"}
+    tuned = [cell for cell in PAWS if cell.variant.name != "base"]
+    runs = {}
+    for name, cells, skill, protocol in (
+        ("published", PAWS, good, "published-code"),
+        ("truncation", tuned, dict.fromkeys(PAWS, 0.1), "published-code"),
+        ("corrected", PAWS, good, "corrected"),
+    ):
+        folder = make(
+            tmp_path / name, cells, n=100, skill=skill, profile="small-cpu", protocol=protocol,
+            noise=name,
+        )  # fmt: skip
+        (runs[name],) = read_results(folder).runs
+    numerics = {"precision": "uniform"}
+    runs["published"] = runs["published"].switched(numerics)
+    runs["corrected"] = runs["corrected"].switched(numerics)
+    runs["truncation"] = runs["truncation"].switched({"truncation_side": "source"} | numerics)
+    return runs
+
+
+def test_a_switch_that_was_run_stands_on_the_published_run(mended_runs: dict[str, Run]) -> None:
+    published, alone, whole = conditions(tuple(mended_runs.values()), {})[:3]
+    assert [c.name for c in (published, alone, whole)] == [
+        "published-code", "truncation_side = source", "corrected",
+    ]  # fmt: skip
+    assert [c.audit for c in (published, alone, whole)] == ["", "A2", ""]
+    base = {cell: found for cell, found in published.run.cells.items() if cell[1] is None}
+    assert base
+    assert alone.run.cells == base | dict(mended_runs["truncation"].cells)
+    assert whole.run.cells == mended_runs["corrected"].cells
+
+
+def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[str, Run]) -> None:
+    found = conditions(tuple(mended_runs.values()), {})[:3]
+    before, after = (
+        sum(r.value for r in mended_runs[name].cells.values() if r.seed is not None)
+        for name in ("published", "truncation")
+    )
+    tuned = len(mended_runs["truncation"].cells)
+    text = findings([found], {c.claim.id: c for c in paper_verdicts()})
+    section = text.partition("### C1. ")[2].partition("###")[0]
+    assert "with A2 (`truncation_side = source`: shown otherwise" in section
+    assert "mended it moves" in section
+    assert "Under `corrected`, all mended together, it can neither be shown nor refuted." in section
+    (line,) = (row for row in text.splitlines() if row.startswith("| `small-cpu` | A2 |"))
+    assert f"| {tuned} | " in line
+    assert f"| {(after - before) / tuned:+.3f} [" in line
+    missing = text.partition("## What is missing")[2]
+    assert "A2:" not in missing
+    assert "The protocol" not in missing
 
 
 def test_without_a_published_run_the_next_command_is_named(tmp_path: Path) -> None:
