@@ -98,7 +98,7 @@ def test_claims_and_profiles_need_no_checkout(built: Path) -> None:
 
 
 def test_verifying_a_reference_against_itself_ends_well(built: Path) -> None:
-    done = light(built, "expected", "show", "site/repro/expected_results/small-cpu")
+    done = light(built, "expected", "show", "site/repro/expected_results/small/published-code")
     assert done.returncode == 0, done.stderr
     assert light(built, "verify", "nothing").returncode == EXIT_MISSING
 

@@ -204,12 +204,16 @@ def doctor(out: Path, gpu: bool, as_json: bool, **options: Any) -> None:
 
 
 def look(request: Request, out: Path) -> list[Diagnosis]:
-    """All checks for a request, machine first, data last."""
-    from repro.plan.plan import needed_parts
+    """All checks for a request, machine first, data last; of the models that are not left out."""
+    from repro.plan.plan import needed_parts, without_missing
     from repro.plan.preflight import data_findings, machine_findings
     from repro.plan.store import Store
     from repro.spec.cells import BASE
 
+    source = open_source(request)
+    kept, left_out = without_missing(request, source)
+    if kept.cells:
+        request = kept
     tuned = bool(request.trained)
     machine = machine_findings(
         request.profile,
@@ -220,7 +224,13 @@ def look(request: Request, out: Path) -> list[Diagnosis]:
         tuned=tuned,
         engine=request.engine,
     )
-    return [*machine, *data_findings(open_source(request), needed_parts(request))]
+    data = data_findings(source, needed_parts(request))
+    if kept.cells:
+        data += [
+            Diagnosis("data", "warn", f"{variant.name} is left out: {why}", "", "repro data fetch")
+            for variant, why in left_out.items()
+        ]
+    return [*machine, *data]
 
 
 def show(findings: list[Diagnosis], wrong: list[Cause], console: Console) -> None:

@@ -7,7 +7,7 @@ machine. `check` runs them all.
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Needs:
     Attributes:
         device: "cpu" or "cuda".
         gpu_memory_gb: of each GPU; memory_gb is main memory.
-        bfloat16: whether GPUs are to compute in bfloat16.
+        bfloat16: whether it is to compute in bfloat16.
         compiles: whether kernels are compiled here.
         disk_gb: free under `folders`' first.
         folders: that must be writable: the store first, then the output folder.
@@ -75,6 +75,8 @@ def check(
         )
         if needs.compiles:
             findings.append(probes.compiler())
+    elif needs.bfloat16:
+        findings.append(check_bfloat16(probes.processor()))
     if needs.gpus > 1:
         findings.append(check_shared_memory(probes.free(Path("/dev/shm"))))
     findings.append(check_memory(probes.memory(), needs.memory_gb))
@@ -126,6 +128,15 @@ def check_packages(
         what = f"package {line.name}"
         findings.append(Diagnosis(what, level, found or "missing", pinned, remedy))
     return findings or [Diagnosis("packages", "ok", f"{right} as pinned", "as pinned")]
+
+
+def check_bfloat16(flags: Collection[str]) -> Diagnosis:
+    """Whether a processor with these flags multiplies in bfloat16; without, it takes hours."""
+    wanted = {"avx512_bf16", "amx_bf16", "bf16"}  # the last one is ARM's
+    text = ", ".join(sorted(wanted.intersection(flags))) or "none"
+    remedy = 'take a profile of your own, with dtype = "float32": repro profiles new --help'
+    right = text != "none"
+    return diagnosed("bfloat16", right, text, "AVX-512 BF16 or AMX", remedy, wrong="warn")
 
 
 def check_memory(found: int, needed_gb: float) -> Diagnosis:

@@ -29,6 +29,16 @@ def probe_memory() -> int:
     return total
 
 
+def probe_processor() -> frozenset[str]:
+    """The flags of this machine's first processor, as Linux names them; none elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    flags = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
+    return frozenset(next(flags, "").split())
+
+
 def probe_token() -> bool:
     """Whether huggingface_hub finds an access token (HF_TOKEN or its own store)."""
     from huggingface_hub import get_token  # slow to import
@@ -42,6 +52,7 @@ class Probes:
 
     cuda: Callable[[], Cuda] = probe_cuda
     memory: Callable[[], int] = probe_memory
+    processor: Callable[[], frozenset[str]] = probe_processor
     installed: Callable[[str], str | None] = installed
     free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
     weights: Callable[[ModelSpec], str] = sources.require

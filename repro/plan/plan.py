@@ -299,12 +299,10 @@ def make_plan(
     return Plan(request, base_key, settings, models, identity, engine)
 
 
-def available(request: Request, source: Source) -> tuple[Request, dict[Variant, str]]:
-    """The request for the cells whose data is there, and why models are left out.
+def without_missing(request: Request, source: Source) -> tuple[Request, dict[Variant, str]]:
+    """With --skip-missing the request for models whose training data is there, and why others go.
 
-    Raises:
-        ReproError: data is missing or wrong (3): any file, or with --skip-missing one that is
-            not only a training set.
+    Without it, the request as it is.
     """
     left_out: dict[Variant, str] = {}
     for variant in request.trained if request.skip_missing else ():
@@ -312,13 +310,23 @@ def available(request: Request, source: Source) -> tuple[Request, dict[Variant, 
         if problems:
             left_out[variant] = str(problems[0])
     kept = tuple(cell for cell in request.cells if cell.variant not in left_out)
-    request = replace(request, cells=kept)
+    return replace(request, cells=kept), left_out
+
+
+def available(request: Request, source: Source) -> tuple[Request, dict[Variant, str]]:
+    """`without_missing`, of which all data is there.
+
+    Raises:
+        ReproError: data is missing or wrong (3): any file, or with --skip-missing one that is
+            not only a training set.
+    """
+    request, left_out = without_missing(request, source)
     problems = source.missing(needed_parts(request))
     if problems:
         shown = "; ".join(str(problem) for problem in problems[:4])
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ReproError(shown + more, hint=problems[0].hint, exit_code=problems[0].exit_code)
-    if not kept:
+    if not request.cells:
         raise ReproError(
             "no cell is left: the training data of every selected model is missing",
             hint="repro data fetch",

@@ -9,6 +9,7 @@ import pytest
 
 from repro.cli.main import cli
 from repro.data.upstream import VARIABLE
+from repro.errors import ReproError
 from repro.machine.diagnosis import Diagnosis, causes
 
 Ends = Callable[..., tuple[int, str]]
@@ -62,6 +63,26 @@ def test_a_selection_narrows_what_is_looked_for(doctor: Ends) -> None:
     _, told = doctor("--profile", "small-cpu", "--cells", "base.rte.p1.3", "--json")
     files = [f["found"] for f in json.loads(told)["findings"] if f["what"] == "data"]
     assert sorted(text.split(":")[0] for text in files) == ["demonstrations/rte", "test/rte"]
+
+
+@pytest.mark.parametrize(("cells", "code"), [("xsum-ft-4000.xsum.p1.0", 3), ("", 0)])
+def test_models_that_are_left_out_keep_nothing_from_running(
+    doctor: Ends, monkeypatch: pytest.MonkeyPatch, cells: str, code: int
+) -> None:
+    """Unless they are all that was asked for."""
+    monkeypatch.setattr(
+        "repro.data.upstream.UpstreamData.missing",
+        lambda self, parts: [
+            ReproError(f"{part} is not there", hint="repro data fetch", exit_code=3)
+            for part in parts
+            if str(part) == "train/xsum/4000"
+        ],
+    )
+    chosen = ["--cells", cells or "base.rte.p1.3,xsum-ft-4000.xsum.p1.0"]
+    assert doctor("--profile", "small-cpu", *chosen)[0] == 3
+    ended, told = doctor("--profile", "small-cpu", *chosen, "--skip-missing", "--json")
+    levels = [f["level"] for f in json.loads(told)["findings"] if f["what"] == "data"]
+    assert (ended, levels) == (code, ["fail"] if code else ["ok", "warn"])
 
 
 def test_the_embedded_profile_can_run_here(doctor: Ends) -> None:

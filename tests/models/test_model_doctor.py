@@ -83,6 +83,22 @@ def test_gpus(cuda, count, memory, failing, words):
 
 
 @pytest.mark.parametrize(
+    ("flags", "level"),
+    [("sse2 avx2", "warn"), ("avx2 avx512f avx512_bf16", "ok"), ("amx_bf16", "ok"), ("", "warn")],
+)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_processor_that_is_slow_in_bfloat16_is_told(flags, level, device):
+    looks = Probes(
+        processor=lambda: frozenset(flags.split()), cuda=lambda: H200, weights=lambda spec: "there"
+    )
+    told = doctor.check(EMBEDDED, Needs(device=device, gpus=1, bfloat16=True), probes=looks)
+    found = [(f.level, bool(f.remedy)) for f in told if f.what == "bfloat16"]
+    assert found == ([(level, level == "warn")] if device == "cpu" else [])
+    told = doctor.check(EMBEDDED, Needs(device="cpu"), probes=looks)
+    assert not [finding for finding in told if finding.what == "bfloat16"]
+
+
+@pytest.mark.parametrize(
     ("cuda", "inside", "outside"),
     [
         (Cuda("13.0", None), "docker run --gpus all", "580.65.06"),
