@@ -23,6 +23,9 @@ from repro.verify.survival import PUBLISHED, Condition, main_contrast
 from repro.verify.verification import verify_numbers
 
 FIGURES = ("1", "2", "3")
+WHOLE = ("#0072b2", "#009e73", "#cc79a7")
+"""Colours of whole protocols."""
+
 FOLDER = "findings"
 """Beside the document: its pictures."""
 
@@ -317,39 +320,46 @@ def effects(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Figure:
     A panel for each size.
     """
     claims = sizes[0][0].claims
-    others = dict.fromkeys(_short(c) for own in sizes for c in own[1:] if c.source != "untouched")
+    run = [c for own in sizes for c in own if not c.audit]
+    mended = [c for own in sizes for c in own if c.audit and c.source != "untouched"]
     hollow: dict[str, Any] = {"fillstyle": "none", "linestyle": "none"}
-    looks: dict[str, dict[str, Any]] = {
-        "paper": hollow | {"marker": "o", "color": "#6a737b"},
-        f"this model, {PUBLISHED}": {"marker": "s", "color": "#0072b2"},
-    }
-    for name, mark in zip(others, cycle("^vDPX<>*"), strict=False):
+    looks: dict[str, dict[str, Any]] = {"paper": hollow | {"marker": "o", "color": "#6a737b"}}
+    for name, color in zip(dict.fromkeys(_short(c) for c in run), WHOLE, strict=False):
+        looks[name] = {"marker": "s", "color": color, "markersize": 5}
+    for name, mark in zip(
+        dict.fromkeys(_short(c) for c in mended), cycle("^vDPX<>*"), strict=False
+    ):
         looks[name] = hollow | {"marker": mark, "color": "#d55e00", "markersize": 4}
-    theirs, ours, *_ = looks.values()
     with settings():
-        canvas = Figure(figsize=(4.2 + 3 * len(sizes), 0.34 * len(claims) + 1.3))
+        canvas = Figure(figsize=(4.2 + 3 * len(sizes), 0.36 * len(claims) + 1.1))
         panels = canvas.subplots(1, len(sizes), sharey=True, sharex=True, squeeze=False)[0]
-        canvas.subplots_adjust(2.45 / canvas.get_figwidth(), 0.09, 0.98, 0.87, wspace=0.05)
+        canvas.subplots_adjust(2.45 / canvas.get_figwidth(), 0.08, 0.98, 0.91, wspace=0.05)
         for axes, conditions in zip(panels, sizes, strict=True):
             axes.axvline(0, color="#6a737b", linewidth=0.8)
             for place, name in enumerate(claims):
                 if told := main_contrast(paper[name]).mean:
-                    axes.plot(told.effect, place - 0.22, **theirs)
-                if mean := main_contrast(conditions[0].claims[name]).mean:
-                    axes.plot(mean.interval or [mean.effect] * 2, (place, place), color="#0072b2")
-                    axes.plot(mean.effect, place, **ours)
-                for condition in conditions[1:]:
+                    axes.plot(told.effect, place - 0.27, **looks["paper"])
+                below = place - 0.05
+                for condition in conditions:
                     mean = main_contrast(condition.claims[name]).mean
-                    if mean and condition.source != "untouched":
-                        axes.plot(mean.effect, place + 0.24, **looks[_short(condition)])
+                    if mean is None or condition.source == "untouched":
+                        continue
+                    look = looks[_short(condition)]
+                    if condition.audit:
+                        axes.plot(mean.effect, place + 0.36, **look)
+                        continue
+                    axes.plot(
+                        mean.interval or [mean.effect] * 2, (below, below), color=look["color"]
+                    )
+                    axes.plot(mean.effect, below, **look)
+                    below += 0.2
             axes.set_title(f"{conditions[0].run.profile}", fontsize=8)
             axes.set_xlabel("effect of the finding's first comparison")
         titles = [f"{name}  {claim.claim.title}" for name, claim in claims.items()]
         panels[0].set_yticks(range(len(titles)), titles)
         panels[0].set_ylim(len(titles) - 0.5, -0.6)
         handles = [panels[0].plot([], [], **look)[0] for look in looks.values()]
-        columns = min(len(looks), 3 + 3 * len(sizes))
-        canvas.legend(handles, list(looks), loc="upper center", ncols=columns, fontsize=7)
+        canvas.legend(handles, list(looks), loc="upper center", ncols=len(looks), fontsize=7)
     return canvas
 
 
