@@ -83,7 +83,7 @@ if [ "${1:-}" = test ]; then
     OMP_NUM_THREADS=1 exec .venv/bin/pytest --numprocesses auto --dist loadfile "$@"
 fi
 case "$*" in
-*small*) setup run,small ;;
+*small* | *"--profile auto"* | *--profile=auto*) setup run,small ;;
 *) setup run ;;
 esac
 exec .venv/bin/repro run --verify --workers auto "$@"

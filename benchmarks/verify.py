@@ -20,7 +20,6 @@ import numpy as np
 
 from benchmarks._small import REPRO
 from repro.spec.cells import BASE, Cell
-from repro.spec.tasks import METRICS, Kind
 from repro.studies.paper.figures import cells, points
 from repro.studies.paper.study import study
 from repro.verify.published import load_paper
@@ -76,6 +75,7 @@ def write_results(folder: Path, wanted: Iterable[Cell], seeds: Iterable[int], ro
     skill, base_key = _skill(), _digest("base")
     tuned: dict[tuple[str, int], Row] = {}
     for cell in wanted:
+        task = study().task_of(cell)
         for seed in [None] if cell.variant == BASE else list(seeds):
             samples = _samples(cell, seed, rows, skill[cell])
             name = f"samples/{cell.name}{'' if seed is None else f'.seed{seed}'}.jsonl"
@@ -96,12 +96,10 @@ def write_results(folder: Path, wanted: Iterable[Cell], seeds: Iterable[int], ro
                 {
                     "cell": cell.name,
                     "seed": seed,
-                    "metric": METRICS[
-                        Kind.CLASSIFICATION if study().task_of(cell).labels else Kind.GENERATION
-                    ],
+                    "metric": task.metric,
                     "value": statistics.fmean(scores),
                     "n": rows,
-                    "stderr": float(np.std(scores, ddof=1) / rows**0.5),
+                    "stderr": float(np.std(scores, ddof=0 if task.labels else 1) / rows**0.5),
                     "profile": PROFILE,
                     "protocol": PROTOCOL,
                     "overrides": {},

@@ -198,7 +198,7 @@ class Results:
     """What `repro run` wrote, checked: hashes, scores and models belong together.
 
     Attributes:
-        folder: where it was read from.
+        folder: that of its run, or the one that holds those of several.
         warnings: what a reader must know about it, in sentences.
     """
 
@@ -241,7 +241,8 @@ class Results:
                 found += self._samples(run, result.raw)
         if not known:
             raise ReproError(
-                f"{self.folder} has no cell '{cell}'" + (f" of seed {seed}" if seed else ""),
+                f"{self.folder} has no cell '{cell}'"
+                + ("" if seed is None else f" of seed {seed}"),
                 hint="see .cells for those that it has",
             )
         return Table(Sample, found)
@@ -332,4 +333,5 @@ def read(folder: str | PathLike[str]) -> Results:
     """
     path = Path(fspath(folder)).expanduser()
     found = read_results(path)
-    return Results(path, found.runs, found.warnings)
+    own = {run.folder for run in found.runs}
+    return Results(own.pop() if len(own) == 1 else path, found.runs, found.warnings)

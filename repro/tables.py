@@ -71,7 +71,9 @@ def checked(
     path, name = "", ""
     inner: Any = table
     for number, part in enumerate(error["loc"], 1):
-        there = isinstance(inner, list) or (isinstance(inner, Mapping) and part in inner)
+        there = (isinstance(inner, list) and isinstance(part, int)) or (
+            isinstance(inner, Mapping) and part in inner
+        )
         last = number == len(error["loc"])
         if there or (last and error["type"] == "missing"):  # else it is the name of a type
             name = str(part)

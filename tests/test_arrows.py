@@ -22,7 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "selftest": {"finetune", "evaluate"},
     "plan": {"finetune", "evaluate", "data", "profiles", "selftest"},
     "execute": {"plan", "results"},
-    "results": {"spec"},
+    "results": {"spec", "metrics"},
     "verify": {"results", "studies", "metrics"},
     "report": {"verify", "profiles"},
     "audit": {"finetune", "evaluate", "data", "studies", "report"},

@@ -1,6 +1,5 @@
 """The root of the command, and how errors end it."""
 
-import errno
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ from repro.cli.run import doctor, plan, run
 from repro.cli.setup import data, docker, models, profiles, schema
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
-from repro.extras import extra_of, install_command
+from repro.machine.faults import machine_fault
 from repro.printable import printable
 
 HEADINGS: dict[str, tuple[click.Command, ...]] = {
@@ -63,36 +62,6 @@ class _Headed(click.Group):
 @click.version_option(__version__)
 def cli() -> None:
     """Reproduce arXiv 2403.09162, "Unveiling the Generalization Power of Fine-Tuned LLMs"."""
-
-
-_HINTS = {
-    errno.ENOSPC: "make room on that disk",
-    errno.EDQUOT: "make room: your quota on that disk is used up",
-    errno.EFBIG: "the system limits the size of files: ulimit -f unlimited",
-    errno.EACCES: "let your user read and write there, or name another folder",
-    errno.EPERM: "let your user read and write there, or name another folder",
-    errno.EROFS: "name a folder on a disk that can be written",
-    errno.EMFILE: "the system limits the number of open files: ulimit -n 4096",
-    errno.ENAMETOOLONG: "name a folder with a shorter path",
-}
-
-
-def _machine_fault(error: Exception) -> ReproError | None:
-    """What the system or the GPU refused, in words; None for what is a bug."""
-    hint, text = "mend it", str(error)
-    if isinstance(error, OSError):
-        where = f": {printable(error.filename)}" if error.filename else ""
-        told = f"{error.strerror or error}{where}"
-        hint = _HINTS.get(error.errno or 0, hint)
-    elif isinstance(error, RuntimeError) and ("CUDA error" in text or "CUDA driver" in text):
-        told = f"the GPU failed: {text.splitlines()[0]}"
-    elif isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
-        told = f"the package {error.name} is not installed; it is part of the extra '{extra}'"
-        return ReproError(told, hint=install_command(extra), exit_code=EXIT_MISSING)
-    else:
-        return None
-    hint += ", then run the same command: finished steps are kept"
-    return ReproError(told, hint=hint, exit_code=EXIT_MISSING)
 
 
 def _lost(
@@ -162,7 +131,7 @@ def _run() -> int:
         )
         return EXIT_INTERRUPTED
     except Exception as error:
-        told = _machine_fault(error)
+        told = machine_fault(error)
         if told is not None:
             _show(told)
             return told.exit_code

@@ -146,7 +146,7 @@ def _overrides(settings: tuple[str, ...]) -> dict[str, object]:
 
 def _seeds(text: str | None, profile: Profile) -> tuple[int, ...]:
     if text is None:
-        return profile.seeds
+        return tuple(dict.fromkeys(profile.seeds))
     try:
         seeds = tuple(dict.fromkeys(int(part) for part in split_names(text)))
     except ValueError:

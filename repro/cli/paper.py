@@ -77,6 +77,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
     from repro.bars import bars
     from repro.execute.local import places
     from repro.execute.run import run as execute
+    from repro.execute.worker import base_weights
     from repro.models.load import load_tokenizer
     from repro.plan.plan import Plan
     from repro.plan.preflight import require
@@ -90,7 +91,8 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
 
     def computed(plan: Plan, name: str) -> Run:
         folder, store = results / name, Store(request.store)
-        require(plan, store, folder)
+        at = places(workers, request.profile, request.spec)
+        require(plan, store, folder, keep=request.profile.keep_models, workers=len(at))
         with bars(console) as progress:
             execute(
                 plan,
@@ -100,7 +102,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
                 say=progress.console.print,
                 progress=progress,
                 options=request.options,
-                workers=places(workers, request.profile, request.spec),
+                workers=at,
             )
         (run,) = read_results(folder).runs
         # The folder may hold more, of an earlier selection.
@@ -113,8 +115,7 @@ def flaws(workers: str, results: Path, out: Path, **options: Any) -> None:
 
     first = planned(request)
     published = computed(first, request.protocol_name)
-    weights = Store(request.store).find("weights", first.base_key)
-    assert weights is not None
+    weights = base_weights(request.spec, Store(request.store), console.print, None)
     touched = Touched(first, load_tokenizer(weights))
     alone = mended(request.protocol, request.study.protocols[CORRECTED])
     under = {name: request.under(request.protocol_name, {name: own}) for name, own in alone.items()}

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from repro.cli.options import build_plan
 from repro.errors import EXIT_MISSING, ReproError
+from repro.execute.forked import room
 from repro.machine.kinds import kinds, of
 from repro.machine.selftest.record import of_kind
 from repro.models.memory import evaluation_bytes, finetune_peak_bytes, weights_bytes
@@ -96,7 +97,12 @@ def planned(
         number = number_of(workers or AUTO, groups, groups, told, there.told)
         console.print(_with_workers(rows, number, price, gpus=number * size))
     elif workers is not None or price is not None:
-        number = number_of(workers or "1", 1, MOST, f"at most {MOST}", "a plan")
+        compute = request.profile.compute
+        if workers == AUTO and compute.device != "cpu":
+            raise ReproError(
+                "--workers auto depends on the GPUs", hint="add --gpus h100:8, or a number"
+            )
+        number = number_of(workers or "1", room(compute.threads), MOST, f"at most {MOST}", "a plan")
         console.print(_with_workers(rows, number, price))
 
 

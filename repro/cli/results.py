@@ -121,7 +121,7 @@ def merge(results: tuple[Path, ...], out: Path) -> None:
     console.print(f"{counted(found.cells, 'cell')} in {out}/results.jsonl", soft_wrap=True)
     for name in found.left_out:
         console.print(f"left out: {name}", soft_wrap=True)
-    console.print(f"next: repro verify {out}", soft_wrap=True)
+    console.print(f"next: repro verify {shlex.quote(str(out))}", soft_wrap=True)
 
 
 @click.group()

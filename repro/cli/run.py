@@ -77,6 +77,8 @@ def run(
                 f"--attention flex needs a GPU, and the profile {request.profile.name} has none",
                 hint="leave --attention out",
             )
+        if full and not verify:
+            raise ReproError("--full is of --verify", hint="add --verify")
         if address is not None and executor != "ray":
             raise ReproError(
                 "--address is of a Ray cluster", hint=f"--executor ray --address {address}"
@@ -112,14 +114,15 @@ def run(
         study = "" if request.study.name == studies.DEFAULT else f"{request.study.name}-"
         default = Path("results") / f"{study}{profile.name}-{request.protocol_name}"
         folder = out or default
-        for finding in require(plan, store, folder):
+        keep = keep_models or profile.keep_models
+        for finding in require(plan, store, folder, keep=keep, workers=len(own)):
             console.print(f"note: {finding.what}: {finding.found}; {finding.remedy}")
         with bars(console) as progress:
             timing = execute(
                 plan,
                 store,
                 folder,
-                keep_models=keep_models or profile.keep_models,
+                keep_models=keep,
                 say=progress.console.print,
                 attention=attention,
                 track=track,
@@ -198,7 +201,7 @@ def doctor(out: Path, gpu: bool, as_json: bool, **options: Any) -> None:
     else:
         show(findings, wrong, console)
     if gpu:
-        _test_gpu(request, console)
+        _test_gpu(request, new_console(stderr=as_json))
     if failed(findings):
         raise click.exceptions.Exit(EXIT_MISSING)
 

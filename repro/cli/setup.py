@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def new(file: Path, like: str) -> None:
     """Write a profile FILE (.toml) that tells what every setting means, to be changed by hand."""
     if file.suffix != ".toml":
         raise ReproError(f"{file} does not end in .toml", hint=f"repro profiles new {file}.toml")
-    told = commented(profile_files.load(like), f"repro run --profile {file}")
+    told = commented(profile_files.load(like), f"repro run --profile {shlex.quote(str(file))}")
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(told)
@@ -47,7 +48,9 @@ def new(file: Path, like: str) -> None:
         raise ReproError(f"{file} exists", hint="name another file, or remove that one") from None
     console = new_console()
     console.print(f"wrote {file}, with the settings of {like}", markup=False, soft_wrap=True)
-    console.print(f"next: repro plan --profile {file}", markup=False, soft_wrap=True)
+    console.print(
+        f"next: repro plan --profile {shlex.quote(str(file))}", markup=False, soft_wrap=True
+    )
 
 
 FILES = ("profile", "model", "study", "results", "finetunes", "run")

@@ -49,9 +49,13 @@ class Fetched:
 
 
 class _AgainError(Exception):
-    """Something that may be better next time; `wait` is what the server asked for, in seconds."""
+    """Something that may be better next time.
 
-    def __init__(self, message: str, wait: float = 0.0) -> None:
+    Attributes:
+        wait: what the server asked for, in seconds; None where no server answered.
+    """
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
 
@@ -164,7 +168,7 @@ def _obtain(
             if attempt == ATTEMPTS:
                 break
             if attempt:
-                sleep(min(max(problem.wait, 2.0 ** (attempt - 1)), _LONGEST_WAIT))
+                sleep(min(max(problem.wait or 0.0, 2.0 ** (attempt - 1)), _LONGEST_WAIT))
             try:
                 whole = _receive(url, part, entry, bar)
             except _AgainError as error:
@@ -180,8 +184,11 @@ def _obtain(
             f"cannot write {error.filename or part}: {error.strerror}",
             "make room or choose another folder with --data-dir, then run it again",
         ) from None
+    told = f"no success in {ATTEMPTS} attempts at {url}: {problem}"
+    if problem.wait is not None:
+        raise _RefusedError(told)
     raise missing(
-        f"{entry.path}: no success in {ATTEMPTS} attempts at {url}: {problem}",
+        f"{entry.path}: {told}",
         _by_hand("check the network and run it again (it goes on where it stopped), or", folder),
     )
 
@@ -229,6 +236,8 @@ def _open(url: str, have: int, part: Path) -> http.client.HTTPResponse:
             asked = error.headers.get("Retry-After", "")
             raise _AgainError(said, float(asked) if asked.isdecimal() else 0.0) from None
         raise _RefusedError(said) from None
+    except ValueError as error:  # an address that is none
+        raise _RefusedError(f"{url} cannot be asked: {error}") from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLCertVerificationError):

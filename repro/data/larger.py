@@ -82,7 +82,7 @@ def of_files(place: HubPlace) -> Iterator[Any]:
         ReproError: a file cannot be had, or is not what was pinned (3).
     """
     from huggingface_hub import hf_hub_download  # slow to import
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
 
     for name, pinned in place.files:
         try:
@@ -93,10 +93,9 @@ def of_files(place: HubPlace) -> Iterator[Any]:
                 revision=place.revision,
                 endpoint=os.environ.get("HF_ENDPOINT") or None,  # as it is now, not at import
             )
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            told = str(error).splitlines()[0]
+        except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OSError) as error:
             raise missing(
-                f"{where(place)}: {name} cannot be had: {type(error).__name__}: {told}",
+                f"{where(place)}: {name} cannot be had: {_first_line(error)}",
                 "look whether the data set has moved on the hub, or what keeps you from it; "
                 "sizes that the profile's own data holds need none of it",
             ) from None
@@ -113,8 +112,12 @@ def of_files(place: HubPlace) -> Iterator[Any]:
                 "parquet", data_files=path, split="train", streaming=True
             )
         except Exception as error:  # whatever a file that is none may raise
-            told = str(error).splitlines()[0]
+            told = _first_line(error)
             raise missing(f"{where(place)}: {name} is no parquet file: {told}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def where(place: DataPlace) -> str:

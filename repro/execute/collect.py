@@ -124,15 +124,24 @@ def write_prompts(out: Path, plan: Plan) -> None:
     cells = {}
     for planned in (cell for model in plan.models for cell in model.cells):
         own = planned.cell
-        target = own.variant.target if BEFORE in planned.rows.column_names else ""
-        cells[own.dataset, own.prompt, own.demonstrations, target] = planned
+        target = own.variant.target
+        home = plan.request.study.training[own.variant.train].task if target else None
+        rewritten = own.shots and home == planned.asked.shown.task  # its demonstrations
+        cells[
+            own.dataset,
+            own.prompt,
+            own.demonstrations,
+            target if rewritten else "",
+            target if BEFORE in planned.rows.column_names else "",
+        ] = planned
     lines: list[Line] = []
-    for (dataset, prompt, shots, target), cell in cells.items():
+    for (dataset, prompt, shots, rewritten_to, target), cell in cells.items():
         rows = cell.rows.to_list()
         parts = texts(cell.asked, rows, cell.demonstrations.to_list(), plan.request.protocol)
         place: Line = {"dataset": dataset, "prompt": prompt}
         told = shots.number if shots.name.isdigit() else shots.name
-        lines.append(place | {"shots": told, "text": parts.before})
+        own_target = {"target": rewritten_to} if rewritten_to else {}
+        lines.append(place | {"shots": told, "text": parts.before} | own_target)
         place |= {"target": target} if target else {}
         for row, text in zip(rows, parts.queries, strict=True):
             lines.append(place | {"row": row["row"], "text": text})

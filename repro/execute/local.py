@@ -20,6 +20,7 @@ from repro.execute.schedule import Ended
 from repro.execute.worker import LostError, Say, Worker
 from repro.locks import BusyError
 from repro.machine import numerics
+from repro.machine.faults import machine_fault
 from repro.machine.kinds import named
 from repro.models.probes import Probes
 from repro.models.spec import ModelSpec
@@ -177,7 +178,10 @@ class _Process:
         context: Any = forked.context(place.device)
         self.connection, other = context.Pipe()
         self.step: Work | None = None
-        self._process = context.Process(target=_serve, args=(other, store.root, place), daemon=True)
+        alive, self._alive = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_serve, args=(other, alive, store.root, place), daemon=True
+        )
         before = os.environ.get(_VISIBLE)
         if place.gpus:  # known before its torch is loaded
             os.environ[_VISIBLE] = place.gpus
@@ -188,6 +192,7 @@ class _Process:
             if before is not None:
                 os.environ[_VISIBLE] = before
         other.close()
+        alive.close()
 
     def give(self, step: Work) -> None:
         self.step = step
@@ -206,11 +211,10 @@ class _Process:
         self._process.join()
 
 
-def _serve(connection: Connection, root: Any, place: Place) -> None:
+def _serve(connection: Connection, driver: Connection, root: Any, place: Place) -> None:
     """A worker process: does steps until its driver is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends its workers
-    parent = os.getppid()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
     numerics.prepare(place.threads, device=place.device)
     worker = Worker(
         Store(root),
@@ -235,13 +239,12 @@ def answer(worker: Worker, step: Work) -> Any:
     except BusyError as error:
         threading.Event().wait(_PAUSE)
         return error
-    except Exception:
-        return traceback.format_exc()
+    except Exception as error:
+        return machine_fault(error) or traceback.format_exc()
 
 
-def _end_with(parent: int) -> None:
-    """End when the driver is gone, however it ended."""
-    pause = threading.Event()
-    while os.getppid() == parent:
-        pause.wait(1)
+def _end_with(driver: Connection) -> None:
+    """End when the driver is gone, however it ended: nobody else holds the other end."""
+    with suppress(EOFError, OSError):
+        driver.recv()
     os._exit(1)

@@ -27,6 +27,9 @@ from repro.plan.store import Store
 START = 600
 """Seconds that actors may take to start, imports included."""
 
+FAILURES = 3
+"""Starts of actors that may fail before no more are started in their place."""
+
 _GROUPS = {"said": 1, "files": 2}
 _WEIGHTS = ("weights", "model")
 
@@ -74,6 +77,7 @@ class Actors:
         self._actors: list[_Actor] = []
         self._starting: dict[Any, Any] = {}  # handles by what they will tell of themselves
         self._files: Any = None
+        self._failed = 0  # starts, of which each beyond some takes a place with it
         self._refused = 0  # places on nodes that joined later and do not suit
 
     def __enter__(self) -> "Actors":
@@ -194,6 +198,7 @@ class Actors:
     def _grow(self) -> None:
         """Have the actors started that are lacking and that there is room for."""
         lacking = min(len(self._places), room_for(self._places[0])) - self._refused
+        lacking -= max(0, self._failed - FAILURES)
         for place in self._places[: max(0, lacking - len(self._actors) - len(self._starting))]:
             handle, facts = self._started(
                 place,
@@ -218,6 +223,7 @@ class Actors:
                 ray.kill(handle)
                 told = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
                 self._say(f"a worker did not start: {told}")
+                self._failed += 1
                 continue
             try:
                 require_same(found, self._numerics)

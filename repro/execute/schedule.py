@@ -15,7 +15,17 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.execute.worker import Done, LostError, Worker
 from repro.locks import BusyError
 from repro.plan.cost import SHARES
-from repro.plan.steps import Artefact, Collect, Drop, Evaluate, Step, Work, ready, timed
+from repro.plan.steps import (
+    Artefact,
+    Collect,
+    Drop,
+    Evaluate,
+    FineTune,
+    Step,
+    Work,
+    ready,
+    timed,
+)
 
 DEATHS = 3
 """Workers that a step may take with it before it is given up."""
@@ -186,22 +196,41 @@ class Schedule:
                     self._pool.forget(step.artefact)
 
     def _start(self) -> bool:
-        """Give idle workers the longest steps; whether one was given."""
+        """Give idle workers the longest steps; whether one was given.
+
+        Where weights are dropped on the way, no more models lie in the store than there are
+        workers: those that are there are evaluated first.
+        """
         able = [step for step in self._ready() if isinstance(step, Work)]
         given = False
         for step in sorted(able, key=lambda step: -self._expected[id(step)]):
+            if isinstance(step, FineTune) and self._crowded():
+                continue
             if not self._pool.give(step):
                 break
             self._waiting.remove(step)
             given = True
         return given
 
+    def _crowded(self) -> bool:
+        """Whether as many other models as there are workers wait to be evaluated and dropped."""
+        dropped = {other.artefact for other in self._waiting if isinstance(other, Drop)}
+        to_come = {a for s in self._waiting if isinstance(s, FineTune) for a in s.outputs}
+        every = (*self._waiting, *self._pool.busy)
+        used = {a for s in every if isinstance(s, Evaluate) for a in s.inputs}
+        return len((dropped & used) - to_come) >= len(self._pool)
+
     def _take(self, step: Step, answer: Any) -> None:
         if isinstance(answer, Done):
             self._done(step, answer)
         elif isinstance(answer, LostError):
             # Another process dropped what it had made, or its machine is gone: it is made again.
-            maker = self._makers[answer.artefact]
+            maker = self._makers.get(answer.artefact)
+            if maker is None:  # it was there when this run began
+                told = f"another process dropped {answer.artefact.kind} {answer.artefact.key}"
+                hint = "run the same command again"
+                self._fail(step, ReproError(told, hint=hint, exit_code=EXIT_MISSING))
+                return
             again = all(maker is not other for other in (*self._waiting, *self._pool.busy))
             self._waiting[:0] = [maker, step] if again else [step]
         elif isinstance(answer, BusyError):

@@ -8,7 +8,8 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -99,22 +100,44 @@ def launch(step: FineTune, base: Path, folders: Mapping[str, Path], choice: Choi
     job.write_bytes(pickle.dumps((step, base, folders, choice)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={choice.gpus}", "-m", "repro.execute.training"]
-    done = subprocess.run([*command, str(job), step.setup.compute.device], check=False)
+    code = run_together([*command, str(job), step.setup.compute.device])
     job.unlink()
     error = job.with_name(_ERROR)
     if error.is_file():
         raise ReproError(**json.loads(error.read_text(encoding="utf-8")))
-    if done.returncode:
+    if code:
         raise ReproError(
-            f"fine-tuning in {choice.gpus} processes ended with code {done.returncode}",
+            f"fine-tuning in {choice.gpus} processes ended with code {code}",
             hint="see the messages above; the same command starts this fine-tune again",
             exit_code=EXIT_MISSING,
         )
 
 
+def run_together(command: Sequence[str]) -> int:
+    """Run a command whose processes end with this one, however it ends; returns its exit code.
+
+    They would go on holding the GPUs otherwise, and write into what the next run makes. They have
+    the reading end of a pipe as their standard input, which nobody else writes: see `_end_with`.
+    """
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _end_with(launcher: int) -> None:
+    """End when the launcher is gone, of whose pipe this is the reading end."""
+    while os.read(launcher, 1):
+        pass
+    os._exit(1)
+
+
 def _main() -> None:
     from repro.machine import numerics as machine
 
+    threading.Thread(target=_end_with, args=(0,), daemon=True).start()
     job = Path(sys.argv[1])
     machine.prepare(0, device=sys.argv[2])
     from accelerate import PartialState  # after these settings

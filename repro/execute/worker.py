@@ -209,8 +209,13 @@ class Worker:
         from repro.evaluate import evaluate  # slow to import
 
         by_cell = {cell.cell: cell for cell in pending}
-        with clock.part("load"):
-            engine = _engine(step, folder)
+        try:
+            with clock.part("load"):
+                engine = _engine(step, folder)
+        except (ReproError, OSError):
+            if isinstance(step.weights, Artefact) and not self.store.has(*step.weights):
+                raise LostError(step.weights) from None  # dropped by another process meanwhile
+            raise
         jobs = [Job(cell.asked, cell.rows, cell.demonstrations) for cell in pending]
 
         # A model that was given has a tokenizer of its own.

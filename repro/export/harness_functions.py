@@ -26,7 +26,7 @@ def rows(*, cell: str, **_: Any) -> dict[str, Any]:
         if labels:
             own |= {"choices": task["choices"], "labels": labels, "target": target}
         else:
-            own |= {"target": gold, "stemmer": task["stemmer"]}
+            own |= {"target": gold, "stemmer": task["stemmer"], "cut": task["cut"]}
         found.append(own)
     return {"test": Dataset.from_list(found)}
 
@@ -39,8 +39,9 @@ def accuracy(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str
 
 
 def rouge(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """ROUGE-L F1 of the text up to its first blank line."""
-    found = _scorer(doc["stemmer"]).score(doc["gold"], results[0].split("\n\n")[0])
+    """ROUGE-L F1 of the text, up to its first blank line where the protocol cuts there."""
+    text = results[0].split("\n\n")[0] if doc["cut"] else results[0]
+    found = _scorer(doc["stemmer"]).score(doc["gold"], text)
     return {"rougeL": float(found["rougeL"].fmeasure)}
 
 

@@ -55,6 +55,7 @@ def write_tasks(plan: Plan, tokenizer: Any, folder: Path) -> list[str]:
             "labels": list(encoded.labels),
             "choices": scored,
             "stemmer": protocol.rouge_stemmer,
+            "cut": protocol.cut_at_blank_line,
         }
         (folder / f"{name}.yaml").write_text(_yaml(plan, name, cell), encoding="utf-8")
     (folder / TASKS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

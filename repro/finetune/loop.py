@@ -170,13 +170,13 @@ def finetune(
             if track is not None:
                 track(trainer.last(), number)
             if passing and number in passing:
-                outcome.require_finite(model, trainer.losses, trainer.norms, recipe)
+                trainer.require_finite()
                 with outcome.as_saved(model, recipe):
                     passing[number](facts(number, replace(recipe, checkpoint=number)))
     if recipe.lora_rank:
         lora.merge(model)
     model.eval()
-    outcome.require_finite(model, trainer.losses, trainer.norms, recipe)
+    trainer.require_finite()
     if recipe.dtype == "bfloat16":
         outcome.round_weights(model)
     found = facts(len(taken), recipe)
@@ -249,6 +249,13 @@ class Trainer:
         rate = float(self._optimiser.param_groups[0]["lr"])
         loss = {} if self.losses[-1] is None else {"loss": self.losses[-1]}
         return loss | {"gradient_norm": self.norms[-1], "learning_rate": rate}
+
+    def require_finite(self) -> None:
+        """Raise the error of a training that diverged (1) where a weight is not finite."""
+        if not outcome.finite_weights(self._model):
+            told = self.last()
+            loss, norm = told.get("loss", math.nan), told["gradient_norm"]
+            raise outcome.diverged(len(self.losses), self._steps, loss, norm, told["learning_rate"])
 
     def held(self) -> list[torch.Tensor]:
         """What the optimiser keeps on the device."""

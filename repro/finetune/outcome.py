@@ -1,7 +1,6 @@
 """What comes out of training: finite weights in the dtype they are saved in, facts, a folder."""
 
 import json
-import math
 import re
 import tempfile
 from collections import defaultdict
@@ -36,17 +35,12 @@ def diverged(step: int, steps: int, loss: float, norm: float, rate: float) -> Re
     )
 
 
-def require_finite(
-    model: Any, losses: Sequence[float | None], norms: Sequence[float], recipe: Recipe
-) -> None:
-    """Weights can overflow in the very last step, which no loss shows."""
+def finite_weights(model: Any) -> bool:
+    """Whether all weights are; they can overflow in the very last step, which no loss shows."""
     finite = all(bool(own(parameter).isfinite().all()) for parameter in model.parameters())
     if is_sharded(model):
         finite = not reduce(torch.tensor(float(not finite), device=model.device), "sum").item()
-    if not finite:
-        count = len(losses)
-        loss = math.nan if losses[-1] is None else losses[-1]
-        raise diverged(count, count, loss, norms[-1], recipe.learning_rate / count)
+    return finite
 
 
 def round_weights(model: Any) -> None:

@@ -1,5 +1,6 @@
 """Kinds of GPU by name, for plans of machines that are not here. Needs no torch."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,7 +59,13 @@ def of(asked: str) -> tuple[GpuKind, int]:
 
 def named(told: str) -> GpuKind | None:
     """The kind of a GPU by the name that its driver tells; None for one that is not known."""
-    return next((kind for kind in kinds().values() if kind.told in told), None)
+    return next((kind for kind in kinds().values() if is_named(kind.told, told)), None)
+
+
+def is_named(name: str, told: str) -> bool:
+    """Whether a driver's name of a GPU holds a kind's in whole words, and is of a whole GPU."""
+    words = rf"(?<![^\W_]){re.escape(name)}(?![^\W_])"
+    return "MIG" not in told.split() and re.search(words, told) is not None
 
 
 def _read(path: str) -> GpuKind:

@@ -172,7 +172,7 @@ class ModelSpec:
         gated: whether the hub asks for a licence to be accepted first.
         alternative: a repository with the same weights that is not gated; may be empty.
         path: the model folder, or for "random" the folder of the tokenizer.
-        architecture: sizes, where they are known without looking at a folder.
+        architecture: sizes, where they are known: pinned, or those of a model folder.
         stored: dtype of the weights as they lie in the model folder.
     """
 
@@ -210,7 +210,12 @@ class ModelSpec:
         if isinstance(told, HubTable):
             return cls(kind=told.kind, **_hub(told, where))
         if isinstance(told, FolderTable):
-            return cls(kind=told.kind, path=Path(told.path).expanduser())
+            path = Path(told.path).expanduser()
+            return cls(
+                kind=told.kind,
+                path=path,
+                architecture=Architecture.from_config(path / "config.json"),
+            )
         if isinstance(told, RandomTable):
             path = Path(told.tokenizer).expanduser()
             return cls(kind=told.kind, path=path, seed=told.seed, architecture=told.architecture)
@@ -249,13 +254,6 @@ class ModelSpec:
         require_tokenizer(self.path)
         made = {"seed": self.seed, "sizes": asdict(self.architecture)}
         return {"kind": self.kind, **made, "tokenizer": tokenizer_digest(self.path)}
-
-    def sizes(self) -> Architecture | None:
-        """The architecture, read from config.json where need be; None when it is not known."""
-        if self.architecture is not None:
-            return self.architecture
-        folder = EMBEDDED if self.kind == "embedded" else self.path
-        return Architecture.from_config(folder / "config.json") if folder else None
 
 
 def embedded_hashes() -> dict[str, str]:

@@ -69,7 +69,7 @@ def costs(
         train, steps = 0, 0.0
         if model.training is not None and model.to_tune(done):
             recipe, rows = model.training.recipe, len(model.training.rows)
-            whole = recipe.epochs * rows / (recipe.micro_batch * recipe.accumulation)
+            whole = float(recipe.steps(rows))
             to_here = tokens.train(model.training), recipe.checkpoint or whole
             before = paid.get(model.trained_as, (0, 0.0))
             paid[model.trained_as] = max(before, to_here)

@@ -66,7 +66,9 @@ def layout(
         if not tuned or choice is None or choice.gpus != size or size > count:
             continue
         choice = replace(choice, link=link)
-        room = int(main / (compute.memory_gb * 1e9 + choice.more_bytes) * max(1, count / NODE))
+        room = int(
+            main / max(1, compute.memory_gb * 1e9 + choice.more_bytes) * max(1, count / NODE)
+        )
         groups = max(1, min(count // size, room))
         step = training_seconds(compute, sizes, choice, tokens=STEP_TOKENS, steps=1)
         found.append((step / groups, -groups, Layout(choice, groups, size)))

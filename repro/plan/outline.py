@@ -27,6 +27,14 @@ def counts() -> dict[str, Any]:
     return found
 
 
+def _uncounted(what: str) -> ReproError:
+    return ReproError(
+        f"nothing is counted for {what} without its data and torch",
+        hint="pip install -e '.[run]', and repro plan without --gpus",
+        exit_code=EXIT_MISSING,
+    )
+
+
 def outline(request: Request, choice: Choice | None = None) -> tuple[list[Row], str]:
     """The costs of a request's models, as in a full plan, and how tokens were counted, in words.
 
@@ -35,35 +43,39 @@ def outline(request: Request, choice: Choice | None = None) -> tuple[list[Row], 
     """
     study, profile, protocol = request.study, request.profile, request.protocol
     if study.table is not None:
-        raise ReproError(
-            f"nothing is counted for the study {study.name} without its data and torch",
-            hint="pip install -e '.[run]'",
-            exit_code=EXIT_MISSING,
-        )
+        raise _uncounted(f"the study {study.name}")
     known = counts()[profile.data]
     cap = min(protocol.rows, request.test_limit or protocol.rows)
+
+    for variant in dict.fromkeys(cell.variant for cell in request.cells):
+        if variant.rows or variant.checkpoint:
+            raise _uncounted(variant.name)
 
     def evaluating(own: Sequence[Cell]) -> tuple[int, int]:
         prompt = new = 0
         for cell in own:
             test = known["test"][cell.dataset]
-            scored = min(cap, test["rows"])
-            prompt += round(scored * test["tokens"][cell.prompt])
-            prompt += known["shown"][cell.dataset][cell.prompt][cell.shots]
+            scored, shown = min(cap, test["rows"]), known["shown"][cell.dataset]
+            if cell.demonstrations.source or cell.shots >= len(shown.get(cell.prompt, ())):
+                raise _uncounted(cell.name)
+            prompt += round(scored * test["tokens"][cell.prompt]) + shown[cell.prompt][cell.shots]
             if study.task_of(cell).kind is Kind.GENERATION:
                 new += scored * profile.new_tokens(protocol)
         return prompt, new
 
     def training(variant: Variant) -> tuple[int, float]:
-        train = known["train"][variant.train][str(variant.size)]
+        train = known["train"][variant.train].get(str(variant.size))
+        if train is None:
+            raise _uncounted(variant.name)
         used = min(train["rows"], profile.train_limit(variant.size) or train["rows"])
         prompt = study.training_prompt(variant).name
         shared = known["shown"][study.shown_to(variant)][prompt][variant.train_shots]
         longest = profile.longest(protocol) or max(train["lengths"]) + shared
         kept = [min(shared + length, longest) for length in train["lengths"]]
-        tokens = round(EPOCHS * used * sum(kept) / len(kept))
-        steps = EPOCHS * used / (SAMPLES * protocol.replicas)
-        return tokens, steps
+        epochs = variant.epochs or EPOCHS
+        tokens = round(epochs * used * sum(kept) / len(kept))
+        steps = epochs * max(1, used // (SAMPLES * protocol.replicas))
+        return tokens, float(steps)
 
     found = []
     variants = dict.fromkeys(cell.variant for cell in request.cells)

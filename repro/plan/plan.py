@@ -204,8 +204,10 @@ def make_plan(
         tested, shown = selected.rows, rows.shown(asked.shown.name, own)
         first = shown_digest(asked.shown.name, own)
         if written := rows.writer(cell.variant, asked.task):
-            tested, shown = written.tested(tested), written.rows(shown)
+            tested = written.tested(tested)
             digest = rows_digest(tested)
+        if written := rows.writer(cell.variant, asked.shown.task):
+            shown = written.rows(shown)
             first = rows_digest(shown.select(range(min(own.number, len(shown)))))
         mixed = protocol.precision == "mixed" and precision == "bfloat16"  # AUDIT A12
         halved = mixed and cell.variant == BASE and asked.task.kind is Kind.GENERATION

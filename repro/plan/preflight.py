@@ -16,6 +16,7 @@ from repro.plan import placement
 from repro.plan.estimate import Count, by_characters, counter
 from repro.plan.placement import STEP_TOKENS, training_seconds
 from repro.plan.plan import TORCH, Plan, Training, weights_key
+from repro.plan.steps import Keep
 from repro.plan.store import Store
 from repro.printable import counted
 from repro.profiles import Profile
@@ -46,7 +47,7 @@ def machine_findings(
         based: whether the base's weights are needed.
         tuned: whether anything is to be fine-tuned; evaluating alone needs less.
         engine: what evaluates, as a plan has it.
-        checkpoints: models of one training, which lie on the disk together until evaluated.
+        checkpoints: models that lie on the disk together.
         probes: of the machine; by default of this one.
     """
     compute, sizes = profile.compute, spec.architecture
@@ -71,7 +72,7 @@ def machine_findings(
         bfloat16=compute.dtype == "protocol",
         compiles=tuned,
         memory_gb=memory_gb,
-        disk_gb=compute.disk_gb + (checkpoints - 1) * one_gb,
+        disk_gb=compute.disk_gb + max(0, checkpoints - 1) * one_gb,
         folders=(store.root, *folders),
         extras=("run",) if engine == TORCH else ("run", "vllm"),
     )
@@ -106,8 +107,13 @@ def data_findings(source: Source, parts: Sequence[Part]) -> list[Diagnosis]:
     return [Diagnosis("data", "ok", files, f"{source.name}, all as pinned")]
 
 
-def require(plan: Plan, store: Store, out: Path) -> list[Diagnosis]:
+def require(
+    plan: Plan, store: Store, out: Path, *, keep: Keep = "last", workers: int = 1
+) -> list[Diagnosis]:
     """Start nothing that cannot finish; returns what is worth a look all the same.
+
+    Args:
+        keep: which fine-tuned weights stay; workers: as many models lie in the store on the way.
 
     Raises:
         ReproError: what is missing, with its remedy (3); demonstrations that do not fit (2).
@@ -117,18 +123,22 @@ def require(plan: Plan, store: Store, out: Path) -> list[Diagnosis]:
         first = model.seed == plan.request.seeds[0]  # whose rows are those of the others
         if model.training is not None and first and model.to_tune(store.has):
             _require_room(model.variant, model.training, count)
-    tuned = any(model.to_tune(store.has) for model in plan.models)
+    to_tune = sum(model.to_tune(store.has) for model in plan.models)
+    tuned = to_tune > 0
+    together = max(Counter(m.trained_as for m in plan.models if m.training).values(), default=1)
     findings = machine_findings(
         profile,
         plan.request.spec,
         store,
         [out],
-        based=tuned or any(model.variant == BASE for model in plan.models),
+        based=tuned
+        or any(
+            model.variant == BASE and not all(store.has("cell", cell.key) for cell in model.cells)
+            for model in plan.models
+        ),
         tuned=tuned,
         engine=plan.engine,
-        checkpoints=max(
-            Counter(m.trained_as for m in plan.models if m.training).values(), default=1
-        ),
+        checkpoints=to_tune if keep == "all" else min(to_tune, workers * together),
     )
     found = failed(findings)
     if found:

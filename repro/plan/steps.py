@@ -174,7 +174,7 @@ class Collect:
 
 @dataclass(frozen=True, kw_only=True)
 class Drop:
-    """Weights of a fine-tune that are not kept, once its results, or another's, are collected."""
+    """Weights of a fine-tune that are not kept, once its results are collected."""
 
     artefact: Artefact
     after: Artefact
@@ -235,8 +235,9 @@ def steps_of(
         label = f"[{number}/{len(plan.models)}] {model.name}"
         if model.training is not None and model.trained_as not in begun:
             begun.add(model.trained_as)
-            together = [other for other in plan.models if other.trained_as == model.trained_as]
-            steps.append(_finetune(setup, together, label))
+            # Two checkpoints may be after the same step, and are one model then.
+            together = {o.key: o for o in plan.models if o.trained_as == model.trained_as}
+            steps.append(_finetune(setup, list(together.values()), label))
         steps += _evaluations(plan, setup, model, label)
         steps.append(Collect(plan=plan, model=model, out=out))
     return steps
@@ -305,16 +306,14 @@ def needed(steps: Sequence[Step], there: Callable[[str, str], object]) -> list[S
 def with_drops(steps: Sequence[Step], keep: Keep) -> list[Step]:
     """The steps with those that drop the weights of fine-tunes, as --keep-models asks."""
     found: list[Step] = []
-    last: Artefact | None = None
+    tuned = [step for step in steps if isinstance(step, Collect) and step.model.training]
+    dropped = {"none": tuned, "last": tuned[:-1], "all": []}[keep]
+    places = set(map(id, dropped))
     for step in steps:
         found.append(step)
-        if keep == "all" or not isinstance(step, Collect) or step.model.training is None:
-            continue
-        (after,), own = step.outputs, Artefact("model", step.model.key)
-        dropped = own if keep == "none" else last
-        if dropped is not None:
-            found.append(Drop(artefact=dropped, after=after))
-        last = own
+        if isinstance(step, Collect) and id(step) in places:
+            (after,) = step.outputs
+            found.append(Drop(artefact=Artefact("model", step.model.key), after=after))
     return found
 
 

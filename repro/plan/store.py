@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from repro import clock
@@ -69,7 +69,8 @@ class Store:
             aside = self.root / "damaged" / f"{kind}-{key}"
             aside.parent.mkdir(exist_ok=True)
             shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)
+            with suppress(FileNotFoundError):  # another process dropped it meanwhile
+                folder.rename(aside)
             return None
         self._checked.add(folder)
         return folder
@@ -127,8 +128,9 @@ class Store:
         if folder.is_dir():
             aside = self.root / "tmp" / f"dropped-{kind}-{key}"
             shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)
-            shutil.rmtree(aside)
+            with suppress(FileNotFoundError):  # another process did
+                folder.rename(aside)
+                shutil.rmtree(aside)
         self._checked.discard(folder)
 
 

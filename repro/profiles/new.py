@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
+from inspect import cleandoc
 from textwrap import wrap
 from typing import Any
 
@@ -11,7 +12,7 @@ from repro.profiles.profile import Compute, Profile, Scale, Sizes
 
 _SECTIONS = {"sizes": Sizes, "scale": Scale, "compute": Compute}
 _OWN = ("name", "origin")
-_ATTRIBUTE = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
+_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def commented(profile: Profile, command: str) -> str:
@@ -33,7 +34,8 @@ def commented(profile: Profile, command: str) -> str:
 
 def _table(values: Any) -> Iterator[str]:
     """The fields of a section; those at their default are there as comments."""
-    meanings = dict(_ATTRIBUTE.findall(type(values).__doc__ or ""))
+    # Python 3.13 takes the indentation off docstrings, older ones do not.
+    meanings = dict(_ATTRIBUTE.findall(cleandoc(type(values).__doc__ or "")))
     for own in fields(values):
         if own.name in (*_SECTIONS, *_OWN, "model"):
             continue

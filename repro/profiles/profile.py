@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from repro.errors import ReproError, unknown
 from repro.spec.keys import enters
@@ -20,7 +20,7 @@ LARGEST_SEED = 2**32 - 1
 """Of the seeds that every random number generator takes."""
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-Size = Annotated[str, Field(pattern=r"^\d+$")]
+Size = Annotated[str, Field(pattern=r"^[1-9]\d*$")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,9 @@ class Compute:
     lora_rank: NonNegativeInt = enters("model", default=0, repr=False)
     train_tokens: NonNegativeInt = enters(default=8192)
     evaluate_tokens: NonNegativeInt = enters("cell", default=16384)
-    train_rate: NonNegativeFloat = enters()
-    evaluate_rate: NonNegativeFloat = enters()
-    generate_rate: NonNegativeFloat = enters()
+    train_rate: PositiveFloat = enters()
+    evaluate_rate: PositiveFloat = enters()
+    generate_rate: PositiveFloat = enters()
     measured: str = enters()
     memory_gb: NonNegativeFloat = enters()
     disk_gb: NonNegativeFloat = enters()

@@ -1,1 +1,1 @@
-"""Results for readers: terminal tables. Needs no torch."""
+"""Results for readers: terminal, HTML, Markdown, JUnit, JSON and CSV. Needs no torch."""

@@ -195,14 +195,26 @@ def _subjects(names: tuple[str, ...]) -> str:
     return words.joined(parts)
 
 
+def _against(verified: RunVerification) -> list[str]:
+    """What differs from what."""
+    bad = Verdict.NOT_REPRODUCED
+    stored = {fact.verdict for fact in verified.facts}
+    stored |= {group.verdict for group in verified.groups}
+    stored |= {number.verdict for number in verified.numbers}
+    published = {figure.verdict for figure in verified.figures}
+    published |= {point.verdict for point in verified.points}
+    claims = verified.claims if verified.claims_count else ()
+    contradicted = bad in published or any(claim.contradicts for claim in claims)
+    return ["the stored runs"] * (bad in stored) + ["the paper"] * contradicted
+
+
 def _why(verified: RunVerification) -> str:
     """What the exit code stands for, short; the sentences below it have the numbers."""
     if verified.exit_code == 0:
         return "nothing differs and nothing is missing"
     if verified.exit_code == EXIT_FAILED:
-        against = "the paper" if verified.points else "the stored runs"
-        return f"something differs from {against}"
-    lack = "results for some findings"
+        return f"something differs from {words.joined(_against(verified))}"
+    lack = "stored values of what was run"
     if verified.not_run:
         lack = counted(len(verified.not_run), "cell")
     elif verified.fewer:
@@ -211,6 +223,8 @@ def _why(verified: RunVerification) -> str:
         lack = f"facts on the training or settings of {_subjects(own)}"
     elif undecided := sum(n.verdict is Verdict.INCONCLUSIVE for n in verified.numbers):
         lack = f"what would decide {counted(undecided, 'cell')}"
+    elif verified.untold:
+        lack = "results for some findings"
     elif verified.reference is None and not verified.points:
         lack = "a stored reference for this kind of run"
     return f"something is missing: {lack}"
@@ -222,7 +236,10 @@ def _numbers(verified: RunVerification) -> str:
         if verified.reference is None:
             return "They are not compared: no reference is stored for this kind of run."
         return "They are not compared: the reference has none of the cells asked for."
-    against = "the paper's figures" if verified.points else "the stored runs"
+    against = words.joined(
+        ["the stored runs"] * bool(verified.numbers)
+        + ["the paper's figures"] * bool(verified.points)
+    )
     if found := _differing(verified):
         text = f"Different from {against}: {words.joined(found)}."
     else:

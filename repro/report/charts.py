@@ -28,6 +28,7 @@ _COLUMNS = (
     "verdict",
 )  # fmt: skip
 _SETTINGS: dict[Any, Any] = {
+    "text.parse_math": False,  # names of users' studies may hold dollars
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
     "font.size": 8,
     "axes.titlesize": 9,

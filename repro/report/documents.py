@@ -65,9 +65,10 @@ def write_findings(sizes: Sizes, out: Path, into: Path | None = None) -> None:
     paper = {claim.claim.id: claim for claim in paper_verdicts()}
     if into is not None:
         text = into.read_text(encoding="utf-8")
-        if BEGIN not in text or END not in text:
+        before, begin, rest = text.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
             raise ReproError(f"{into} has no place for the table", hint=f"add {BEGIN} and {END}")
-        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
         table = "\n".join(_table(sizes, paper))
         into.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
     save(effects(sizes, paper), folder / "effects.svg", "svg")

@@ -81,6 +81,9 @@ def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tupl
         os.rename(temporary, out)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
+        at = Path(os.fsdecode(error.filename or out)).absolute()
+        if not any(own == at or own in at.parents for own in (temporary, old, out.absolute())):
+            raise  # something that was to be read
         raise ReproError(
             f"the folder {out} cannot be written: {error.strerror}",
             hint="name another folder: -o",

@@ -134,6 +134,12 @@ def missing(verified: RunVerification) -> list[Lack]:
         text = f"what would decide {counted(len(undecided), 'cell')}, such as "
         text += f"{undecided[0].name}: {words.number_text(undecided[0])}"
         found.append(Lack(text=text, cells=tuple(number.cell for number in undecided)))
+    if silent := verified.untold:
+        rest = (cell for claim in silent for cell in run.study.claim_cells(claim.claim))
+        lack(f"what {', '.join(claim.claim.id for claim in silent)} rest on", rest)
+    if verified.reference is not None and not verified.judged:
+        own = counted(len(run.by_cell), "cell")
+        found.append(Lack(text=f"stored values of {own}: the reference has none of them"))
     if verified.reference is None and not verified.points:
         text = "a stored reference for this kind of run: name one with --expected, or keep "
         text += "trusted runs as one"

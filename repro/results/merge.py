@@ -80,7 +80,13 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
                     "shows both",
                     exit_code=EXIT_FAILED,
                 )
-    _write(out, read, origins, owners)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write(partial, read, origins, owners)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return Merged(len(origins), tuple(left_out))
 
 
@@ -162,5 +168,6 @@ def _write(
         | {"cells": sorted(own.intersection(part["cells"]) if "cells" in part else own)}
         for folder, own in taken.items()
         for part in parts_of(folder.record)  # several, if it was joined itself
+        if own.intersection(part.get("cells", own))
     ]
     (out / RUN).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import EXIT_FAILED, ReproError
+from repro.metrics import summarise
 from repro.spec.tasks import Kind, Task
 
 Floats = NDArray[np.float64]
@@ -75,8 +76,11 @@ def _gap(sample: dict[str, Any]) -> float:
     return float(values[0] - values[1]) if len(values) > 1 else math.inf
 
 
-def _sample(text: bytes, task: Task, imported: bool) -> tuple[int, float, str, float, str]:
-    """Row, score, output, gap and digest of the inputs of a line."""
+_Row = tuple[int, float, str, float, str, str]
+
+
+def _sample(text: bytes, task: Task, imported: bool) -> _Row:
+    """Row, score, output, gap, digest of the inputs and gold of a line."""
     try:
         sample = json.loads(text)
         row, score = sample["row"], sample["score"]
@@ -103,11 +107,13 @@ def _sample(text: bytes, task: Task, imported: bool) -> tuple[int, float, str, f
             if not isinstance(sample.get(name), str):
                 raise _BadSampleError(f"field '{name}' is {sample.get(name)!r}")
         inputs = text_digest(f"{sample['prompt_sha256']} {sample['gold']}")
-    return row, float(score), output, gap, inputs
+    return row, float(score), output, gap, inputs, str(sample.get("gold"))
 
 
-def read_samples(path: Path, task: Task, *, imported: bool = False) -> Outcomes:
-    """The rows of a samples file.
+def read_samples(
+    path: Path, task: Task, *, imported: bool = False
+) -> tuple[Outcomes, dict[str, Any]]:
+    """The rows of a samples file, and what `summarise` makes of them.
 
     Args:
         imported: of the authors' scripts, which tell neither logits nor prompts.
@@ -115,7 +121,7 @@ def read_samples(path: Path, task: Task, *, imported: bool = False) -> Outcomes:
     Raises:
         ReproError: a line is malformed, or a row stands there twice (1), with file and line.
     """
-    found: dict[int, tuple[int, float, str, float, str]] = {}
+    found: dict[int, _Row] = {}
     number = 1
     try:
         for number, text in enumerate(path.read_bytes().splitlines(), 1):  # noqa: B007
@@ -130,15 +136,18 @@ def read_samples(path: Path, task: Task, *, imported: bool = False) -> Outcomes:
             hint="the samples were changed or cut; run again into a new folder",
             exit_code=EXIT_FAILED,
         ) from None
-    rows, scores, outputs, gaps, inputs = zip(*sorted(found.values()), strict=True)
+    rows, scores, outputs, gaps, inputs, golds = zip(*sorted(found.values()), strict=True)
+    told = zip(scores, outputs, golds, strict=True)
+    samples = [{"score": s, "prediction": output, "gold": gold} for s, output, gold in told]
     known = task.kind is Kind.CLASSIFICATION and not imported
-    return Outcomes(
+    outcomes = Outcomes(
         np.array(rows, dtype=np.int64),
         np.array(scores, dtype=np.float64),
         outputs,
         np.array(gaps) if known else None,
         None if imported else np.array(inputs, dtype=f"S{DIGITS}"),
     )
+    return outcomes, summarise(task, samples)
 
 
 def common_rows(several: Sequence[Outcomes]) -> NDArray[np.int64]:

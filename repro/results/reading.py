@@ -1,8 +1,8 @@
 """A results folder, read and checked: what `repro run` wrote, or an import of other results.
 
 Every line is checked against its samples and its fine-tune, so that an altered number, a swapped
-variant or a dropped row is seen before any statistics. Lines of different profiles, protocols or
-machines become runs of their own and are never pooled.
+variant or a dropped row is seen before any statistics. Lines of different profiles or protocols
+become runs of their own and are never pooled; of several machines there is a warning.
 """
 
 import gzip
@@ -108,14 +108,20 @@ def _read_line(
     if path.is_file():
         if file_sha256(path) != line["samples_sha256"]:
             _bad(str(path), f"its hash is not the one that {where} gives: one of them was changed")
-        outcomes = read_samples(path, study.task_of(cell), imported=imported)
-        if len(outcomes.rows) != line["n"]:
-            rows = counted(len(outcomes.rows), "row")
-            _bad(where, f"field 'n' is {line['n']}, but {path} holds {rows}")
-        mean = float(outcomes.scores.mean())
-        if abs(mean - line["value"]) > 1e-9:
-            _bad(where, f"field 'value' is {line['value']}, but the mean of {path} is {mean:.6g}")
+        outcomes, summary = read_samples(path, study.task_of(cell), imported=imported)
+        for name, value in summary.items():
+            if name in line and not _equal(line[name], value):
+                _bad(where, f"field '{name}' is {line[name]!r}, but {path} gives {value!r}")
     return CellResult.of(cell, line, outcomes)
+
+
+def _equal(one: object, other: object) -> bool:
+    """Whether two values of a line are the same but for rounding."""
+    if isinstance(other, list):
+        return isinstance(one, list) and len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(other, float):
+        return isinstance(one, int | float) and abs(one - other) <= 1e-9
+    return one == other
 
 
 def read_tuned(path: Path) -> dict[tuple[Variant, int], Tuned]:
@@ -200,6 +206,12 @@ def _read_folder(folder: Path, study_of: StudyOf, warnings: list[str]) -> list[R
             f"{counted(len(without_samples), 'cell')} with no samples file, such as "
             f"{without_samples[0]}, are compared by their means only: {folder}"
         )
+    if not groups:
+        raise ReproError(
+            f"{folder / RESULTS} is empty",
+            hint="run again, or leave the folder out",
+            exit_code=EXIT_MISSING,
+        )
     runs = []
     for (profile, protocol, overrides), cells in groups.items():
         known = {"profile": profile, "protocol": protocol, "overrides": json.loads(overrides)}
@@ -265,6 +277,4 @@ def read_results(folder: Path, study_of: StudyOf) -> Results:
         )
     warnings: list[str] = []
     runs = [run for one in folders for run in _read_folder(one, study_of, warnings)]
-    if not runs:
-        raise ReproError(f"{folder}: {RESULTS} is empty", hint="run again", exit_code=EXIT_MISSING)
     return Results(tuple(runs), tuple(warnings))

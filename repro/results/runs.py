@@ -87,7 +87,7 @@ def is_imported(record: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Run:
-    """Results of one profile, protocol and machine kind.
+    """Results of one profile and protocol.
 
     Attributes:
         record: run.json; empty where it is missing.

@@ -54,7 +54,7 @@ class ResultLine(Checked):
 
 
 class WeightChange(Checked):
-    """Mean relative change of the weights (paper, section 5.3); `all` is that of all matrices."""
+    """Mean absolute change of the weights (paper, section 5.3); `all` is that of all matrices."""
 
     all: NonNegativeFloat | None = None
 

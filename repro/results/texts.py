@@ -3,8 +3,9 @@
 A line is a row's own text (`dataset`, `prompt`, `row`, `text`), or what stands before every row at
 a shot count (`dataset`, `prompt`, `shots`, `text`): the demonstrations, or at 0 shots a stray blank
 or nothing. The latter + the former is the text whose sha256 the samples hold as `prompt_sha256`.
-Each stands here once, for neither depends on the model, but for one: a fine-tune whose `target`
-format writes something before the label is asked behind that, in lines that name the target.
+Each stands here once, for neither depends on the model, but for a fine-tune with a `target` format:
+demonstrations of its task are in that format, and where the format writes something before the
+label it is asked behind that, in lines that name the target.
 """
 
 import hashlib
@@ -59,7 +60,7 @@ def prompts(folder: Path) -> Lookup:
             hash that the sample gives: the prompt was another one.
     """
     path = folder / TEXTS
-    before: dict[tuple[str, str, str], str] = {}
+    before: dict[tuple[str, str, str, str], str] = {}
     rows: dict[tuple[str, str, int, str], str] = {}
     for where, line in json_lines(path) if path.is_file() else ():
         kind = "row" if "row" in line else "shots"
@@ -74,10 +75,12 @@ def prompts(folder: Path) -> Lookup:
             place = line["dataset"], line["prompt"], line[kind], line.get("target", "")
             rows[place] = line["text"]
         else:
-            before[line["dataset"], line["prompt"], str(line[kind])] = line["text"]
+            own = line["dataset"], line["prompt"], str(line[kind]), line.get("target", "")
+            before[own] = line["text"]
 
     def lookup(cell: Cell, row: int, sha256: str) -> str | None:
-        first = before.get((cell.dataset, cell.prompt, cell.demonstrations.name))
+        context = cell.dataset, cell.prompt, cell.demonstrations.name
+        first = before.get((*context, cell.variant.target), before.get((*context, "")))
         place = cell.dataset, cell.prompt, row
         then = rows.get((*place, cell.variant.target), rows.get((*place, "")))
         if first is None or then is None:

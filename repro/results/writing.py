@@ -10,8 +10,8 @@ from repro.errors import EXIT_MISSING, ReproError
 from repro.files import write_atomically
 from repro.lines import Line, read_lines, to_line
 from repro.locks import BusyError, held
-from repro.results.schema import FINETUNES, FORMAT, RESULTS, RUN, SAMPLES
-from repro.spec.cells import Demonstrations, Variant
+from repro.results.schema import FINETUNES, FORMAT, RESULTS, RUN, SAMPLES, samples_name
+from repro.spec.cells import Cell, Demonstrations, Variant
 from repro.spec.study import Study
 
 Lines = dict[tuple[Any, Any], Line]
@@ -112,6 +112,8 @@ def _by(name: str, path: Path, fields: tuple[str, ...]) -> Lines:
             line = {}
         try:
             Variant.parse(line.get("variant", ""))
+            if name == "cell" and line["samples"] != samples_name(Cell.parse(first), seed):
+                raise ValueError(line["samples"])
         except (ValueError, TypeError):
             raise ReproError(
                 f"{path}: a line of cell or model {first!r}, seed {seed!r}, which the kit lacks",

@@ -53,7 +53,10 @@ class Template:
 def fields_of(text: str) -> set[str]:
     """What a text has as `{name}`; raises ValueError if it is no template."""
     try:
-        return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+        parts = [part for part in Formatter().parse(text) if part[1] is not None]
+        if any(spec or conversion for _, _, spec, conversion in parts):
+            raise ValueError("a field is its name alone, as {name}")
+        return {str(name) for _, name, _, _ in parts}
     except ValueError as error:
         raise ValueError(f"{text!r} is no template: {error}") from None
 

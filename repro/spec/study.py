@@ -45,6 +45,8 @@ class Evaluation:
                 found[name] = [prompt.texts.get(self.task.name), prompt.printed.get(self.task.name)]
         if not self.task.fixed:
             found["occurring"] = self.dataset.occurring
+        if self.dataset.places:  # a user's own, whose task may be mended in its file
+            found["of"] = self.task.name
         if self.shown.task != self.task:
             found["shown in"] = self.prompt.texts[self.shown.task.name]
         return found

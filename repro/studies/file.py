@@ -248,13 +248,23 @@ class _Builder:
                     study.evaluation(cell)
         models = {"base", "ft", "fticl", *(v.name for v in study.variants)}
         models |= {point.series for point in study.points()}
+        known = {
+            "model": models,
+            "dataset": {point.dataset for point in study.points()},
+            "prompt": {point.prompt for point in study.points()},
+        }
         for name, claim in study.claims.items():
             for index, contrast in enumerate(claim.contrasts):
                 where = f"claims.{name}.contrasts[{index}]"
                 for side in (contrast.left, contrast.right):
-                    if side and (strange := set(side.models) - models):
-                        what = f"{where}: no model '{strange.pop()}' is among the cells"
-                        raise _wrong(self._where, what)
+                    for what, there in known.items() if side else ():
+                        if strange := sorted(set(getattr(side, f"{what}s")) - there):
+                            told = f"{where}: no {what} '{strange[0]}' is among the cells"
+                            raise _wrong(self._where, told)
                 of_facts = contrast.kind in FACTS
+                grouped = contrast.kind in ("change", "gain")
+                if grouped and not study.pairs(contrast, other=True):
+                    told = f"{where}: a {contrast.kind} needs 'right', and cells in 'than'"
+                    raise _wrong(self._where, told)
                 if not (study.fact_pairs(contrast) if of_facts else study.pairs(contrast)):
                     raise _wrong(self._where, f"{where}: no two of the cells are compared by it")

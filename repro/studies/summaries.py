@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
-from repro.spec.cells import Variant
+from repro.spec.cells import BASE, Variant
 from repro.spec.claims import Pair, ShotsOf, Summary, Term, Where
 from repro.spec.points import Point
 from repro.spec.study import Study
@@ -52,6 +52,8 @@ def _of_level(
     study: Study, told: CurveTable, template: str, where: Where, shots: ShotsOf
 ) -> tuple[Pair, ...]:
     """The differences of one level, over all training sets."""
+    if template == BASE.name:
+        raise ValueError("the base is no line: lines are of fine-tunes, held against `minus`")
     found = tuple(
         pair
         for train in told.train

@@ -137,14 +137,19 @@ def _judged(
     pairs = [placed(item) for item in compared]
     effects = [effect_of(*pair) for pair in pairs]
     sets, by_dataset = [], {}
-    for dataset in dict.fromkeys(item.dataset for item in compared):
+    # A summary of a whole group is of no one test set.
+    named = () if contrast.than else (item.dataset for item in compared)
+    for dataset in dict.fromkeys(named):
         own = [i for i, item in enumerate(compared) if item.dataset == dataset]
         of_set = mean_of(study.datasets[dataset].printed, [compared[i] for i in own])
         sets.append(placed(of_set))
         by_dataset[dataset] = effect_of(*sets[-1], [effects[i].holds for i in own])
     mean = placed(mean_of("all", compared), *compared)
     stated = {effect.name: effect for effect in published.pairs} if published else {}
-    centres = [by_dataset[item.dataset].effect for item in compared]
+    centres = [
+        by_dataset[item.dataset].effect if by_dataset else effect.effect
+        for item, effect in zip(compared, effects, strict=True)
+    ]
     allowed = allowed_wrong(pairs, centres, stated)
     notes = []
     if optimistic:
@@ -158,7 +163,9 @@ def _judged(
     chance, of = None, ""
     if power and stated and all(item.name in stated for item in compared):
         truth = [stated[item.name].effect for item in compared]
-        chance = power_to_show(contrast.quantifier == "all", pairs, sets, mean, truth, allowed)
+        chance = power_to_show(
+            contrast.quantifier == "all", pairs, sets or pairs, mean, truth, allowed
+        )
         of = "to show this comparison at 5 %, if the truth were the published numbers"
     judged = replace(
         verdict,
@@ -212,7 +219,7 @@ def _judge_facts(
         return ContrastVerdict(
             contrast=contrast,
             expected=len(wanted),
-            unpublished=contrast.kind not in PUBLISHED,
+            unpublished=evidence.published and contrast.kind not in PUBLISHED,
             reason=f"no {contrast.kind} of these fine-tunes is known",
         )
     holding = [one.holds for one in effects]

@@ -175,7 +175,7 @@ def _drawn(
     Rows that one side leaves out are left out of its mean when they are drawn. A fine-tune that is
     made anew is as lucky as another seed would be, and so was the one in its place.
     """
-    seeds = max(1, len(published.seeds))
+    seeds = max(1, len({seed for _, seed in anew}))
     total = np.zeros(draws)
     # By test set, since only a few matrices of weights are kept.
     for (cell, seed), after in sorted(cells.items(), key=lambda item: item[0][0].dataset):

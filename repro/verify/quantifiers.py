@@ -135,7 +135,7 @@ def decided(
         agrees=agrees,
         shown=tuple(name for name, p in showing.items() if p < ALPHA),
         otherwise=otherwise,
-        contradicts=tuple(name for name in otherwise if held.get(name, True)),
+        contradicts=tuple(name for name in otherwise if held.get(name, bool(held))),
         reason=_sentence(judged, right, total, run, notes),
     )
 
@@ -162,7 +162,8 @@ def answered(judged: ContrastVerdict, p_shown: float, p_otherwise: float) -> Con
     verdict = Answer.AGREES if judged.agrees else Answer.CANNOT_TELL
     if p_shown < ALPHA:
         verdict = Answer.HOLDS
-    name = judged.by_dataset[0].name if len(judged.by_dataset) == 1 else "all"
+    sets = judged.by_dataset or judged.pairs
+    name = sets[0].name if len(sets) == 1 else "all"
     whole = judged.contrast.quantifier == "all" or (not judged.agrees and name in judged.otherwise)
     if p_otherwise < ALPHA:
         if whole:

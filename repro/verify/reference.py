@@ -31,7 +31,7 @@ import numpy as np
 from repro import studies
 from repro.errors import EXIT_FAILED, EXIT_MISSING, ReproError
 from repro.files import file_sha256
-from repro.results.outcomes import DIGITS, Outcomes
+from repro.results.outcomes import DIGITS, Outcomes, changed_inputs
 from repro.results.reading import check_line, json_lines, read_tuned
 from repro.results.runs import CellResult, Key, Run, Tuned, named
 from repro.results.schema import FINETUNES, RESULTS, Checked, ResultLine
@@ -79,10 +79,11 @@ class _Head(Checked):
 
 
 _HINT = "restore the folder from the repository, or record it again: repro expected record"
+_LEAVE = "run what is missing again into that folder, or leave the folder out"
 
 
-def _fail(where: str | Path, what: str) -> NoReturn:
-    raise ReproError(f"{where}: {what}", hint=_HINT, exit_code=EXIT_FAILED)
+def _fail(where: str | Path, what: str, hint: str = _HINT) -> NoReturn:
+    raise ReproError(f"{where}: {what}", hint=hint, exit_code=EXIT_FAILED)
 
 
 def record(
@@ -110,20 +111,30 @@ def record(
     _check_alike(runs)
     cells: dict[Key, CellResult] = {}
     tuned: dict[tuple[Variant, int], Tuned] = {}
+    inputs: dict[Cell, Outcomes] = {}
     for run in runs:
         for place, result in run.cells.items():
             if result.outcomes is None:
-                _fail(run.folder, f"the samples of {result.cell.name} are missing")
+                _fail(run.folder, f"the samples of {result.cell.name} are missing", _LEAVE)
             if result.outcomes.inputs is None:
-                _fail(run.folder, f"prompts and logits of {result.cell.name} are unknown")
+                _fail(run.folder, f"prompts and logits of {result.cell.name} are unknown", _LEAVE)
             known = cells.setdefault(place, result)
             if known.samples_sha256 != result.samples_sha256:
-                _fail(run.folder, f"{result.cell.name} differs from an earlier folder's")
+                _fail(run.folder, f"{result.cell.name} differs from an earlier folder's", _LEAVE)
+            first = inputs.setdefault(place[0], result.outcomes)
+            if changed_inputs([first, result.outcomes]).any():
+                told = f"prompts or golds of {result.cell.name} differ from those of another seed"
+                _fail(run.folder, told, _LEAVE)
         tuned |= run.tuned
-    for cell, seed in cells:
-        if seed is not None and (cell.variant, seed) not in tuned:
-            name = named(cell.variant.name, seed)
-            _fail(runs[0].folder, f"{FINETUNES} does not tell how {name} was fine-tuned")
+    for (cell, seed), result in cells.items():
+        if seed is None:
+            continue
+        name = named(cell.variant.name, seed)
+        if (cell.variant, seed) not in tuned:
+            _fail(runs[0].folder, f"{FINETUNES} does not tell how {name} was fine-tuned", _LEAVE)
+        if tuned[cell.variant, seed].key != result.model_key:
+            told = f"{name} was trained twice, apart: its cells are of different weights"
+            _fail(runs[0].folder, told, "keep the cells of one of them: repro merge")
     study = runs[0].study
 
     def rank(item: CellResult) -> tuple[object, ...]:
@@ -157,10 +168,13 @@ def _check_alike(runs: Sequence[Run]) -> None:
     for run in runs[1:]:
         for name in _KIND:
             if getattr(run, name) != getattr(first, name):
-                _fail(run.folder, f"its {name} differs from that of {first.folder}")
+                _fail(run.folder, f"its {name} differs from that of {first.folder}", _LEAVE)
         for name in ("model", "profile_digest", "test_limit", "engine"):
             if run.identity.get(name) != first.identity.get(name):
-                _fail(run.folder, f"'{name}' in run.json differs from {first.folder}")
+                _fail(run.folder, f"'{name}' in run.json differs from {first.folder}", _LEAVE)
+        for name in ("study", "data", "switches"):
+            if run.record.get(name) != first.record.get(name):
+                _fail(run.folder, f"'{name}' in run.json differs from {first.folder}", _LEAVE)
 
 
 def _write_packed(path: Path, lines: Iterable[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ Each level has its share of the false alarms of a faithful run, see SHARE; toget
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -122,7 +123,9 @@ def against_seeds(
     """
     if not pairs:
         return {}, ()
-    stored = max((_seeds(pair.theirs) for pair in pairs), key=len)
+    # Of a seed that was stored for some cells only, nothing is taken, lest the others go unjudged.
+    shared = Counter(_seeds(pair.theirs) for pair in pairs)
+    stored = max(shared, key=lambda own: (_held(own, shared), len(own)))
     scores = [_scores(pair, stored) for pair in pairs if set(stored) <= set(pair.theirs)]
     signature = (tuple((one.pair.cell, one.n, one.paired) for one in scores), stored)
     if signature not in models:
@@ -130,6 +133,11 @@ def against_seeds(
     cells, rows, *levels = models[signature].items()
     grouped = [verdict for name, level in levels for verdict in _judge(name, *level, scores)]
     return _cell_verdicts(scores, cells[1], rows[1]), tuple(grouped)
+
+
+def _held(seeds: tuple[int, ...], shared: Mapping[tuple[int, ...], int]) -> int:
+    """Cells that have all of these seeds."""
+    return sum(count for own, count in shared.items() if set(seeds) <= set(own))
 
 
 def _fit(

@@ -149,19 +149,20 @@ def in_all(numbers: Iterable[NumberVerdict], limits: Margins) -> Iterator[GroupV
 def without_spread(pair: CellPair) -> NumberVerdict:
     """Too few stored seeds: rows can tell a difference, but not whether a seed explains it."""
     basis = replace(pair.basis, level=Level.L2)
-    everything = [*pair.ours.values(), *pair.theirs.values()]
-    outcomes = [result.outcomes for result in everything if result.outcomes is not None]
-    rows = common_rows(outcomes) if len(outcomes) == len(everything) else np.zeros(0, dtype=int)
-    apart = (basis.ours or 0.0) - (basis.theirs or 0.0)
+    sides = (list(pair.ours.values()), list(pair.theirs.values()))
+    known = [[result.outcomes for result in side if result.outcomes] for side in sides]
+    whole = [len(own) for own in known] == [len(side) for side in sides]
+    rows = common_rows([one for own in known for one in own]) if whole else np.zeros(0, dtype=int)
     if len(rows):
-        basis = replace(basis, n=len(rows))
-        stored = next(iter(pair.theirs.values()))
-        _, difference = _paired(pair, [(result, stored) for result in pair.ours.values()])
-        se = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if basis.n > 1 else 0.0
+        ours, theirs = (np.mean([one.at(rows).scores for one in own], axis=0) for own in known)
+        difference = ours - theirs
+        basis = replace(basis, n=len(rows), ours=float(ours.mean()), theirs=float(theirs.mean()))
+        apart = float(difference.mean())
+        se = float(difference.std(ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0
         interval = paired_bootstrap(difference)
     else:
-        sides = (pair.ours, pair.theirs)
-        se = math.sqrt(sum(r.stderr**2 for side in sides for r in side.values()))
+        apart = (basis.ours or 0.0) - (basis.theirs or 0.0)
+        se = math.sqrt(sum(sum(r.stderr**2 for r in side) / len(side) ** 2 for side in sides))
         interval = t_interval(apart, se, math.inf)
     p = difference_p(apart, se, max(1.0, basis.n - 1))
     reason = f"{counted(len(pair.theirs), 'stored seed')}: the spread over seeds is unknown"

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 
 from repro.errors import EXIT_MISSING, ReproError
-from repro.metrics.summary import standard_error
 from repro.results.runs import CellResult, Run
 from repro.studies.paper.protocols import switches
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict
@@ -149,7 +148,9 @@ def conditions(
         if touched and not any(touched[name] for name in names):
             told = ", ".join(names)
             found.append(Condition(told, section, "untouched", runs[0], found[0].claims))
-    for section, names in DERIVED.items():
+    # Positions of rows are those of the authors' files.
+    known = runs[0].record.get("data", "upstream") == "upstream"
+    for section, names in DERIVED.items() if known else ():
         run, told = changed(runs[0], names, dropped)
         found.append(
             Condition(told, section, "rows", run, claims_of(run, spread_of(run, run.study), draws))
@@ -162,7 +163,9 @@ def merged(published: Run, run: Run | None, changed: Mapping[str, Any]) -> Run:
     own = published.switched(changed)
     if run is None:
         return own
-    return replace(own, cells={**own.cells, **run.cells}, tuned={**own.tuned, **run.tuned})
+    # Of a cell with fewer seeds than the published one has, none of those may stand beside them.
+    kept = {key: cell for key, cell in own.cells.items() if key[0] not in run.by_cell}
+    return replace(own, cells=kept | dict(run.cells), tuned={**own.tuned, **run.tuned})
 
 
 def changed(run: Run, switches: Sequence[str], dropped: Rows) -> tuple[Run, str]:
@@ -181,14 +184,13 @@ def changed(run: Run, switches: Sequence[str], dropped: Rows) -> tuple[Run, str]
 
 
 def without_rows(result: CellResult, dropped: set[int]) -> CellResult:
-    """A cell without some rows; its standard error is then that of the mean of the others."""
+    """A cell without some rows; its `stderr`, for cells without rows, stays that of all."""
     outcomes = result.outcomes
     if outcomes is None or not dropped.intersection(outcomes.rows.tolist()):
         return result
     kept = np.setdiff1d(outcomes.rows, list(dropped))
     left = outcomes.at(kept)
-    value, stderr = float(left.scores.mean()), standard_error(left.scores.tolist())
-    return replace(result, outcomes=left, value=value, n=len(kept), stderr=stderr)
+    return replace(result, outcomes=left, value=float(left.scores.mean()), n=len(kept))
 
 
 def main_contrast(claim: ClaimVerdict) -> ContrastVerdict:

@@ -1,6 +1,7 @@
 """A whole verification as data: what every report shows, and the exit code that follows."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
 from repro.printable import counted
 from repro.results.runs import Results, Run, is_imported
 from repro.results.spent import Spent
-from repro.spec.cells import Cell
+from repro.spec.cells import BASE, Cell
 from repro.verify.claimverdicts import Answer, ClaimVerdict
 from repro.verify.contrasts import Evidence
 from repro.verify.findings import judge_claims
@@ -41,8 +42,8 @@ class RunVerification:
         figures: mean differences to the paper over whole figures, with `points`.
         claims: do the paper's findings hold in this run.
         claims_count: whether they enter the exit code: only where the run's model and data are
-            the paper's, and in studies of users. On another model no claim of the paper makes it
-            1, asked for by name or not.
+            the paper's. On another model no claim makes it 1, asked for by name or not.
+        untold: claims that count, have no numbers, and rest on cells that were asked for.
         not_run: asked-for cells that are missing, or lack a seed.
         fewer: what the run has less of than it was asked for, in words.
         short: cells with fewer rows than were asked for, with (rows, rows asked for).
@@ -56,6 +57,7 @@ class RunVerification:
     figures: tuple[FigureVerdict, ...] = ()
     claims: tuple[ClaimVerdict, ...] = ()
     claims_count: bool = False
+    untold: tuple[ClaimVerdict, ...] = ()
     facts: tuple[FactCheck, ...] = ()
     groups: tuple[GroupVerdict, ...] = ()
     not_run: tuple[Cell, ...] = ()
@@ -90,12 +92,10 @@ class RunVerification:
         claims = self.claims if self.claims_count else ()
         if Verdict.NOT_REPRODUCED in verdicts or any(claim.contradicts for claim in claims):
             return EXIT_FAILED
-        # The authors' scripts record no facts of fine-tunes: what needs them cannot be asked.
-        silent = any(claim.verdict is Answer.NOT_RUN for claim in claims)
-        silent &= not is_imported(self.run.record)
         undecided = any(number.verdict is Verdict.INCONCLUSIVE for number in self.numbers)
-        missing = self.not_run or self.fewer or silent or undecided or Verdict.NOT_RUN in verdicts
-        return EXIT_MISSING if missing or not (verdicts or claims) else 0
+        missing = self.not_run or self.fewer or self.untold or undecided
+        missing = missing or Verdict.NOT_RUN in verdicts
+        return EXIT_MISSING if missing or not self.judged else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +112,13 @@ class Verification:
 
     @property
     def survival(self) -> tuple[tuple[str, tuple[tuple[str, Answer], ...]], ...]:
-        """Claims under every protocol, for profiles run under several: do they survive?"""
-        if len({run.run.protocol for run in self.runs}) < 2:
-            return ()
+        """Claims under every protocol and switch, of profiles run under several."""
+        several = Counter(
+            profile for profile, _ in {(r.run.profile, r.run.name) for r in self.runs}
+        )
         rows: dict[str, list[tuple[str, Answer]]] = {}
         for run in self.runs:
-            for claim in run.claims:
+            for claim in run.claims if several[run.run.profile] > 1 else ():
                 rows.setdefault(claim.claim.id, []).append((run.run.name, claim.verdict))
         return tuple((name, tuple(row)) for name, row in rows.items())
 
@@ -173,7 +174,9 @@ def verify_numbers(
         models: of `compare_runs`.
     """
     asked = run.asked if wanted is None else dict.fromkeys(wanted).keys()
-    verified = RunVerification(run=run, reference=reference)
+    own = [cell for cell in run.by_cell if asked is None or cell in asked]
+    fewer = () if is_imported(run.record) else _fewer(run, own, {})
+    verified = RunVerification(run=run, reference=reference, fewer=fewer)
     if reference is not None:
         cells = [cell for cell in reference.run.by_cell if asked is None or cell in asked]
         held = compare_runs(
@@ -196,6 +199,7 @@ def verify_numbers(
         )
     lacking = [item.cell for item in verified.numbers if item.verdict is Verdict.NOT_RUN]
     lacking += [cell for cell in asked or () if cell not in run.by_cell]
+    lacking += [c for c in own if c.variant != BASE and not set(run.seeds) <= set(run.of(c))]
     return replace(verified, not_run=tuple(dict.fromkeys(lacking)))
 
 
@@ -217,8 +221,20 @@ def _verify_run(
     told = evidence(run, spread, draws)
     names = list(study.claims) if asked is None else asked
     comparable = study.published and run.profile in margins().comparable
+    claims = judge_claims(names, told, every_shot=every_shot)
+    # The authors' scripts record no facts of fine-tunes: what needs them cannot be asked.
+    counted_on = comparable and not is_imported(run.record)
     verified = replace(
-        verified, claims=judge_claims(names, told, every_shot=every_shot), claims_count=comparable
+        verified,
+        claims=claims,
+        claims_count=comparable,
+        untold=tuple(
+            claim
+            for claim in claims
+            if counted_on
+            and claim.verdict is Answer.NOT_RUN
+            and _asked_for(run, wanted, study.claim_cells(claim.claim, every_shot=every_shot))
+        ),
     )
     if not study.published or not (level is Level.L3 or (comparable and level is None)):
         return verified
@@ -226,6 +242,7 @@ def _verify_run(
     published = {
         point: paper.of(point)
         for point in study.points(every_shot=every_shot)
+        if _asked_for(run, wanted, point.cells)
         if wanted is None or any(cell in wanted for cell in point.cells)
     }
     points = against_paper(run, list(published), published, told.scores, spread=spread)
@@ -236,6 +253,11 @@ def _verify_run(
         figures=figures_against_paper(published, told.scores),
         not_run=tuple(dict.fromkeys([*verified.not_run, *lacking])),
     )
+
+
+def _asked_for(run: Run, wanted: Sequence[Cell] | None, cells: Iterable[Cell]) -> bool:
+    """Whether all of these cells were asked for: of `verify`, or of the run where it tells."""
+    return wanted is not None or run.asked is None or run.asked >= set(cells)
 
 
 def evidence(run: Run, spread: SeedSpread, draws: int) -> Evidence:

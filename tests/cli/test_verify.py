@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from repro.cli.main import cli
 from repro.errors import ReproError
+from repro.metrics import summarise
+from repro.spec.cells import Cell
 from repro.studies.paper.claims import claims
 from repro.studies.paper.study import study
 from repro.verify.reference import record
@@ -133,7 +134,13 @@ def cut(run: Path, rows: int) -> None:
         texts = path.read_text().splitlines(keepends=True)[:rows]
         path.write_text("".join(texts))
         line["n"] = rows
-        line["value"] = math.fsum(json.loads(text)["score"] for text in texts) / rows
+        line |= {
+            name: value
+            for name, value in summarise(
+                study().task_of(Cell.parse(line["cell"])), [json.loads(text) for text in texts]
+            ).items()
+            if name in line
+        }
         line["samples_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
         line["key"] += "cut"
 

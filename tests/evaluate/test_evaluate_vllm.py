@@ -343,7 +343,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def test_results_of_two_engines_never_mix(vllm, tmp_path, monkeypatch):
     """On the CPU, since the stand-in can; the same store, so that cells could be taken from it."""
     monkeypatch.setattr(options, "_check_vllm", lambda *asked: None)
-    monkeypatch.setattr(preflight, "require", lambda *asked: [])
+    monkeypatch.setattr(preflight, "require", lambda *asked, **how: [])
     monkeypatch.setattr(machine, "installed", lambda package: "0.32.0")
     command(tmp_path, "torch")
     assert not vllm.made

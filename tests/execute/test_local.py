@@ -1,5 +1,6 @@
 """Several worker processes: the same bytes whatever their number, and whoever dies."""
 
+import errno
 import os
 import random
 import signal
@@ -172,10 +173,11 @@ CUDA = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 G
     [
         (2, _diverging, 1, "diverged"),
         (2, partial(_cramped, MemoryError()), 3, "out of memory"),
+        (2, partial(_cramped, OSError(errno.ENOSPC, "No space left")), 3, "No space left"),
         (1, partial(_cramped, CUDA), 3, "out of memory: CUDA out of memory. Tried to allocate 2"),
         (1, _diverging, 1, "diverged"),
     ],
-    ids=["two: diverged", "two: main memory", "one: memory of a GPU", "one: diverged"],
+    ids=["two: diverged", "two: main memory", "two: disk", "one: memory of a GPU", "one: diverged"],
 )
 def test_a_step_that_fails_is_told_once_and_the_others_go_on(
     plan: Plan,

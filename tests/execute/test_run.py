@@ -265,6 +265,30 @@ def test_a_model_that_writes_before_its_label_has_prompts_of_its_own(tmp_path: P
     assert "sentence" in html.page(report(tmp_path / "out"))  # it holds texts against hashes too
 
 
+def test_demonstrations_in_the_format_of_a_fine_tune_have_a_context_of_their_own(
+    tmp_path: Path,
+) -> None:
+    own = "amazon-ft-16-target=sentence"
+    shown = ["amazon.p1.2", "socialqa.p1.2", "socialqa.p1.2-of=amazon", "amazon.p1.2-of=socialqa"]
+    cells = ",".join(f"{model}.{cell}" for model in ("base", own) for cell in shown)
+    _run(tmp_path, "--study", "output_space", "--cells", cells, "--rows", "2")
+    _texts_are_those_of_the_samples(tmp_path)
+    lines = _lines(tmp_path, "prompts.jsonl")
+    assert [(x["dataset"], x["shots"]) for x in lines if "target" in x and "shots" in x] == [
+        ("socialqa", "2-of=amazon"), ("amazon", 2),
+    ]  # fmt: skip
+    html.page(report(tmp_path / "out"))
+
+
+def test_two_checkpoints_after_the_same_step_are_one_model(tmp_path: Path) -> None:
+    own = [f"socialqa-ft-32-checkpoint={name}.socialqa.p1.0" for name in ("2", "epoch1", "3")]
+    _run(tmp_path, "--cells", ",".join(own), "--rows", "2")
+    lines = {line["variant"].partition("=")[2]: line for line in _lines(tmp_path)}
+    second, first_epoch, third = (lines[name] for name in ("2", "epoch1", "3"))
+    assert second["model_key"] == first_epoch["model_key"] != third["model_key"]
+    assert second["value"] == first_epoch["value"]
+
+
 def _texts_are_those_of_the_samples(folder: Path) -> None:
     """The documented rule, applied without the kit's reader."""
     texts = {
@@ -275,7 +299,9 @@ def _texts_are_those_of_the_samples(folder: Path) -> None:
     }
     for line in _lines(folder):
         place, target = (line["dataset"], line["prompt"]), line["variant"].partition("target=")[2]
-        before = texts[*place, "shots", line["shots"], ""]
+        shown = (*place, "shots", line["cell"].partition(f".{line['prompt']}.")[2])
+        shown = (*shown[:3], int(shown[3]) if shown[3].isdigit() else shown[3])
+        before = texts[*shown, target] if (*shown, target) in texts else texts[*shown, ""]
         for sample in _lines(folder, line["samples"]):
             row = (*place, "row", sample["row"])
             text = before + (texts[*row, target] if (*row, target) in texts else texts[*row, ""])

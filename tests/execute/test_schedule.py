@@ -8,13 +8,24 @@ import pytest
 from benchmarks.workers import WORKERS, Simulated, simulate
 from repro import studies
 from repro.cli.options import build_plan, parse
+from repro.errors import ReproError
 from repro.execute.schedule import Alone, Schedule
-from repro.execute.worker import Done, Worker, locks
+from repro.execute.worker import Done, LostError, Worker, locks
 from repro.locks import BusyError
 from repro.plan.cost import makespan
 from repro.plan.estimate import by_characters, costs, seconds_of
 from repro.plan.plan import Plan
-from repro.plan.steps import Evaluate, FineTune, Step, steps_of, with_drops
+from repro.plan.steps import (
+    Artefact,
+    Drop,
+    Evaluate,
+    FineTune,
+    Keep,
+    Step,
+    steps_of,
+    timed,
+    with_drops,
+)
 from repro.plan.store import Store
 
 
@@ -147,3 +158,50 @@ def test_a_lock_of_another_process_is_found_without_waiting(plan: Plan, tmp_path
     worker = Worker(store, say=print, waits=False)
     with store.lock(kind, key, waiting=None), pytest.raises(BusyError):
         worker.do(step)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("keep", ["none", "last"])
+def test_no_more_models_lie_in_the_store_than_there_are_workers(
+    grid: Plan, tmp_path: Path, workers: int, keep: Keep
+) -> None:
+    """But for the last one, which stays; with all of them, all do."""
+    seconds = seconds_of(grid, by_characters)
+    lying: set[str] = set()
+    most = []
+
+    def cost(step: Step) -> float:
+        return sum(seconds.get(key, 0.0) for key in timed(step))
+
+    class Store:
+        def do(self, step: Step) -> Done:
+            if isinstance(step, Drop):
+                lying.discard(step.artefact.key)
+            return Done()
+
+    def done(step: Step, _: Done) -> None:
+        if isinstance(step, FineTune):
+            lying.update(step.keys)
+        most.append(len(lying))
+
+    store: Any = Store()
+    steps = with_drops(steps_of(grid, tmp_path), keep)
+    Schedule(steps, Simulated(workers, cost), store, done, seconds).finish()
+    assert max(most) <= workers + (keep == "last")
+    assert lying == ({grid.models[-1].key} if keep == "last" else set())
+
+
+def test_weights_that_another_process_dropped_are_named(plan: Plan, tmp_path: Path) -> None:
+    """They were there when the run began, so that none of its steps makes them."""
+
+    class Lost(Worker):
+        def do(self, step: Step) -> Done:
+            if isinstance(step, Evaluate) and isinstance(step.weights, Artefact):
+                raise LostError(step.weights)
+            return Done()
+
+    (step, *_) = [s for s in steps_of(plan, tmp_path) if isinstance(s, Evaluate)]
+    worker = Lost(Store(tmp_path / "store"), say=print)
+    with pytest.raises(ReproError, match="another process dropped") as caught:
+        Schedule([step], Alone(worker), worker, lambda *_: None, {}).finish()
+    assert caught.value.hint == "run the same command again"

@@ -1,6 +1,11 @@
 """Fine-tuning in several processes gives what one process gives."""
 
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,3 +95,36 @@ def test_moments_in_main_memory_change_no_bit(tmp_path: Path) -> None:
 def test_an_error_of_a_process_is_told(tmp_path: Path) -> None:
     with pytest.raises(ReproError, match="no training sample has a label left"):
         launch(*_job(tmp_path / "bad", gpus=2, max_length=1))
+
+
+_RANK = """
+import os, sys
+from repro.execute.training import _end_with
+held = open(sys.argv[1], "w")
+print("ready", file=held, flush=True)
+_end_with(0)
+"""
+_AGENT = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], start_new_session=True).wait()
+"""
+_LAUNCHER = """
+import sys
+from repro.execute.training import run_together
+run_together([sys.executable, "-c", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_the_one_that_launched_them(tmp_path: Path, how: signal.Signals) -> None:
+    """As those of torchrun, which have a session of their own."""
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    end = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    command = [sys.executable, "-c", _LAUNCHER, _AGENT, _RANK, str(alive)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as launcher:
+        assert select.select([end], [], [], 60)[0]
+        assert os.read(end, 100) == b"ready\n"
+        launcher.send_signal(how)
+        assert select.select([end], [], [], 60)[0]
+        assert os.read(end, 100) == b""  # nobody has it open any more

@@ -148,6 +148,8 @@ def test_scores_of_rows() -> None:
     assert harness_functions.accuracy(doc, [(-2.0, False), (-1.0, True)]) == {"acc": 1.0}
     split = harness_functions.accuracy({"labels": ["yes", "no"], "gold": "-"}, [(0.0, True)] * 2)
     assert split == {"acc": 0.0}
-    text = {"gold": "a b c d", "stemmer": False}
+    text = {"gold": "a b c d", "stemmer": False, "cut": True}
     assert harness_functions.rouge(text, ["a b c d\n\nand more"]) == {"rougeL": 1.0}
+    whole = harness_functions.rouge(text | {"cut": False}, ["a b c d\n\nand more"])
+    assert whole == {"rougeL": pytest.approx(0.8)}
     assert harness_functions.rouge(text, ["a b"]) == {"rougeL": pytest.approx(2 / 3)}

@@ -14,7 +14,7 @@ from repro.models import spec as spec_module
 from repro.models.files import check_folder
 from repro.models.load import load, load_tokenizer
 from repro.models.sources import materialise, require
-from repro.models.spec import EMBEDDED, ModelSpec
+from repro.models.spec import EMBEDDED, Architecture, ModelSpec
 
 
 def of(**table):
@@ -159,7 +159,7 @@ def test_random_weights_follow_from_the_seed_alone(tokenizer_folder, sizes, tmp_
     assert found[0]["model.safetensors"] != found[2]["model.safetensors"]
     model, tokenizer = load(tmp_path / "a")
     assert model.config.eos_token_id == tokenizer.eos_token_id == 2
-    assert model.num_parameters() == random_spec(tokenizer_folder, sizes).sizes().parameters
+    assert model.num_parameters() == random_spec(tokenizer_folder, sizes).architecture.parameters
     assert tokenizer("the dog sat").input_ids == [1, 3, 5, 6]
 
 
@@ -220,7 +220,7 @@ def test_the_model_that_comes_with_the_kit(out):
     assert model.num_parameters() <= 3_000_000
     assert (out / "model.safetensors").stat().st_size <= 10_000_000
     assert len(tokenizer) <= model.config.vocab_size
-    assert of(kind="embedded").sizes().parameters == model.num_parameters()
+    assert Architecture.from_config(EMBEDDED / "config.json").parameters == model.num_parameters()
 
 
 # --- package

@@ -73,7 +73,7 @@ def test_the_larger_smollm2_are_pinned(repo, revision, sha256):
     assert spec.revision == revision
     assert dict(spec.sha256) == {"model.safetensors": sha256}
     assert not spec.gated
-    assert spec.sizes().tied
+    assert spec.architecture.tied
 
 
 def test_another_revision_drops_the_pinned_hashes():
@@ -85,7 +85,7 @@ def test_another_revision_drops_the_pinned_hashes():
 @pytest.mark.parametrize("repo", ["meta-llama/Llama-2-13b-hf", "meta-llama/Llama-2-70b-hf"])
 def test_models_without_a_known_commit_can_be_planned_but_not_fetched(repo, tmp_path):
     spec = of(kind="hub", repo=repo)
-    assert spec.sizes().parameters > 1e10
+    assert spec.architecture.parameters > 1e10
     assert spec.identity()["revision"] == ""
     with pytest.raises(ReproError, match=f"no revision is pinned for {repo}") as caught:
         materialise(spec, tmp_path)
@@ -181,7 +181,7 @@ def test_identity_of_random_weights(tokenizer_folder, sizes):
 
 
 def test_sizes_of_a_folder_come_from_its_config(model_folder, sizes):
-    found = of(kind="folder", path=str(model_folder)).sizes()
+    found = of(kind="folder", path=str(model_folder)).architecture
     assert found == Architecture(**sizes)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -133,3 +134,22 @@ def test_atomic_writing_replaces_and_cleans_up(tmp_path: Path) -> None:
     write_atomically(path, json.dumps({"new": 1}))
     assert json.loads(path.read_text()) == {"new": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+@pytest.mark.parametrize("what", ["find", "drop"])
+def test_what_another_process_drops_meanwhile_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Between looking at a folder and moving it."""
+    store = Store(tmp_path)
+    _make(store, "k")
+    rename = Path.rename
+
+    def late(self: Path, target: Path) -> Path:
+        shutil.rmtree(self)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    (store.path("cell", "k") / "samples.jsonl").unlink()
+    assert getattr(store, what)("cell", "k") is None
+    assert not store.has("cell", "k")

@@ -66,7 +66,7 @@ def dress(folder: Path) -> None:
                 sample |= {"gold": LABEL, "prediction": "negative", "score": 0}
                 sample["logits"] = {"positive": -1.25, "negative": 2.5}
         if line["cell"] == CONSTANT:
-            line["value"] = 0.0
+            line |= {"value": 0.0, "stderr": 0.0}
         text = "".join(json.dumps(sample) + "\n" for sample in samples)
         path.write_text(text)
         line["samples_sha256"] = hashlib.sha256(text.encode()).hexdigest()

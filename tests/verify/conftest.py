@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,13 @@ def facts(
     }
 
 
+def stderr_of(cell: Cell, scores: Sequence[float]) -> float:
+    """Binomial for accuracies; of the mean for ROUGE-L."""
+    if study().task_of(cell).labels:
+        return float(np.std(scores) / math.sqrt(len(scores)))
+    return float(np.std(scores, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else 0.5
+
+
 def write_results(
     folder: Path,
     wanted: Iterable[Cell] | None = None,
@@ -184,7 +191,7 @@ def write_results(
                     "metric": "accuracy" if study().task_of(cell).labels else "rougeL",
                     "value": math.fsum(scores) / n,
                     "n": n,
-                    "stderr": float(np.std(scores, ddof=1) / math.sqrt(n)),
+                    "stderr": stderr_of(cell, scores),
                     "profile": profile,
                     "protocol": protocol,
                     "overrides": {},
@@ -240,6 +247,7 @@ def reseal(folder: Path, cell: str, seed: int | None) -> None:
             if (line["cell"], line["seed"]) == (cell, seed):
                 line["value"] = math.fsum(scores) / len(scores)
                 line["n"] = len(scores)
+                line["stderr"] = stderr_of(Cell.parse(cell), scores)
                 line["samples_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
 
     edit_lines(folder / "results.jsonl", change)
@@ -329,6 +337,7 @@ class Forgery:
         (self.folder / line["samples"]).write_text(text)
         scores = [float(row["score"]) for row in rows]
         line["n"], line["value"] = len(scores), math.fsum(scores) / len(scores)
+        line["stderr"] = stderr_of(Cell.parse(line["cell"]), scores)
         line["samples_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         line["key"] = digest("forged", line["key"], line["samples_sha256"])
 

@@ -45,7 +45,9 @@ def field(index: int, **changes: object) -> Callable[[list[dict]], None]:
     [
         (field(4, value=float("nan")), "line 5.*NaN"),
         (field(4, value=1.2), "line 5.*'value'"),
-        (field(4, value=0.123), "line 5.*'value'.*mean"),
+        (field(4, value=0.123), "line 5.*'value' is 0.123, but .* gives 0"),
+        (field(4, stderr=9.0), "line 5.*'stderr' is 9.0, but"),
+        (field(4, interval=[0.99, 1.0]), "line 5.*'interval' is .*, but"),
         (field(4, n=19), "line 5.*'n'"),
         (field(4, stderr=-1.0), "line 5.*'stderr'"),
         (field(4, cell="xsum-ft-2000.xsum.p1.3"), "line 5.*but the cell is"),

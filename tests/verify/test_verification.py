@@ -254,7 +254,7 @@ def test_bars_are_chosen_as_the_metrics_choose_them(make: Make, tmp_path: Path, 
     by_shots: dict[int, list[dict[str, float]]] = {}
     for cell in point.cells:
         path = folder / "samples" / f"{cell.name}.seed7.jsonl"
-        found = read_samples(path, study().task_of(cell))
+        found, _ = read_samples(path, study().task_of(cell))
         by_shots[cell.shots] = [
             {"row": int(row), "score": float(score)}
             for row, score in zip(found.rows, found.scores, strict=True)

@@ -1,5 +1,6 @@
 """Parts of the kit against plain float32 computations of the same, on any device."""
 
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -53,7 +54,7 @@ def attention(
         for count in queries:
             for before in prefixes:
                 error = attention_error(way, count, before, dtype, size, device)
-                if not error <= worst:  # also if it is no number
+                if error > worst:
                     worst, where = error, f"{count} queries behind {before} shared tokens"
     except (ReproError, RuntimeError) as error:  # torch's compiler raises RuntimeErrors
         return _not_run(what, error)
@@ -62,6 +63,11 @@ def attention(
 
 def _not_run(what: str, error: Exception) -> Check:
     return Check(what, False, "did not run", "runs", str(error).strip().partition("\n")[0])
+
+
+def _size(error: float) -> float:
+    """The absolute value; infinite for what is no number, since comparisons would forget that."""
+    return math.inf if math.isnan(error) else abs(error)
 
 
 def attention_error(
@@ -93,7 +99,7 @@ def attention_error(
         for one, other in zip(found, expected, strict=True)
         if other.abs().max() > 0  # a single token's scores have no gradient
     ]
-    return max(errors, key=lambda error: error if error == error else float("inf"))
+    return max(map(_size, errors))
 
 
 def plain_attention(
@@ -160,9 +166,9 @@ def evaluation(
             logits = plain(input_ids=whole).logits[0, len(prompt) - 1 :].float()
         scale = logits.abs().max().item()
         for label, token in labels.items():
-            scores = max(scores, abs(found[label] - logits[0, token].item()) / scale)
+            scores = max(scores, _size(found[label] - logits[0, token].item()) / scale)
         for own, token in zip(logits, generation.tokens, strict=False):
-            texts = max(texts, (own.max() - own[token]).item() / scale)
+            texts = max(texts, _size((own.max() - own[token]).item()) / scale)
     bound, how = BOUNDS[dtype], f"{how}, {REPLAYED}" if replayed else how
     checks = [
         Check(f"label logits, {how}", scores <= bound, f"{scores:.2g}", f"{bound:.2g}"),

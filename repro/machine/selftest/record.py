@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from repro.errors import missing
+from repro.machine.kinds import is_named
 from repro.tables import adapter
 
 Way = Literal["flex", "grouped"]
@@ -109,7 +110,7 @@ def of_kind(store: Path, name: str) -> Record | None:
     """The newest record in a store of a GPU whose name holds another one, if there is any."""
     paths = (store / "selftest").glob("*.json")
     for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-        if (found := _record(path)) and name in found.key.get("gpu", ""):
+        if (found := _record(path)) and is_named(name, found.key.get("gpu", "")):
             return found
     return None
 

@@ -73,7 +73,7 @@
       row.hidden = !(
         (!wanted.verdict || row.dataset.verdict === wanted.verdict) &&
         (!wanted.task || row.dataset.task === wanted.task) &&
-        (!wanted.figure || panels.some((panel) => panel.startsWith(wanted.figure))) &&
+        (!wanted.figure || panels.some((panel) => panel.replace(/[a-z]+$/, "") === wanted.figure)) &&
         words.every((word) => text.includes(word))
       );
       shown += !row.hidden;
