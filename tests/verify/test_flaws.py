@@ -18,6 +18,7 @@ from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer
 from repro.verify.flaws import Flaw, flaws, mended
 from repro.verify.reading import read_results
+from repro.verify.survival import merged
 
 PAWS = [cell for cell in study().claim_cells(claims()["C1"]) if cell.dataset == "paws"]
 SKILL = dict.fromkeys(PAWS, 0.5) | {c: 0.95 for c in PAWS if c.variant.name != "base"}
@@ -127,3 +128,23 @@ def test_only_verdicts_that_are_others_are_told(published: Path) -> None:
     told: Any = {"C1": (claim, claim), "C2": (claim, other)}
     text = document(read(published), [Flaw("a = b", "A2", (), 0, None, None, told)])
     assert text.endswith("| A2 | `a = b` | 0 | 0 |  |  |  |\n")
+
+
+def test_a_switch_with_fewer_seeds_stands_for_all_of_them(
+    make: Callable[..., Path], tmp_path: Path
+) -> None:
+    """No seed of the published run remains beside those of the switch."""
+    many = read(make(tmp_path / "many", PAWS, n=100, seeds=range(1, 6), skill=SKILL))
+    tuned = [cell for cell in PAWS if cell.variant.name != "base"]
+    one = read(make(tmp_path / "one", tuned, n=100, seeds=(1,), skill=WORSE, noise="anew"))
+    whole = merged(many, one, {"truncation_side": "source"})
+    for cell in tuned:
+        assert set(whole.of(cell)) == {1}
+        assert whole.of(cell)[1].value < 0.3
+    found = by_name(flaws(many, {"truncation_side": one}))["truncation_side"]
+    alone = read(make(tmp_path / "alone", PAWS, n=100, seeds=(1,), skill=SKILL))
+    same = by_name(flaws(alone, {"truncation_side": one}))["truncation_side"]
+    assert found.interval is not None
+    assert same.interval is not None
+    widths = [high - low for low, high in (found.interval, same.interval)]
+    assert widths[0] == pytest.approx(widths[1], rel=0.05)

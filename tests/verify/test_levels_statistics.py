@@ -136,3 +136,37 @@ def test_simulated_a_a_runs_raise_few_alarms(make: Make, tmp_path: Path) -> None
     assert outside / (draws * len(wanted)) == pytest.approx(ALPHA, abs=0.015)
     share = SHARE["cell"]
     assert alarms / draws <= share + 4 * (share * (1 - share) / draws) ** 0.5
+
+
+def test_one_stored_seed_is_held_on_the_rows_in_common_alone(make: Make, tmp_path: Path) -> None:
+    """A run of fewer rows, equal to the stored one on all of them."""
+    wanted = [cell for cell in cells(["4"]) if cell.variant.name != "base"][:2]
+    (stored,) = read_results(make(tmp_path / "a", wanted, seeds=(1,), n=50)).runs
+    few = {}
+    for (cell, _), result in stored.cells.items():
+        assert result.outcomes is not None
+        outcomes = result.outcomes.at(np.arange(20))
+        value = float(outcomes.scores.mean())
+        few[cell, 2] = replace(
+            result, seed=2, outcomes=outcomes, value=value, n=20, key="k", model_key="m",
+            samples_sha256="s",
+        )  # fmt: skip
+    held = compare_runs(replace(stored, cells=few, tuned={}), stored)
+    assert {number.verdict for number in held.numbers} == {Verdict.CONSISTENT}
+    for number in held.numbers:
+        assert (number.n, number.ours, number.difference) == (20, number.theirs, 0.0)
+
+
+@pytest.mark.parametrize("cell", range(2))
+def test_a_seed_that_is_stored_in_part_leaves_the_other_cells_judged(
+    make: Make, tmp_path: Path, cell: int
+) -> None:
+    wanted = [cell for cell in cells(["4"]) if cell.variant.name != "base"][:6]
+    folders = [make(tmp_path / "whole", wanted, seeds=range(1, 6))]
+    folders.append(make(tmp_path / "part", wanted[:1], seeds=(6,)))
+    reference = load_reference(record(folders, tmp_path / "ref"))
+    bad = dict.fromkeys(wanted, 0.5) | {wanted[cell]: 0.001}
+    ours = make(tmp_path / "ours", wanted, seeds=(9,), noise="9", skill=bad)
+    (run,) = read_results(ours).runs
+    (number,) = [n for n in compare_runs(run, reference.run).numbers if n.cell == wanted[cell]]
+    assert number.verdict is Verdict.NOT_REPRODUCED

@@ -123,3 +123,21 @@ def test_what_cannot_be_joined_is_named(
         merge([one, other], tmp_path / "c")
     assert caught.value.exit_code == code
     assert damage == "out" or not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("change", [{"samples": "../elsewhere.jsonl"}, {"cell": "foo"}])
+def test_a_line_that_is_none_is_named_and_nothing_is_left(
+    make: Make, edit: Callable[..., None], tmp_path: Path, change: dict[str, str]
+) -> None:
+    one = make(tmp_path / "a", BASE)
+    edit(one / "results.jsonl", lambda lines: lines[1].update(change))
+    with pytest.raises(ReproError, match="which the kit lacks"):
+        merge([one, make(tmp_path / "b", AMAZON)], tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_a_folder_that_gives_nothing_is_no_part(make: Make, tmp_path: Path) -> None:
+    one = make(tmp_path / "a", [*BASE, *AMAZON], machine="cpu A")
+    two = make(tmp_path / "b", [*BASE, *AMAZON], machine="cpu B", noise="B")
+    merge([one, two], tmp_path / "out")
+    assert not [w for w in read_results(tmp_path / "out").warnings if "kinds of machines" in w]

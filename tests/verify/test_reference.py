@@ -173,3 +173,32 @@ def test_recording_refuses_what_must_not_be_pooled(
     with pytest.raises(ReproError, match="exists"):
         record([ours], stored)
     assert not (tmp_path / "out").exists()
+
+
+def test_seeds_with_other_prompts_are_not_pooled(
+    make: Make, edit: Callable[..., None], tmp_path: Path
+) -> None:
+    one = make(tmp_path / "a", CELLS[:3], seeds=(1,))
+    two = make(tmp_path / "b", CELLS[:3], seeds=(2,))
+    tuned = next(cell for cell in CELLS[:3] if cell.variant.name != "base")
+    path = two / f"samples/{tuned.name}.seed2.jsonl"
+    edit(path, lambda rows: rows[4].update(prompt_sha256="1" * 64))
+    digest = sha256(path.read_bytes()).hexdigest()
+    edit(
+        two / "results.jsonl",
+        lambda lines: [
+            x.update(samples_sha256=digest) for x in lines if x["samples"].endswith(path.name)
+        ],
+    )
+    with pytest.raises(ReproError, match=r"prompts or golds of .* differ from those of another"):
+        record([one, two], tmp_path / "out")
+
+
+def test_a_fine_tune_trained_twice_is_not_pooled(make: Make, tmp_path: Path) -> None:
+    """Its cells would be of two models, and its facts of one."""
+    tuned = [cell for cell in cells(["1"]) if cell.variant.name == "paws-ft-2000"]
+    one = make(tmp_path / "a", tuned[:1], seeds=(1,))
+    two = make(tmp_path / "b", tuned[1:2], seeds=(1,), machine="B", noise="apart")
+    with pytest.raises(ReproError, match="was trained twice, apart") as caught:
+        record([one, two], tmp_path / "out")
+    assert "repro merge" in caught.value.hint

@@ -266,3 +266,11 @@ def test_final_loss_is_the_mean_of_the_last_tenth(folder: Path, edit: Edit) -> N
     first = json.loads((folder / "finetunes.jsonl").read_text().splitlines()[0])
     found = next(t for t in run.tuned.values() if t.key == first["key"])
     assert found.final_loss == pytest.approx(0.4)
+
+
+def test_an_empty_folder_beside_others_is_not_passed_over(make: Make, tmp_path: Path) -> None:
+    make(tmp_path / "all" / "a", CELLS[:2])
+    (make(tmp_path / "all" / "b", CELLS[:2]) / "results.jsonl").write_text("")
+    with pytest.raises(ReproError, match=r"b/results\.jsonl is empty") as caught:
+        read_results(tmp_path / "all")
+    assert caught.value.exit_code == 3

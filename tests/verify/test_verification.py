@@ -1,7 +1,9 @@
 """Whole verifications: exit codes, the two separate questions, and what the terminal shows."""
 
 import io
+import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -385,3 +387,96 @@ def test_verifying_needs_neither_torch_nor_datasets() -> None:
         "import repro.report.commands"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_no_compared_number_is_no_pass(make: Make, tmp_path: Path) -> None:
+    """Cells that the reference has not, beside facts that it has."""
+    stored = record([make(tmp_path / "a", CELLS[:4], n=40)], tmp_path / "expected")
+    folder = make(tmp_path / "run", CELLS[4:6], n=40, asked=CELLS[4:6])
+    terminal = console()
+    assert verify(folder, terminal, expected=stored) == 3
+    text = " ".join(shown(terminal).split())
+    assert "something is missing: stored values of what was run" in text
+    assert "stored values of 2 cells: the reference has none of them" in text
+
+
+def test_a_part_of_the_papers_model_that_was_asked_for_can_pass(make: Make, tmp_path: Path) -> None:
+    """No other cells, claims and points are held against it as missing."""
+    wanted = [cell for cell in cells(["1"]) if cell.dataset == "paws"]
+    folder = make(
+        tmp_path / "run", wanted, n=250, jitter=0.0, luck=0.0, profile="llama2-7b", asked=wanted
+    )
+    (verified,) = build(folder, expected=tmp_path).runs
+    assert verified.points
+    assert {n.cell.dataset for n in verified.points} == {"paws"}
+    assert (verified.not_run, verified.untold, verified.exit_code) == ((), (), 0)
+    terminal = console()
+    assert verify(folder, terminal, expected=tmp_path) == 0
+    some = make(tmp_path / "some", wanted[:-1], n=250, profile="llama2-7b", asked=wanted)
+    (verified,) = build(some, expected=tmp_path).runs
+    assert verified.not_run == tuple(wanted[-1:])
+    assert verified.exit_code == 3
+
+
+@pytest.mark.parametrize("lost", ["seed", "samples"])
+def test_without_a_reference_lost_seeds_and_samples_are_noticed(
+    make: Make, edit: Callable[..., None], tmp_path: Path, lost: str
+) -> None:
+    wanted = [cell for cell in cells(["1"]) if cell.dataset == "paws"]
+    folder = make(tmp_path / "run", wanted, seeds=(1, 2), n=250, profile="llama2-7b", asked=wanted)
+    (verified,) = build(folder, expected=tmp_path).runs
+    assert not verified.fewer
+    assert not verified.not_run
+    cell = next(cell.name for cell in wanted if cell.variant != BASE)
+    if lost == "seed":
+        edit(
+            folder / "results.jsonl",
+            lambda lines: lines.remove(next(x for x in lines if x["cell"] == cell)),
+        )
+    else:
+        (folder / f"samples/{cell}.seed1.jsonl").unlink()
+    (verified,) = build(folder, expected=tmp_path).runs
+    assert verified.exit_code == 3
+    assert [c.name for c in verified.not_run] == [cell] * (lost == "seed")
+    assert bool(verified.fewer) == (lost == "samples")
+
+
+def test_what_differs_is_told_from_the_paper_or_the_stored_runs(
+    make: Make, tmp_path: Path, published: dict[Cell, float]
+) -> None:
+    wanted = [cell for cell in cells(["1"]) if cell.dataset == "paws"]
+    stored = record(
+        [make(tmp_path / "a", wanted, seeds=(1, 2, 3), n=250, profile="llama2-7b", asked=wanted)],
+        tmp_path / "expected" / "a",
+    )
+    zero = published | {wanted[0]: 0.0}
+    folder = make(
+        tmp_path / "run", wanted, seeds=(1, 2, 3), n=250, profile="llama2-7b", skill=zero,
+        asked=wanted,
+    )  # fmt: skip
+    terminal = console()
+    assert verify(folder, terminal, expected=stored) == 1
+    assert "something differs from the stored runs and the paper" in " ".join(
+        shown(terminal).split()
+    )
+
+
+def test_a_single_switch_beside_the_published_run_is_a_row_on_survival(
+    make: Make, edit: Callable[..., None], tmp_path: Path
+) -> None:
+    home = tmp_path / "results"
+    make(home / "a", CELLS, n=60)
+    other = make(home / "b", CELLS, n=60)
+    assert not build(home / "a", expected=tmp_path).survival
+    switch = {"truncation_side": "source"}
+    edit(other / "results.jsonl", lambda lines: [x.update(overrides=switch) for x in lines])
+    told = json.loads((other / "run.json").read_text())
+    told["identity"]["overrides"] = switch
+    (other / "run.json").write_text(json.dumps(told))
+    rows = dict(build(home, expected=tmp_path).survival)
+    assert [name for name, _ in rows["C12"]] == [
+        "embedded / published-code", "embedded / published-code (truncation_side=source)",
+    ]  # fmt: skip
+    shutil.rmtree(other)
+    make(home / "b", CELLS, n=60, profile="small", protocol="corrected")
+    assert not build(home, expected=tmp_path).survival, "two models"
