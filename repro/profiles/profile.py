@@ -112,6 +112,7 @@ class Profile:
 
     Attributes:
         name: the file's stem.
+        summary: a line on it, for `repro profiles`.
         protocol: the protocol unless the command line names another.
         data: "embedded" (made by the kit) or "upstream" (the authors' files).
         seeds: of the fine-tunes.

@@ -282,6 +282,19 @@ def test_redirect_to_a_local_file_is_not_followed(trial: Trial, tmp_path: Path) 
     assert not trial.one.exists()
 
 
+def test_other_files_are_fetched_when_the_server_fails_for_one(trial: Trial) -> None:
+    trial.server.script["/data/one.json"] = [status(500)] * 9
+    assert "500" in str(trial.fails())
+    assert (trial.folder / "sub/two.json").read_bytes() == OTHER
+
+
+@pytest.mark.parametrize("url", ["http://[x", "https://.example.invalid"])
+def test_an_address_that_is_none_is_a_message(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ReproError, match="cannot be asked") as caught:
+        fetch(tmp_path, base_url=url, manifest=MANIFEST)
+    assert caught.value.exit_code == 3
+
+
 def test_attempts_end(trial: Trial) -> None:
     trial.server.script["/data/one.json"] = [status(503)] * 9
     error = trial.fails(ONE)

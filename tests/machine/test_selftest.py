@@ -1,6 +1,7 @@
 """The self-test on a CPU, and whether it notices what it is there to notice."""
 
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,29 @@ def test_values_that_are_no_numbers_are_noticed(monkeypatch: pytest.MonkeyPatch)
         lambda *words, **more: plain(*words, **more) * torch.nan,
     )
     assert not checks.attention("grouped", "float32", CPU, **FEW).right
+
+
+def test_a_shape_without_numbers_is_not_forgotten_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, calls = attention.scaled_dot_product_attention, iter([1.0, torch.nan])
+
+    def once(*words: Any, **more: Any) -> Any:
+        return plain(*words, **more) * next(calls, 1.0)
+
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", once)
+    assert not checks.attention("grouped", "float32", CPU, **FEW).right
+
+
+def test_label_logits_that_are_no_numbers_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = checks.label_logits
+
+    def none(*words: Any, **more: Any) -> Any:
+        return [dict.fromkeys(found, math.nan) for found in plain(*words, **more)]
+
+    monkeypatch.setattr(checks, "label_logits", none)
+    found = checks.evaluation(torch.float32, CPU, shared=False)
+    assert [check.right for check in found if "label" in check.what] == [False]
 
 
 def test_a_way_that_cannot_run_is_wrong_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from repro import profiles
 from repro.cli.main import cli
 from repro.errors import ReproError
-from repro.machine.kinds import kinds, of
+from repro.machine.kinds import kinds, named, of
 from repro.machine.selftest.record import Record, place
 from repro.models.spec import ModelSpec
 from repro.plan.layout import Layout, at, elsewhere, layout
@@ -223,3 +223,18 @@ def test_a_plan_of_another_machine_needs_no_packages_no_data_and_no_network(
     assert done.returncode == 0, done.stderr
     assert "with 4 workers of 2 GPUs" in " ".join(done.stdout.split())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA L4", "l4"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA H100 80GB HBM3 MIG 3g.40gb", None),
+        ("NVIDIA GH200 480GB", None),
+        ("NVIDIA H200", "h200"),
+    ],
+)
+def test_a_kind_is_known_by_whole_words_of_a_whole_gpu(told: str, kind: str | None) -> None:
+    assert named(told) == (kinds()[kind] if kind else None)

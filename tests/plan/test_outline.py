@@ -14,6 +14,7 @@ from repro.cli.main import cli
 from repro.cli.options import build_plan, parse
 from repro.data.embedded import EmbeddedData
 from repro.data.upstream import VARIABLE, UpstreamData
+from repro.errors import ReproError
 from repro.models.load import load_tokenizer
 from repro.models.memory import Placement
 from repro.models.spec import EMBEDDED
@@ -191,3 +192,23 @@ def test_settings_change_an_outline_as_they_change_the_run() -> None:
     assert cost(["base.sst2.p1.0"]).new_tokens == 0
     shown = [cost([f"base.xsum.p1.{n}"]).prompt_tokens for n in (0, 1, 2)]
     assert shown == sorted(set(shown))
+
+
+def test_epochs_of_a_fine_tune_are_counted_and_what_is_not_is_told() -> None:
+    asked = request("--profile", "llama2-7b")
+
+    def rows(*names: str) -> object:
+        own = replace(asked, cells=[Cell.parse(name) for name in names], seeds=(42,))
+        return outline(own)[0][-1].cost
+
+    twice, eight = (rows(f"xsum-ft-2000{more}.xsum.p1.0") for more in ("", "-epochs=8"))
+    assert eight.train_tokens == 4 * twice.train_tokens
+    for name in (
+        "xsum-ft-1000.xsum.p1.0",
+        "base.xsum.p1.5",
+        "base.xsum.p1.2-of=cnndm",
+        "xsum-ft-2000-checkpoint=8.xsum.p1.0",
+    ):
+        with pytest.raises(ReproError, match="nothing is counted for") as caught:
+            rows(name)
+        assert caught.value.exit_code == 3

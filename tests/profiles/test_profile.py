@@ -33,6 +33,8 @@ def test_profiles_of_the_kit_load_and_begin_with_their_command(name: str) -> Non
         ("threads = 1", "threads = -2", "field 'compute.threads' is -2"),
         ("threads = 1", "threads = true", "field 'compute.threads' is True"),
         ("2000 = 160", "2000 = 'many'", "field 'sizes.train.2000' is 'many'"),
+        ("2000 = 160", "0 = 160", r"field 'sizes.train.0"),
+        ("train_rate = ", "train_rate = 0 # ", "field 'compute.train_rate' is 0"),
         ('protocol = "published-code"', 'protocol = "as-is"', "field 'protocol' is 'as-is'"),
         ('kind = "embedded"', "", "field 'model.kind' is missing"),
         ("[model]", "[model", "not TOML"),

@@ -21,6 +21,8 @@ def test_a_new_profile_begins_with_the_settings_of_another(name: str, tmp_path: 
 def test_every_setting_stands_there_with_its_meaning(tmp_path: Path) -> None:
     text = commented(profiles.load("embedded"), "repro run --profile mine.toml")
     settings = [line for line in text.splitlines() if " = " in line and not line.startswith("# ")]
+    assert "# test: at most this many rows of a test set are scored." in text
+    assert not [line for line in text.splitlines() if line.startswith("# ") and line.endswith(":")]
     assert len(settings) == len({line.split(" = ")[0] for line in settings})
     path = tmp_path / "all.toml"
     path.write_text("\n".join(line.removeprefix("# ") for line in text.splitlines()

@@ -88,6 +88,18 @@ def test_a_document_without_a_place_for_the_table_is_named(
         write_findings([shipped], tmp_path / "findings.md", other)
 
 
+def test_the_table_is_replaced_wherever_else_an_end_stands(
+    shipped: tuple[Condition, ...], tmp_path: Path
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"a\n{END}\nb\n{BEGIN}\nold\n{END}\nc\n", encoding="utf-8")
+    for _ in range(2):
+        write_findings([shipped], tmp_path / "findings.md", readme)
+        text = readme.read_text(encoding="utf-8")
+        assert (text.count(BEGIN), text.count(END)) == (1, 2)
+        assert text.startswith(f"a\n{END}\nb\n{BEGIN}\n|")
+
+
 def test_scores_without_some_rows_are_those_of_the_others(tmp_path: Path) -> None:
     cell = Cell.parse("base.paws.p1.2")
     folder = make(tmp_path / "run", [cell], n=40)
