@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from repro.printable import printable
+from repro.printable import printable_lines
 
 
 class _Console(Console):
@@ -25,7 +25,7 @@ class _Console(Console):
 
 
 def _shown(text: str) -> str:
-    return "\n".join(map(printable, text.split("\n")))
+    return printable_lines(text)
 
 
 def new_console(*, stderr: bool = False) -> Console:

@@ -11,6 +11,11 @@ def printable(text: object) -> str:
     )
 
 
+def printable_lines(text: str) -> str:
+    """`printable`, but for line breaks."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def counted(n: int, what: str) -> str:
     """A number of things: `1 cell`, `3 cells`."""
     return f"{n:,} {what}" + "s" * (n != 1)

@@ -20,7 +20,7 @@ from repro.cli.setup import data, docker, models, profiles, schema
 from repro.console import new_console, prepare_streams, silence
 from repro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISSING, ReproError
 from repro.machine.faults import machine_fault
-from repro.printable import printable
+from repro.printable import printable_lines
 
 HEADINGS: dict[str, tuple[click.Command, ...]] = {
     "Run": (run, plan, doctor),
@@ -108,7 +108,7 @@ def _show(error: ReproError) -> None:
     console = new_console(stderr=True)
     for label, style, text in (("error:", "bold red", str(error)), ("try:", "bold", error.hint)):
         if text:
-            shown = "\n".join(map(printable, text.split("\n")))
+            shown = printable_lines(text)
             console.print(Text(label, style).append(f" {shown}", style="not bold default"),
                           soft_wrap=True)  # fmt: skip
 

@@ -17,7 +17,7 @@ from repro.errors import ReproError, unknown
 from repro.plan.select import Request, claim_names, find_given, select, split_names
 from repro.profiles import Profile
 from repro.profiles.profile import LARGEST_SEED
-from repro.spec.protocol import PROTOCOLS, Protocol
+from repro.spec.protocol import PROTOCOLS, Protocol, typed
 from repro.spec.study import Study
 from repro.studies.paper.protocols import switches
 
@@ -41,11 +41,6 @@ def listed(
         ]
 
     return complete
-
-
-def typed(value: object) -> str:
-    """A switch's value as it is typed."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _settings(_: Study) -> Iterable[str]:

@@ -8,13 +8,13 @@ import click
 from rich.table import Column, Table
 
 from repro.cli.folders import FOLDER
-from repro.cli.options import build_plan, fetch_data, parse, typed, with_options
+from repro.cli.options import build_plan, fetch_data, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
 from repro.plan.select import Request, split_names
 from repro.printable import counted
 from repro.report.citations import NAME, linked
-from repro.spec.protocol import PROTOCOLS
+from repro.spec.protocol import PROTOCOLS, typed
 from repro.studies.paper.protocols import switches
 
 

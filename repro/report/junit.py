@@ -10,7 +10,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree as Tree
 
 from repro.errors import EXIT_FAILED
-from repro.printable import printable
+from repro.printable import printable_lines
 from repro.report.answer import first_line, head
 from repro.report.model import Report, RunReport
 from repro.report.words import contrast_text, fact_text, group_text, number_text, outcome
@@ -80,7 +80,7 @@ def _add(suite: Tree.Element, case: Case) -> None:
 
 def _clean(text: str) -> str:
     """Text that may stand in XML 1.0; line breaks stay."""
-    return "\n".join(map(printable, text.split("\n")))
+    return printable_lines(text)
 
 
 def _answer(run: RunReport) -> Iterator[Case]:

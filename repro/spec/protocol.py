@@ -51,6 +51,11 @@ class Protocol:
     best_of: Literal["smallest", "all", "split-half"] = enters()
 
 
+def typed(value: object) -> str:
+    """A switch's value as `--set` reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 @dataclass(frozen=True)
 class Switch:
     """A departure between paper, code and repair."""

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from repro.results.runs import CellResult, Key, Run
-from repro.spec.protocol import Protocol
+from repro.spec.protocol import Protocol, typed
 from repro.studies.paper.protocols import switches
 from repro.verify.claimverdicts import ClaimVerdict
 from repro.verify.published import default_folder
 from repro.verify.reference import find_reference
-from repro.verify.rerun import typed
 from repro.verify.seedspread import SeedSpread, spread_of
 from repro.verify.statistics import Floats, Interval, percentile_interval, resampling_weights
 from repro.verify.survival import DRAWS, Condition, merged

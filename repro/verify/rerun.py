@@ -8,6 +8,7 @@ from itertools import product
 from repro import studies
 from repro.results.runs import Run, is_imported
 from repro.spec.cells import BASE, Cell
+from repro.spec.protocol import typed
 from repro.spec.study import Study
 
 FEW = 8
@@ -62,11 +63,6 @@ def command_for(run: Run, cells: Sequence[Cell], seeds: Sequence[int] | None = N
         for value in given if isinstance(given, list | tuple) else [given]:
             words += [f"--{name}", str(value)]
     return shlex.join([*words, "--out", str(run.folder)])
-
-
-def typed(value: object) -> str:
-    """A switch as `--set` reads it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def asked_seeds(run: Run) -> tuple[int, ...]:
