@@ -136,7 +136,8 @@ def _flaw(
     published, run = runs
     before, after = claims
     cells = {k: own for k, own in (run.cells if run else {}).items() if k in published.cells}
-    anew = _anew(published, run) if run else frozenset()
+    compared = {(cell.variant.name, seed) for cell, seed in cells}
+    anew = _anew(published, run) & compared if run else frozenset()
     changes = tuple(
         Change(cell.name, seed, published.cells[cell, seed].value, result.value)
         for (cell, seed), result in cells.items()
