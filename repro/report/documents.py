@@ -249,6 +249,7 @@ def _survives(name: str, conditions: Sequence[Condition]) -> str:
                 changed[after.passes].append(f"{told} (`{condition.name}`: {words})")
             else:
                 same.append(told)
+    same = list(dict.fromkeys(same))  # two switches of a section may be mended apart
     parts = [f"{_OPENINGS[answer]} as published"]
     if answer.passes:
         if changed[False]:
