@@ -100,6 +100,7 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         moved=MOVED,
         table="\n".join(_table(sizes, paper)),
         changes="\n".join(_changes(sizes)),
+        turned=list(_turned(sizes)),
         folder=FOLDER,
         figures=FIGURES,
         published=PUBLISHED,
@@ -113,6 +114,25 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         seed_count=max(len(conditions[0].run.seeds) for conditions in sizes),
         dead=_dead(largest[0].run),
     )
+
+
+def _turned(sizes: Sizes) -> Iterator[str]:
+    """How many findings come out otherwise under a whole protocol than as published, and which."""
+    for first, *others in sizes:
+        for whole in (condition for condition in others if not condition.audit):
+            pairs = [(n, one.verdict, whole.claims[n].verdict) for n, one in first.claims.items()]
+            both = [pair for pair in pairs if Answer.NOT_RUN not in pair]
+            turned = [
+                f"{name} ({ANSWERS[before]} to {ANSWERS[after]})"
+                for name, before, after in both
+                if before is not after
+            ]
+            number, size = counted(len(both), "finding"), first.run.profile
+            yield (
+                f"Of the {number} that `{size}` has numbers for under both {first.name} and "
+                f"{whole.name}, {joined(turned) or 'none'} comes out otherwise when all flaws are "
+                "mended together."
+            )
 
 
 def _made(condition: Condition) -> dict[str, Any]:
@@ -187,10 +207,10 @@ def _effect(claim: ClaimVerdict | None) -> str:
 
 def _table(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
     wholes = [(conditions[0], c) for conditions in sizes for c in conditions if not c.audit]
-    heads = ["", "finding", "the paper's own numbers"]
+    heads = ["finding", "the paper's own numbers"]
     heads += [f"`{first.run.profile}`, {c.name}" for first, c in wholes]
-    yield f"| {' | '.join([*heads, 'a mended flaw changes'])} |"
-    yield "|---" * (len(heads) + 1) + "|"
+    yield f"| | {' | '.join([*heads, 'a mended flaw changes'])} |"
+    yield "|---" * (len(heads) + 2) + "|"
     for name, claim in sizes[0][0].claims.items():
         cells = [name, claim.claim.title, _cell(paper[name])]
         cells += [_cell(c.claims[name]) for _, c in wholes]

@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from repro.results.runs import Run
 from repro.spec.cells import Cell
 from repro.studies.paper.claims import claims
 from repro.studies.paper.study import study
+from repro.verify.claimverdicts import Answer
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import default_folder
 from repro.verify.reading import read_results
@@ -192,6 +194,12 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     (line,) = (row for row in text.splitlines() if row.startswith("| `small-cpu` | A2 |"))
     assert f"| {tuned} | " in line
     assert f"| {(after - before) / tuned:+.3f} [" in line
+    (sentence,) = (line for line in text.splitlines() if line.startswith("Of the "))
+    assert sentence.endswith("none comes out otherwise when all flaws are mended together.")
+    fails = replace(found[2].claims["C1"], verdict=Answer.FAILS)
+    turned = (*found[:2], replace(found[2], claims={**found[2].claims, "C1": fails}))
+    told = findings([turned], {c.claim.id: c for c in paper_verdicts()})
+    assert "C1 (undecided to shown otherwise) comes out otherwise" in told
     missing = text.partition("## What is missing")[2]
     assert "A2:" not in missing
     assert "The protocol" not in missing
