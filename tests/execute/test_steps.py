@@ -136,7 +136,7 @@ def test_what_is_ready_waits_for_nothing_else(plan: Plan, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("keep", "dropped"), [("none", [0, 1]), ("last", [None, 0]), ("all", [None, None])]
+    ("keep", "dropped"), [("none", [0, 1]), ("last", [0, None]), ("all", [None, None])]
 )
 def test_weights_are_dropped_behind_results(
     plan: Plan, tmp_path: Path, keep: str, dropped: list[int | None]

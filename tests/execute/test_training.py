@@ -109,8 +109,9 @@ import subprocess, sys
 subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], start_new_session=True).wait()
 """
 _LAUNCHER = """
-import sys
+import signal, sys
 from repro.execute.training import run_together
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 run_together([sys.executable, "-c", *sys.argv[1:]])
 """
 
@@ -123,8 +124,11 @@ def test_processes_end_with_the_one_that_launched_them(tmp_path: Path, how: sign
     end = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
     command = [sys.executable, "-c", _LAUNCHER, _AGENT, _RANK, str(alive)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as launcher:
-        assert select.select([end], [], [], 60)[0]
-        assert os.read(end, 100) == b"ready\n"
-        launcher.send_signal(how)
-        assert select.select([end], [], [], 60)[0]
-        assert os.read(end, 100) == b""  # nobody has it open any more
+        try:
+            assert select.select([end], [], [], 60)[0]
+            assert os.read(end, 100) == b"ready\n"
+            launcher.send_signal(how)
+            assert select.select([end], [], [], 60)[0]
+            assert os.read(end, 100) == b""  # nobody has it open any more
+        finally:
+            launcher.kill()
