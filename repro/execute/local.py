@@ -244,7 +244,12 @@ def answer(worker: Worker, step: Work) -> Any:
 
 
 def _end_with(driver: Connection) -> None:
-    """End when the driver is gone, however it ended: nobody else holds the other end."""
-    with suppress(EOFError, OSError):
-        driver.recv()
+    """End when the driver is gone, however it ended.
+
+    It is the parent, or where workers are forked from another process holds the other end alone.
+    """
+    parent = os.getppid()
+    with suppress(OSError):
+        while os.getppid() == parent and not driver.poll(1):
+            pass
     os._exit(1)
