@@ -133,7 +133,10 @@ def expected() -> None:
 @click.argument("results", type=FOLDER, nargs=-1, required=True)
 @click.option("-o", "--out", type=FOLDER, required=True, help="The new reference folder.")
 def record(results: tuple[Path, ...], out: Path) -> None:
-    """Make a reference folder from one or more results folders."""
+    """Make a reference folder from one or more results folders.
+
+    Reference folders may be among them: that is how a stored one gets further cells or seeds.
+    """
     from repro.report.commands import record_expected
     from repro.report.tables import reference_parts
 

@@ -91,8 +91,12 @@ def record(
 ) -> Path:
     """Make a reference folder from results folders: one run with all its seeds, or several runs.
 
+    What was stored before can be among them, so that a reference grows after the samples behind
+    it are gone.
+
     Args:
-        results: results folders of one profile, protocol and base model, with all samples.
+        results: results folders of one profile, protocol and base model, with all samples; or
+            reference folders of the same.
         out: a folder that does not exist yet.
         stage: called with what begins: reading, a time for each folder, and writing.
 
@@ -104,9 +108,17 @@ def record(
     if out.exists():
         raise ReproError(f"{out} exists", hint="name a new folder with -o, or remove that one")
     runs: list[Run] = []
+    recorded: list[Mapping[str, Any]] = []
     for folder in results:
         stage("reading results")
-        runs += read_results(folder).runs
+        if (folder / REFERENCE).is_file():
+            stored = load_reference(folder)
+            runs.append(stored.run)
+            recorded += stored.recorded
+        else:
+            found = read_results(folder).runs
+            runs += found
+            recorded += (run.record for run in found)
     stage("writing the reference")
     _check_alike(runs)
     cells: dict[Key, CellResult] = {}
@@ -148,7 +160,7 @@ def record(
         **{name: getattr(runs[0], name) for name in _KIND},
         "seeds": sorted({seed for _, seed in cells if seed is not None}),
         "recorded": [
-            {name: value for name, value in run.record.items() if name not in _OWN} for run in runs
+            {name: value for name, value in item.items() if name not in _OWN} for item in recorded
         ],
     }
     out.mkdir(parents=True)

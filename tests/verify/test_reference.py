@@ -47,6 +47,21 @@ def test_the_same_runs_make_the_same_bytes(stored: Path, tmp_path: Path) -> None
         assert (again / name).read_bytes() == (stored / name).read_bytes()
 
 
+def test_a_reference_grows_by_what_is_run_later(make: Make, tmp_path: Path) -> None:
+    """As if all had been recorded at once, though the first samples are gone."""
+    first = make(tmp_path / "first", CELLS[:3], seeds=(1, 2))
+    then = make(tmp_path / "then", CELLS[3:5], seeds=(1, 2))
+    at_once = record([first, then], tmp_path / "at-once")
+    early = record([first], tmp_path / "early")
+    shutil.rmtree(first)
+    grown = record([early, then], tmp_path / "grown")
+    for name in (OUTCOMES, CELLS_FILE, TUNED, "reference.json"):
+        assert (grown / name).read_bytes() == (at_once / name).read_bytes()
+    other = make(tmp_path / "other", CELLS[:3], seeds=(1, 2), noise="other luck")
+    with pytest.raises(ReproError, match="differs from an earlier"):
+        record([early, other], tmp_path / "out")
+
+
 def test_the_facts_of_fine_tunes_are_kept_as_far_as_they_are_compared(stored: Path) -> None:
     """Whole losses, the first gradient norm and one number for the weight change."""
     (run,) = read_results(stored.parent / "a").runs
