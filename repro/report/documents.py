@@ -17,6 +17,7 @@ from repro.report.model import run_report
 from repro.report.words import ANSWERS, between, joined, seeds_text, signed
 from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer, ClaimVerdict
+from repro.verify.comparisons import Change
 from repro.verify.findings import paper_verdicts
 from repro.verify.flaws import Flaw, stored_flaws
 from repro.verify.survival import PUBLISHED, Condition, main_contrast
@@ -30,7 +31,7 @@ FOLDER = "findings"
 """Beside the document: its pictures."""
 
 MOVED = 0.02
-"""A change of an effect that is worth a word: what a row more or less in 50 comes to."""
+"""A change of an effect that is worth a word, if its interval leaves out 0: a row in 50."""
 
 HEADS = (
     "audit",
@@ -207,13 +208,20 @@ def _effect(claim: ClaimVerdict | None) -> str:
 
 def _table(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
     wholes = [(conditions[0], c) for conditions in sizes for c in conditions if not c.audit]
-    heads = ["finding", "the paper's own numbers"]
-    heads += [f"`{first.run.profile}`, {c.name}" for first, c in wholes]
-    yield f"| | {' | '.join([*heads, 'a mended flaw changes'])} |"
-    yield "|---" * (len(heads) + 2) + "|"
+    heads = ["", "finding", "the paper's own numbers"]
+    for first, whole in wholes:
+        heads.append(f"`{first.run.profile}`, {whole.name}")
+        if whole is not first:
+            heads.append("its effect less the published code's")
+    heads.append("one mended flaw changes")
+    yield f"| {' | '.join(heads)} |".replace("|  |", "| |")
+    yield "|---" * len(heads) + "|"
     for name, claim in sizes[0][0].claims.items():
         cells = [name, claim.claim.title, _cell(paper[name])]
-        cells += [_cell(c.claims[name]) for _, c in wholes]
+        for first, whole in wholes:
+            cells.append(_cell(whole.claims[name]))
+            if whole is not first:
+                cells.append(_change(whole.changes.get(name)))
         told = []
         for conditions in sizes:
             moved = [
@@ -230,15 +238,20 @@ def _cell(claim: ClaimVerdict) -> str:
     return f"{ANSWERS[claim.verdict]} {_effect(claim)}".rstrip()
 
 
+def _change(moved: Change | None) -> str:
+    return f"{signed(moved.effect)}{between(moved.interval)}" if moved else ""
+
+
 def _moves(name: str, condition: Condition, before: ClaimVerdict) -> str:
     """What a mended flaw changes of a finding; empty for a whole protocol, and without a change."""
     after = condition.claims[name]
     if not condition.audit or Answer.NOT_RUN in (before.verdict, after.verdict):
         return ""
-    one, other = (main_contrast(claim).mean for claim in (before, after))
     words = "" if after.verdict is before.verdict else ANSWERS[after.verdict]
-    if one and other and abs(other.effect - one.effect) >= MOVED:
-        words = f"{words} {signed(one.effect)} to {signed(other.effect)}".strip()
+    moved = condition.changes.get(name)
+    low, high = moved.interval if moved else (0.0, 0.0)
+    if moved and abs(moved.effect) >= MOVED and (low > 0 or high < 0):
+        return f"{words} by {_change(moved)}".strip()
     return words
 
 
@@ -269,7 +282,7 @@ def _survives(name: str, conditions: Sequence[Condition]) -> str:
                 changed[after.passes].append(f"{told} (`{condition.name}`: {words})")
             else:
                 same.append(told)
-    same = list(dict.fromkeys(same))  # two switches of a section may be mended apart
+    same = sorted(set(same))  # two switches of a section may be mended apart
     parts = [f"{_OPENINGS[answer]} as published"]
     if answer.passes:
         if changed[False]:
@@ -283,11 +296,11 @@ def _survives(name: str, conditions: Sequence[Condition]) -> str:
             parts.append(f"and with {joined(changed[False])} mended it moves")
         if same:
             parts.append(f"and mending {joined(same)} changes nothing")
-    wholes = [
-        f" Under `{c.name}`, all mended together, {_outcome(answer, c.claims[name].verdict)}."
-        for c in conditions[1:]
-        if not c.audit
-    ]
+    wholes = []
+    for c in (c for c in conditions[1:] if not c.audit):
+        told = _outcome(answer, c.claims[name].verdict)
+        by = f" Its effect moves by {_change(own)}." if (own := c.changes.get(name)) else ""
+        wholes.append(f" Under `{c.name}`, all mended together, {told}.{by}")
     return f"{', '.join(parts)}.{''.join(wholes)}"
 
 

@@ -7,24 +7,20 @@ import numpy as np
 
 from repro.printable import counted
 from repro.spec.cells import Variant
-from repro.spec.claims import FACTS, Contrast, Pair
+from repro.spec.claims import FACTS, Contrast
 from repro.spec.study import Study
 from repro.verify.claimverdicts import ContrastVerdict, Effect
+from repro.verify.comparisons import comparisons
 from repro.verify.effects import (
     Compared,
     Region,
-    change_of,
     claim_margin,
-    compare,
     effect_of,
-    gain_of,
-    group_against,
     mean_of,
-    points_of,
     region,
     with_tests,
 )
-from repro.verify.measured import Source, common_seeds
+from repro.verify.measured import Source
 from repro.verify.quantifiers import allowed_wrong, decided, power_to_show
 from repro.verify.seedspread import SeedSpread, registered_spread
 from repro.verify.statistics import pooled, satterthwaite
@@ -55,6 +51,10 @@ class Evidence:
     spread: SeedSpread | None = None
     published: bool = False
 
+    def source(self, contrast: Contrast) -> Source | None:
+        """What a contrast compares, unless it is facts of fine-tunes."""
+        return self.labels if contrast.kind == "labels" else self.scores
+
 
 def judge(
     contrast: Contrast,
@@ -72,48 +72,29 @@ def judge(
             is otherwise here only.
         power: work it out.
     """
-    study = evidence.study
     if contrast.kind in FACTS:
         return _judge_facts(contrast, evidence, published)
-    source = evidence.labels if contrast.kind == "labels" else evidence.scores
-    pairs = study.pairs(contrast, every_shot=every_shot)
-    others = study.pairs(contrast, every_shot=every_shot, other=True)
-    verdict = ContrastVerdict(contrast=contrast, expected=len(pairs) + len(others))
-    if source is None:
-        reason = "the outputs are not known"
-        return replace(verdict, unpublished=evidence.published, reason=reason)
-    points = dict.fromkeys(point for pair in (*pairs, *others) for point in points_of(pair))
-    measured = {point: value for point in points if (value := source(point)) is not None}
-
-    def run(wanted: Sequence[Pair]) -> list[Pair]:
-        return [pair for pair in wanted if all(point in measured for point in points_of(pair))]
-
-    kept, kept_others = run(pairs), run(others)
-    used = {point for pair in (*kept, *kept_others) for point in points_of(pair)}
-    seeds = common_seeds(measured[point] for point in used)
-    if not kept or (others and not kept_others) or seeds is None:
-        reason = "no seed in common" if seeds is None else "none of its comparisons was run"
-        return replace(verdict, reason=reason)
-    compared = [compare(pair, measured, seeds, contrast.threshold) for pair in kept]
-    if contrast.than:
-        rest = [compare(pair, measured, seeds) for pair in kept_others]
-        summary = change_of if contrast.kind == "change" else gain_of
-        name = f"size of the {contrast.kind}"
-        compared = [group_against(name, summary(compared), summary(rest), compared)]
+    source = evidence.source(contrast)
+    found = comparisons(contrast, evidence.study, source, every_shot=every_shot)
+    verdict = ContrastVerdict(contrast=contrast, expected=found.expected)
+    if found.lacking:
+        unpublished = evidence.published and source is None
+        return replace(verdict, unpublished=unpublished, reason=found.lacking)
+    constant = dict.fromkeys(m.constant for m in found.points.values() if m.constant)
     verdict = replace(
         verdict,
-        seeds=seeds,
-        constant=tuple(dict.fromkeys(m.constant for m in measured.values() if m.constant)),
+        seeds=found.seeds,
+        constant=tuple(constant),
         paper_effect=published.mean.effect if published and published.mean else None,
     )
     return _judged(
-        study,
+        evidence.study,
         verdict,
-        compared,
-        run=len(kept) + len(kept_others),
+        found.judged,
+        run=len(found.own) + len(found.others),
         published=published,
         power=power,
-        optimistic=any(len(p.cells) > 1 and measured[p].optimism > 0 for p in used),
+        optimistic=any(len(p.cells) > 1 and m.optimism > 0 for p, m in found.points.items()),
     )
 
 

@@ -19,7 +19,7 @@ from repro.verify.published import default_folder
 from repro.verify.reference import find_reference
 from repro.verify.seedspread import SeedSpread, spread_of
 from repro.verify.statistics import Floats, Interval, percentile_interval, resampling_weights
-from repro.verify.survival import DRAWS, Condition, merged
+from repro.verify.survival import DRAWS, Condition, merged, trained_anew
 from repro.verify.verification import claims_of
 
 CORRECTED = "corrected"
@@ -137,7 +137,7 @@ def _flaw(
     before, after = claims
     cells = {k: own for k, own in (run.cells if run else {}).items() if k in published.cells}
     compared = {(cell.variant.name, seed) for cell, seed in cells}
-    anew = _anew(published, run) & compared if run else frozenset()
+    anew = trained_anew(published, run) & compared if run else frozenset()
     changes = tuple(
         Change(cell.name, seed, published.cells[cell, seed].value, result.value)
         for (cell, seed), result in cells.items()
@@ -151,15 +151,6 @@ def _flaw(
         float(np.mean([change.difference for change in changes])) if changes else None,
         percentile_interval(drawn) if changes else None,
         {claim: (before[claim], after[claim]) for claim in before},
-    )
-
-
-def _anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:
-    """Fine-tunes that the published protocol's run has not."""
-    return frozenset(
-        (variant.name, seed)
-        for (variant, seed), tuned in run.tuned.items()
-        if (variant, seed) not in published.tuned or published.tuned[variant, seed].key != tuned.key
     )
 
 

@@ -50,6 +50,7 @@ def run_source(
     spread: SeedSpread | None = None,
     of: Callable[[Study, Cell, Outcomes], Floats] = lambda study, cell, outcomes: outcomes.scores,
     draws: int = DRAWS,
+    universe: Callable[[str], NDArray[np.int64]] | None = None,
 ) -> Source:
     """The run's points. Rows are resampled once per test set, which keeps its cells paired.
 
@@ -59,6 +60,8 @@ def run_source(
         spread: over seeds, for runs of few; the registered one by default.
         of: what is measured of each row, its score by default. Other than scores need samples.
         draws: of the rows, at most 10,000; fewer are for simulations.
+        universe: by test set, the rows that are drawn from, ascending, of which the run's own
+            count; these themselves by default. One universe pairs runs of other rows.
     """
     over_seeds, by_cell = spread or registered_spread(run.study), run.by_cell
 
@@ -76,11 +79,15 @@ def run_source(
         return _Block(rows, scores, {key: index for index, (key, _) in enumerate(own)})
 
     def weights(dataset: str) -> Floats:
-        return resampling_weights(len(block(dataset).rows), f"rows/{dataset}", draws)
+        rows = block(dataset).rows
+        every = rows if universe is None else universe(dataset)
+        drawn = resampling_weights(len(every), f"rows/{dataset}", draws)
+        return drawn if len(every) == len(rows) else drawn[:, np.searchsorted(every, rows)]
 
     @cache
     def drawn(dataset: str) -> Floats:
-        return weights(dataset) @ block(dataset).scores / len(block(dataset).rows)
+        own = weights(dataset)
+        return own @ block(dataset).scores / _counts(own)
 
     @cache
     def single(cell: Cell) -> Measured:
@@ -151,6 +158,11 @@ def run_source(
     return measure
 
 
+def _counts(weights: Floats) -> Floats:
+    """How many of a run's rows each draw has, [draws, 1]; at least one."""
+    return np.maximum(weights.sum(axis=1, keepdims=True), 1)
+
+
 def _split_half(
     there: _Block, columns: list[int], weights: Callable[[str], Floats]
 ) -> tuple[float, Floats]:
@@ -166,6 +178,6 @@ def _split_half(
         on_even, on_odd = w[:, even] @ scores[even], w[:, ~even] @ scores[~even]
         lines = np.arange(len(w))
         kept = on_even[lines, on_odd.argmax(axis=1)] + on_odd[lines, on_even.argmax(axis=1)]
-        return np.asarray(kept / len(there.rows), dtype=np.float64)
+        return np.asarray(kept / _counts(w)[:, 0], dtype=np.float64)
 
     return float(value(np.ones((1, len(there.rows))))[0]), value(weights(dataset))

@@ -7,19 +7,23 @@ prediction does not depend on the others, beyond rounding.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from repro.errors import EXIT_MISSING, ReproError
 from repro.results.runs import CellResult, Run
+from repro.spec.claims import FACTS
 from repro.studies.paper.protocols import switches
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict
+from repro.verify.comparisons import Change, change, comparisons
 from repro.verify.reference import load_reference, references
 from repro.verify.seedspread import spread_of
-from repro.verify.verification import claims_of
+from repro.verify.verification import bars_over_every_shot, claims_of, evidence
 
 PUBLISHED = "published-code"
 DROPPED = "dropped_rows.json"
@@ -67,6 +71,8 @@ class Condition:
         run: all cells; under single switches those that no switch touches are the published
             protocol's.
         claims: by id.
+        changes: by claim, how far the effect that stands for it is from the first condition's;
+            without those that have none, or are of facts of fine-tunes.
         anew: what was run under it, where that was the source.
     """
 
@@ -75,6 +81,7 @@ class Condition:
     source: Source
     run: Run
     claims: Mapping[str, ClaimVerdict]
+    changes: Mapping[str, Change] = field(default_factory=dict)
     anew: Run | None = None
 
 
@@ -136,14 +143,15 @@ def conditions(
         dropped: what `DROPPED` holds.
         touched: cells by switch, of this model's in `TOUCHED`.
     """
-    found = []
+    found: list[Condition] = []
     for run in runs:
         values = {k: v for k, v in run.overrides.items() if runs[0].overrides.get(k) != v}
         name = ", ".join(f"{k} = {v}" for k, v in values.items()) or run.protocol
         audit = ", ".join(dict.fromkeys(switches()[switch].audit for switch in values))
         whole = merged(runs[0], run, values) if run.protocol == PUBLISHED and values else run
         judged = claims_of(whole, spread_of(whole, whole.study), draws)
-        found.append(Condition(name, audit, "run", whole, judged, run))
+        moved = changes(found[0], whole, draws) if found else {}
+        found.append(Condition(name, audit, "run", whole, judged, moved, run))
     for section, names in PROMPTS.items():
         if touched and not any(touched[name] for name in names):
             told = ", ".join(names)
@@ -152,10 +160,60 @@ def conditions(
     known = runs[0].record.get("data", "upstream") == "upstream"
     for section, names in DERIVED.items() if known else ():
         run, told = changed(runs[0], names, dropped)
-        found.append(
-            Condition(told, section, "rows", run, claims_of(run, spread_of(run, run.study), draws))
-        )
+        judged = claims_of(run, spread_of(run, run.study), draws)
+        moved = changes(found[0], run, draws)
+        found.append(Condition(told, section, "rows", run, judged, moved))
     return tuple(found)
+
+
+def changes(first: Condition, run: Run, draws: int) -> Mapping[str, Change]:
+    """How far the effect that stands for each claim moves from a condition to a run, by id.
+
+    The same rows are drawn for both; rows that one of them lacks are left out of its means.
+    """
+    published = first.run
+    anew = {name for name, _ in trained_anew(published, run)}
+    registered = spread_of(published, published.study)
+    luck = replace(
+        registered,
+        relative=lambda cell: registered.relative(cell) if cell.variant.name in anew else 0.0,
+    )
+
+    @cache
+    def universe(dataset: str) -> NDArray[np.int64]:
+        rows = [
+            result.outcomes.rows
+            for one in (published, run)
+            for (cell, _), result in one.cells.items()
+            if cell.dataset == dataset and result.outcomes
+        ]
+        return np.unique(np.concatenate(rows))
+
+    told = [
+        (evidence(one, luck, draws, universe), bars_over_every_shot(one))
+        for one in (published, run)
+    ]
+    found = {}
+    for name, claim in first.claims.items():
+        contrast = main_contrast(claim).contrast
+        if contrast.kind in FACTS:
+            continue
+        before, after = (
+            comparisons(contrast, own.study, own.source(contrast), every_shot=every_shot)
+            for own, every_shot in told
+        )
+        if moved := change(before, after):
+            found[name] = moved
+    return found
+
+
+def trained_anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:
+    """Fine-tunes of a run that the published protocol's has not, by variant and seed."""
+    return frozenset(
+        (variant.name, seed)
+        for (variant, seed), tuned in run.tuned.items()
+        if (variant, seed) not in published.tuned or published.tuned[variant, seed].key != tuned.key
+    )
 
 
 def merged(published: Run, run: Run | None, changed: Mapping[str, Any]) -> Run:

@@ -1,9 +1,13 @@
 """A whole verification as data: what every report shows, and the exit code that follows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from repro.errors import EXIT_FAILED, EXIT_MISSING, unknown
 from repro.printable import counted
@@ -260,18 +264,32 @@ def _asked_for(run: Run, wanted: Sequence[Cell] | None, cells: Iterable[Cell]) -
     return wanted is not None or run.asked is None or run.asked >= set(cells)
 
 
-def evidence(run: Run, spread: SeedSpread, draws: int) -> Evidence:
+def evidence(
+    run: Run,
+    spread: SeedSpread,
+    draws: int,
+    universe: Callable[[str], NDArray[np.int64]] | None = None,
+) -> Evidence:
     """What a run has to say on claims; on those about outputs only with samples of all cells."""
     paired = all(result.outcomes is not None for result in run.cells.values())
-    labels = run_source(run, spread=spread, of=emits_label, draws=draws) if paired else None
-    scores = run_source(run, spread=spread, draws=draws)
-    return Evidence(run.study, scores, labels, run.facts, spread)
+    source = partial(run_source, run, spread=spread, draws=draws, universe=universe)
+    labels = source(of=emits_label) if paired else None
+    return Evidence(run.study, source(), labels, run.facts, spread)
+
+
+def bars_over_every_shot(run: Run) -> bool:
+    """Bars are the best over all shot counts, and the cells that only these need were run."""
+    study = run.study
+    extra = set(study.cells(every_shot=True)).difference(study.cells())
+    return run.every_shot and not extra.isdisjoint(run.by_cell)
 
 
 def claims_of(run: Run, spread: SeedSpread, draws: int) -> dict[str, ClaimVerdict]:
     """All claims on a run by id, without their power."""
     told = evidence(run, spread, draws)
-    return {v.claim.id: v for v in judge_claims(list(run.study.claims), told, power=False)}
+    every_shot = bars_over_every_shot(run)
+    judged = judge_claims(list(run.study.claims), told, every_shot=every_shot, power=False)
+    return {verdict.claim.id: verdict for verdict in judged}
 
 
 def _short(run: Run, reference: Run, cells: Sequence[Cell]) -> dict[Cell, tuple[int, int]]:

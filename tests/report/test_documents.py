@@ -19,10 +19,12 @@ from repro.spec.cells import Cell
 from repro.studies.paper.claims import claims
 from repro.studies.paper.study import study
 from repro.verify.claimverdicts import Answer
+from repro.verify.comparisons import Change
 from repro.verify.findings import paper_verdicts
 from repro.verify.published import default_folder
 from repro.verify.reading import read_results
 from repro.verify.reference import record
+from repro.verify.statistics import Interval
 from repro.verify.survival import (
     DROPPED,
     Condition,
@@ -191,6 +193,11 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     assert "with A2 (`truncation_side = source`: shown otherwise" in section
     assert "mended it moves" in section
     assert "Under `corrected`, all mended together, it can neither be shown nor refuted." in section
+    alone, whole = found[1].changes["C1"], found[2].changes["C1"]
+    assert f"shown otherwise by {alone.effect:+.3f} [" in section
+    assert f"Its effect moves by {whole.effect:+.3f} [" in section
+    (row,) = (row for row in text.splitlines() if row.startswith("| C1 |"))
+    assert row.count(f" {whole.effect:+.3f} [{whole.interval.low:+.3f}, ") == 1
     (line,) = (row for row in text.splitlines() if row.startswith("| `small-cpu` | A2 |"))
     assert f"| {tuned} | " in line
     assert f"| {(after - before) / tuned:+.3f} [" in line
@@ -203,6 +210,23 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     missing = text.partition("## What is missing")[2]
     assert "A2:" not in missing
     assert "The protocol" not in missing
+
+
+@pytest.mark.parametrize(
+    ("effect", "interval", "told"),
+    [(0.3, (0.1, 0.5), True), (0.3, (-0.1, 0.7), False), (0.01, (0.005, 0.015), False)],
+)
+def test_a_change_is_told_if_it_is_large_and_not_chance(
+    mended_runs: dict[str, Run], effect: float, interval: tuple[float, float], told: bool
+) -> None:
+    """Of a flaw that leaves the verdict as it was."""
+    first, alone, *_ = conditions(tuple(mended_runs.values()), {})
+    moved = Change(effect, Interval(*interval))
+    same = replace(alone, claims=first.claims, changes={"C1": moved})
+    text = findings([[first, same]], {c.claim.id: c for c in paper_verdicts()})
+    section = text.partition("### C1. ")[2].partition("###")[0]
+    assert (f"by {effect:+.3f} [" in section) == told
+    assert ("mending A2 changes nothing" in section) != told
 
 
 def test_without_a_published_run_the_next_command_is_named(tmp_path: Path) -> None:
