@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
-from repro import studies
+from repro import profiles, studies
 from repro.cli.folders import FOLDER
 from repro.data.filters import test_rows
 from repro.data.source import Source
 from repro.data.upstream import UpstreamData, locate
 from repro.spec.study import Study
+from repro.spec.tasks import Dataset
 
 SWITCHES = (
-    "leaked_rows",
     "gold_dash",
     "repeated_inputs",
     "empty_inputs",
@@ -37,24 +37,47 @@ def main(data_dir: Path | None, out: Path) -> None:
     out.write_text(to_json(found), encoding="utf-8")
 
 
-def dropped(source: Source, study: Study) -> dict[str, dict[str, list[int]]]:
-    """By switch and test set, positions among the first rows that `corrected` scores."""
+def dropped(source: Source, study: Study) -> dict[str, dict[str, Any]]:
+    """By switch and test set, positions among the first rows that `corrected` scores.
+
+    Leaked rows stand by training size and number of training rows, of all profiles of the study's
+    data: which test labels follow depends on what a model was trained on.
+    """
     keep = study.protocols["published-code"]
     rows = study.protocols["corrected"].rows
-    told: dict[str, dict[str, list[int]]] = {}
-    for switch in SWITCHES:
+
+    def gone(switch: str, dataset: Dataset, leaking: int | None = None) -> list[int]:
         changed: Any = {"rows": rows, switch: "drop"}
+        before, after = (
+            {row["row"] for row in test_rows(source, dataset, protocol, leaking=leaking).rows}
+            for protocol in (replace(keep, rows=rows), replace(keep, **changed))
+        )
+        return sorted(before - after)
+
+    told: dict[str, dict[str, Any]] = {"leaked_rows": {}}
+    for name, dataset in study.datasets.items():
+        if dataset.leak:
+            train, _ = dataset.leak
+            told["leaked_rows"][name] = {
+                f"{size}.{limit}": gone("leaked_rows", replace(dataset, leak=(train, size)), limit)
+                for size in sorted({v.size for v in study.variants if v.train == train})
+                for limit in _limits(size)
+            }
+    for switch in SWITCHES:
         for name, dataset in study.datasets.items():
-            before, after = (
-                {row["row"] for row in test_rows(source, dataset, protocol).rows}
-                for protocol in (replace(keep, rows=rows), replace(keep, **changed))
-            )
-            if before - after:
-                told.setdefault(switch, {})[name] = sorted(before - after)
+            if found := gone(switch, dataset):
+                told.setdefault(switch, {})[name] = found
     return told
 
 
-def to_json(found: dict[str, dict[str, list[int]]]) -> str:
+def _limits(size: int) -> list[int]:
+    """How many rows of a training set the profiles take, the smallest first."""
+    known = [profiles.load(name) for name in profiles.names()]
+    own = {one.train_limit(size) or size for one in known if one.data == "upstream"}
+    return sorted(own)
+
+
+def to_json(found: dict[str, dict[str, Any]]) -> str:
     """A line a switch and test set."""
     blocks = (
         f' "{switch}": {{\n'

@@ -15,11 +15,12 @@ from repro.report.answer import model_and_data
 from repro.report.charts import draw, save, settings
 from repro.report.model import run_report
 from repro.report.words import ANSWERS, between, joined, seeds_text, signed
-from repro.results.runs import Run
-from repro.verify.claimverdicts import Answer, ClaimVerdict
+from repro.results.runs import Run, Tuned
+from repro.studies.paper.protocols import protocol, switches
+from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
 from repro.verify.comparisons import Change
 from repro.verify.findings import paper_verdicts
-from repro.verify.flaws import Flaw, stored_flaws
+from repro.verify.flaws import CORRECTED, Flaw, mended, stored_flaws
 from repro.verify.survival import PUBLISHED, Condition, main_contrast
 from repro.verify.verification import verify_numbers
 
@@ -89,7 +90,7 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
     largest = sizes[0]
     every = [condition for conditions in sizes for condition in conditions]
     rejudged, untouched = (
-        joined([f"{c.audit} (`{c.name}`)" for c in largest if c.source == source])
+        joined([_label(c) for c in largest if c.source == source])
         for source in ("rows", "untouched")
     )
     return _document(
@@ -99,9 +100,15 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         rejudged=rejudged,
         untouched=untouched,
         moved=MOVED,
+        tests=sum(
+            c.source != "untouched" for own in sizes for c in own if c.audit for _ in c.changes
+        ),
         table="\n".join(_table(sizes, paper)),
         changes="\n".join(_changes(sizes)),
         turned=list(_turned(sizes)),
+        alone=[(own[0].run.profile, "\n".join(_alone(own))) for own in sizes],
+        apart=[(own[0].run.profile, joined(_apart(own))) for own in sizes],
+        leads={name: _lead(sizes, name) for name in largest[0].claims},
         folder=FOLDER,
         figures=FIGURES,
         published=PUBLISHED,
@@ -111,7 +118,6 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         sizes=sizes,
         lacking=[_lacking(c) for c in every if c.source == "run" and not c.audit],
         wholes={c.name for c in every},
-        audited={part for c in every if c.source != "rows" for part in c.audit.split(", ")},
         seed_count=max(len(conditions[0].run.seeds) for conditions in sizes),
         dead=_dead(largest[0].run),
     )
@@ -121,18 +127,20 @@ def _turned(sizes: Sizes) -> Iterator[str]:
     """How many findings come out otherwise under a whole protocol than as published, and which."""
     for first, *others in sizes:
         for whole in (condition for condition in others if not condition.audit):
-            pairs = [(n, one.verdict, whole.claims[n].verdict) for n, one in first.claims.items()]
-            both = [pair for pair in pairs if Answer.NOT_RUN not in pair]
+            pairs = [(n, one, whole.claims[n]) for n, one in first.claims.items()]
+            both = [p for p in pairs if Answer.NOT_RUN not in (p[1].verdict, p[2].verdict)]
             turned = [
-                f"{name} ({ANSWERS[before]} to {ANSWERS[after]})"
+                f"{name} ({ANSWERS[before.verdict]} to {ANSWERS[after.verdict]})"
                 for name, before, after in both
-                if before is not after
+                if before.verdict is not after.verdict
             ]
+            few = [name for name, before, after in both if _few(before) and _few(after)]
             number, size = counted(len(both), "finding"), first.run.profile
             yield (
                 f"Of the {number} that `{size}` has numbers for under both {first.name} and "
-                f"{whole.name}, {joined(turned) or 'none'} comes out otherwise when all flaws are "
-                "mended together."
+                f"{whole.name}, {joined(turned) or 'none'} comes out otherwise when all that "
+                f"{whole.name} mends is mended together."
+                + (f" For {joined(few)} too little was run for any other answer." if few else "")
             )
 
 
@@ -141,6 +149,7 @@ def _made(condition: Condition) -> dict[str, Any]:
     run = condition.anew or condition.run
     machine = run.record.get("machine", {})
     samples: dict[int, int] = {}
+    rates = {f"{rate:g}" for own in run.tuned.values() if (rate := _rate(own))}
     for (variant, _), own in run.tuned.items():
         samples[variant.size] = max(samples.get(variant.size, 0), int(own.raw.get("samples", 0)))
     return {
@@ -148,10 +157,16 @@ def _made(condition: Condition) -> dict[str, Any]:
         "cells": counted(len(run.by_cell), "cell"),
         "rows": max(result.n for result in run.cells.values()),
         "training": joined([f"{samples[size]:,}" for size in sorted(samples)]),
+        "rates": joined(sorted(rates)),
         "predictions": f"{sum(result.n for result in run.cells.values()):,}",
         "seeds": seeds_text(run.seeds),
         "machine": joined(machine.get("gpus") or [str(machine.get("cpu", "an unknown machine"))]),
     }
+
+
+def _rate(tuned: Tuned) -> float | None:
+    rate: float | None = tuned.raw.get("recipe", {}).get("learning_rate")
+    return rate
 
 
 def _lacking(condition: Condition) -> str:
@@ -199,11 +214,19 @@ def _document(template: str, run: Run, **values: Any) -> str:
     return environment.get_template(template).render(known | values).rstrip("\n") + "\n"
 
 
-def _effect(claim: ClaimVerdict | None) -> str:
+def _lead(sizes: Sizes, name: str) -> str:
+    """The comparison whose effect stands for a claim everywhere: the first with numbers here."""
+    own = [main_contrast(conditions[0].claims[name]) for conditions in sizes]
+    return next((item for item in own if item.ran), own[0]).contrast.name
+
+
+def _item(claim: ClaimVerdict, lead: str) -> ContrastVerdict:
+    return next(item for item in claim.contrasts if item.contrast.name == lead)
+
+
+def _effect(item: ContrastVerdict) -> str:
     """An effect with its interval, where there is one."""
-    if claim is None or (mean := main_contrast(claim).mean) is None:
-        return ""
-    return f"{signed(mean.effect)}{between(mean.interval)}"
+    return f"{signed(item.mean.effect)}{between(item.mean.interval)}" if item.mean else ""
 
 
 def _table(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
@@ -212,30 +235,37 @@ def _table(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
     for first, whole in wholes:
         heads.append(f"`{first.run.profile}`, {whole.name}")
         if whole is not first:
-            heads.append("its effect less the published code's")
-    heads.append("one mended flaw changes")
+            heads.append(f"change, {whole.name} less {first.name}")
+    heads.append("moved by one flaw alone")
     yield f"| {' | '.join(heads)} |".replace("|  |", "| |")
     yield "|---" * len(heads) + "|"
     for name, claim in sizes[0][0].claims.items():
-        cells = [name, claim.claim.title, _cell(paper[name])]
+        lead = _lead(sizes, name)
+        cells = [name, claim.claim.title, _cell(paper[name], lead)]
         for first, whole in wholes:
-            cells.append(_cell(whole.claims[name]))
+            cells.append(_cell(whole.claims[name], lead))
             if whole is not first:
                 cells.append(_change(whole.changes.get(name)))
-        told = []
-        for conditions in sizes:
-            moved = [
-                f"{c.audit}: {words}"
-                for c in conditions[1:]
-                if (words := _moves(name, c, conditions[0].claims[name]))
-            ]
-            size = f"`{conditions[0].run.profile}` " if len(sizes) > 1 else ""
-            told += [f"{size}{'; '.join(moved)}"] if moved else []
-        yield f"| {' | '.join(cells)} | {'. '.join(told)} |"
+        told = [
+            f"`{conditions[0].run.profile}`: {_label(c)} {words}"
+            for conditions in sizes
+            for c in conditions[1:]
+            if (words := _moves(name, c, conditions[0].claims[name]))
+        ]
+        yield f"| {' | '.join(cells)} | {'; '.join(told)} |"
 
 
-def _cell(claim: ClaimVerdict) -> str:
-    return f"{ANSWERS[claim.verdict]} {_effect(claim)}".rstrip()
+def _cell(claim: ClaimVerdict, lead: str) -> str:
+    """A verdict with the effect, and how much of what is compared was run."""
+    item = _item(claim, lead)
+    part = f"({item.compared} of {item.expected})" if item.compared < item.expected else ""
+    told = (ANSWERS[claim.verdict], _effect(item), part if item.ran else "")
+    return " ".join(filter(None, told))
+
+
+def _label(condition: Condition) -> str:
+    """What was mended: sections of the audit and switches."""
+    return f"{condition.audit} {' and '.join(f'`{name}`' for name in condition.switches)}"
 
 
 def _change(moved: Change | None) -> str:
@@ -247,7 +277,7 @@ def _moves(name: str, condition: Condition, before: ClaimVerdict) -> str:
     after = condition.claims[name]
     if not condition.audit or Answer.NOT_RUN in (before.verdict, after.verdict):
         return ""
-    words = "" if after.verdict is before.verdict else ANSWERS[after.verdict]
+    words = "" if after.verdict is before.verdict else f"to {ANSWERS[after.verdict]}"
     moved = condition.changes.get(name)
     low, high = moved.interval if moved else (0.0, 0.0)
     if moved and abs(moved.effect) >= MOVED and (low > 0 or high < 0):
@@ -255,9 +285,27 @@ def _moves(name: str, condition: Condition, before: ClaimVerdict) -> str:
     return words
 
 
-def _told(claim: ClaimVerdict) -> str:
-    item = main_contrast(claim)
-    effect = f", {item.contrast.name}: {_effect(claim)}" if item.mean else ""
+def _alone(conditions: Sequence[Condition]) -> Iterator[str]:
+    """How far each flaw, mended alone, moves each finding's effect on one model."""
+    first, *others = conditions
+    flaws = [c for c in others if c.audit and c.source != "untouched"]
+    rows = []
+    for name, claim in first.claims.items():
+        if claim.verdict is Answer.NOT_RUN:
+            continue
+        cells = []
+        for condition in flaws:
+            moved, after = condition.changes.get(name), condition.claims[name].verdict
+            touched = moved is not None and (moved.effect or any(moved.interval))
+            turned = "" if after is claim.verdict else f" to **{ANSWERS[after]}**"
+            cells.append(f"{_change(moved) if touched else ''}{turned}".strip())
+        rows.append((name, *cells))
+    yield from markdown.table(["", *map(_label, flaws)], rows)
+
+
+def _told(claim: ClaimVerdict, lead: str) -> str:
+    item = _item(claim, lead)
+    effect = f", {item.contrast.name}: {_effect(item)}" if item.mean else ""
     return f"{ANSWERS[claim.verdict]}{effect}"
 
 
@@ -270,48 +318,53 @@ _OPENINGS = {
 }
 
 
+def _few(claim: ClaimVerdict) -> bool:
+    """Undecided because too little of it was run."""
+    return claim.verdict is Answer.CANNOT_TELL and any(
+        item.few for item in claim.contrasts if item.ran and not item.contrast.beyond
+    )
+
+
 def _survives(name: str, conditions: Sequence[Condition]) -> str:
     """Whether a finding holds as published, and what mending flaws does to that."""
     first = conditions[0].claims[name]
-    answer, same = first.verdict, []
-    changed: dict[bool, list[str]] = {True: [], False: []}
-    for condition in conditions[1:]:
-        if condition.audit:
-            after, told = condition.claims[name].verdict, condition.audit
-            if words := _moves(name, condition, first):
-                changed[after.passes].append(f"{told} (`{condition.name}`: {words})")
+    answer = first.verdict
+    opening = "Too little of it was run to say" if _few(first) else _OPENINGS[answer]
+    parts = [f"{opening} as published"]
+    lost, moved, turned = [], [], False
+    for c in conditions[1:]:
+        if words := _moves(name, c, first):
+            after = c.claims[name].verdict
+            turned |= after is not answer
+            if answer.passes and not after.passes:
+                lost.append(_label(c))
             else:
-                same.append(told)
-    same = sorted(set(same))  # two switches of a section may be mended apart
-    parts = [f"{_OPENINGS[answer]} as published"]
-    if answer.passes:
-        if changed[False]:
-            parts.append(f"and does not survive mending {joined(changed[False])}")
-        if kept := [*changed[True], *same]:
-            parts.append(f"and survives mending {joined(kept)}")
-    else:
-        if changed[True]:
-            parts.append(f"but it points the claimed way with {joined(changed[True])} mended")
-        if changed[False]:
-            parts.append(f"and with {joined(changed[False])} mended it moves")
-        if same:
-            parts.append(f"and mending {joined(same)} changes nothing")
+                moved.append(f"with {_label(c)} mended it moves {words}")
+    if lost:
+        parts.append(f"and does not survive mending {joined(lost)}")
+    elif answer.passes:
+        parts.append("and survives each flaw that was mended alone")
+    elif not turned:
+        parts.append("and no flaw that was mended alone changes that")
+    parts += moved
     wholes = []
     for c in (c for c in conditions[1:] if not c.audit):
-        told = _outcome(answer, c.claims[name].verdict)
-        by = f" Its effect moves by {_change(own)}." if (own := c.changes.get(name)) else ""
-        wholes.append(f" Under `{c.name}`, all mended together, {told}.{by}")
+        by = f"; its effect moves by {_change(own)}" if (own := c.changes.get(name)) else ""
+        wholes.append(f" Under `{c.name}` {_outcome(first, c.claims[name])}{by}.")
     return f"{', '.join(parts)}.{''.join(wholes)}"
 
 
-def _outcome(before: Answer, after: Answer) -> str:
+def _outcome(first: ClaimVerdict, claim: ClaimVerdict) -> str:
     """What a whole protocol makes of a finding that came out so as published."""
+    before, after = first.verdict, claim.verdict
     if after is Answer.NOT_RUN:
         return "it was not run"
     if after.passes and before.passes:
         return "it survives"
     told = {
-        Answer.CANNOT_TELL: "it can neither be shown nor refuted",
+        Answer.CANNOT_TELL: "too little of it was run to say"
+        if _few(claim)
+        else "it can neither be shown nor refuted",
         Answer.PARTLY: "it is shown to hold in part and otherwise in part",
         Answer.FAILS: "it is shown otherwise",
     }.get(after, "it points the claimed way")
@@ -338,6 +391,18 @@ def _brief(claim: ClaimVerdict) -> str:
     return ANSWERS[claim.verdict] + (f" {signed(mean.effect)}" if mean else "")
 
 
+def _apart(conditions: Sequence[Condition]) -> list[str]:
+    """The switches that `corrected` sets and that were not mended alone, by their sections."""
+    done = {switch for condition in conditions for switch in condition.switches}
+    first = conditions[0].run
+    own = protocol(PUBLISHED, first.overrides)
+    left: dict[str, list[str]] = {}
+    for name in mended(own, protocol(CORRECTED)):
+        if name not in done:
+            left.setdefault(switches()[name].audit, []).append(f"`{name}`")
+    return [f"{section} {', '.join(names)}" for section, names in sorted(left.items())]
+
+
 def _dead(run: Run) -> str:
     """The fine-tunes whose samples lost their whole target, with the share."""
     shares = {
@@ -356,14 +421,12 @@ def effects(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Figure:
     """
     claims = sizes[0][0].claims
     run = [c for own in sizes for c in own if not c.audit]
-    mended = [c for own in sizes for c in own if c.audit and c.source != "untouched"]
+    alone = [c for own in sizes for c in own if c.audit and c.source != "untouched"]
     hollow: dict[str, Any] = {"fillstyle": "none", "linestyle": "none"}
     looks: dict[str, dict[str, Any]] = {"paper": hollow | {"marker": "o", "color": "#6a737b"}}
     for name, color in zip(dict.fromkeys(_short(c) for c in run), WHOLE, strict=False):
         looks[name] = {"marker": "s", "color": color, "markersize": 5}
-    for name, mark in zip(
-        dict.fromkeys(_short(c) for c in mended), cycle("^vDPX<>*"), strict=False
-    ):
+    for name, mark in zip(dict.fromkeys(_short(c) for c in alone), cycle("^vDPX<>*"), strict=False):
         looks[name] = hollow | {"marker": mark, "color": "#d55e00", "markersize": 4}
     with settings():
         canvas = Figure(figsize=(4.2 + 3 * len(sizes), 0.36 * len(claims) + 1.1))
@@ -372,11 +435,12 @@ def effects(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Figure:
         for axes, conditions in zip(panels, sizes, strict=True):
             axes.axvline(0, color="#6a737b", linewidth=0.8)
             for place, name in enumerate(claims):
-                if told := main_contrast(paper[name]).mean:
+                lead = _lead(sizes, name)
+                if told := _item(paper[name], lead).mean:
                     axes.plot(told.effect, place - 0.27, **looks["paper"])
                 below = place - 0.05
                 for condition in conditions:
-                    mean = main_contrast(condition.claims[name]).mean
+                    mean = _item(condition.claims[name], lead).mean
                     if mean is None or condition.source == "untouched":
                         continue
                     look = looks[_short(condition)]

@@ -73,7 +73,7 @@ class ContrastVerdict:
     Attributes:
         verdict: corrected by Holm for all contrasts that were judged together.
         pairs: every comparison; by_dataset: their means per test set; mean: over all.
-        expected: comparisons that the contrast asks for; fewer may have been run.
+        expected: comparisons that the contrast asks for; compared: those of them that were run.
         p_shown, p_otherwise: that the contrast does not hold, and that no part of it is
             otherwise; before the correction for many contrasts.
         agrees: the estimates point the claimed way, but for as many as chance may turn.
@@ -96,6 +96,7 @@ class ContrastVerdict:
     by_dataset: tuple[Effect, ...] = ()
     mean: Effect | None = None
     expected: int = 0
+    compared: int = 0
     p_shown: float = 1.0
     p_otherwise: float = 1.0
     agrees: bool = False
@@ -114,6 +115,11 @@ class ContrastVerdict:
     @property
     def ran(self) -> bool:
         return self.mean is not None
+
+    @property
+    def few(self) -> bool:
+        """Too few comparisons were run to speak for the others."""
+        return 2 * self.compared < self.expected
 
     @property
     def ratio(self) -> float | None:

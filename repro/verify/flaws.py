@@ -6,11 +6,12 @@ published protocol.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from repro.results.outcomes import Outcomes
 from repro.results.runs import CellResult, Key, Run
 from repro.spec.protocol import Protocol, typed
 from repro.studies.paper.protocols import switches
@@ -109,7 +110,7 @@ def stored_flaws(conditions: Sequence[Condition], *, draws: int = DRAWS) -> tupl
         _flaw(
             condition.name,
             condition.audit,
-            (first.run, condition.anew),
+            (first.run, _touched(first.run, condition.anew)),
             (first.claims, condition.claims),
             _spread(first.run),
             draws,
@@ -117,6 +118,23 @@ def stored_flaws(conditions: Sequence[Condition], *, draws: int = DRAWS) -> tupl
         for condition in conditions[1:]
         if condition.anew
     )
+
+
+def _touched(published: Run, run: Run) -> Run:
+    """A run without the cells that came out as in the published one, to the last prompt."""
+
+    def same(one: Outcomes | None, other: Outcomes | None) -> bool:
+        if one is None or other is None:
+            return False
+        pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+        return all(np.array_equal(before, after) for before, after in pairs)
+
+    kept = {
+        key: cell
+        for key, cell in run.cells.items()
+        if key not in published.cells or not same(published.cells[key].outcomes, cell.outcomes)
+    }
+    return replace(run, cells=kept)
 
 
 def _spread(published: Run) -> SeedSpread:

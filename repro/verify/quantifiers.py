@@ -103,6 +103,7 @@ def decided(
         published: the same contrast on the published numbers.
         notes: what the sentence must also say.
     """
+    judged = replace(judged, compared=run)
     assert judged.mean is not None
     every = judged.contrast.quantifier == "all"
     right, total = sum(effect.holds for effect in judged.pairs), len(judged.pairs)
@@ -123,7 +124,7 @@ def decided(
         p_shown = judged.mean.p_shown if right > total / 2 else 1.0
     if run < judged.expected:
         p_shown = 1.0
-    if 2 * run < judged.expected:
+    if judged.few:
         # A few comparisons speak for none of the others, but one counterexample refutes "all".
         agrees, p_otherwise = False, p_otherwise if every else 1.0
     otherwise = tuple(name for name, p in against.items() if p < ALPHA and p_otherwise < ALPHA)
@@ -136,21 +137,20 @@ def decided(
         shown=tuple(name for name, p in showing.items() if p < ALPHA),
         otherwise=otherwise,
         contradicts=tuple(name for name in otherwise if held.get(name, bool(held))),
-        reason=_sentence(judged, right, total, run, notes),
+        reason=_sentence(judged, right, total, notes),
     )
 
 
-def _sentence(
-    judged: ContrastVerdict, right: int, total: int, run: int, notes: Sequence[str]
-) -> str:
+def _sentence(judged: ContrastVerdict, right: int, total: int, notes: Sequence[str]) -> str:
     text = f"{right} of {total} hold"
     short = [e for e in judged.by_dataset if e.right_count < e.total]
     if short and len(judged.by_dataset) > 1:
         text += " (" + ", ".join(f"{e.name} {e.right_count} of {e.total}" for e in short) + ")"
     if total / 2 < right < total and judged.allowed is not None:
         text += f"; chance may turn {judged.allowed}"
-    if run < judged.expected:
-        text += f"; {run} of {judged.expected} comparisons were run"
+    if judged.compared < judged.expected:
+        text += f"; {judged.compared} of {judged.expected} comparisons were run"
+        text += ", too few to speak for the rest" if judged.few else ""
     text = "; ".join([text, *notes])
     return text + (f"; constant: {_list(judged.constant)}" if judged.constant else "")
 

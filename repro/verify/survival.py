@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import EXIT_MISSING, ReproError
-from repro.results.runs import CellResult, Run
+from repro.results.runs import CellResult, Run, Tuned
 from repro.spec.claims import FACTS
 from repro.studies.paper.protocols import switches
 from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict
@@ -32,8 +32,8 @@ DROPPED = "dropped_rows.json"
 DRAWS = 2000
 """Of the bootstrap over rows: limits of intervals are then right to about .002."""
 
-Rows = Mapping[str, Mapping[str, Sequence[int]]]
-"""Positions of test rows by switch and test set."""
+Rows = Mapping[str, Mapping[str, Sequence[int] | Mapping[str, Sequence[int]]]]
+"""Positions of test rows by switch and test set; of leaked rows by what was trained on."""
 
 PROMPTS: Mapping[str, tuple[str, ...]] = {
     "A3": ("bos_few_shot_classification",),
@@ -66,6 +66,7 @@ class Condition:
     Attributes:
         name: the protocol, or the switches that differ from the published code.
         audit: the section on what the switch mends; empty for a whole protocol.
+        switches: that differ from the published code's; empty for a whole protocol.
         source: "run"; "rows": the published protocol's predictions, without some of their rows;
             "untouched": those predictions, since the switch changes no prompt of this model.
         run: all cells; under single switches those that no switch touches are the published
@@ -78,6 +79,7 @@ class Condition:
 
     name: str
     audit: str
+    switches: tuple[str, ...]
     source: Source
     run: Run
     claims: Mapping[str, ClaimVerdict]
@@ -151,18 +153,19 @@ def conditions(
         whole = merged(runs[0], run, values) if run.protocol == PUBLISHED and values else run
         judged = claims_of(whole, spread_of(whole, whole.study), draws)
         moved = changes(found[0], whole, draws) if found else {}
-        found.append(Condition(name, audit, "run", whole, judged, moved, run))
+        names = tuple(values) if audit else ()
+        found.append(Condition(name, audit, names, "run", whole, judged, moved, run))
     for section, names in PROMPTS.items():
         if touched and not any(touched[name] for name in names):
             told = ", ".join(names)
-            found.append(Condition(told, section, "untouched", runs[0], found[0].claims))
+            found.append(Condition(told, section, names, "untouched", runs[0], found[0].claims))
     # Positions of rows are those of the authors' files.
     known = runs[0].record.get("data", "upstream") == "upstream"
     for section, names in DERIVED.items() if known else ():
         run, told = changed(runs[0], names, dropped)
         judged = claims_of(run, spread_of(run, run.study), draws)
         moved = changes(found[0], run, draws)
-        found.append(Condition(told, section, "rows", run, judged, moved))
+        found.append(Condition(told, section, names, "rows", run, judged, moved))
     return tuple(found)
 
 
@@ -208,11 +211,22 @@ def changes(first: Condition, run: Run, draws: int) -> Mapping[str, Change]:
 
 
 def trained_anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:
-    """Fine-tunes of a run that the published protocol's has not, by variant and seed."""
+    """Fine-tunes of a run with other weights than the published protocol's, by variant and seed.
+
+    Keys differ with every switch of training; where each loss and the weight change are equal to
+    the last bit, the switch had nothing to change.
+    """
+
+    def same(one: Tuned | None, other: Tuned) -> bool:
+        if one is None or one.key == other.key:
+            return one is not None
+        facts = [(tuned.losses, tuned.weight_change) for tuned in (one, other)]
+        return bool(other.losses) and facts[0] == facts[1]
+
     return frozenset(
         (variant.name, seed)
         for (variant, seed), tuned in run.tuned.items()
-        if (variant, seed) not in published.tuned or published.tuned[variant, seed].key != tuned.key
+        if not same(published.tuned.get((variant, seed)), tuned)
     )
 
 
@@ -232,6 +246,8 @@ def changed(run: Run, switches: Sequence[str], dropped: Rows) -> tuple[Run, str]
     rows: dict[str, set[int]] = {}
     for name in switches:
         for dataset, positions in dropped.get(name, {}).items():
+            if isinstance(positions, Mapping):
+                positions = _implied(run, dataset, positions)
             rows.setdefault(dataset, set()).update(positions)
     cells = {
         place: without_rows(result, rows.get(result.cell.dataset, set()))
@@ -239,6 +255,24 @@ def changed(run: Run, switches: Sequence[str], dropped: Rows) -> tuple[Run, str]
     }
     told = ", ".join(f"{name} = {value}" for name, value in values.items())
     return replace(run.switched(values), cells=cells), told
+
+
+def _implied(run: Run, dataset: str, by_training: Mapping[str, Sequence[int]]) -> Sequence[int]:
+    """Rows whose labels follow from what a fine-tune of this run was trained on.
+
+    Args:
+        by_training: by `SIZE.ROWS` of the training set; the fewest rows that hold its samples.
+    """
+    leak = run.study.datasets[dataset].leak
+    found: set[int] = set()
+    for (variant, _), tuned in run.tuned.items():
+        if leak is None or variant.train != leak[0]:
+            continue
+        limits = [key.split(".")[1] for key in by_training if key.startswith(f"{variant.size}.")]
+        enough = [limit for limit in limits if int(limit) >= tuned.raw.get("samples", 0)]
+        limit = min(enough or limits, key=int)
+        found.update(by_training[f"{variant.size}.{limit}"])
+    return sorted(found)
 
 
 def without_rows(result: CellResult, dropped: set[int]) -> CellResult:

@@ -190,26 +190,29 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     tuned = len(mended_runs["truncation"].cells)
     text = findings([found], {c.claim.id: c for c in paper_verdicts()})
     section = text.partition("### C1. ")[2].partition("###")[0]
-    assert "with A2 (`truncation_side = source`: shown otherwise" in section
-    assert "mended it moves" in section
-    assert "Under `corrected`, all mended together, it can neither be shown nor refuted." in section
+    assert "Too little of it was run to say as published" in section
+    assert "Under `corrected` too little of it was run to say; its effect moves by" in section
     alone, whole = found[1].changes["C1"], found[2].changes["C1"]
-    assert f"shown otherwise by {alone.effect:+.3f} [" in section
-    assert f"Its effect moves by {whole.effect:+.3f} [" in section
-    (row,) = (row for row in text.splitlines() if row.startswith("| C1 |"))
+    told = f"with A2 `truncation_side` mended it moves to shown otherwise by {alone.effect:+.3f} ["
+    assert told in section
+    assert f"its effect moves by {whole.effect:+.3f} [" in section
+    (row,) = (row for row in text.splitlines() if row.startswith("| C1 | in domain"))
     assert row.count(f" {whole.effect:+.3f} [{whole.interval.low:+.3f}, ") == 1
     (line,) = (row for row in text.splitlines() if row.startswith("| `small-cpu` | A2 |"))
     assert f"| {tuned} | " in line
     assert f"| {(after - before) / tuned:+.3f} [" in line
     (sentence,) = (line for line in text.splitlines() if line.startswith("Of the "))
-    assert sentence.endswith("none comes out otherwise when all flaws are mended together.")
+    assert "none comes out otherwise when all that corrected mends is mended together." in sentence
+    assert sentence.endswith("For C1 and C4 too little was run for any other answer.")
     fails = replace(found[2].claims["C1"], verdict=Answer.FAILS)
     turned = (*found[:2], replace(found[2], claims={**found[2].claims, "C1": fails}))
     told = findings([turned], {c.claim.id: c for c in paper_verdicts()})
     assert "C1 (undecided to shown otherwise) comes out otherwise" in told
-    missing = text.partition("## What is missing")[2]
-    assert "A2:" not in missing
-    assert "The protocol" not in missing
+    assert "The protocol" not in text.partition("## What is missing")[2]
+    (apart,) = (line for line in text.splitlines() if line.startswith("- Mended on `small-cpu`"))
+    assert "A2 `max_length`" in apart
+    assert "`zero_shot_blank`" in apart
+    assert "`truncation_side`" not in apart
 
 
 @pytest.mark.parametrize(
@@ -225,8 +228,46 @@ def test_a_change_is_told_if_it_is_large_and_not_chance(
     same = replace(alone, claims=first.claims, changes={"C1": moved})
     text = findings([[first, same]], {c.claim.id: c for c in paper_verdicts()})
     section = text.partition("### C1. ")[2].partition("###")[0]
-    assert (f"by {effect:+.3f} [" in section) == told
-    assert ("mending A2 changes nothing" in section) != told
+    assert (f"with A2 `truncation_side` mended it moves by {effect:+.3f} [" in section) == told
+    # What is not worth a word stands in the table of single flaws.
+    table = text.partition("## One flaw at a time")[2].partition("##")[0]
+    assert f"| C1 | {effect:+.3f} [" in table
+
+
+def test_a_finding_is_shown_by_one_comparison_everywhere(
+    every: list[tuple[Condition, ...]],
+) -> None:
+    """C6's first comparison needs sizes that were not run: the paper's number is its second's."""
+    paper = {c.claim.id: c for c in paper_verdicts()}
+    text = findings(every, paper)
+    section = text.partition("### C6. ")[2].partition("###")[0]
+    second = paper["C6"].contrasts[1]
+    assert second.mean is not None
+    name = f"{second.contrast.name}: {second.mean.effect:+.3f} ["
+    assert f"Paper (section 4.2, Figure 2(e, f)): agreeing, {name}" in section
+    (row,) = (row for row in text.splitlines() if row.startswith("| C6 | OOD"))
+    assert f"| agreeing {second.mean.effect:+.3f} [" in row
+    assert "(2 of 6)" in row
+
+
+def test_rows_leak_from_what_the_run_was_trained_on(tmp_path: Path) -> None:
+    """Not from larger training sets, nor without a fine-tune on Paws."""
+    rows = {"2000.200": [0], "2000.2000": [1], "6000.600": [2], "6000.6000": [3]}
+    for name, wanted, gone in (
+        ("base", ["base.paws.p1.2"], []),
+        ("other", ["base.paws.p1.2", "amazon-ft-2000.paws.p1.2"], []),
+        ("paws", ["base.paws.p1.2", "paws-ft-2000.paws.p1.2"], [1]),
+        ("both", ["base.paws.p1.2", "paws-ft-2000.paws.p1.2", "paws-ft-6000.paws.p1.2"], [1, 3]),
+    ):
+        folder = make(tmp_path / name, [Cell.parse(cell) for cell in wanted], n=40)
+        edit(
+            folder / "finetunes.jsonl", lambda line: line.update(samples=int(line["variant"][-4:]))
+        )
+        (run,) = read_results(folder).runs
+        less, _ = changed(run, ["leaked_rows"], {"leaked_rows": {"paws": rows}})
+        for found in less.cells.values():
+            assert found.outcomes is not None
+            assert sorted(set(range(40)).difference(found.outcomes.rows.tolist())) == gone
 
 
 def test_without_a_published_run_the_next_command_is_named(tmp_path: Path) -> None:
@@ -235,6 +276,13 @@ def test_without_a_published_run_the_next_command_is_named(tmp_path: Path) -> No
     assert "repro run --profile small" in caught.value.hint
     with pytest.raises(ReproError, match=DROPPED):
         read_json(tmp_path / DROPPED)
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        change(line)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _reseal(folder: Path) -> None:

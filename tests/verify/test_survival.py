@@ -15,7 +15,7 @@ from repro.verify.published import default_folder
 from repro.verify.reading import read_results
 from repro.verify.seedspread import registered_spread
 from repro.verify.statistics import DRAWS
-from repro.verify.survival import changes, conditions
+from repro.verify.survival import changes, conditions, trained_anew
 from repro.verify.verification import build, claims_of
 
 Make = Callable[..., Path]
@@ -88,6 +88,29 @@ def test_fine_tunes_made_anew_are_lucky_once_more(make: Make, tmp_path: Path) ->
     variance = sum(spread.sd(cell, values[cell], N) ** 2 for cell in used) / len(used) ** 2
     half = float(np.diff(moved.interval)[0]) / 2
     assert half / np.sqrt(2 * variance) == pytest.approx(2.0, abs=0.25)
+
+
+def test_a_fine_tune_with_the_same_losses_and_weights_is_the_same(
+    make: Make, edit: Callable[..., None], tmp_path: Path
+) -> None:
+    """Another protocol gives it another key, even where its switches had nothing to change."""
+    first_run = read(make(tmp_path / "run", PAWS, n=N, skill=SKILL))
+    folder = make(tmp_path / "again", PAWS, n=N, skill=SKILL, machine="cpu B")
+    facts = {v.name: tuned.raw for (v, _), tuned in first_run.tuned.items()}
+
+    def as_before(lines: list[dict]) -> None:
+        for line in lines:
+            for name in ("losses", "weight_change"):
+                line[name] = facts[line["variant"]][name]
+
+    edit(folder / "finetunes.jsonl", as_before)
+    again = read(folder)
+    assert all(t.key != first_run.tuned[place].key for place, t in again.tuned.items())
+    assert not trained_anew(first_run, again)
+    (first, *_) = conditions((first_run,), {})
+    assert changes(first, again, 500)["C1"].interval == (0.0, 0.0)
+    edit(folder / "finetunes.jsonl", lambda lines: lines[0].update(losses=[1.0, 0.5]))
+    assert len(trained_anew(first_run, read(folder))) == 1
 
 
 def test_bars_are_chosen_as_verify_chooses_them(make: Make, tmp_path: Path) -> None:
