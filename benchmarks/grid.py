@@ -1,7 +1,7 @@
 """The embedded grid: wall time by part, at a quarter, half and whole of its cells and of its rows.
 
-Every run is a fresh `repro run` with a store of its own, start included. The target is 10 minutes
-for all cells on 2 cores, near-linear in cells and rows.
+Every run is a fresh `repro run` with a store of its own, start included. The target is 60 s
+for all cells on 2 cores with workers, near-linear in cells and rows.
 """
 
 import json

@@ -87,7 +87,7 @@ def checked(
     else:
         said = error["msg"].removeprefix("Value error, ")
         what = f"field '{path}' is {error['input']!r}: {said}"
-        advice = "repro schema lists what files may hold"
+        advice = "repro schema profile (or model, study, run) says what files may hold"
     raise ReproError(f"{where}: {what}", hint=hint or advice, exit_code=exit_code)
 
 

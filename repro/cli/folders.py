@@ -15,6 +15,8 @@ class Folder(click.Path):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """The path, with "~" expanded."""
+        if not str(value).strip():
+            self.fail("a folder's name is missing", param, ctx)
         return super().convert(os.path.expanduser(value), param, ctx)
 
 

@@ -184,7 +184,7 @@ def import_upstream(folder: Path, out: Path, profile: str, base: str) -> None:
 
 
 _MARK = ".repro-export"
-"""By which an older export is known."""
+"""By which an older export is known; it lists what was written."""
 
 _WRITERS = {
     "lm-eval": ("repro.export.harness", "write_harness"),
@@ -302,7 +302,10 @@ def _write(fill: Any, out: Path) -> None:
 
     def marked(place: Path) -> None:
         fill(place)
-        (place / _MARK).write_text("written by repro export\n", encoding="utf-8")
+        names = "".join(f"{path.name}\n" for path in sorted(place.iterdir()))
+        (place / _MARK).write_text(names, encoding="utf-8")
 
-    files = replace_folder(out, _MARK, marked)
+    mark = out / _MARK
+    before = mark.read_text(encoding="utf-8").splitlines() if mark.is_file() else []
+    files = replace_folder(out, _MARK, marked, own=before)
     new_console().print(f"{out}: {counted(len(files) - 1, 'file')}")

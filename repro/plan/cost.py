@@ -22,7 +22,7 @@ class Cost(NamedTuple):
     """Upper bounds for a job.
 
     Attributes:
-        train_tokens: over all epochs, before padding.
+        train_tokens: over all epochs, before padding; what all samples share once a step.
         prompt_tokens: with each context computed once a cell.
         new_tokens: if every generation runs to its limit.
         train_seconds: of all seconds those of training, which evaluation waits for.
@@ -133,7 +133,8 @@ def makespan(rows: Sequence[Row], workers: int) -> Makespan:
 def plan_table(rows: Sequence[Row], notes: Sequence[str]) -> RenderableType:
     """Models and cells to do, with tokens and time, below lines of notes."""
     headings = ("cells", "to do", "train", "prompt", "new", "time")
-    columns = [Column("model", no_wrap=True), *(Column(name, justify="right") for name in headings)]
+    numbers = (Column(name, justify="right", no_wrap=True) for name in headings)
+    columns = [Column("model", overflow="fold"), *numbers]
     table = Table(*columns, title="Plan", title_justify="left", box=None, pad_edge=False)
 
     def add(row: Row) -> None:

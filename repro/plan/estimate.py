@@ -127,13 +127,16 @@ class _Tokens:
         return len(cell.rows) * self._longest if cell.asked.task.kind is Kind.GENERATION else 0
 
     def train(self, training: Training) -> int:
-        """Of a fine-tune up to its checkpoint or end."""
+        """Of a fine-tune up to its checkpoint or end, what samples share once a step."""
         recipe, rows = training.recipe, training.rows.to_list()
         task, text = training.template.task, training.template.text
         own = self._count([fill(task, text, row) + row["output"] for row in rows])
-        before = map(self._context, training.before)
+        before = list(map(self._context, training.before))
+        # What all samples begin with is computed once a step (repro/finetune/schedule.py).
+        shared = before[0] if len(set(training.before)) == 1 and len(before) > 1 else 0
         samples = [shown + tokens for shown, tokens in zip(before, own, strict=True)]
         longest = recipe.max_length or max(samples, default=0)
-        whole = recipe.epochs * sum(min(tokens, longest) for tokens in samples)
         planned = recipe.steps(len(own))
+        whole = recipe.epochs * sum(max(0, min(tokens, longest) - shared) for tokens in samples)
+        whole += planned * min(shared, longest)
         return whole * (recipe.checkpoint or planned) // planned

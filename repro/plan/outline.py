@@ -72,10 +72,12 @@ def outline(request: Request, choice: Choice | None = None) -> tuple[list[Row], 
         shared = known["shown"][study.shown_to(variant)][prompt][variant.train_shots]
         longest = profile.longest(protocol) or max(train["lengths"]) + shared
         kept = [min(shared + length, longest) for length in train["lengths"]]
+        # Demonstrations that all samples begin with are computed once a step.
+        once = 0 if variant.demonstrations.for_each else min(shared, longest)
         epochs = variant.epochs or EPOCHS
-        tokens = round(epochs * used * sum(kept) / len(kept))
         steps = epochs * max(1, used // (SAMPLES * protocol.replicas))
-        return tokens, float(steps)
+        tokens = epochs * used * (sum(kept) / len(kept) - once) + steps * once
+        return round(tokens), float(steps)
 
     found = []
     variants = dict.fromkeys(cell.variant for cell in request.cells)

@@ -14,7 +14,7 @@ from repro.report import words
 from repro.results.runs import Run
 from repro.verify.claimverdicts import Answer
 from repro.verify.fingerprint import subjects
-from repro.verify.margins import margins
+from repro.verify.margins import is_papers
 from repro.verify.spread import LEAST
 from repro.verify.verdicts import Level, Verdict
 from repro.verify.verification import RunVerification, Verification
@@ -87,7 +87,7 @@ def head(verified: RunVerification) -> Head:
     """The head of a run."""
     run = verified.run
     paper = run.study.published
-    evidence = paper and run.profile in margins().comparable
+    evidence = paper and is_papers(run)
     model, data = model_and_data(run)
     if evidence:
         on_paper = "Evidence on the paper: yes, this is its model and its data."
@@ -95,7 +95,7 @@ def head(verified: RunVerification) -> Head:
         on_paper = f"Not evidence on the paper: the model is {model}."
     else:
         on_paper = f"Study {run.study.name}: {run.study.question}"
-        if run.profile not in margins().comparable:
+        if not is_papers(run):
             on_paper += f" The model is {model}: no evidence on the paper's, Llama-2."
     ran = [("model", f"{model}; data {data}"), ("run", _run(verified)), ("cells", _cells(verified))]
     if verified.spent:
@@ -166,6 +166,10 @@ def _cells(verified: RunVerification) -> str:
     if stored is None:
         return text + ", and no reference is stored"
     text += f", the reference {printable(stored.folder.name)} {len(stored.run.by_cell)}"
+    common = {key: own.n for key, own in stored.run.cells.items() if key in run.cells}
+    if any(run.cells[key].n < rows for key, rows in common.items()):
+        most = max(run.cells[key].n for key in common)
+        text += f"; {most} of {counted(max(common.values()), 'row')} at most"
     return text + (f"; {verified.unstored} not in it" if verified.unstored else "")
 
 

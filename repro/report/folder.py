@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from fnmatch import fnmatch
 from pathlib import Path
 
 from repro.errors import EXIT_MISSING, ReproError
@@ -45,15 +46,18 @@ def write_folder(report: Report, out: Path) -> tuple[Path, ...]:
             write_figures(run, drawings)
             write_summaries(run, drawings)
 
-    return replace_folder(out, JSON, fill)
+    return replace_folder(out, JSON, fill, own=("*.csv", "figures"))
 
 
-def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tuple[Path, ...]:
+def replace_folder(
+    out: Path, marker: str, fill: Callable[[Path], None], *, own: Collection[str] = ()
+) -> tuple[Path, ...]:
     """Fill a folder beside `out`, and put it in place when all is written.
 
     Args:
         marker: the file by which an older folder of the same kind is known, and replaced.
         fill: writes into an empty folder.
+        own: patterns of names that the older folder may hold beside those that are written now.
 
     Returns:
         The files written, under `out`.
@@ -77,6 +81,7 @@ def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tupl
         temporary.mkdir(parents=True)
         fill(temporary)
         if out.exists():
+            _check_own(out, {path.name for path in temporary.iterdir()} | {*own})
             os.rename(out, old)
         os.rename(temporary, out)
         shutil.rmtree(old, ignore_errors=True)
@@ -92,3 +97,13 @@ def replace_folder(out: Path, marker: str, fill: Callable[[Path], None]) -> tupl
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return tuple(path for path in sorted(out.rglob("*")) if path.is_file())
+
+
+def _check_own(out: Path, patterns: Collection[str]) -> None:
+    """Nobody's files are deleted with an older folder."""
+    for path in sorted(out.iterdir()):
+        if not any(fnmatch(path.name, pattern) for pattern in patterns):
+            raise ReproError(
+                f"{out} also holds {path.name}, so it is not replaced",
+                hint="move that away, or name another folder: -o",
+            )

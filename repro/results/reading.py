@@ -270,11 +270,11 @@ def read_results(folder: Path, study_of: StudyOf) -> Results:
     if not folders and folder.is_dir():
         folders = sorted(path.parent for path in folder.glob(f"*/{RESULTS}"))
     if not folders:
-        raise ReproError(
-            f"{folder} has no {RESULTS}",
-            hint="make one with: repro run --profile embedded",
-            exit_code=EXIT_MISSING,
-        )
+        hint = "make one with: repro run --profile embedded"
+        if (folder / f"{RESULTS}.gz").is_file():
+            hint = f"it is a reference: repro expected show {folder}"
+        told = f"{folder} has no {RESULTS}" if folder.is_dir() else f"{folder}: no such folder"
+        raise ReproError(told, hint=hint, exit_code=EXIT_MISSING)
     warnings: list[str] = []
     runs = [run for one in folders for run in _read_folder(one, study_of, warnings)]
     return Results(tuple(runs), tuple(warnings))

@@ -30,6 +30,7 @@ def claim_folder(out: Path, identity: Mapping[str, object], study: Study) -> Ite
             profile, protocol, model, machine kind or format (2).
     """
     with ExitStack() as stack:
+        _check_empty(out)
         try:
             (out / SAMPLES).mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(out / ".lock"))
@@ -45,6 +46,20 @@ def claim_folder(out: Path, identity: Mapping[str, object], study: Study) -> Ite
             ) from None
         _check_identity(out, identity, study)
         yield
+
+
+def _check_empty(out: Path) -> None:
+    """Results never come to lie among files of something else."""
+    if (out / RUN).exists() or (out / RESULTS).exists() or not out.is_dir():
+        return
+    # What a run that was killed before run.json leaves is no obstacle.
+    others = [path for path in out.iterdir() if path.name[0] != "." and path.name != SAMPLES]
+    if others or any((out / SAMPLES).glob("*")):
+        name = min(path.name for path in others) if others else SAMPLES
+        raise ReproError(
+            f"{out} holds other files, such as {name}, and no {RUN}",
+            hint="name a new folder with --out",
+        )
 
 
 def _check_identity(out: Path, own: Mapping[str, object], study: Study) -> None:

@@ -84,7 +84,7 @@ class Switch:
                 f"{self.name} is a number ({self.kind.__name__}), not '{text}'"
             ) from None
         if not 0 <= value < float("inf") or (
-            value == 0 and self.name in ("replicas", "learning_rate")
+            value == 0 and self.name in ("replicas", "learning_rate", "rows", "max_new_tokens")
         ):
             raise ValueError(f"{self.name} cannot be {text}")
         if self.name.startswith("bos_") and value > 2:

@@ -23,7 +23,8 @@ class Margins:
         retrained: for L2; paper: for L3; claims: for claims of equality.
         logit_tie: labels whose logits are nearer than this are tied.
         rouge_spread: assumed spread of the paper's ROUGE-L rows, see the file.
-        comparable: profiles that can be held against the paper's numbers.
+        comparable: profiles that can be held against the paper's numbers; models: with weights
+            from these repositories.
         seed_spread: of claims and L3 on runs of few seeds: standard deviations by metric and by
             fact, the degrees of freedom that they count for (df), and the correlation within a
             fine-tune, test set and prompt (shared).
@@ -39,6 +40,7 @@ class Margins:
     logit_tie: float
     rouge_spread: float
     comparable: tuple[str, ...]
+    models: tuple[str, ...]
     seed_spread: Mapping[str, float]
 
 
@@ -73,5 +75,19 @@ def margins(dtype: str = "float32") -> Margins:
         table["rows"]["logit_tie"],
         table["rows"]["rouge_spread"],
         tuple(table["comparable"]["profiles"]),
+        tuple(table["comparable"]["models"]),
         table["seed_spread"],
     )
+
+
+def is_papers(run: Run) -> bool:
+    """Whether a run's model and data are the paper's own, so that it is evidence on the paper.
+
+    A profile's name is not enough: it can be a user's own, or have got another model.
+    """
+    model = run.record.get("model")
+    if run.profile not in margins().comparable:
+        return False
+    if not isinstance(model, Mapping):  # imported results tell no more than their profile
+        return True
+    return run.record.get("data") == "upstream" and model.get("repo") in margins().models

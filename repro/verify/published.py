@@ -145,7 +145,7 @@ def default_folder() -> Path:
 def _fail(path: Path, what: str) -> ReproError:
     return ReproError(
         f"{path}: {what}",
-        hint="restore the file from the repository: git checkout -- " + path.name,
+        hint=f"restore the file from the repository: git checkout -- {path}",
         exit_code=EXIT_FAILED,
     )
 
@@ -160,7 +160,7 @@ def check_sums(folder: Path, wanted: set[str]) -> None:
     if not sums.is_file():
         raise ReproError(
             f"{folder}: no {SUMS}, so this is not a folder of expected results",
-            hint="name the folder with --expected, or fetch the repository's expected_results/",
+            hint="name one of the folders in the repository's expected_results/, or fetch these",
             exit_code=EXIT_MISSING,
         )
     listed: dict[str, str] = {}

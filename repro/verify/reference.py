@@ -34,7 +34,7 @@ from repro.files import file_sha256
 from repro.results.outcomes import DIGITS, Outcomes, changed_inputs
 from repro.results.reading import check_line, json_lines, read_tuned
 from repro.results.runs import CellResult, Key, Run, Tuned, named
-from repro.results.schema import FINETUNES, RESULTS, Checked, ResultLine
+from repro.results.schema import FINETUNES, RESULTS, RUN, Checked, ResultLine
 from repro.spec.cells import Cell, Variant
 from repro.spec.study import Study
 from repro.spec.tasks import Kind, Task
@@ -106,7 +106,9 @@ def record(
             (3).
     """
     if out.exists():
-        raise ReproError(f"{out} exists", hint="name a new folder with -o, or remove that one")
+        read = out.resolve() in [folder.resolve() for folder in results]
+        other = "; replace that one afterwards" if read else ", or remove that one"
+        raise ReproError(f"{out} exists", hint=f"name a new folder with -o{other}")
     runs: list[Run] = []
     recorded: list[Mapping[str, Any]] = []
     for folder in results:
@@ -115,8 +117,20 @@ def record(
             stored = load_reference(folder)
             runs.append(stored.run)
             recorded += stored.recorded
+        elif folder.is_dir() and (inside := next(references(folder), None)):
+            raise ReproError(
+                f"{folder} holds a reference, {inside.relative_to(folder)}",
+                hint="name results and references one by one",
+            )
         else:
             found = read_results(folder).runs
+            for run in found:
+                if not run.record:
+                    raise ReproError(
+                        f"{run.folder / RUN} is missing: nobody could tell how it was made",
+                        hint=_LEAVE,
+                        exit_code=EXIT_MISSING,
+                    )
             runs += found
             recorded += (run.record for run in found)
     stage("writing the reference")
@@ -176,17 +190,22 @@ def record(
 
 
 def _check_alike(runs: Sequence[Run]) -> None:
-    first = runs[0]
+    """Of one kind; refused as wrong usage, since nothing is wrong with any of them."""
+
+    def kind(run: Run) -> dict[str, object]:
+        own: dict[str, object] = {name: getattr(run, name) for name in _KIND}
+        names = ("model", "profile_digest", "test_limit", "engine")
+        own |= {f"identity.{name}": run.identity.get(name) for name in names}
+        return own | {name: run.record.get(name) for name in ("study", "data", "switches")}
+
+    first = kind(runs[0])
     for run in runs[1:]:
-        for name in _KIND:
-            if getattr(run, name) != getattr(first, name):
-                _fail(run.folder, f"its {name} differs from that of {first.folder}", _LEAVE)
-        for name in ("model", "profile_digest", "test_limit", "engine"):
-            if run.identity.get(name) != first.identity.get(name):
-                _fail(run.folder, f"'{name}' in run.json differs from {first.folder}", _LEAVE)
-        for name in ("study", "data", "switches"):
-            if run.record.get(name) != first.record.get(name):
-                _fail(run.folder, f"'{name}' in run.json differs from {first.folder}", _LEAVE)
+        for name, value in kind(run).items():
+            if value != first[name]:
+                raise ReproError(
+                    f"{run.folder}: its {name} differs from that of {runs[0].folder}",
+                    hint="record each kind of run into a folder of its own",
+                )
 
 
 def _write_packed(path: Path, lines: Iterable[dict[str, Any]]) -> None:

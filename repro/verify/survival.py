@@ -93,7 +93,8 @@ def runs_of(root: Path, profile: str) -> tuple[Run, ...]:
     Raises:
         ReproError: there is none under the published code (3).
     """
-    found = [load_reference(folder).run for folder in references(root, profile=profile)]
+    stored = [load_reference(folder).run for folder in references(root, profile=profile)]
+    found = [run for run in stored if run.study.published]
     found.sort(key=lambda run: (run.protocol != PUBLISHED, len(run.overrides), run.name))
     if not found or found[0].protocol != PUBLISHED:
         raise ReproError(

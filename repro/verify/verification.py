@@ -19,7 +19,7 @@ from repro.verify.contrasts import Evidence
 from repro.verify.findings import judge_claims
 from repro.verify.fingerprint import FactCheck, check_facts
 from repro.verify.levels import compare_runs
-from repro.verify.margins import margins
+from repro.verify.margins import is_papers
 from repro.verify.paperlevel import FigureVerdict, against_paper, figures_against_paper
 from repro.verify.published import default_folder, load_paper
 from repro.verify.reading import read_results
@@ -224,7 +224,7 @@ def _verify_run(
     spread = spread_of(reference.run if reference else None, study)
     told = evidence(run, spread, draws)
     names = list(study.claims) if asked is None else asked
-    comparable = study.published and run.profile in margins().comparable
+    comparable = study.published and is_papers(run)
     claims = judge_claims(names, told, every_shot=every_shot)
     # The authors' scripts record no facts of fine-tunes: what needs them cannot be asked.
     counted_on = comparable and not is_imported(run.record)
