@@ -100,6 +100,7 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         rejudged=rejudged,
         untouched=untouched,
         moved=MOVED,
+        answers={answer: ANSWERS[answer] for answer in Answer if answer is not Answer.NOT_RUN},
         tests=sum(
             c.source != "untouched" for own in sizes for c in own if c.audit for _ in c.changes
         ),

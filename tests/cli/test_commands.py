@@ -206,7 +206,13 @@ def test_two_results_are_compared(
     assert "identity.protocol" in flat(told)
     code, told = ends("compare", "out", "nothing")
     assert code == 3
-    assert "has no results.jsonl" in told
+    assert "nothing: no such folder" in told
+    Path("nothing").mkdir()
+    assert "nothing has no results.jsonl" in ends("compare", "out", "nothing")[1]
+    assert ends("expected", "record", "out", "-o", "stored")[0] == 0
+    code, told = ends("verify", "stored")
+    assert code == 3
+    assert "it is a reference: repro expected show stored" in flat(told)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -252,7 +258,10 @@ def test_base_weights_are_fetched_once(ends: Ends, tmp_path: Path) -> None:
         (["import-upstream", "none"], "name the folder that the authors' evaluation wrote to"),
         (["verify", "none"], "repro run --profile embedded"),
         (["report", "none", "-o", "report"], "repro run --profile embedded"),
-        (["expected", "show", "none"], "name the folder with --expected"),
+        (
+            ["expected", "show", "none"],
+            "name one of the folders in the repository's expected_results/",
+        ),
         (["models", "fetch", "--profile", "llama2-13b"], "--model revision=COMMIT"),
         (["run", "--profile", "small-cpu", "--data-dir", "none"], "repro data fetch"),
     ],

@@ -344,6 +344,48 @@ def test_a_report_is_not_put_in_the_place_of_a_link(results: Path, tmp_path: Pat
     assert not [path for path in results.iterdir() if path.name.startswith(".report")]
 
 
+def test_nothing_of_others_is_deleted_or_mixed_with_results(
+    ends: Callable[..., tuple[int, str]], results: Path, store: Path, tmp_path: Path
+) -> None:
+    """Results, reports and exports in one folder, and a note that lies among them."""
+    kept = {path.name for path in results.iterdir()}
+    for words in (["report", results, "-o"], ["export", results, "--format", "csv", "-o"]):
+        own = tmp_path / words[0]
+        assert ends(*words, own)[0] == 0
+        assert ends(*words, own)[0] == 0  # an older one is replaced
+        code, told = ends(*ONE, "--store", store, "--out", own)
+        assert (code, "holds other files, such as" in told) == (2, True)
+        (own / "notes.txt").write_text("mine")
+        code, told = ends(*words, own)
+        assert (code, "also holds notes.txt" in told) == (2, True)
+        assert (own / "notes.txt").read_text() == "mine"
+    assert {path.name for path in results.iterdir()} == kept
+    # What a run leaves that was killed before it wrote anything is no obstacle.
+    fresh = tmp_path / "fresh"
+    (fresh / "samples").mkdir(parents=True)
+    (fresh / ".lock").touch()
+    assert ends(*ONE, "--store", store, "--out", fresh)[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--out", "--store"])
+def test_a_folder_without_a_name_is_wrong_usage(
+    ends: Callable[..., tuple[int, str]], option: str
+) -> None:
+    code, told = ends(*ONE, option, "")
+    assert code == 2
+    assert option in told
+    assert "a folder's name is missing" in told
+
+
+@pytest.mark.parametrize("switch", ["rows", "max_new_tokens"])
+def test_none_of_what_is_scored_is_wrong_usage(
+    ends: Callable[..., tuple[int, str]], switch: str
+) -> None:
+    code, told = ends(*ONE, "--set", f"{switch}=0")
+    assert code == 2
+    assert f"{switch} cannot be 0" in told
+
+
 @pytest.fixture
 def without_flock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system without `flock`."""

@@ -270,6 +270,13 @@ def test_rows_leak_from_what_the_run_was_trained_on(tmp_path: Path) -> None:
             assert sorted(set(range(40)).difference(found.outcomes.rows.tolist())) == gone
 
 
+def test_findings_are_the_papers_own_whatever_else_a_profile_has(tmp_path: Path) -> None:
+    """Stored runs of other studies have other claims."""
+    with pytest.raises(ReproError, match="no run of profile small-bf16"):
+        runs_of(default_folder(), "small-bf16")
+    assert {run.study.name for run in runs_of(default_folder(), "embedded")} == {"paper"}
+
+
 def test_without_a_published_run_the_next_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReproError) as caught:
         runs_of(tmp_path, "small")

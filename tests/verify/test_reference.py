@@ -180,8 +180,20 @@ def test_recording_refuses_what_must_not_be_pooled(
 ) -> None:
     ours = make(tmp_path / "a", CELLS[:3])
     other = make(tmp_path / "b", CELLS[:3], protocol="corrected")
-    with pytest.raises(ReproError, match="protocol differs"):
+    with pytest.raises(ReproError, match="protocol differs") as caught:
         record([ours, other], tmp_path / "out")
+    assert caught.value.exit_code == 2
+    with pytest.raises(ReproError, match="holds a reference") as caught:
+        record([ours, stored.parent], tmp_path / "out")
+    assert caught.value.exit_code == 2
+    with pytest.raises(ReproError, match="exists") as caught:
+        record([stored, ours], stored)
+    assert "remove" not in str(caught.value.hint)
+    untold = make(tmp_path / "untold", CELLS[:3])
+    (untold / "run.json").unlink()
+    with pytest.raises(ReproError, match=r"run\.json is missing") as caught:
+        record([untold], tmp_path / "out")
+    assert caught.value.exit_code == 3
     unlike = make(tmp_path / "c", CELLS[:3], noise="other luck")
     with pytest.raises(ReproError, match="differs from an earlier"):
         record([ours, unlike], tmp_path / "out")

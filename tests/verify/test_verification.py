@@ -16,6 +16,7 @@ from rich.console import Console
 
 from repro.errors import ReproError
 from repro.metrics import best_of
+from repro.report.answer import head
 from repro.report.commands import compare, conclude, record_expected
 from repro.report.model import report
 from repro.report.tables import paper_parts, reference_parts
@@ -480,3 +481,28 @@ def test_a_single_switch_beside_the_published_run_is_a_row_on_survival(
     shutil.rmtree(other)
     make(home / "b", CELLS, n=60, profile="small", protocol="corrected")
     assert not build(home, expected=tmp_path).survival, "two models"
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "counts"),
+    [
+        ("upstream", {"kind": "hub", "repo": "meta-llama/Llama-2-7b-hf"}, True),
+        ("upstream", {"kind": "hub", "repo": "NousResearch/Llama-2-7b-hf"}, True),
+        ("upstream", {"kind": "hub", "repo": "HuggingFaceTB/SmolLM2-360M-Instruct"}, False),
+        ("upstream", {"kind": "folder", "path": "llama"}, False),
+        ("embedded", {"kind": "embedded"}, False),
+        ("embedded", {"kind": "hub", "repo": "meta-llama/Llama-2-7b-hf"}, False),
+    ],
+)
+def test_evidence_on_the_paper_is_its_model_on_its_data(
+    make: Callable[..., Path], tmp_path: Path, data: str, model: dict, counts: bool
+) -> None:
+    """A profile's name says nothing: anybody may call one llama2-7b, or give it another model."""
+    folder = make(tmp_path / "run", cells(["4"])[:6], profile="llama2-7b")
+    told = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(told | {"data": data, "model": model}))
+    own = report(folder, expected=tmp_path)
+    text = head(own.runs[0].verified).on_paper
+    assert text.startswith("Evidence on the paper: yes" if counts else "Not evidence on the paper")
+    assert own.runs[0].verified.claims_count is counts
+    assert bool(own.runs[0].verified.points) is counts
