@@ -89,12 +89,12 @@ class Compute:
     rated: str = enters(default="", repr=False)
     # Older digests of profiles stay: `identity` names it where it is used.
     lora_rank: NonNegativeInt = enters("model", default=0, repr=False)
-    train_tokens: NonNegativeInt = enters(default=8192)
-    evaluate_tokens: NonNegativeInt = enters("cell", default=16384)
-    train_rate: PositiveFloat = enters()
-    evaluate_rate: PositiveFloat = enters()
-    generate_rate: PositiveFloat = enters()
-    measured: str = enters()
+    train_tokens: PositiveInt = enters(default=8192)
+    evaluate_tokens: PositiveInt = enters("cell", default=16384)
+    train_rate: PositiveFloat = enters(repr=False)
+    evaluate_rate: PositiveFloat = enters(repr=False)
+    generate_rate: PositiveFloat = enters(repr=False)
+    measured: str = enters(repr=False)
     memory_gb: NonNegativeFloat = enters()
     disk_gb: NonNegativeFloat = enters()
     gpus: NonNegativeInt = enters(default=0)
@@ -154,7 +154,7 @@ class Profile:
 
     @property
     def digest(self) -> str:
-        """12 hex digits that change with any setting but its name and origin."""
+        """12 hex digits that change with any setting but its name, its origin and its rates."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
         del settings["name"], settings["origin"], settings["summary"]
         if self.compute.lora_rank:  # no part of the text of `compute`, so that others keep theirs

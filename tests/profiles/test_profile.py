@@ -1,5 +1,6 @@
 """Profiles: those of the kit load; a wrong file is refused with file and field."""
 
+import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -52,9 +53,17 @@ def test_a_wrong_profile_names_file_and_field(
     assert caught.value.exit_code == 2
 
 
-def test_a_setting_changes_the_digest_and_a_comment_does_not(tmp_path: Path) -> None:
+def test_a_setting_changes_the_digest_and_comments_and_rates_do_not(tmp_path: Path) -> None:
+    """Better estimates of a profile's cost do not keep its results apart."""
     path = tmp_path / "embedded.toml"
-    path.write_text("# a comment\n" + EMBEDDED, encoding="utf-8")
+    told = re.sub(
+        r"^((?:train|evaluate|generate)_rate) = \d+",
+        r"\1 = 7",
+        "# a comment\n" + EMBEDDED,
+        flags=re.M,
+    )
+    assert told.count("_rate = 7") == 3
+    path.write_text(told, encoding="utf-8")
     assert profiles.load(str(path)).digest == profiles.load("embedded").digest
     path.write_text(EMBEDDED.replace("test = 60", "test = 99"), encoding="utf-8")
     assert profiles.load(str(path)).digest != profiles.load("embedded").digest
