@@ -136,11 +136,12 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 if before.verdict is not after.verdict
             ]
             few = [name for name, before, after in both if _few(before) and _few(after)]
+            come = "come" if len(turned) > 1 else "comes"
             number, size = counted(len(both), "finding"), first.run.profile
             yield (
                 f"Of the {number} that `{size}` has numbers for under both {first.name} and "
-                f"{whole.name}, {joined(turned) or 'none'} comes out otherwise when all that "
-                f"{whole.name} mends is mended together."
+                f"{whole.name}, {joined(turned) or 'none'} {come} out "
+                f"otherwise when all that {whole.name} mends is mended together."
                 + (f" For {joined(few)} too little was run for any other answer." if few else "")
             )
 
