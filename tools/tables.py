@@ -61,12 +61,15 @@ MACHINES = (
 )
 
 
-def mean_tokens(variant: Variant, values: Mapping[str, float]) -> float:
-    """Mean tokens of a variant's training samples, from the lengths of the first 2,000 rows."""
-    mean = values[f"{variant.train} 2000, 0 shots: mean"]
+def step_tokens(variant: Variant, values: Mapping[str, float]) -> float:
+    """Mean tokens of an optimiser step, from the lengths of the first 2,000 rows.
+
+    Demonstrations, the same before every sample, are computed once a step.
+    """
+    mean, shown = values[f"{variant.train} 2000, 0 shots: mean"], 0.0
     if variant.train_shots:
-        mean += values[f"{variant.train} 2000, {variant.train_shots} shots: context"]
-    return min(CUT, mean)
+        shown = values[f"{variant.train} 2000, {variant.train_shots} shots: context"]
+    return SAMPLES * (min(CUT, mean + shown) - shown) + shown
 
 
 class Taken(NamedTuple):
@@ -85,8 +88,8 @@ class Taken(NamedTuple):
     hours: float
 
 
-def taken(machine: Machine, means: dict[Variant, float]) -> Taken:
-    """What `auto` takes on a machine, and why."""
+def taken(machine: Machine, of_a_step: dict[Variant, float]) -> Taken:
+    """What `auto` takes on a machine, and why, by the tokens of an optimiser step."""
     cuda = Cuda(
         "13.0",
         (13, 0),
@@ -106,10 +109,10 @@ def taken(machine: Machine, means: dict[Variant, float]) -> Taken:
     rate = at(profile.compute, kinds()[profile.compute.rated], kind, None).train_rate
     choice = replace(choice, link=kind.link * 1e9)
     seconds = 0.0
-    for variant, mean in means.items():
+    for variant, tokens in of_a_step.items():
         steps = EPOCHS * variant.size / SAMPLES
-        found = pace(spec.architecture, choice, bfloat16=True, step_tokens=mean * SAMPLES)
-        seconds += found.seconds(mean * SAMPLES * steps, rate, steps)
+        found = pace(spec.architecture, choice, bfloat16=True, step_tokens=tokens)
+        seconds += found.seconds(tokens * steps, rate, steps)
     why = (
         f"takes {_gb(choice.peak_bytes / GB)} of {_gb(placement.ROOM * kind.gb * machine.part)} GB"
     )
@@ -137,13 +140,13 @@ def gpu_table() -> str:
         for one in load(AUDIT)
         if one.finding == "training-lengths" and not isinstance(one.value, str)
     }
-    means = {variant: mean_tokens(variant, values) for variant in sorted(variants, key=str)}
+    of_a_step = {variant: step_tokens(variant, values) for variant in sorted(variants, key=str)}
     lines = [
         "| machine | profile | fine-tuning | why, by a GPU's memory | hours for 25 fine-tunes |",
         "|---|---|---|---|---|",
     ]
     for machine in MACHINES:
-        name, way, why, spent = taken(machine, means)
+        name, way, why, spent = taken(machine, of_a_step)
         shown = f"{spent:.2g}" if spent else "of another model"
         lines.append(f"| {machine.name} | `{name}` | {way} | {why} | {shown} |")
     return "\n".join(lines) + "\n"

@@ -455,7 +455,7 @@ def effects(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Figure:
                     axes.plot(mean.effect, below, **look)
                     below += 0.2
             axes.set_title(f"{conditions[0].run.profile}", fontsize=8)
-            axes.set_xlabel("effect of the finding's first comparison")
+            axes.set_xlabel("effect of the finding's first comparison here")
         titles = [f"{name}  {claim.claim.title}" for name, claim in claims.items()]
         panels[0].set_yticks(range(len(titles)), titles)
         panels[0].set_ylim(len(titles) - 0.5, -0.6)
