@@ -103,6 +103,10 @@ def _pooled(groups: Sequence[Sequence[float]]) -> str:
     return f"{(squares / free) ** 0.5:.3f}" if free else ""
 
 
+_LISTED = 3
+"""Items of a list that differences show."""
+
+
 def differences(a: Run, b: Run) -> Table | None:
     """What differs between the identities of two runs; None if nothing does."""
     made = table("what", "A", "B", title="What differs between the runs", wrap=True)
@@ -117,7 +121,15 @@ def _differing(prefix: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
         for name in dict.fromkeys([*a, *b]):
             yield from _differing(f"{prefix}.{name}".lstrip("."), a.get(name), b.get(name))
     elif a != b:
-        yield prefix, a, b
+        yield prefix, _plain(a), _plain(b)
+
+
+def _plain(value: Any) -> Any:
+    """Lists as people write them, long ones cut."""
+    if not isinstance(value, list):
+        return value
+    more = len(value) - _LISTED
+    return ", ".join(map(str, value[:_LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
 def facts(run: Run) -> Iterator[tuple[str, str]]:
@@ -134,7 +146,10 @@ def facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "seeds", seeds_text(run.seeds)
     machine, versions = run.record.get("machine"), run.record.get("versions")
     if isinstance(machine, dict):
-        yield "machine", ", ".join(str(machine[k]) for k in ("cpu", "gpus") if machine.get(k))
+        yield (
+            "machine",
+            ", ".join(str(_plain(machine[k])) for k in ("cpu", "gpus") if machine.get(k)),
+        )
     if isinstance(versions, dict):
         yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items())
     yield "lock", str(run.record.get("lock_sha256") or "unknown")
