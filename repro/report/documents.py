@@ -120,7 +120,7 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         lacking=[_lacking(c) for c in every if c.source == "run" and not c.audit],
         wholes={c.name for c in every},
         seed_count=max(len(conditions[0].run.seeds) for conditions in sizes),
-        dead=_dead(largest[0].run),
+        dead="" if any("truncation_side" in c.switches for c in every) else _dead(largest[0].run),
     )
 
 
@@ -131,7 +131,8 @@ def _turned(sizes: Sizes) -> Iterator[str]:
             pairs = [(n, one, whole.claims[n]) for n, one in first.claims.items()]
             both = [p for p in pairs if Answer.NOT_RUN not in (p[1].verdict, p[2].verdict)]
             turned = [
-                f"{name} ({ANSWERS[before.verdict]} to {ANSWERS[after.verdict]})"
+                f"{name} ({ANSWERS[before.verdict]} to {ANSWERS[after.verdict]}"
+                + (f" by {_change(moved)})" if (moved := whole.changes.get(name)) else ")")
                 for name, before, after in both
                 if before.verdict is not after.verdict
             ]
@@ -279,12 +280,12 @@ def _moves(name: str, condition: Condition, before: ClaimVerdict) -> str:
     after = condition.claims[name]
     if not condition.audit or Answer.NOT_RUN in (before.verdict, after.verdict):
         return ""
-    words = "" if after.verdict is before.verdict else f"to {ANSWERS[after.verdict]}"
     moved = condition.changes.get(name)
+    by = f"by {_change(moved)}" if moved else ""
+    if after.verdict is not before.verdict:
+        return f"to {ANSWERS[after.verdict]} {by}".rstrip()
     low, high = moved.interval if moved else (0.0, 0.0)
-    if moved and abs(moved.effect) >= MOVED and (low > 0 or high < 0):
-        return f"{words} by {_change(moved)}".strip()
-    return words
+    return by if moved and abs(moved.effect) >= MOVED and (low > 0 or high < 0) else ""
 
 
 def _alone(conditions: Sequence[Condition]) -> Iterator[str]:

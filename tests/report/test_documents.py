@@ -207,7 +207,8 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     fails = replace(found[2].claims["C1"], verdict=Answer.FAILS)
     turned = (*found[:2], replace(found[2], claims={**found[2].claims, "C1": fails}))
     told = findings([turned], {c.claim.id: c for c in paper_verdicts()})
-    assert "C1 (undecided to shown otherwise) comes out otherwise" in told
+    by = f"by {whole.effect:+.3f} [{whole.interval.low:+.3f}, {whole.interval.high:+.3f}]"
+    assert f"C1 (undecided to shown otherwise {by}) comes out otherwise" in told
     assert "The protocol" not in text.partition("## What is missing")[2]
     (apart,) = (line for line in text.splitlines() if line.startswith("- Mended on `small-cpu`"))
     assert "A2 `max_length`" in apart
