@@ -1,18 +1,17 @@
 """The documents of `repro findings` and `repro flaws`, on runs of a small model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from repro.errors import ReproError
 from repro.printable import counted
 from repro.report import markdown
 from repro.report.answer import model_and_data
-from repro.report.charts import draw, save, settings
+from repro.report.charts import draw, save
+from repro.report.effectchart import effects
 from repro.report.model import run_report
 from repro.report.words import ANSWERS, between, joined, seeds_text, signed
 from repro.results.runs import Run, Tuned
@@ -21,13 +20,10 @@ from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
 from repro.verify.comparisons import Change
 from repro.verify.findings import paper_verdicts
 from repro.verify.flaws import CORRECTED, Flaw, mended, stored_flaws
-from repro.verify.survival import PUBLISHED, Condition, main_contrast
+from repro.verify.survival import PUBLISHED, Condition, Sizes, leads
 from repro.verify.verification import verify_numbers
 
 FIGURES = ("1", "2", "3")
-WHOLE = ("#0072b2", "#009e73", "#cc79a7")
-"""Colours of whole protocols."""
-
 FOLDER = "findings"
 """Beside the document: its pictures."""
 
@@ -47,10 +43,6 @@ HEADS = (
 
 BEGIN, END = "<!-- made by repro findings -->", "<!-- end -->"
 """What stands around the table in another document."""
-
-
-Sizes = Sequence[Sequence[Condition]]
-"""Conditions by size of a model's runs, the largest first; of each the published protocol first."""
 
 
 def write_findings(sizes: Sizes, out: Path, into: Path | None = None) -> None:
@@ -107,9 +99,9 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         table="\n".join(_table(sizes, paper)),
         changes="\n".join(_changes(sizes)),
         turned=list(_turned(sizes)),
-        alone=[(own[0].run.profile, "\n".join(_alone(own))) for own in sizes],
+        alone=[(own[0].run.profile, "\n".join(_alone(own, _leads(sizes)))) for own in sizes],
         apart=[(own[0].run.profile, joined(_apart(own))) for own in sizes],
-        leads={name: _lead(sizes, name) for name in largest[0].claims},
+        leads=_leads(sizes),
         folder=FOLDER,
         figures=FIGURES,
         published=PUBLISHED,
@@ -126,13 +118,14 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
 
 def _turned(sizes: Sizes) -> Iterator[str]:
     """How many findings come out otherwise under a whole protocol than as published, and which."""
+    lead_of = _leads(sizes)
     for first, *others in sizes:
         for whole in (condition for condition in others if not condition.audit):
             pairs = [(n, one, whole.claims[n]) for n, one in first.claims.items()]
             both = [p for p in pairs if Answer.NOT_RUN not in (p[1].verdict, p[2].verdict)]
             turned = [
                 f"{name} ({ANSWERS[before.verdict]} to {ANSWERS[after.verdict]}"
-                + (f" by {_change(moved)})" if (moved := whole.changes.get(name)) else ")")
+                + (f" by {_change(moved)})" if (moved := _moved(whole, name, lead_of)) else ")")
                 for name, before, after in both
                 if before.verdict is not after.verdict
             ]
@@ -187,7 +180,9 @@ def _changes(sizes: Sizes) -> Iterator[str]:
     found = [(own[0].run.profile, flaw) for own in sizes for flaw in stored_flaws(own)]
     if found:
         heads = ["size", *HEADS]
-        yield from markdown.table(heads, [(f"`{size}`", *_flaw(flaw)) for size, flaw in found])
+        yield from markdown.table(
+            heads, [(f"`{size}`", *_flaw(flaw, _leads(sizes))) for size, flaw in found]
+        )
 
 
 def flaws(published: Run, found: Sequence[Flaw]) -> str:
@@ -196,12 +191,13 @@ def flaws(published: Run, found: Sequence[Flaw]) -> str:
     Args:
         found: by switch, in the order of `repro protocols`, then all of them together.
     """
+    lead_of = leads([{name: before for name, (before, _) in found[0].claims.items()}])
     return _document(
         "flaws.md.j2",
         published,
         embedded=published.record.get("data") == "embedded",
         cells=counted(len(published.by_cell), "cell"),
-        table="\n".join(markdown.table(HEADS, map(_flaw, found))),
+        table="\n".join(markdown.table(HEADS, [_flaw(flaw, lead_of) for flaw in found])),
     )
 
 
@@ -215,16 +211,6 @@ def _document(template: str, run: Run, **values: Any) -> str:
     model, data = model_and_data(run)
     known = {"run": run, "model": model, "data": data, "seeds": seeds_text(run.seeds)}
     return environment.get_template(template).render(known | values).rstrip("\n") + "\n"
-
-
-def _lead(sizes: Sizes, name: str) -> str:
-    """The comparison whose effect stands for a claim everywhere: the first with numbers here."""
-    own = [main_contrast(conditions[0].claims[name]) for conditions in sizes]
-    return next((item for item in own if item.ran), own[0]).contrast.name
-
-
-def _item(claim: ClaimVerdict, lead: str) -> ContrastVerdict:
-    return next(item for item in claim.contrasts if item.contrast.name == lead)
 
 
 def _effect(item: ContrastVerdict) -> str:
@@ -242,25 +228,26 @@ def _table(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
     heads.append("moved by one flaw alone")
     yield f"| {' | '.join(heads)} |".replace("|  |", "| |")
     yield "|---" * len(heads) + "|"
+    lead_of = _leads(sizes)
     for name, claim in sizes[0][0].claims.items():
-        lead = _lead(sizes, name)
+        lead = lead_of[name]
         cells = [name, claim.claim.title, _cell(paper[name], lead)]
         for first, whole in wholes:
             cells.append(_cell(whole.claims[name], lead))
             if whole is not first:
-                cells.append(_change(whole.changes.get(name)))
+                cells.append(_change(_moved(whole, name, lead_of)))
         told = [
             f"`{conditions[0].run.profile}`: {_label(c)} {words}"
             for conditions in sizes
             for c in conditions[1:]
-            if (words := _moves(name, c, conditions[0].claims[name]))
+            if (words := _moves(name, c, conditions[0].claims[name], lead_of))
         ]
         yield f"| {' | '.join(cells)} | {'; '.join(told)} |"
 
 
 def _cell(claim: ClaimVerdict, lead: str) -> str:
     """A verdict with the effect, and how much of what is compared was run."""
-    item = _item(claim, lead)
+    item = claim.item(lead)
     part = f"({item.compared} of {item.expected})" if item.compared < item.expected else ""
     told = (ANSWERS[claim.verdict], _effect(item), part if item.ran else "")
     return " ".join(filter(None, told))
@@ -271,16 +258,27 @@ def _label(condition: Condition) -> str:
     return f"{condition.audit} {' and '.join(f'`{name}`' for name in condition.switches)}"
 
 
+def _leads(sizes: Sizes) -> Mapping[str, str]:
+    return leads([own[0].claims for own in sizes])
+
+
+def _moved(condition: Condition, name: str, lead_of: Mapping[str, str]) -> Change | None:
+    """How far the effect that stands for a claim is from the published protocol's."""
+    return condition.changes.get(name, {}).get(lead_of[name])
+
+
 def _change(moved: Change | None) -> str:
     return f"{signed(moved.effect)}{between(moved.interval)}" if moved else ""
 
 
-def _moves(name: str, condition: Condition, before: ClaimVerdict) -> str:
+def _moves(
+    name: str, condition: Condition, before: ClaimVerdict, lead_of: Mapping[str, str]
+) -> str:
     """What a mended flaw changes of a finding; empty for a whole protocol, and without a change."""
     after = condition.claims[name]
     if not condition.audit or Answer.NOT_RUN in (before.verdict, after.verdict):
         return ""
-    moved = condition.changes.get(name)
+    moved = _moved(condition, name, lead_of)
     by = f"by {_change(moved)}" if moved else ""
     if after.verdict is not before.verdict:
         return f"to {ANSWERS[after.verdict]} {by}".rstrip()
@@ -288,7 +286,7 @@ def _moves(name: str, condition: Condition, before: ClaimVerdict) -> str:
     return by if moved and abs(moved.effect) >= MOVED and (low > 0 or high < 0) else ""
 
 
-def _alone(conditions: Sequence[Condition]) -> Iterator[str]:
+def _alone(conditions: Sequence[Condition], lead_of: Mapping[str, str]) -> Iterator[str]:
     """How far each flaw, mended alone, moves each finding's effect on one model."""
     first, *others = conditions
     flaws = [c for c in others if c.audit and c.source != "untouched"]
@@ -298,7 +296,7 @@ def _alone(conditions: Sequence[Condition]) -> Iterator[str]:
             continue
         cells = []
         for condition in flaws:
-            moved, after = condition.changes.get(name), condition.claims[name].verdict
+            moved, after = _moved(condition, name, lead_of), condition.claims[name].verdict
             touched = moved is not None and (moved.effect or any(moved.interval))
             turned = "" if after is claim.verdict else f" to **{ANSWERS[after]}**"
             cells.append(f"{_change(moved) if touched else ''}{turned}".strip())
@@ -307,7 +305,7 @@ def _alone(conditions: Sequence[Condition]) -> Iterator[str]:
 
 
 def _told(claim: ClaimVerdict, lead: str) -> str:
-    item = _item(claim, lead)
+    item = claim.item(lead)
     effect = f", {item.contrast.name}: {_effect(item)}" if item.mean else ""
     return f"{ANSWERS[claim.verdict]}{effect}"
 
@@ -323,12 +321,10 @@ _OPENINGS = {
 
 def _few(claim: ClaimVerdict) -> bool:
     """Undecided because too little of it was run."""
-    return claim.verdict is Answer.CANNOT_TELL and any(
-        item.few for item in claim.contrasts if item.ran and not item.contrast.beyond
-    )
+    return claim.verdict is Answer.CANNOT_TELL and any(item.few for item in claim.own if item.ran)
 
 
-def _survives(name: str, conditions: Sequence[Condition]) -> str:
+def _survives(name: str, conditions: Sequence[Condition], lead_of: Mapping[str, str]) -> str:
     """Whether a finding holds as published, and what mending flaws does to that."""
     first = conditions[0].claims[name]
     answer = first.verdict
@@ -336,7 +332,7 @@ def _survives(name: str, conditions: Sequence[Condition]) -> str:
     parts = [f"{opening} as published"]
     lost, moved, turned = [], [], False
     for c in conditions[1:]:
-        if words := _moves(name, c, first):
+        if words := _moves(name, c, first, lead_of):
             after = c.claims[name].verdict
             turned |= after is not answer
             if answer.passes and not after.passes:
@@ -352,7 +348,7 @@ def _survives(name: str, conditions: Sequence[Condition]) -> str:
     parts += moved
     wholes = []
     for c in (c for c in conditions[1:] if not c.audit):
-        by = f"; its effect moves by {_change(own)}" if (own := c.changes.get(name)) else ""
+        by = f"; its effect moves by {_change(own)}" if (own := _moved(c, name, lead_of)) else ""
         wholes.append(f" Under `{c.name}` {_outcome(first, c.claims[name])}{by}.")
     return f"{', '.join(parts)}.{''.join(wholes)}"
 
@@ -374,14 +370,14 @@ def _outcome(first: ClaimVerdict, claim: ClaimVerdict) -> str:
     return f"it does not survive: {told}" if before.passes else told
 
 
-def _flaw(flaw: Flaw) -> tuple[object, ...]:
+def _flaw(flaw: Flaw, lead_of: Mapping[str, str]) -> tuple[object, ...]:
     mean = "" if flaw.mean is None else f"{signed(flaw.mean)}{between(flaw.interval)}"
     told = ""
     if largest := flaw.largest:
         seed = "" if largest.seed is None else f", seed {largest.seed}"
         told = f"{signed(largest.difference)} (`{largest.cell}`{seed})"
     turned = [
-        f"{name}: {_brief(before)} to {_brief(after)}"
+        f"{name}: {_brief(before, lead_of[name])} to {_brief(after, lead_of[name])}"
         for name, (before, after) in flaw.claims.items()
         if before.verdict is not after.verdict
         and Answer.NOT_RUN not in (before.verdict, after.verdict)
@@ -389,8 +385,8 @@ def _flaw(flaw: Flaw) -> tuple[object, ...]:
     return (flaw.audit, f"`{flaw.name}`", flaw.cells, flaw.anew, mean, told, "; ".join(turned))
 
 
-def _brief(claim: ClaimVerdict) -> str:
-    mean = main_contrast(claim).mean
+def _brief(claim: ClaimVerdict, lead: str) -> str:
+    mean = claim.item(lead).mean
     return ANSWERS[claim.verdict] + (f" {signed(mean.effect)}" if mean else "")
 
 
@@ -415,55 +411,3 @@ def _dead(run: Run) -> str:
     }
     told = joined([f"{share:.1%} of the samples of {name}" for name, share in shares.items()])
     return f"; {told} kept no target here" if told else ""
-
-
-def effects(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Figure:
-    """The effect of each finding: the paper's, this model's, and with flaws mended.
-
-    A panel for each size.
-    """
-    claims = sizes[0][0].claims
-    run = [c for own in sizes for c in own if not c.audit]
-    alone = [c for own in sizes for c in own if c.audit and c.source != "untouched"]
-    hollow: dict[str, Any] = {"fillstyle": "none", "linestyle": "none"}
-    looks: dict[str, dict[str, Any]] = {"paper": hollow | {"marker": "o", "color": "#6a737b"}}
-    for name, color in zip(dict.fromkeys(_short(c) for c in run), WHOLE, strict=False):
-        looks[name] = {"marker": "s", "color": color, "markersize": 5}
-    for name, mark in zip(dict.fromkeys(_short(c) for c in alone), cycle("^vDPX<>*"), strict=False):
-        looks[name] = hollow | {"marker": mark, "color": "#d55e00", "markersize": 4}
-    with settings():
-        canvas = Figure(figsize=(4.2 + 3 * len(sizes), 0.36 * len(claims) + 1.1))
-        panels = canvas.subplots(1, len(sizes), sharey=True, sharex=True, squeeze=False)[0]
-        canvas.subplots_adjust(2.45 / canvas.get_figwidth(), 0.08, 0.98, 0.91, wspace=0.05)
-        for axes, conditions in zip(panels, sizes, strict=True):
-            axes.axvline(0, color="#6a737b", linewidth=0.8)
-            for place, name in enumerate(claims):
-                lead = _lead(sizes, name)
-                if told := _item(paper[name], lead).mean:
-                    axes.plot(told.effect, place - 0.27, **looks["paper"])
-                below = place - 0.05
-                for condition in conditions:
-                    mean = _item(condition.claims[name], lead).mean
-                    if mean is None or condition.source == "untouched":
-                        continue
-                    look = looks[_short(condition)]
-                    if condition.audit:
-                        axes.plot(mean.effect, place + 0.36, **look)
-                        continue
-                    axes.plot(
-                        mean.interval or [mean.effect] * 2, (below, below), color=look["color"]
-                    )
-                    axes.plot(mean.effect, below, **look)
-                    below += 0.2
-            axes.set_title(f"{conditions[0].run.profile}", fontsize=8)
-            axes.set_xlabel("effect of the finding's first comparison here")
-        titles = [f"{name}  {claim.claim.title}" for name, claim in claims.items()]
-        panels[0].set_yticks(range(len(titles)), titles)
-        panels[0].set_ylim(len(titles) - 0.5, -0.6)
-        handles = [panels[0].plot([], [], **look)[0] for look in looks.values()]
-        canvas.legend(handles, list(looks), loc="upper center", ncols=len(looks), fontsize=7)
-    return canvas
-
-
-def _short(condition: Condition) -> str:
-    return condition.audit or condition.name

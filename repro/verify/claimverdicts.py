@@ -158,20 +158,27 @@ class ClaimVerdict:
     reason: str = ""
 
     @property
+    def own(self) -> tuple[ContrastVerdict, ...]:
+        """Its comparisons, without those that go beyond what the paper says."""
+        return tuple(item for item in self.contrasts if not item.contrast.beyond)
+
+    def item(self, name: str) -> ContrastVerdict:
+        """One of its comparisons."""
+        return next(item for item in self.contrasts if item.contrast.name == name)
+
+    @property
     def contradicts(self) -> tuple[str, ...]:
         """What is shown otherwise here, and is on the claimed side in the published figures."""
-        own = (item for item in self.contrasts if not item.contrast.beyond)
-        return tuple(f"{item.contrast.name}: {part}" for item in own for part in item.contradicts)
+        return tuple(f"{i.contrast.name}: {part}" for i in self.own for part in i.contradicts)
 
     @property
     def headline(self) -> ContrastVerdict | None:
         """The contrast that decided: the worst of its own for a claim that is not shown."""
-        own = [item for item in self.contrasts if not item.contrast.beyond]
         order = (
             Answer.FAILS, Answer.PARTLY, Answer.CANNOT_TELL, Answer.AGREES, Answer.HOLDS,
             Answer.NOT_RUN,
         )  # fmt: skip
-        return min(own, key=lambda item: order.index(item.verdict), default=None)
+        return min(self.own, key=lambda item: order.index(item.verdict), default=None)
 
     @property
     def mean(self) -> Effect | None:

@@ -219,6 +219,15 @@ def _first(raw: Mapping[str, Any], name: str) -> float | None:
     return float(first) if isinstance(first, int | float) and math.isfinite(first) else None
 
 
+def equal_training(ours: Tuned, theirs: Tuned) -> bool:
+    """Every loss and the weight change are known and equal, to the last bit."""
+    return (
+        bool(ours.losses)
+        and ours.losses == theirs.losses
+        and ours.weight_change == theirs.weight_change
+    )
+
+
 def same_training(ours: Tuned | None, theirs: Tuned | None, limits: Margins) -> str:
     """How alike two trainings with the same seed were, step by step.
 
@@ -228,9 +237,11 @@ def same_training(ours: Tuned | None, theirs: Tuned | None, limits: Margins) -> 
     """
     if ours is None or theirs is None or not ours.losses or not theirs.losses:
         return "unknown"
-    if ours.losses == theirs.losses:
-        return "bits" if ours.weight_change == theirs.weight_change else "other"
-    if len(ours.losses) != len(theirs.losses) or not (ours.weight_change and theirs.weight_change):
+    if equal_training(ours, theirs):
+        return "bits"
+    if ours.losses == theirs.losses or len(ours.losses) != len(theirs.losses):
+        return "other"
+    if not (ours.weight_change and theirs.weight_change):
         return "other"
     pairs = [*zip(ours.losses, theirs.losses, strict=True)]
     pairs.append((ours.weight_change, theirs.weight_change))

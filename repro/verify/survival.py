@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repro.errors import EXIT_MISSING, ReproError
-from repro.results.runs import CellResult, Run, Tuned
+from repro.results.runs import CellResult, Run
 from repro.spec.claims import FACTS
 from repro.studies.paper.protocols import switches
-from repro.verify.claimverdicts import ClaimVerdict, ContrastVerdict
+from repro.verify.claimverdicts import ClaimVerdict
 from repro.verify.comparisons import Change, change, comparisons
+from repro.verify.fingerprint import equal_training
 from repro.verify.reference import load_reference, references
 from repro.verify.seedspread import spread_of
 from repro.verify.verification import bars_over_every_shot, claims_of, evidence
@@ -72,8 +73,8 @@ class Condition:
         run: all cells; under single switches those that no switch touches are the published
             protocol's.
         claims: by id.
-        changes: by claim, how far the effect that stands for it is from the first condition's;
-            without those that have none, or are of facts of fine-tunes.
+        changes: by claim and by its comparisons, how far each effect is from the first
+            condition's; without those that have none, or are of facts of fine-tunes.
         anew: what was run under it, where that was the source.
     """
 
@@ -83,7 +84,7 @@ class Condition:
     source: Source
     run: Run
     claims: Mapping[str, ClaimVerdict]
-    changes: Mapping[str, Change] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Change]] = field(default_factory=dict)
     anew: Run | None = None
 
 
@@ -170,8 +171,8 @@ def conditions(
     return tuple(found)
 
 
-def changes(first: Condition, run: Run, draws: int) -> Mapping[str, Change]:
-    """How far the effect that stands for each claim moves from a condition to a run, by id.
+def changes(first: Condition, run: Run, draws: int) -> Mapping[str, Mapping[str, Change]]:
+    """How far effects move from a condition to a run, by claim and by its own comparisons.
 
     The same rows are drawn for both; rows that one of them lacks are left out of its means.
     """
@@ -197,17 +198,17 @@ def changes(first: Condition, run: Run, draws: int) -> Mapping[str, Change]:
         (evidence(one, luck, draws, universe), bars_over_every_shot(one))
         for one in (published, run)
     ]
-    found = {}
+    found: dict[str, dict[str, Change]] = {}
     for name, claim in first.claims.items():
-        contrast = main_contrast(claim).contrast
-        if contrast.kind in FACTS:
-            continue
-        before, after = (
-            comparisons(contrast, own.study, own.source(contrast), every_shot=every_shot)
-            for own, every_shot in told
-        )
-        if moved := change(before, after):
-            found[name] = moved
+        for contrast in (item.contrast for item in claim.own):
+            if contrast.kind in FACTS:
+                continue
+            before, after = (
+                comparisons(contrast, own.study, own.source(contrast), every_shot=every_shot)
+                for own, every_shot in told
+            )
+            if moved := change(before, after):
+                found.setdefault(name, {})[contrast.name] = moved
     return found
 
 
@@ -218,16 +219,11 @@ def trained_anew(published: Run, run: Run) -> frozenset[tuple[str, int]]:
     the last bit, the switch had nothing to change.
     """
 
-    def same(one: Tuned | None, other: Tuned) -> bool:
-        if one is None or one.key == other.key:
-            return one is not None
-        facts = [(tuned.losses, tuned.weight_change) for tuned in (one, other)]
-        return bool(other.losses) and facts[0] == facts[1]
-
     return frozenset(
         (variant.name, seed)
         for (variant, seed), tuned in run.tuned.items()
-        if not same(published.tuned.get((variant, seed)), tuned)
+        if (one := published.tuned.get((variant, seed))) is None
+        or (one.key != tuned.key and not equal_training(one, tuned))
     )
 
 
@@ -286,7 +282,16 @@ def without_rows(result: CellResult, dropped: set[int]) -> CellResult:
     return replace(result, outcomes=left, value=float(left.scores.mean()), n=len(kept))
 
 
-def main_contrast(claim: ClaimVerdict) -> ContrastVerdict:
-    """The comparison that stands for a claim where one effect is shown: its first with numbers."""
-    own = [item for item in claim.contrasts if not item.contrast.beyond]
-    return next((item for item in own if item.mean), own[0])
+Sizes = Sequence[Sequence[Condition]]
+"""Conditions by size of a model's runs, the largest first; of each the published protocol first."""
+
+
+def leads(claims: Sequence[Mapping[str, ClaimVerdict]]) -> Mapping[str, str]:
+    """The comparison whose effect stands for a claim everywhere, by claim: its first with numbers.
+
+    Args:
+        claims: by id, on several runs: one is asked only where those before it have no numbers.
+    """
+    every = {name: [item for own in claims for item in own[name].own] for name in claims[0]}
+    found = {name: next((item for item in own if item.ran), own[0]) for name, own in every.items()}
+    return {name: item.contrast.name for name, item in found.items()}

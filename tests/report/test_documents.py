@@ -30,7 +30,6 @@ from repro.verify.survival import (
     Condition,
     changed,
     conditions,
-    main_contrast,
     read_json,
     runs_of,
     stored_conditions,
@@ -135,7 +134,7 @@ def test_a_finding_that_rests_on_dropped_rows_does_not_survive(tmp_path: Path) -
     found = conditions(runs_of(tmp_path / "expected", "small"), {"leaked_rows": {"paws": leaked}})
     published, mended = (c.claims["C1"] for c in (found[0], found[1]))
     assert found[1].audit == "A4"
-    before, after = main_contrast(published), main_contrast(mended)
+    before, after = published.own[0], mended.own[0]
     assert before.mean is not None
     assert after.mean is not None
     assert before.mean.effect > 0.2
@@ -192,7 +191,8 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     section = text.partition("### C1. ")[2].partition("###")[0]
     assert "Too little of it was run to say as published" in section
     assert "Under `corrected` too little of it was run to say; its effect moves by" in section
-    alone, whole = found[1].changes["C1"], found[2].changes["C1"]
+    (lead, *_) = found[0].claims["C1"].own
+    alone, whole = (c.changes["C1"][lead.contrast.name] for c in found[1:])
     told = f"with A2 `truncation_side` mended it moves to shown otherwise by {alone.effect:+.3f} ["
     assert told in section
     assert f"its effect moves by {whole.effect:+.3f} [" in section
@@ -226,7 +226,8 @@ def test_a_change_is_told_if_it_is_large_and_not_chance(
     """Of a flaw that leaves the verdict as it was."""
     first, alone, *_ = conditions(tuple(mended_runs.values()), {})
     moved = Change(effect, Interval(*interval))
-    same = replace(alone, claims=first.claims, changes={"C1": moved})
+    lead = first.claims["C1"].own[0].contrast.name
+    same = replace(alone, claims=first.claims, changes={"C1": {lead: moved}})
     text = findings([[first, same]], {c.claim.id: c for c in paper_verdicts()})
     section = text.partition("### C1. ")[2].partition("###")[0]
     assert (f"with A2 `truncation_side` mended it moves by {effect:+.3f} [" in section) == told
@@ -249,6 +250,30 @@ def test_a_finding_is_shown_by_one_comparison_everywhere(
     (row,) = (row for row in text.splitlines() if row.startswith("| C6 | OOD"))
     assert f"| agreeing {second.mean.effect:+.3f} [" in row
     assert "(2 of 6)" in row
+
+
+def test_a_change_is_between_the_effects_that_stand_beside_it(
+    every: list[tuple[Condition, ...]],
+) -> None:
+    """Of each comparison of which both conditions have all the same pairs.
+
+    From a root mean square, what the draws say of its noise is taken off, and draws are others.
+    """
+    looked_at = 0
+    for first, *others in every:
+        for condition in others:
+            for name, moved in condition.changes.items():
+                for contrast, change in moved.items():
+                    before, after = (c.claims[name].item(contrast) for c in (first, condition))
+                    if [pair.name for pair in before.pairs] != [pair.name for pair in after.pairs]:
+                        continue
+                    assert before.mean is not None
+                    assert after.mean is not None
+                    close = 5e-4 if before.contrast.kind == "change" else 1e-9
+                    apart = after.mean.effect - before.mean.effect
+                    assert change.effect == pytest.approx(apart, abs=close)
+                    looked_at += 1
+    assert looked_at > 100
 
 
 def test_rows_leak_from_what_the_run_was_trained_on(tmp_path: Path) -> None:

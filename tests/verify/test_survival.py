@@ -24,6 +24,7 @@ PAWS = [cell for cell in study().claim_cells(claims()["C1"]) if cell.dataset == 
 TUNED = [cell for cell in PAWS if cell.variant.name != "base"]
 SKILL = dict.fromkeys(PAWS, 0.5) | dict.fromkeys(TUNED, 0.8)
 N = 100
+LEAD = claims()["C1"].contrasts[0].name
 
 
 def read(folder: Path) -> Run:
@@ -48,7 +49,7 @@ def test_dropped_rows_are_paired_with_themselves(make: Make, tmp_path: Path) -> 
     gone = list(range(0, N, 3))
     found = conditions((read(folder),), {"leaked_rows": {"paws": gone}})
     (mended,) = (c for c in found if c.audit == "A4")
-    moved = mended.changes["C1"]
+    moved = mended.changes["C1"][LEAD]
     rows = differences(folder).mean(axis=0)
     kept = ~np.isin(np.arange(N), gone)
     assert moved.effect == pytest.approx(rows[kept].mean() - rows.mean())
@@ -70,7 +71,7 @@ def test_dropped_rows_are_paired_with_themselves(make: Make, tmp_path: Path) -> 
 def test_a_run_against_itself_does_not_move(make: Make, tmp_path: Path) -> None:
     run = read(make(tmp_path / "run", PAWS, n=N, skill=SKILL))
     (first, *_) = conditions((run,), {})
-    assert changes(first, run, 500)["C1"] == (0.0, (0.0, 0.0))
+    assert changes(first, run, 500)["C1"][LEAD] == (0.0, (0.0, 0.0))
 
 
 def test_fine_tunes_made_anew_are_lucky_once_more(make: Make, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_fine_tunes_made_anew_are_lucky_once_more(make: Make, tmp_path: Path) ->
     again = read(make(tmp_path / "again", PAWS, n=N, skill=SKILL, machine="cpu B"))
     assert {c.value for c in first_run.cells.values()} == {c.value for c in again.cells.values()}
     (first, *_) = conditions((first_run,), {})
-    moved = changes(first, again, DRAWS)["C1"]
+    moved = changes(first, again, DRAWS)["C1"][LEAD]
     assert moved.effect == 0
     # Each pair's effect has the luck of its fine-tune's 0-shot cell, of which there are three.
     spread = registered_spread(study())
@@ -108,7 +109,7 @@ def test_a_fine_tune_with_the_same_losses_and_weights_is_the_same(
     assert all(t.key != first_run.tuned[place].key for place, t in again.tuned.items())
     assert not trained_anew(first_run, again)
     (first, *_) = conditions((first_run,), {})
-    assert changes(first, again, 500)["C1"].interval == (0.0, 0.0)
+    assert changes(first, again, 500)["C1"][LEAD].interval == (0.0, 0.0)
     edit(folder / "finetunes.jsonl", lambda lines: lines[0].update(losses=[1.0, 0.5]))
     assert len(trained_anew(first_run, read(folder))) == 1
 
