@@ -111,6 +111,14 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return model_option(command)
 
 
+def without_protocol(command: Any) -> Any:
+    """Take the options that choose a protocol from a command; it gets their defaults."""
+    for option in command.params:
+        if option.name in ("protocol_name", "overrides"):
+            option.hidden = True
+    return command
+
+
 def with_model(profile: Profile, settings: tuple[str, ...]) -> Profile:
     """The profile with fields of its [model] table overridden; `kind` starts a new table."""
     table = dict(profile.model)
@@ -185,6 +193,12 @@ def parse(**options: Any) -> Request:
     protocol = study.protocol(name, overrides)
     if given.engine == "vllm":
         _check_vllm(profile, protocol)
+    for other in ("grid", "figures", "claims", "variants", "tests"):
+        if given.cells is not None and getattr(given, other) is not None:
+            raise ReproError(
+                f"--cells names every cell that is run; --{other} would narrow nothing",
+                hint=f"leave out --{other}, or --cells",
+            )
     cells = select(
         study,
         grid=given.grid or ("figures" if protocol.best_of == "smallest" else "every-shot"),
@@ -194,6 +208,11 @@ def parse(**options: Any) -> Request:
         tests=split_names(given.tests),
         cells=split_names(given.cells),
     )
+    if given.data_dir and profile.data == "embedded":
+        raise ReproError(
+            f"--data-dir: the profile {profile.name} has its own data",
+            hint="leave it out, or take a profile of the authors' data: --profile small-cpu",
+        )
     seeds, folder = _seeds(given.seeds, profile), given.checkpoints
     told = {
         "study": given.study if given.study.endswith(".toml") else None,

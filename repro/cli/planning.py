@@ -1,5 +1,6 @@
 """`repro plan`: the full plan where all is there, else an outline from the kit's counts."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -223,7 +224,12 @@ def _full(
         # Without its folder no file of the data is there; torch need not start to see that.
         folder = locate(request.data_dir)
         if not folder.is_dir():
-            raise ReproError(f"the data is not at {folder}", exit_code=EXIT_MISSING)
+            raise ReproError(
+                f"the data is not at {folder}",
+                hint="repro data fetch"
+                + (f" --data-dir {shlex.quote(str(folder))}" if request.data_dir else ""),
+                exit_code=EXIT_MISSING,
+            )
     plan = build_plan(request, console.print)
     from repro.plan.estimate import costs, counter
     from repro.plan.store import Store

@@ -262,7 +262,9 @@ def tasks(out: Path, **options: Any) -> None:
     A task a cell that `repro run` with the same options would evaluate, of the base if no
     --variants are named. Prompts hold the BOS tokens of the profile's model.
     """
-    request = parse(**options | {"variants": options["variants"] or "base"})
+    if options["cells"] is None and options["variants"] is None:
+        options["variants"] = "base"
+    request = parse(**options)
     console = new_console()
     fetch_data(request, console)
     plan = build_plan(request, console.print)

@@ -283,7 +283,6 @@ def load_reference(folder: Path) -> Reference:
 def _parsed(folder: Path, sums: bytes) -> Reference:
     """The reference whose files have these hashes."""
     head = _head(folder)
-    checked(_Head, head, str(folder / REFERENCE), hint=_HINT, exit_code=EXIT_FAILED)
     first = _first(head)
     study = studies.recorded(first)
     stored: dict[tuple[str, int | None], Outcomes] = {}
@@ -317,7 +316,8 @@ def _head(folder: Path) -> dict[str, Any]:
         head = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
     except ValueError as error:
         _fail(folder / REFERENCE, f"not JSON: {error}")
-    return head if isinstance(head, dict) else {}
+    checked(_Head, head, str(folder / REFERENCE), hint=_HINT, exit_code=EXIT_FAILED)
+    return dict(head)
 
 
 def _first(head: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -233,6 +233,9 @@ def test_home_in_an_option(
         (["--cells", ""], "takes a list of names got none: ''"),
         (["--tests", " ,"], "leave the option out to take all"),
         (["--seeds", ""], "takes a list of names got none: ''"),
+        (["--cells", "base.rte.p1.0", "--tests", "rte"], "leave out --tests, or --cells"),
+        (["--cells", "base.rte.p1.0", "--grid", "full"], "leave out --grid, or --cells"),
+        (["--data-dir", "."], "the profile embedded has its own data"),
     ],
 )
 def test_values_out_of_range_say_what_is_allowed(

@@ -129,7 +129,8 @@ def test_every_profile_can_be_planned_without_data(
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr("repro.cli.planning._lacking", lambda: "torch is not installed")
-    where = ["--data-dir", str(tmp_path / "none"), "--store", str(tmp_path / "store")]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    where = ["--store", str(tmp_path / "store")]
     cli.main(["plan", "--profile", name, *where], standalone_mode=False)
     told = " ".join(capsys.readouterr().out.split())
     assert "26 models 574 574" in told

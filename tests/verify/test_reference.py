@@ -15,7 +15,7 @@ from repro.studies.paper.figures import cells
 from repro.verify.published import default_folder
 from repro.verify.reading import read_results
 from repro.verify.reference import CELLS as CELLS_FILE
-from repro.verify.reference import OUTCOMES, TUNED, load_reference, record
+from repro.verify.reference import OUTCOMES, TUNED, load_reference, record, references
 
 CELLS = cells(["4"])
 SEEDS = (1, 2, 3, 4, 5)
@@ -120,8 +120,9 @@ def test_a_malformed_reference_is_refused_with_its_field(
     copy = shutil.copytree(stored, tmp_path / "copy")
     head = json.loads((copy / "reference.json").read_text()) | {field: value}
     seal(copy, "reference.json", json.dumps(head).encode())
-    with pytest.raises(ReproError, match=rf"reference\.json: field '{field}'"):
-        load_reference(copy)
+    for look in (load_reference, lambda folder: list(references(folder, profile="other"))):
+        with pytest.raises(ReproError, match=rf"reference\.json: field '{field}'"):
+            look(copy)
 
 
 @pytest.mark.parametrize(
