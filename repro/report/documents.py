@@ -66,9 +66,10 @@ def write_findings(sizes: Sizes, out: Path, into: Path | None = None) -> None:
         table = "\n".join(_table(sizes, paper))
         into.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
     save(effects(sizes, paper), folder / "effects.svg", "svg")
-    drawn = run_report(verify_numbers(sizes[0][0].run, None))
-    for name in FIGURES:
-        save(draw(drawn, name), folder / f"figure{name}.svg", "svg")
+    for run in (conditions[0].run for conditions in sizes):
+        drawn = run_report(verify_numbers(run, None))
+        for name in FIGURES:
+            save(draw(drawn, name), folder / f"{run.profile}-figure{name}.svg", "svg")
     out.write_text(findings(sizes, paper), encoding="utf-8")
 
 
