@@ -118,7 +118,7 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
 
 
 def _turned(sizes: Sizes) -> Iterator[str]:
-    """How many findings come out otherwise under a whole protocol than as published, and which."""
+    """Which findings come out otherwise under a whole protocol, and whose effects it moves."""
     lead_of = _leads(sizes)
     for first, *others in sizes:
         for whole in (condition for condition in others if not condition.audit):
@@ -131,6 +131,11 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 if before.verdict is not after.verdict
             ]
             few = [name for name, before, after in both if _few(before) and _few(after)]
+            beyond = [
+                f"{name} by {_change(moved)}"
+                for name, _, _ in both
+                if (moved := _moved(whole, name, lead_of)) and _beyond_chance(moved)
+            ]
             come = "come" if len(turned) > 1 else "comes"
             number, size = counted(len(both), "finding"), first.run.profile
             yield (
@@ -138,6 +143,8 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 f"{whole.name}, {joined(turned) or 'none'} {come} out "
                 f"otherwise when all that {whole.name} mends is mended together."
                 + (f" For {joined(few)} too little was run for any other answer." if few else "")
+                + " Effects that this moves by more than chance, with or without another verdict: "
+                f"{joined(beyond) or 'none'}."
             )
 
 
@@ -272,6 +279,12 @@ def _change(moved: Change | None) -> str:
     return f"{signed(moved.effect)}{between(moved.interval)}" if moved else ""
 
 
+def _beyond_chance(moved: Change) -> bool:
+    """It is worth a word, and its interval leaves out 0."""
+    low, high = moved.interval
+    return abs(moved.effect) >= MOVED and (low > 0 or high < 0)
+
+
 def _moves(
     name: str, condition: Condition, before: ClaimVerdict, lead_of: Mapping[str, str]
 ) -> str:
@@ -283,8 +296,7 @@ def _moves(
     by = f"by {_change(moved)}" if moved else ""
     if after.verdict is not before.verdict:
         return f"to {ANSWERS[after.verdict]} {by}".rstrip()
-    low, high = moved.interval if moved else (0.0, 0.0)
-    return by if moved and abs(moved.effect) >= MOVED and (low > 0 or high < 0) else ""
+    return by if moved and _beyond_chance(moved) else ""
 
 
 def _alone(conditions: Sequence[Condition], lead_of: Mapping[str, str]) -> Iterator[str]:

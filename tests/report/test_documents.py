@@ -203,9 +203,14 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     assert f"| {(after - before) / tuned:+.3f} [" in line
     (sentence,) = (line for line in text.splitlines() if line.startswith("Of the "))
     assert "none comes out otherwise when all that corrected mends is mended together." in sentence
-    assert sentence.endswith("For C1 and C4 too little was run for any other answer.")
+    assert "For C1 and C4 too little was run for any other answer." in sentence
+    assert sentence.endswith("with or without another verdict: none.")
     fails = replace(found[2].claims["C1"], verdict=Answer.FAILS)
     turned = (*found[:2], replace(found[2], claims={**found[2].claims, "C1": fails}))
+    large = Change(0.3, Interval(0.1, 0.5))
+    moved = (*found[:2], replace(found[2], changes={"C1": {lead.contrast.name: large}}))
+    told = findings([moved], {c.claim.id: c for c in paper_verdicts()})
+    assert "with or without another verdict: C1 by +0.300 [+0.100, +0.500]." in told
     told = findings([turned], {c.claim.id: c for c in paper_verdicts()})
     by = f"by {whole.effect:+.3f} [{whole.interval.low:+.3f}, {whole.interval.high:+.3f}]"
     assert f"C1 (undecided to shown otherwise {by}) comes out otherwise" in told
