@@ -124,40 +124,45 @@ def _turned(sizes: Sizes) -> Iterator[str]:
         for whole in (condition for condition in others if not condition.audit):
             pairs = [(n, one, whole.claims[n]) for n, one in first.claims.items()]
             both = [p for p in pairs if Answer.NOT_RUN not in (p[1].verdict, p[2].verdict)]
-            turned = [
-                f"{name} ({ANSWERS[before.verdict]} to {ANSWERS[after.verdict]}"
-                + (f" by {_change(moved)})" if (moved := _moved(whole, name, lead_of)) else ")")
+            moved = {name: _moved(whole, name, lead_of) for name, _, _ in both}
+            beyond = [name for name, own in moved.items() if own and _beyond_chance(own)]
+            turned = {
+                name: f"{name} ({ANSWERS[before.verdict]} to {ANSWERS[after.verdict]}"
+                + (f" by {_change(moved[name])})" if moved[name] else ")")
                 for name, before, after in both
                 if before.verdict is not after.verdict
-            ]
+            }
+            within = [told for name, told in turned.items() if name not in beyond]
             few = [name for name, before, after in both if _few(before) and _few(after)]
-            beyond = [
-                f"{name} by {_change(moved)}"
-                for name, _, _ in both
-                if (moved := _moved(whole, name, lead_of)) and _beyond_chance(moved)
-            ]
-            come = "come" if len(turned) > 1 else "comes"
             number, size = counted(len(both), "finding"), first.run.profile
             yield (
-                f"Of the {number} that `{size}` has numbers for under both {first.name} and "
-                f"{whole.name}, {joined(turned) or 'none'} {come} out "
-                f"otherwise when all that {whole.name} mends is mended together."
-                + (f" For {joined(few)} too little was run for any other answer." if few else "")
-                + " Effects that this moves by more than chance, with or without another verdict: "
-                f"{joined(beyond) or 'none'}."
+                f"All that {whole.name} mends mended together, of the {number} that `{size}` has "
+                f"numbers for under both {first.name} and {whole.name}:"
             )
+            yield (
+                "- a change whose interval leaves out 0, of "
+                f"{counted(sum(own is not None for own in moved.values()), 'change')} looked at, "
+                "uncorrected for their number: "
+                + (joined([f"{name} by {_change(moved[name])}" for name in beyond]) or "none")
+                + "; with another verdict, of these: "
+                + (joined([told for name, told in turned.items() if name in beyond]) or "none")
+                + ";"
+            )
+            yield f"- another verdict by no more than chance: {joined(within) or 'none'};"
+            yield f"- too little was run for any other answer: {joined(few) or 'none'}."
 
 
 def _made(condition: Condition) -> dict[str, Any]:
     """What was run under a condition, how large, and on what."""
     run = condition.anew or condition.run
     machine = run.record.get("machine", {})
+    besides = "".join(f", {name} = {value}" for name, value in run.overrides.items())
     samples: dict[int, int] = {}
     rates = {f"{rate:g}" for own in run.tuned.values() if (rate := _rate(own))}
     for (variant, _), own in run.tuned.items():
         samples[variant.size] = max(samples.get(variant.size, 0), int(own.raw.get("samples", 0)))
     return {
-        "name": f"`{run.profile}`, `{condition.name}`",
+        "name": f"`{run.profile}`, `{condition.name}`" + ("" if condition.audit else besides),
         "cells": counted(len(run.by_cell), "cell"),
         "rows": max(result.n for result in run.cells.values()),
         "training": joined([f"{samples[size]:,}" for size in sorted(samples)]),
@@ -233,7 +238,7 @@ def _table(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
         heads.append(f"`{first.run.profile}`, {whole.name}")
         if whole is not first:
             heads.append(f"change, {whole.name} less {first.name}")
-    heads.append("moved by one flaw alone")
+    heads.append("moved by one of the flaws tried alone")
     yield f"| {' | '.join(heads)} |".replace("|  |", "| |")
     yield "|---" * len(heads) + "|"
     lead_of = _leads(sizes)
@@ -257,7 +262,8 @@ def _cell(claim: ClaimVerdict, lead: str) -> str:
     """A verdict with the effect, and how much of what is compared was run."""
     item = claim.item(lead)
     part = f"({item.compared} of {item.expected})" if item.compared < item.expected else ""
-    told = (ANSWERS[claim.verdict], _effect(item), part if item.ran else "")
+    verdict = "too little run" if _few(claim) else ANSWERS[claim.verdict]
+    told = (verdict, _effect(item), part if item.ran else "")
     return " ".join(filter(None, told))
 
 
@@ -348,7 +354,8 @@ def _survives(name: str, conditions: Sequence[Condition], lead_of: Mapping[str, 
         if words := _moves(name, c, first, lead_of):
             after = c.claims[name].verdict
             turned |= after is not answer
-            if answer.passes and not after.passes:
+            by = _moved(c, name, lead_of)
+            if answer.passes and not after.passes and by and _beyond_chance(by):
                 lost.append(_label(c))
             else:
                 moved.append(f"with {_label(c)} mended it moves {words}")
@@ -361,12 +368,13 @@ def _survives(name: str, conditions: Sequence[Condition], lead_of: Mapping[str, 
     parts += moved
     wholes = []
     for c in (c for c in conditions[1:] if not c.audit):
-        by = f"; its effect moves by {_change(own)}" if (own := _moved(c, name, lead_of)) else ""
-        wholes.append(f" Under `{c.name}` {_outcome(first, c.claims[name])}{by}.")
+        own = _moved(c, name, lead_of)
+        by = f"; its effect moves by {_change(own)}" if own else ""
+        wholes.append(f" Under `{c.name}` {_outcome(first, c.claims[name], own)}{by}.")
     return f"{', '.join(parts)}.{''.join(wholes)}"
 
 
-def _outcome(first: ClaimVerdict, claim: ClaimVerdict) -> str:
+def _outcome(first: ClaimVerdict, claim: ClaimVerdict, moved: Change | None) -> str:
     """What a whole protocol makes of a finding that came out so as published."""
     before, after = first.verdict, claim.verdict
     if after is Answer.NOT_RUN:
@@ -380,7 +388,14 @@ def _outcome(first: ClaimVerdict, claim: ClaimVerdict) -> str:
         Answer.PARTLY: "it is shown to hold in part and otherwise in part",
         Answer.FAILS: "it is shown otherwise",
     }.get(after, "it points the claimed way")
-    return f"it does not survive: {told}" if before.passes else told
+    if not before.passes:
+        return told
+    chance = moved is not None and not _beyond_chance(moved)
+    return (
+        f"its verdict turns by no more than chance: {told}"
+        if chance
+        else (f"it does not survive: {told}")
+    )
 
 
 def _flaw(flaw: Flaw, lead_of: Mapping[str, str]) -> tuple[object, ...]:

@@ -201,19 +201,21 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     (line,) = (row for row in text.splitlines() if row.startswith("| `small-cpu` | A2 |"))
     assert f"| {tuned} | " in line
     assert f"| {(after - before) / tuned:+.3f} [" in line
-    (sentence,) = (line for line in text.splitlines() if line.startswith("Of the "))
-    assert "none comes out otherwise when all that corrected mends is mended together." in sentence
-    assert "For C1 and C4 too little was run for any other answer." in sentence
-    assert sentence.endswith("with or without another verdict: none.")
+    assert "- another verdict by no more than chance: none;" in text
+    assert "- too little was run for any other answer: C1 and C4." in text
+    assert "of 1 change looked at, uncorrected for their number: none; with another" in text
+    assert "| too little run " in row
     fails = replace(found[2].claims["C1"], verdict=Answer.FAILS)
-    turned = (*found[:2], replace(found[2], claims={**found[2].claims, "C1": fails}))
-    large = Change(0.3, Interval(0.1, 0.5))
-    moved = (*found[:2], replace(found[2], changes={"C1": {lead.contrast.name: large}}))
-    told = findings([moved], {c.claim.id: c for c in paper_verdicts()})
-    assert "with or without another verdict: C1 by +0.300 [+0.100, +0.500]." in told
-    told = findings([turned], {c.claim.id: c for c in paper_verdicts()})
+    turned = replace(found[2], claims={**found[2].claims, "C1": fails})
+    paper = {c.claim.id: c for c in paper_verdicts()}
+    told = findings([(*found[:2], turned)], paper)
     by = f"by {whole.effect:+.3f} [{whole.interval.low:+.3f}, {whole.interval.high:+.3f}]"
-    assert f"C1 (undecided to shown otherwise {by}) comes out otherwise" in told
+    assert f"no more than chance: C1 (undecided to shown otherwise {by});" in told
+    large = {"C1": {lead.contrast.name: Change(0.3, Interval(0.1, 0.5))}}
+    told = findings([(*found[:2], replace(turned, changes=large))], paper)
+    assert "uncorrected for their number: C1 by +0.300 [+0.100, +0.500]; with another" in told
+    assert "of these: C1 (undecided to shown otherwise by +0.300 [+0.100, +0.500]);" in told
+    assert "- another verdict by no more than chance: none;" in told
     assert "The protocol" not in text.partition("## What is missing")[2]
     (apart,) = (line for line in text.splitlines() if line.startswith("- Mended on `small-cpu`"))
     assert "A2 `max_length`" in apart
