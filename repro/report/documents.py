@@ -354,8 +354,8 @@ def _survives(name: str, conditions: Sequence[Condition], lead_of: Mapping[str, 
         if words := _moves(name, c, first, lead_of):
             after = c.claims[name].verdict
             turned |= after is not answer
-            by = _moved(c, name, lead_of)
-            if answer.passes and not after.passes and by and _beyond_chance(by):
+            change = _moved(c, name, lead_of)
+            if answer.passes and not after.passes and change and _beyond_chance(change):
                 lost.append(_label(c))
             else:
                 moved.append(f"with {_label(c)} mended it moves {words}")
