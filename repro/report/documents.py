@@ -30,6 +30,9 @@ FOLDER = "findings"
 MOVED = 0.02
 """A change of an effect that is worth a word, if its interval leaves out 0: a row in 50."""
 
+ROUNDING = 1e-9
+"""A change of an effect that is none."""
+
 HEADS = (
     "audit",
     "mended",
@@ -316,7 +319,7 @@ def _alone(conditions: Sequence[Condition], lead_of: Mapping[str, str]) -> Itera
         cells = []
         for condition in flaws:
             moved, after = _moved(condition, name, lead_of), condition.claims[name].verdict
-            touched = moved is not None and (moved.effect or any(moved.interval))
+            touched = moved and max(map(abs, (moved.effect, *moved.interval))) > ROUNDING
             turned = "" if after is claim.verdict else f" to **{ANSWERS[after]}**"
             cells.append(f"{_change(moved) if touched else ''}{turned}".strip())
         rows.append((name, *cells))

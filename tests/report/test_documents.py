@@ -203,7 +203,7 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     assert f"| {(after - before) / tuned:+.3f} [" in line
     assert "- another verdict by no more than chance: none;" in text
     assert "- too little was run for any other answer: C1 and C4." in text
-    assert "of 1 change looked at, uncorrected for their number: none; with another" in text
+    assert "of 2 changes looked at, uncorrected for their number: none; with another" in text
     assert "| too little run " in row
     fails = replace(found[2].claims["C1"], verdict=Answer.FAILS)
     turned = replace(found[2], claims={**found[2].claims, "C1": fails})
