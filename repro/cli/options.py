@@ -111,8 +111,8 @@ def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return model_option(command)
 
 
-def without_protocol(command: Any) -> Any:
-    """Take the options that choose a protocol from a command; it gets their defaults."""
+def hiding_protocol(command: Any) -> Any:
+    """Leave the options that choose a protocol out of the help of a command that refuses them."""
     for option in command.params:
         if option.name in ("protocol_name", "overrides"):
             option.hidden = True

@@ -8,7 +8,7 @@ import click
 from rich.table import Column, Table
 
 from repro.cli.folders import FOLDER
-from repro.cli.options import build_plan, fetch_data, parse, with_options, without_protocol
+from repro.cli.options import build_plan, fetch_data, hiding_protocol, parse, with_options
 from repro.console import new_console
 from repro.errors import ReproError
 from repro.plan.select import Request, split_names
@@ -57,7 +57,7 @@ def findings(
     new_console().print(f"findings in {out}", soft_wrap=True)
 
 
-@without_protocol
+@hiding_protocol
 @click.command(short_help="What each flaw of the code does to the scores.")
 @with_options
 @click.option("--workers", metavar="N|auto", default="1", show_default=True,

@@ -20,7 +20,7 @@ from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
 from repro.verify.comparisons import Change
 from repro.verify.findings import paper_verdicts
 from repro.verify.flaws import CORRECTED, Flaw, mended, stored_flaws
-from repro.verify.survival import PUBLISHED, Condition, Sizes, leads
+from repro.verify.survival import PUBLISHED, Condition, Sizes, common_leads, leads
 from repro.verify.verification import verify_numbers
 
 FIGURES = ("1", "2", "3")
@@ -83,7 +83,7 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         sizes: of one model.
         paper: the claims on the paper's own numbers, by id.
     """
-    largest = sizes[0]
+    largest, lead_of = sizes[0], common_leads(sizes)
     every = [condition for conditions in sizes for condition in conditions]
     rejudged, untouched = (
         joined([_label(c) for c in largest if c.source == source])
@@ -98,14 +98,17 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         moved=MOVED,
         answers={answer: ANSWERS[answer] for answer in Answer if answer is not Answer.NOT_RUN},
         tests=sum(
-            c.source != "untouched" for own in sizes for c in own if c.audit for _ in c.changes
+            _moved(c, name, lead_of) is not None
+            for c in every
+            if c.audit and c.source != "untouched"
+            for name in lead_of
         ),
         table="\n".join(_table(sizes, paper)),
         changes="\n".join(_changes(sizes)),
         turned=list(_turned(sizes)),
-        alone=[(own[0].run.profile, "\n".join(_alone(own, _leads(sizes)))) for own in sizes],
+        alone=[(own[0].run.profile, "\n".join(_alone(own, lead_of))) for own in sizes],
         apart=[(own[0].run.profile, joined(_apart(own))) for own in sizes],
-        leads=_leads(sizes),
+        leads=lead_of,
         folder=FOLDER,
         figures=FIGURES,
         published=PUBLISHED,
@@ -122,7 +125,7 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
 
 def _turned(sizes: Sizes) -> Iterator[str]:
     """Which findings come out otherwise under a whole protocol, and whose effects it moves."""
-    lead_of = _leads(sizes)
+    lead_of = common_leads(sizes)
     for first, *others in sizes:
         for whole in (condition for condition in others if not condition.audit):
             pairs = [(n, one, whole.claims[n]) for n, one in first.claims.items()]
@@ -135,7 +138,8 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 for name, before, after in both
                 if before.verdict is not after.verdict
             }
-            within = [told for name, told in turned.items() if name not in beyond]
+            chance = [told for name, told in turned.items() if _by_chance(moved[name])]
+            facts = [told for name, told in turned.items() if moved[name] is None]
             few = [name for name, before, after in both if _few(before) and _few(after)]
             number, size = counted(len(both), "finding"), first.run.profile
             yield (
@@ -143,7 +147,7 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 f"numbers for under both {first.name} and {whole.name}:"
             )
             yield (
-                "- a change whose interval leaves out 0, of "
+                f"- a change of {MOVED} or more whose interval leaves out 0, of "
                 f"{counted(sum(own is not None for own in moved.values()), 'change')} looked at, "
                 "uncorrected for their number: "
                 + (joined([f"{name} by {_change(moved[name])}" for name in beyond]) or "none")
@@ -151,7 +155,9 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 + (joined([told for name, told in turned.items() if name in beyond]) or "none")
                 + ";"
             )
-            yield f"- another verdict by no more than chance: {joined(within) or 'none'};"
+            if facts:
+                yield f"- another verdict, of what has no interval: {joined(facts)};"
+            yield f"- another verdict by no more than chance: {joined(chance) or 'none'};"
             yield f"- too little was run for any other answer: {joined(few) or 'none'}."
 
 
@@ -196,8 +202,9 @@ def _changes(sizes: Sizes) -> Iterator[str]:
     found = [(own[0].run.profile, flaw) for own in sizes for flaw in stored_flaws(own)]
     if found:
         heads = ["size", *HEADS]
+        lead_of = common_leads(sizes)
         yield from markdown.table(
-            heads, [(f"`{size}`", *_flaw(flaw, _leads(sizes))) for size, flaw in found]
+            heads, [(f"`{size}`", *_flaw(flaw, lead_of)) for size, flaw in found]
         )
 
 
@@ -244,7 +251,7 @@ def _table(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Iterator[str]:
     heads.append("moved by one of the flaws tried alone")
     yield f"| {' | '.join(heads)} |".replace("|  |", "| |")
     yield "|---" * len(heads) + "|"
-    lead_of = _leads(sizes)
+    lead_of = common_leads(sizes)
     for name, claim in sizes[0][0].claims.items():
         lead = lead_of[name]
         cells = [name, claim.claim.title, _cell(paper[name], lead)]
@@ -275,10 +282,6 @@ def _label(condition: Condition) -> str:
     return f"{condition.audit} {' and '.join(f'`{name}`' for name in condition.switches)}"
 
 
-def _leads(sizes: Sizes) -> Mapping[str, str]:
-    return leads([own[0].claims for own in sizes])
-
-
 def _moved(condition: Condition, name: str, lead_of: Mapping[str, str]) -> Change | None:
     """How far the effect that stands for a claim is from the published protocol's."""
     return condition.changes.get(name, {}).get(lead_of[name])
@@ -292,6 +295,11 @@ def _beyond_chance(moved: Change) -> bool:
     """It is worth a word, and its interval leaves out 0."""
     low, high = moved.interval
     return abs(moved.effect) >= MOVED and (low > 0 or high < 0)
+
+
+def _by_chance(moved: Change | None) -> bool:
+    """It is no more than chance gives; what has no interval, such as a weight change, is not."""
+    return moved is not None and not _beyond_chance(moved)
 
 
 def _moves(
@@ -357,8 +365,8 @@ def _survives(name: str, conditions: Sequence[Condition], lead_of: Mapping[str, 
         if words := _moves(name, c, first, lead_of):
             after = c.claims[name].verdict
             turned |= after is not answer
-            change = _moved(c, name, lead_of)
-            if answer.passes and not after.passes and change and _beyond_chance(change):
+            chance = _by_chance(_moved(c, name, lead_of))
+            if answer.passes and not after.passes and not chance:
                 lost.append(_label(c))
             else:
                 moved.append(f"with {_label(c)} mended it moves {words}")
@@ -393,12 +401,10 @@ def _outcome(first: ClaimVerdict, claim: ClaimVerdict, moved: Change | None) -> 
     }.get(after, "it points the claimed way")
     if not before.passes:
         return told
-    chance = moved is not None and not _beyond_chance(moved)
-    return (
-        f"its verdict turns by no more than chance: {told}"
-        if chance
-        else (f"it does not survive: {told}")
+    turns = (
+        "its verdict turns by no more than chance" if _by_chance(moved) else "it does not survive"
     )
+    return f"{turns}: {told}"
 
 
 def _flaw(flaw: Flaw, lead_of: Mapping[str, str]) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from repro.report.charts import settings
 from repro.verify.claimverdicts import ClaimVerdict
-from repro.verify.survival import Condition, Sizes, leads
+from repro.verify.survival import Condition, Sizes, common_leads
 
 WHOLE = ("#0072b2", "#009e73", "#cc79a7")
 """Colours of whole protocols."""
@@ -20,7 +20,7 @@ def effects(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> Figure:
     A panel for each size.
     """
     claims = sizes[0][0].claims
-    lead_of = leads([own[0].claims for own in sizes])
+    lead_of = common_leads(sizes)
     run = [c for own in sizes for c in own if not c.audit]
     alone = [c for own in sizes for c in own if c.audit and c.source != "untouched"]
     hollow: dict[str, Any] = {"fillstyle": "none", "linestyle": "none"}

@@ -63,8 +63,7 @@ def paper_parts() -> Iterator[RenderableType]:
         made.add_row(name, f"{what} ({counts})", Text(FOLLOWS[answer], style=STYLE[answer]))
 
     for verdict in paper_verdicts():
-        own = [item for item in verdict.contrasts if not item.contrast.beyond]
-        row(verdict.claim.id, verdict.claim.finding, own, verdict.verdict)
+        row(verdict.claim.id, verdict.claim.finding, verdict.own, verdict.verdict)
         for item in verdict.contrasts:
             if item.contrast.beyond:
                 row("", f"not claimed: {item.contrast.name}", [item], item.verdict)

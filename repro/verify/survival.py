@@ -295,3 +295,8 @@ def leads(claims: Sequence[Mapping[str, ClaimVerdict]]) -> Mapping[str, str]:
     every = {name: [item for own in claims for item in own[name].own] for name in claims[0]}
     found = {name: next((item for item in own if item.ran), own[0]) for name, own in every.items()}
     return {name: item.contrast.name for name, item in found.items()}
+
+
+def common_leads(sizes: Sizes) -> Mapping[str, str]:
+    """The same for several sizes together, by their numbers of the published protocol."""
+    return leads([own[0].claims for own in sizes])

@@ -216,6 +216,9 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     assert "uncorrected for their number: C1 by +0.300 [+0.100, +0.500]; with another" in told
     assert "of these: C1 (undecided to shown otherwise by +0.300 [+0.100, +0.500]);" in told
     assert "- another verdict by no more than chance: none;" in told
+    told = findings([(*found[:2], replace(turned, changes={}))], paper)
+    assert "- another verdict, of what has no interval: C1 (undecided to shown otherwise);" in told
+    assert "- another verdict by no more than chance: none;" in told
     assert "The protocol" not in text.partition("## What is missing")[2]
     (apart,) = (line for line in text.splitlines() if line.startswith("- Mended on `small-cpu`"))
     assert "A2 `max_length`" in apart
