@@ -20,6 +20,7 @@ from repro.verify.claimverdicts import Answer, ClaimVerdict, ContrastVerdict
 from repro.verify.comparisons import Change
 from repro.verify.findings import paper_verdicts
 from repro.verify.flaws import CORRECTED, Flaw, mended, stored_flaws
+from repro.verify.statistics import ALPHA, holm
 from repro.verify.survival import PUBLISHED, Condition, Sizes, common_leads, leads
 from repro.verify.verification import verify_numbers
 
@@ -89,6 +90,13 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         joined([_label(c) for c in largest if c.source == source])
         for source in ("rows", "untouched")
     )
+    alone = {
+        (f"{name} by {_label(c)} on `{c.run.profile}`"): _moved(c, name, lead_of)
+        for c in every
+        if c.audit and c.source != "untouched"
+        for name in lead_of
+    }
+    sure = _sure(alone)
     return _document(
         "findings.md.j2",
         largest[0].run,
@@ -97,12 +105,8 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         untouched=untouched,
         moved=MOVED,
         answers={answer: ANSWERS[answer] for answer in Answer if answer is not Answer.NOT_RUN},
-        tests=sum(
-            _moved(c, name, lead_of) is not None
-            for c in every
-            if c.audit and c.source != "untouched"
-            for name in lead_of
-        ),
+        tests=sum(own is not None for own in alone.values()),
+        sure=joined([f"{told} ({_change(alone[told])})" for told in alone if told in sure]),
         table="\n".join(_table(sizes, paper)),
         changes="\n".join(_changes(sizes)),
         turned=list(_turned(sizes)),
@@ -138,6 +142,7 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 for name, before, after in both
                 if before.verdict is not after.verdict
             }
+            sure = _sure(moved)
             chance = [told for name, told in turned.items() if _by_chance(moved[name])]
             facts = [told for name, told in turned.items() if moved[name] is None]
             few = [name for name, before, after in both if _few(before) and _few(after)]
@@ -151,6 +156,9 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 f"{counted(sum(own is not None for own in moved.values()), 'change')} looked at, "
                 "uncorrected for their number: "
                 + (joined([f"{name} by {_change(moved[name])}" for name in beyond]) or "none")
+                + " (after Holm's correction: "
+                + (joined([name for name in beyond if name in sure]) or "none")
+                + ")"
                 + "; with another verdict, of these: "
                 + (joined([told for name, told in turned.items() if name in beyond]) or "none")
                 + ";"
@@ -295,6 +303,12 @@ def _beyond_chance(moved: Change) -> bool:
     """It is worth a word, and its interval leaves out 0."""
     low, high = moved.interval
     return abs(moved.effect) >= MOVED and (low > 0 or high < 0)
+
+
+def _sure(moved: Mapping[str, Change | None]) -> set[str]:
+    """The changes that are told from none though so many were looked at (Holm)."""
+    found = {key: change.p for key, change in moved.items() if change}
+    return {key for key, p in zip(found, holm(list(found.values())), strict=True) if p <= ALPHA}
 
 
 def _by_chance(moved: Change | None) -> bool:

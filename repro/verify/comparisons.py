@@ -19,7 +19,7 @@ from repro.verify.effects import (
     points_of,
 )
 from repro.verify.measured import Measured, Source, common_seeds
-from repro.verify.statistics import Interval, satterthwaite, t_interval
+from repro.verify.statistics import Interval, above_p, satterthwaite, t_interval
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,16 @@ def comparisons(
 
 
 class Change(NamedTuple):
-    """How far an effect moves from one run to another, with its 95 % interval."""
+    """How far an effect moves from one run to another.
+
+    Attributes:
+        interval: 95 %, of Student's t.
+        p: two-sided, against no change.
+    """
 
     effect: float
     interval: Interval
+    p: float
 
 
 def change(before: Comparisons, after: Comparisons) -> Change | None:
@@ -124,4 +130,5 @@ def change(before: Comparisons, after: Comparisons) -> Change | None:
         (float(np.var(side.effect.luck)) / len(side.effect.values), side.df)
         for side in (first, second)
     ]
-    return Change(moved, t_interval(moved, *satterthwaite(parts)))
+    se, df = satterthwaite(parts)
+    return Change(moved, t_interval(moved, se, df), min(1.0, 2 * above_p(abs(moved), 0.0, se, df)))

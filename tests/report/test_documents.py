@@ -203,7 +203,8 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     assert f"| {(after - before) / tuned:+.3f} [" in line
     assert "- another verdict by no more than chance: none;" in text
     assert "- too little was run for any other answer: C1 and C4." in text
-    assert "of 2 changes looked at, uncorrected for their number: none; with another" in text
+    assert "of 2 changes looked at, uncorrected for their number: none (after Holm's " in text
+    assert "'s correction: none); with another verdict" in text
     assert "| too little run " in row
     fails = replace(found[2].claims["C1"], verdict=Answer.FAILS)
     turned = replace(found[2], claims={**found[2].claims, "C1": fails})
@@ -211,9 +212,14 @@ def test_the_document_says_what_one_flaw_and_all_of_them_do(mended_runs: dict[st
     told = findings([(*found[:2], turned)], paper)
     by = f"by {whole.effect:+.3f} [{whole.interval.low:+.3f}, {whole.interval.high:+.3f}]"
     assert f"no more than chance: C1 (undecided to shown otherwise {by});" in told
-    large = {"C1": {lead.contrast.name: Change(0.3, Interval(0.1, 0.5))}}
+    large = {"C1": {lead.contrast.name: Change(0.3, Interval(0.1, 0.5), 0.03)}}
     told = findings([(*found[:2], replace(turned, changes=large))], paper)
-    assert "uncorrected for their number: C1 by +0.300 [+0.100, +0.500]; with another" in told
+    assert "C1 by +0.300 [+0.100, +0.500] (after Holm's correction: C1); with another" in told
+    likewise = dict.fromkeys(found[2].changes["C4"], Change(0.3, Interval(0.1, 0.5), 0.03))
+    twice = large | {"C4": likewise}
+    both = findings([(*found[:2], replace(turned, changes=twice))], paper)
+    assert "C1 by +0.300 [+0.100, +0.500] and C4 by +0.300 [+0.100, +0.500] (after Holm's " in both
+    assert "correction: none); with another" in both
     assert "of these: C1 (undecided to shown otherwise by +0.300 [+0.100, +0.500]);" in told
     assert "- another verdict by no more than chance: none;" in told
     told = findings([(*found[:2], replace(turned, changes={}))], paper)
@@ -235,7 +241,7 @@ def test_a_change_is_told_if_it_is_large_and_not_chance(
 ) -> None:
     """Of a flaw that leaves the verdict as it was."""
     first, alone, *_ = conditions(tuple(mended_runs.values()), {})
-    moved = Change(effect, Interval(*interval))
+    moved = Change(effect, Interval(*interval), 0.5)
     lead = first.claims["C1"].own[0].contrast.name
     same = replace(alone, claims=first.claims, changes={"C1": {lead: moved}})
     text = findings([[first, same]], {c.claim.id: c for c in paper_verdicts()})

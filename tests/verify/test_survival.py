@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from repro.results.runs import Run
 from repro.spec.cells import Cell
@@ -61,6 +62,8 @@ def test_dropped_rows_are_paired_with_themselves(make: Make, tmp_path: Path) -> 
     half = 1.98 * float(np.std(drawn))
     low, high = moved.effect - half, moved.effect + half
     assert moved.interval == pytest.approx((low, high), abs=0.1 * half)
+    chance = 2 * stats.norm.sf(abs(moved.effect) / float(np.std(drawn)))
+    assert moved.p == pytest.approx(chance, abs=0.03)
     # Apart from each other, the two effects are known far less well.
     mean = found[0].claims["C1"].contrasts[0].mean
     assert mean is not None
@@ -71,7 +74,7 @@ def test_dropped_rows_are_paired_with_themselves(make: Make, tmp_path: Path) -> 
 def test_a_run_against_itself_does_not_move(make: Make, tmp_path: Path) -> None:
     run = read(make(tmp_path / "run", PAWS, n=N, skill=SKILL))
     (first, *_) = conditions((run,), {})
-    assert changes(first, run, 500)["C1"][LEAD] == (0.0, (0.0, 0.0))
+    assert changes(first, run, 500)["C1"][LEAD] == (0.0, (0.0, 0.0), 1.0)
 
 
 def test_fine_tunes_made_anew_are_lucky_once_more(make: Make, tmp_path: Path) -> None:
