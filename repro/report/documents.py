@@ -90,13 +90,13 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         joined([_label(c) for c in largest if c.source == source])
         for source in ("rows", "untouched")
     )
-    alone = {
-        (f"{name} by {_label(c)} on `{c.run.profile}`"): _moved(c, name, lead_of)
+    singles = {
+        f"{name} by {_label(c)} on `{c.run.profile}`": _moved(c, name, lead_of)
         for c in every
         if c.audit and c.source != "untouched"
         for name in lead_of
     }
-    sure = _sure(alone)
+    sure = _sure(singles)
     return _document(
         "findings.md.j2",
         largest[0].run,
@@ -105,8 +105,8 @@ def findings(sizes: Sizes, paper: Mapping[str, ClaimVerdict]) -> str:
         untouched=untouched,
         moved=MOVED,
         answers={answer: ANSWERS[answer] for answer in Answer if answer is not Answer.NOT_RUN},
-        tests=sum(own is not None for own in alone.values()),
-        sure=joined([f"{told} ({_change(alone[told])})" for told in alone if told in sure]),
+        tests=sum(own is not None for own in singles.values()),
+        sure=joined([f"{told} ({_change(singles[told])})" for told in singles if told in sure]),
         table="\n".join(_table(sizes, paper)),
         changes="\n".join(_changes(sizes)),
         turned=list(_turned(sizes)),
@@ -158,8 +158,7 @@ def _turned(sizes: Sizes) -> Iterator[str]:
                 + (joined([f"{name} by {_change(moved[name])}" for name in beyond]) or "none")
                 + " (after Holm's correction: "
                 + (joined([name for name in beyond if name in sure]) or "none")
-                + ")"
-                + "; with another verdict, of these: "
+                + "); with another verdict, of these: "
                 + (joined([told for name, told in turned.items() if name in beyond]) or "none")
                 + ";"
             )

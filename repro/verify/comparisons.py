@@ -19,7 +19,7 @@ from repro.verify.effects import (
     points_of,
 )
 from repro.verify.measured import Measured, Source, common_seeds
-from repro.verify.statistics import Interval, above_p, satterthwaite, t_interval
+from repro.verify.statistics import Interval, difference_p, satterthwaite, t_interval
 
 
 @dataclass(frozen=True)
@@ -131,4 +131,4 @@ def change(before: Comparisons, after: Comparisons) -> Change | None:
         for side in (first, second)
     ]
     se, df = satterthwaite(parts)
-    return Change(moved, t_interval(moved, se, df), min(1.0, 2 * above_p(abs(moved), 0.0, se, df)))
+    return Change(moved, t_interval(moved, se, df), difference_p(moved, se, df))
