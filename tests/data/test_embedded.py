@@ -34,16 +34,16 @@ FUNCTION_WORDS = set(
     )
 )
 # Rows that are demonstrations of their own set, as docs/AUDIT.md A9 has them for the authors' sets,
-# positions times 100/250.
+# positions times 50/250.
 COPIES = {
-    ("test", "cnndm"): {136: 0, 27: 1, 128: 2, 64: 3},
-    ("test", "socialqa"): {92: 1},
-    ("test", "tweetqa"): {44: 0},
-    ("test", "sciqa"): {62: 2},
-    ("test", "sst2"): {58: 4},
-    ("test", "paws"): {99: 3},
-    ("test", "mnli1"): {7: 1},
-    ("test", "rte"): {65: 1},
+    ("test", "cnndm"): {68: 0, 13: 1, 64: 2, 31: 3},
+    ("test", "socialqa"): {45: 1},
+    ("test", "tweetqa"): {22: 0},
+    ("test", "sciqa"): {30: 2},
+    ("test", "sst2"): {29: 4},
+    ("test", "paws"): {49: 3},
+    ("test", "mnli1"): {3: 1},
+    ("test", "rte"): {32: 1},
     ("train", "xsum"): {101: 2},
     ("train", "amazon"): {57: 1},
 }

@@ -1,6 +1,7 @@
 """The embedded model: what is shipped is what was recorded, learns in context, and can be built."""
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -16,11 +17,12 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 import repro.models
+from repro.errors import ReproError
 from repro.studies.paper.tasks import DATASETS
 from tools.embedded_model.__main__ import main
 from tools.embedded_model.incontext import scores
 from tools.embedded_model.pretrain import build, orthogonal, train
-from tools.embedded_model.recipe import SMOKE
+from tools.embedded_model.recipe import RECIPE, SMOKE
 from tools.embedded_model.tokenizer import build_tokenizer
 
 SHIPPED = Path(repro.models.__file__).parent / "embedded"
@@ -136,13 +138,29 @@ def test_building_twice_gives_the_same_bytes(built: tuple[Path, str], tmp_path: 
     assert (tmp_path / "on" / "model.safetensors").read_bytes() == one
 
 
-def test_a_phase_ends_when_its_criterion_is_met() -> None:
-    """A criterion that any model meets ends it at the first look, one that none meets does not."""
+def test_a_phase_ends_when_its_criterion_is_met_twice_in_succession() -> None:
+    """A loss that any model has ends it at the second look; one that none has is an error."""
     phase = replace(SMOKE.phases[0], most=12)
-    for least, steps in ((100.0, 5), (0.0, 12)):
-        recipe = replace(SMOKE, phases=(replace(phase, until={"category": least}),))
-        _, log = train(recipe, every=5)
-        assert log[-1]["step"] == steps
+    _, log = train(replace(SMOKE, phases=(replace(phase, until=100.0),)), every=5)
+    assert [line["step"] for line in log] == [5, 10]
+    kinds = [kind for documents in phase.documents for kind in documents.watched]
+    assert log[-1]["held_out"] == pytest.approx(
+        sum(float(log[-1][kind]) for kind in kinds) / len(kinds), abs=1e-4
+    )
+    with pytest.raises(ReproError, match=r"phase lists: held-out loss .* after 12 steps"):
+        train(replace(SMOKE, phases=(replace(phase, until=0.001),)), every=5)
+
+
+def test_every_phase_of_the_recipe_ends_by_its_criterion_but_the_last() -> None:
+    """Of the shipped model, whose log is stored, and the last one has falling rates instead."""
+    *phases, last = RECIPE.phases
+    for phase in phases:
+        assert phase.until is not None
+        log = [line for line in RECORD["log"] if line["phase"] == phase.name]
+        met = [line["held_out"] <= phase.until for line in log]
+        assert met[-2:] == [True, True]
+        assert not any(one and two for one, two in itertools.pairwise(met[:-1]))
+    assert last.decay == last.most
 
 
 def test_muon_updates_are_nearly_orthogonal() -> None:

@@ -75,13 +75,13 @@ def _draw(rng: Random, categories: Categories) -> list[str]:
     return [rng.choice(category) for category in categories]
 
 
-def _noise(rng: Random, text: str, share: float) -> str:
+def _noise(rng: Random, text: str, share: float, categories: Categories = CATEGORIES) -> str:
     """The sentence among up to three others, sometimes."""
     if rng.random() >= share:
         return text
     others = []
     for _ in range(rng.randint(1, 3)):
-        kinds = rng.sample(CATEGORIES, rng.randint(1, 3))
+        kinds = rng.sample(categories, rng.randint(1, 3))
         others.append(fill(pattern(rng, len(kinds), 2), _draw(rng, kinds)))
     place = rng.randint(0, len(others))
     return " ".join([*others[:place], text, *others[place:]])
@@ -90,13 +90,14 @@ def _noise(rng: Random, text: str, share: float) -> str:
 def same(rng: Random, labels: Sequence[str], *, bare: bool) -> Maker:
     """Two sentences with the same telling words, or with one of them changed or two exchanged.
 
+    Some sentences tell of two things of a kind, or of two kinds; only these are exchanged.
+
     Args:
         bare: lists of the telling words instead of sentences.
     """
     kinds = rng.sample(CATEGORIES, rng.randint(1, 4))
-    twice = len(kinds) > 1 and rng.random() < 0.3
-    if twice:
-        kinds[1] = kinds[0]
+    twice = min(len(kinds), rng.choice((0, 0, 1, 2)))
+    kinds += kinds[:twice]
     if bare:
         patterns = [" ".join(f"{{{place}}}" for place in range(len(kinds)))]
     else:
@@ -104,16 +105,42 @@ def same(rng: Random, labels: Sequence[str], *, bare: bool) -> Maker:
 
     def make(rng: Random) -> Example:
         one = _draw(rng, kinds)
-        while twice and one[0] == one[1]:
-            one = _draw(rng, kinds)
+        for place in range(twice):
+            one[place] = f.other(rng, one[place - twice], kinds[place])
         two, is_same = list(one), rng.random() < 0.5
         if not is_same and twice and rng.random() < 0.5:
-            two[:2] = one[1], one[0]
+            place = rng.randrange(twice)
+            two[place], two[place - twice] = one[place - twice], one[place]
         elif not is_same:
             place = rng.randrange(len(kinds))
             two[place] = f.other(rng, one[place], kinds[place])
         texts = (fill(rng.choice(patterns), values) for values in (one, two))
         return Example(tuple(texts), labels[0 if is_same else 1])
+
+    return make
+
+
+NEUTRAL = tuple(kind for kind in CATEGORIES if not {*w.GOOD, *w.BAD} & {*kind})
+"""Words that neither praise nor damn."""
+
+
+def praised(rng: Random, labels: Sequence[str]) -> Maker:
+    """A sentence with one or two words that praise or damn, or a denied one of the other side."""
+    kinds = rng.sample(NEUTRAL, rng.randint(0, 3))
+    denied = rng.choice((0.0, 0.0, 0.3))
+    noise = rng.choice((0.0, 0.0, 0.5))
+
+    def make(rng: Random) -> Example:
+        good = rng.random() < 0.5
+        own_side, other_side = (w.GOOD, w.BAD) if good else (w.BAD, w.GOOD)
+        values = _draw(rng, kinds)
+        if rng.random() < denied:
+            values.append(f"{rng.choice(('no', 'not'))} {rng.choice(other_side)}")
+            values += rng.sample(own_side, rng.randint(0, 1))
+        else:
+            values += rng.sample(own_side, rng.randint(1, 2))
+        text = fill(pattern(rng, len(values), 2), values)
+        return Example((_noise(rng, text, noise, NEUTRAL),), labels[0 if good else 1])
 
     return make
 

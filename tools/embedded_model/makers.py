@@ -159,8 +159,11 @@ def draw_style(rng: Random, slots: Sequence[str], natural: Sequence[str]) -> str
         style = rng.choice(natural)
     else:
         parts = [f"{{{slot}}}" for slot in rng.sample(list(slots), rng.randint(1, 4))]
-        if rng.random() < 0.4:
+        joint = rng.choice(("", "", "mark", "word"))
+        if joint == "mark":
             parts = [f"{part} {rng.choice(own.CONNECTORS)}" for part in parts[:-1]] + parts[-1:]
+        elif joint == "word":
+            parts = [f"{rng.choice(('', rng.choice(own.GRAMMAR)))} {part}" for part in parts]
         style = " ".join(parts)
     if rng.random() < 0.25:
         style = f"{rng.choice(own.LITERALS)} {rng.choice((':', '-', ''))} {style}"
@@ -328,6 +331,11 @@ def same(rng: Random, options: Options) -> Maker:
     return carriers.same(rng, _label_words(rng, "paraphrase", 2, options), bare=False)
 
 
+def praised(rng: Random, options: Options) -> Maker:
+    """Sentences about nothing that praise or damn, and label words: the least of opinions."""
+    return carriers.praised(rng, _label_words(rng, "sentiment", 2, options))
+
+
 def follows(rng: Random, options: Options) -> Maker:
     """A sentence about nothing, whether another follows from it, and label words."""
     return carriers.follows(rng, _label_words(rng, "nli", 3, options))
@@ -335,6 +343,7 @@ def follows(rng: Random, options: Options) -> Maker:
 
 TASKS: dict[str, tuple[Callable[[Random, Options], Maker], int]] = {
     "sentiment": (sentiment, 1),
+    "praised": (praised, 1),
     "paraphrase": (paraphrase, 2),
     "nli": (nli, 2),
     "summary": (summary, 1),

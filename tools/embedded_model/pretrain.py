@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import platform
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -18,6 +19,7 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from repro.errors import EXIT_FAILED, ReproError
 from tools.embedded_model.documents import (
     EOS,
     OUTPUT_WEIGHT,
@@ -73,11 +75,12 @@ HELD_OUT = 150
 
 
 def held_out(phase: Phase) -> dict[str, Batch]:
-    """By kind, documents that are read for the phase's criterion alone."""
+    """By kind, documents that are read to tell how far the phase is, and never trained on."""
     found = {}
-    for kind in phase.until:
-        rng = Random(f"held out {kind}")
-        found[kind] = batch([made(rng, phase.documents[0], {kind: 1.0}) for _ in range(HELD_OUT)])
+    for documents in phase.documents:
+        for kind in documents.watched:
+            rng = Random(f"held out {kind}")
+            found[kind] = batch([made(rng, documents, {kind: 1.0}) for _ in range(HELD_OUT)])
     return found
 
 
@@ -233,6 +236,7 @@ def run_phase(
     muon, adam = _optimisers(model, recipe)
     before, tokens = (int(log[-1]["step"]), int(log[-1]["tokens"])) if log else (0, 0)
     total = outputs = 0.0
+    met = 0
     for step, parts in enumerate(islice(batches(phase, rng), phase.most), start=1):
         share = rate(phase, step - 1)
         muon.rate = phase.muon_rate * share
@@ -251,6 +255,8 @@ def run_phase(
         model.zero_grad(set_to_none=True)
         if step % every == 0 or step == phase.most:
             found = {kind: round(output_loss(model, some), 4) for kind, some in tests.items()}
+            if found:
+                found["held_out"] = round(statistics.fmean(found.values()), 4)
             loss = round(total / outputs, 4)
             line: Line = {"phase": phase.name, "step": before + step, "tokens": tokens}
             line["seconds"] = round(time.process_time() - started)
@@ -258,8 +264,16 @@ def run_phase(
             total = outputs = 0.0
             if progress:
                 progress(log[-1], model)
-            if tests and all(found[kind] <= least for kind, least in phase.until.items()):
+            met = met + 1 if phase.until and found["held_out"] <= phase.until else 0
+            if met == 2:
                 return
+    if phase.until:
+        raise ReproError(
+            f"phase {phase.name}: held-out loss {found['held_out']} after {phase.most} steps, "
+            f"and not {phase.until} twice in succession",
+            hint="another --seed, or a recipe with more steps (tools/embedded_model/recipe.py)",
+            exit_code=EXIT_FAILED,
+        )
 
 
 def _optimisers(model: LlamaForCausalLM, recipe: Pretraining) -> tuple[Muon, torch.optim.Optimizer]:
@@ -307,7 +321,7 @@ def build(
         What `recipe.json` holds: recipe, versions, hashes, log, and the in-context table.
     """
     recipe = replace(SMOKE if smoke else RECIPE, seed=seed)
-    every, checkpoints = (5 if smoke else 100), out / "checkpoints"
+    every, checkpoints = (5 if smoke else 200), out / "checkpoints"
     model, log = train(recipe, progress=progress, every=every, checkpoints=checkpoints)
     return save(out, model, recipe, log, rows=4 if smoke else 250)
 

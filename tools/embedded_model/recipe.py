@@ -1,6 +1,6 @@
 """How the embedded micro Llama is pre-trained: phases, mixes of documents, rates, criteria."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 Mix = dict[str, float]
 
@@ -18,6 +18,7 @@ class Documents:
         terse: share of documents without cue words.
         words: of a longer text, as a rule.
         share: of the phase's steps.
+        watched: kinds of which held-out documents are read to tell how far the phase is.
     """
 
     mix: Mix
@@ -28,6 +29,7 @@ class Documents:
     terse: float = 0.3
     words: float = 10.0
     share: float = 1.0
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,8 @@ class Phase:
     Attributes:
         documents: what is read; each step draws one of them by its share.
         most: steps at most; tokens: about so many a step.
-        until: loss of outputs, in nats a token, of kinds of held-out documents (of the first
-            entry of `documents`); the phase ends when all are met. Empty: after all its steps.
+        until: loss of outputs, in nats a token, mean over the watched kinds of held-out documents;
+            the phase ends when it is met twice in succession. None: after all its steps.
         learning_rate: peak for embeddings and norms (AdamW); muon_rate: for all other matrices.
         warmup: steps up to the peak; decay: steps at the end in which rates fall to 2 %.
     """
@@ -47,7 +49,7 @@ class Phase:
     documents: tuple[Documents, ...]
     most: int
     tokens: int = 4096
-    until: dict[str, float] = field(default_factory=dict)
+    until: float | None = None
     learning_rate: float = 2e-3
     muon_rate: float = 0.01
     warmup: int = 30
@@ -84,6 +86,7 @@ LISTS: Mix = {
     "category": 4.0,
     "kept": 1.0,
     "sentiment": 0.5,
+    "praised": 0.5,
     "shared": 1.0,
     "changed": 1.0,
 }
@@ -101,12 +104,14 @@ PAIRS: Mix = {
     "paraphrase": 2.0,
     "nli": 1.0,
     "sentiment": 0.3,
+    "praised": 0.3,
 }
 ALL: Mix = {
     "repeats": 0.2,
     "selection": 0.3,
     "category": 1.0,
     "sentiment": 2.0,
+    "praised": 2.0,
     "shared": 0.3,
     "changed": 0.3,
     "equal": 1.0,
@@ -115,77 +120,136 @@ ALL: Mix = {
     "paraphrase": 2.0,
     "nli": 2.0,
     "kept": 1.5,
-    "asked": 1.5,
+    "asked": 2.0,
     "summary": 1.5,
-    "question": 1.0,
+    "question": 2.0,
 }
 MANY_PAIRS: Mix = {**ALL, "equal": 3.0, "same": 4.0, "follows": 5.0, "paraphrase": 5.0, "nli": 4.0}
 # Pairs keep labels with a known meaning; words and opinions learn labels that are given out anew.
 SEVERAL: Mix = {"equal": 1.0, "same": 2.0, "follows": 3.0, "paraphrase": 3.0, "nli": 3.0}
-LABELS: Mix = {"category": 3.0, "sentiment": 3.0, "selection": 0.3}
-TEXTS: Mix = {"summary": 1.0, "kept": 0.5, "asked": 0.4, "sentiment": 0.4}
+LABELS: Mix = {"category": 3.0, "sentiment": 3.0, "praised": 2.0, "selection": 0.3}
+TEXTS: Mix = {"summary": 1.0, "kept": 0.5, "asked": 0.4, "question": 0.5, "sentiment": 0.4}
 
 SINGLE_PAIRS = Documents(mix=PAIRS, length=64, examples=(1, 1), terse=0.6, words=8.0)
+
+EVERYTHING = (
+    Documents(
+        mix=ALL,
+        length=288,
+        meaning=0.1,
+        known=0.1,
+        terse=0.2,
+        share=0.35,
+        watched=("category", "sentiment", "praised"),
+    ),
+    Documents(
+        mix=SEVERAL,
+        length=288,
+        meaning=0.7,
+        known=0.6,
+        terse=0.2,
+        share=0.3,
+        watched=("paraphrase", "nli"),
+    ),
+    Documents(
+        mix=TEXTS,
+        length=448,
+        meaning=0.15,
+        terse=0.2,
+        words=45.0,
+        share=0.25,
+        watched=("summary", "question"),
+    ),
+    replace(SINGLE_PAIRS, known=0.7, share=0.1),
+)
 
 RECIPE = Pretraining(
     phases=(
         Phase(
             name="lists",
-            documents=(Documents(mix=LISTS, length=64, meaning=0.5, terse=0.0),),
-            most=1500,
+            documents=(
+                Documents(
+                    mix=LISTS,
+                    length=64,
+                    meaning=0.5,
+                    terse=0.0,
+                    watched=("category", "selection"),
+                ),
+            ),
+            most=3000,
             tokens=2048,
-            until={"category": 0.85, "selection": 0.95},
+            until=1.07,
             learning_rate=3e-3,
             muon_rate=0.02,
         ),
         Phase(
             name="pairs",
-            documents=(SINGLE_PAIRS,),
-            most=4500,
+            documents=(
+                replace(SINGLE_PAIRS, watched=("equal", "same", "follows", "paraphrase", "nli")),
+            ),
+            most=6000,
             tokens=1536,
-            until={"equal": 0.27, "same": 0.2, "follows": 0.25, "paraphrase": 0.15, "nli": 0.12},
+            until=0.3,
             muon_rate=0.015,
         ),
         Phase(
             name="few",
             documents=(
                 Documents(
-                    mix=MANY_PAIRS, length=160, examples=(2, 5), meaning=0.6, terse=0.3, share=0.7
+                    mix=MANY_PAIRS,
+                    length=160,
+                    examples=(2, 5),
+                    meaning=0.6,
+                    terse=0.3,
+                    share=0.7,
+                    watched=("sentiment", "paraphrase", "nli"),
                 ),
                 replace(SINGLE_PAIRS, share=0.3),
             ),
-            most=1500,
+            most=3000,
             tokens=2048,
+            until=1.4,
         ),
         Phase(
             name="labels",
             documents=(
-                Documents(mix=LABELS, length=128, meaning=0.05, words=7.0, share=0.5),
+                Documents(
+                    mix=LABELS,
+                    length=128,
+                    meaning=0.05,
+                    words=7.0,
+                    share=0.5,
+                    watched=("category", "sentiment", "praised"),
+                ),
                 Documents(mix=SEVERAL, length=192, meaning=0.7, known=0.5, words=8.0, share=0.4),
                 replace(SINGLE_PAIRS, known=0.5, share=0.1),
             ),
-            most=500,
+            most=3000,
             tokens=2048,
+            until=0.8,
             muon_rate=0.015,
         ),
         Phase(
             name="many",
-            documents=(
-                Documents(mix=ALL, length=288, meaning=0.1, known=0.1, terse=0.2, share=0.25),
-                Documents(mix=SEVERAL, length=288, meaning=0.7, known=0.6, terse=0.2, share=0.4),
-                Documents(mix=TEXTS, length=448, meaning=0.15, terse=0.2, words=45.0, share=0.25),
-                replace(SINGLE_PAIRS, known=0.7, share=0.1),
-            ),
-            most=2000,
+            documents=EVERYTHING,
+            most=3000,
             tokens=3072,
-            decay=1000,
+            until=0.6,
+        ),
+        Phase(
+            name="settle",
+            documents=EVERYTHING,
+            most=4000,
+            tokens=3072,
+            decay=4000,
         ),
     )
 )
 
 
 def _hurried(phase: Phase) -> Phase:
-    return replace(phase, most=12, tokens=600, warmup=4, decay=6 if phase.decay else 0)
+    decay = 6 if phase.decay else 0
+    return replace(phase, most=12, tokens=600, warmup=4, decay=decay, until=None)
 
 
 SMOKE = replace(
