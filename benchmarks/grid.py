@@ -54,5 +54,5 @@ def run(*, small: bool = False, repeats: int = 5) -> list[Row]:
     return [
         whole,
         *(_measure(f"{share:.0%} of the cells", first(share)) for share in (0.5, 0.25)),
-        *(_measure(f"{rows} of 60 rows", ["--rows", str(rows)]) for rows in (30, 15)),
+        *(_measure(f"{rows} of 50 rows", ["--rows", str(rows)]) for rows in (25, 12)),
     ]

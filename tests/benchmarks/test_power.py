@@ -94,7 +94,7 @@ CERTAIN = [
     "fine-tune replaced by the base",
     "one accuracy to 0",
     "six accuracies to 0",
-    "5 of 60 rows of a base cell flipped",
+    "5 of 50 rows of a base cell flipped",
 ]
 
 
@@ -108,7 +108,7 @@ def test_damage_is_noticed_whatever_is_drawn(power: Any, held: Any, what: str) -
     [
         ("other base weights", 1, "fact"),
         ("other prompt or gold in one row of a cell", 1, "data"),
-        ("5 of 60 rows of a base cell flipped", 1, "rows"),
+        ("5 of 50 rows of a base cell flipped", 1, "rows"),
         ("one accuracy to 0", 1, "cell"),
         ("a seed missing", 3, "missing"),
     ],
@@ -165,7 +165,7 @@ def blind(name: str) -> Callable[[pytest.MonkeyPatch], None]:
         ("facts", "other base weights"),
         ("facts", "another value of a switch"),
         ("facts", "no finetunes.jsonl"),
-        ("rows", "5 of 60 rows of a base cell flipped"),
+        ("rows", "5 of 50 rows of a base cell flipped"),
         ("inputs", "other prompt or gold in one row of a cell"),
         ("spread", "one accuracy to 0"),
         ("spread", "six accuracies to 0"),
