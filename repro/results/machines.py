@@ -83,7 +83,10 @@ def computed(
     """
     machine = (tuned or {}).get("machine") or {}
     told = {words: machine[name] for name, words in _ROUNDING.items() if name in machine}
-    if (budgets := record_of(record, stem).get("budgets")) is not None:
+    part = record_of(record, stem)
+    if str(device_of(part)).startswith("cpu") and "machine" in part:
+        told["processor"] = part["machine"].get("cpu")  # whose matrix products round as they do
+    if (budgets := part.get("budgets")) is not None:
         own = budgets.get("reduced", {}).get(stem, {})
         told["tokens of a batch"] = own.get("evaluate_tokens", budgets.get("evaluate_tokens"))
     return told

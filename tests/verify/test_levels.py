@@ -360,3 +360,28 @@ def test_where_memory_ran_out_other_bits_are_rounding(
     assert (found.level, found.verdict) == (Level.L1, Verdict.REPRODUCED)
     what = "pass 4096, stored 8192" if "train" in memory else "batch 512, stored 1024"
     assert found.reason.endswith(f"tokens of a {what}")
+
+
+@pytest.mark.parametrize("processor", ["AMD EPYC", "Intel(R) Xeon(R) Processor"])
+def test_on_another_processor_other_bits_are_rounding(
+    tmp_path: Path, make: Make, edit: Edit, reseal: Edit, processor: str
+) -> None:
+    """Matrix products of an Intel Xeon and an AMD EPYC differ in last bits, both with AVX-512."""
+    one, other = (make(tmp_path / name, cells(["4"]), seeds=(1,)) for name in "ab")
+    for folder, name in ((one, "AMD EPYC"), (other, processor)):
+        told = json.loads((folder / "run.json").read_text())
+        told["machine"] = {"cpu": name}
+        told["identity"]["numerics"]["device"] = "cpu AVX512"
+        (folder / "run.json").write_text(json.dumps(told))
+    path = other / "samples" / f"{SOME}.seed1.jsonl"
+    edit(path, lambda lines: lines[5].update(score=lines[5]["score"] + 1e-9))
+    reseal(other, SOME, 1)
+    runs = [read_results(folder).runs[0] for folder in (other, one)]
+    found = {n.cell.name: n for n in compare_runs(*runs).numbers}
+    if processor == "AMD EPYC":
+        assert found[SOME].verdict is Verdict.NOT_REPRODUCED
+        assert "altered" in found[SOME].reason
+        return
+    assert (found[SOME].level, found[SOME].verdict) == (Level.L1, Verdict.REPRODUCED)
+    assert found[SOME].reason.endswith(f"processor {processor}, stored AMD EPYC")
+    assert all(n.level is Level.L0 for name, n in found.items() if name != SOME)
