@@ -35,7 +35,8 @@ def attend(
         query: [rows, heads, tokens, head size].
         key, value: each row's own, [rows, key-value heads, own tokens, head size].
         attention_mask: [rows, 1, tokens, own tokens], True where a token sees an own one; shared
-            tokens are seen by all. As transformers makes it where nothing is shared.
+            tokens are seen by all. Or what `added` makes of it. As transformers makes it where
+            nothing is shared.
 
     Returns:
         [rows, tokens, heads, head size], and no weights.
@@ -50,7 +51,9 @@ def attend(
     rows, shared = len(query), keys.shape[2]
     key = torch.cat([keys.expand(rows, -1, -1, -1), key], dim=2)
     value = torch.cat([values.expand(rows, -1, -1, -1), value], dim=2)
-    mask = F.pad(attention_mask, (shared, 0), value=True)
+    mask = attention_mask
+    if mask.dtype == torch.bool:
+        mask = F.pad(mask, (shared, 0), value=True)
     if query.device.type != "cpu":
         return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)
     # The CPU kernel takes grouped heads with a mask, which spares their copies.
@@ -59,6 +62,15 @@ def attend(
         query, key, value, attn_mask=mask, scale=scaling, enable_gqa=grouped
     )
     return found.transpose(1, 2).contiguous(), None
+
+
+def added(mask: torch.Tensor, shared: int, dtype: torch.dtype) -> torch.Tensor:
+    """A mask as what is added to scores, [rows, 1, tokens, shared + own tokens].
+
+    The CPU kernel would make it anew in every layer.
+    """
+    seen = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, -torch.inf)
+    return F.pad(seen, (shared, 0))
 
 
 def _attend_once(

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from repro import clock
 from repro.errors import EXIT_FAILED, ReproError
+from repro.evaluate.attention import added
 from repro.evaluate.batches import PADDING, Budget, in_batches
 from repro.evaluate.prefix import PreallocatedLayer, SharedPrefix, cache_of, takes_positions
 from repro.machine.transfer import to_device
@@ -101,6 +102,8 @@ def _run(model: PreTrainedModel, ids: torch.Tensor, batch: Batch, *, keep: bool 
             earlier = torch.ones((tokens, tokens), dtype=torch.bool, device=ids.device).tril()
             # Padding sees itself, since attention to nothing is not a number.
             mask = mask & earlier | torch.eye(tokens, dtype=torch.bool, device=ids.device)
+            if mask.device.type == "cpu":
+                mask = added(mask, prefix.length, model.dtype)
     output = model(
         input_ids=ids,
         attention_mask=mask if prefix else mask.long(),

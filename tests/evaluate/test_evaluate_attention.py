@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.evaluate.attention import attend
+from repro.evaluate.attention import added, attend
 
 
 def plain(query, keys, values, mask, scaling):
@@ -32,9 +32,12 @@ def plain(query, keys, values, mask, scaling):
     shared=st.integers(0, 5),
     tokens=st.integers(1, 4),
     earlier=st.integers(0, 3),
+    scores=st.booleans(),
     seed=st.integers(0, 100),
 )
-def test_equals_attention_over_a_copy_a_row(rows, groups, per_group, shared, tokens, earlier, seed):
+def test_equals_attention_over_a_copy_a_row(
+    rows, groups, per_group, shared, tokens, earlier, scores, seed
+):
     torch.manual_seed(seed)
     make = {"dtype": torch.float64}
     size, own = 4, earlier + tokens
@@ -49,7 +52,8 @@ def test_equals_attention_over_a_copy_a_row(rows, groups, per_group, shared, tok
     module = SimpleNamespace(layer_idx=1, num_key_value_groups=per_group, is_causal=True)
     wrong = torch.full_like(keys, torch.nan), torch.full_like(values, torch.nan)
     layers = [wrong, (keys, values)] if shared else []
-    found, _ = attend(module, query, key, value, mask, scaling=0.7, shared_prefix=layers)
+    told = added(mask, shared, torch.float64) if scores and tokens > 1 else mask
+    found, _ = attend(module, query, key, value, told, scaling=0.7, shared_prefix=layers)
     expected = plain(
         query,
         torch.cat([keys.expand(rows, -1, -1, -1), key], dim=2),
