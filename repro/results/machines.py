@@ -84,8 +84,9 @@ def computed(
     machine = (tuned or {}).get("machine") or {}
     told = {words: machine[name] for name, words in _ROUNDING.items() if name in machine}
     part = record_of(record, stem)
-    if str(device_of(part)).startswith("cpu") and "machine" in part:
-        told["processor"] = part["machine"].get("cpu")  # whose matrix products round as they do
+    where = part.get("machine")
+    if isinstance(where, dict) and "cpu" in where and str(device_of(part)).startswith("cpu"):
+        told["processor"] = where["cpu"]  # makers' matrix products differ in last bits
     if (budgets := part.get("budgets")) is not None:
         own = budgets.get("reduced", {}).get(stem, {})
         told["tokens of a batch"] = own.get("evaluate_tokens", budgets.get("evaluate_tokens"))
