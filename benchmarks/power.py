@@ -78,7 +78,7 @@ def cases() -> list[Case]:
         Case("every cell cut to 1 row", damage.fewer_rows(1), 1.0),
         Case("fine-tune replaced by the base", damage.replaced("base", exact=True), 0.99),
         Case(
-            "the same, logits not equal", damage.replaced("base", exact=False), 0.99, reached=0.50
+            "the same, logits not equal", damage.replaced("base", exact=False), 0.99, reached=0.69
         ),
         Case("replaced by another size", damage.replaced("size", exact=True), 0.99),
         Case("the same, logits not equal", damage.replaced("size", exact=False), None),
@@ -88,23 +88,18 @@ def cases() -> list[Case]:
         Case("six accuracies to 0", damage.to_zero(6), 0.99),
         Case("one accuracy -.10, seed stored", damage.one_cell("accuracy", 0.10), 0.90, True),
         Case("one ROUGE-L -.05, seed stored", damage.one_cell("rougeL", 0.05), 0.90, True),
-        Case("one accuracy -.10", damage.one_cell("accuracy", 0.10), 0.90, reached=0.09),
-        Case("one accuracy -.20", damage.one_cell("accuracy", 0.20), 0.99, reached=0.55),
+        Case("one accuracy -.10", damage.one_cell("accuracy", 0.10), 0.90, reached=0.53),
+        Case("one accuracy -.20", damage.one_cell("accuracy", 0.20), 0.99, reached=0.77),
         Case("one ROUGE-L -.05", damage.one_cell("rougeL", 0.05), 0.90, reached=0.0),
         Case("accuracies of Figure 1 -.05", damage.many_cells("accuracy", 0.05, "1"), 0.90),
-        Case(
-            "accuracies of Figure 2 -.05",
-            damage.many_cells("accuracy", 0.05, "2"),
-            0.90,
-            reached=0.68,
-        ),
+        Case("accuracies of Figure 2 -.05", damage.many_cells("accuracy", 0.05, "2"), 0.90),
         Case("accuracies of Figure 7 -.05", damage.many_cells("accuracy", 0.05, "7"), 0.90),
         Case("all accuracies -.03", damage.many_cells("accuracy", 0.03, None), 0.99),
         Case("ROUGE-L of Figure 2 -.03", damage.many_cells("rougeL", 0.03, "2"), 0.90),
-        Case("ROUGE-L of Figure 5 -.03", damage.many_cells("rougeL", 0.03, "5"), 0.90, reached=0.0),
+        Case("ROUGE-L of Figure 5 -.03", damage.many_cells("rougeL", 0.03, "5"), 0.90, reached=0.30),
         Case("two cells swapped", damage.swapped, 0.99),
         Case("one cell of two models swapped", damage.swapped_models, None),
-        Case("labels of a cell shuffled", damage.shuffled_labels, 0.99, reached=0.56),
+        Case("labels of a cell shuffled", damage.shuffled_labels, 0.99, reached=0.78),
         Case("5 of 50 rows of a base cell flipped", damage.flipped_base(5, tie), 0.99),
     ]
 

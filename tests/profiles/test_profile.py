@@ -27,8 +27,8 @@ def test_profiles_of_the_kit_load_and_begin_with_their_command(name: str) -> Non
         ('data = "embedded"', 'data = "hub"', "field 'data' is 'hub'"),
         ('data = "embedded"', "", "field 'data' is missing"),
         ('data = "embedded"', 'date = "embedded"', "unknown field 'date'"),
-        ("test = 60", 'test = "many"', "field 'sizes.test' is 'many'"),
-        ("test = 60", "test = 0", "field 'sizes.test' is 0: .* greater than 0"),
+        ("test = 50", 'test = "many"', "field 'sizes.test' is 'many'"),
+        ("test = 50", "test = 0", "field 'sizes.test' is 0: .* greater than 0"),
         ("learning_rate = ", "learning_rate = inf # ", "field 'scale.learning_rate' is inf"),
         ("summary", "seeds = [4294967296]\nsummary", r"field 'seeds\[0\]' is 4294967296"),
         ("threads = 1", "threads = -2", "field 'compute.threads' is -2"),
@@ -65,7 +65,7 @@ def test_a_setting_changes_the_digest_and_comments_and_rates_do_not(tmp_path: Pa
     assert told.count("_rate = 7") == 3
     path.write_text(told, encoding="utf-8")
     assert profiles.load(str(path)).digest == profiles.load("embedded").digest
-    path.write_text(EMBEDDED.replace("test = 60", "test = 99"), encoding="utf-8")
+    path.write_text(EMBEDDED.replace("test = 50", "test = 99"), encoding="utf-8")
     assert profiles.load(str(path)).digest != profiles.load("embedded").digest
 
 

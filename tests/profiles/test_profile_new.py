@@ -29,7 +29,7 @@ def test_every_setting_stands_there_with_its_meaning(tmp_path: Path) -> None:
                               if " = " in line or line.startswith("[")))  # fmt: skip
     loaded = profiles.load(str(path))
     assert loaded.compute.lora_rank == 0
-    assert loaded.sizes.test == 60
+    assert loaded.sizes.test == 50
 
 
 @pytest.mark.parametrize(
