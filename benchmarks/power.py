@@ -96,7 +96,9 @@ def cases() -> list[Case]:
         Case("accuracies of Figure 7 -.05", damage.many_cells("accuracy", 0.05, "7"), 0.90),
         Case("all accuracies -.03", damage.many_cells("accuracy", 0.03, None), 0.99),
         Case("ROUGE-L of Figure 2 -.03", damage.many_cells("rougeL", 0.03, "2"), 0.90),
-        Case("ROUGE-L of Figure 5 -.03", damage.many_cells("rougeL", 0.03, "5"), 0.90, reached=0.30),
+        Case(
+            "ROUGE-L of Figure 5 -.03", damage.many_cells("rougeL", 0.03, "5"), 0.90, reached=0.30
+        ),
         Case("two cells swapped", damage.swapped, 0.99),
         Case("one cell of two models swapped", damage.swapped_models, None),
         Case("labels of a cell shuffled", damage.shuffled_labels, 0.99, reached=0.78),

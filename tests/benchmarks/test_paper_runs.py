@@ -143,7 +143,7 @@ def test_a_bar_of_three_equal_cells_reads_too_high_by_less_than_is_said(runs: An
 
 
 def test_claim_tests_of_one_stored_seed_alarm_as_often_as_they_say(load: Any) -> None:
-    """Measured on the stored seeds: with rows alone the mean of all more than 5 %, with the spread not."""
+    """On stored seeds: more than 5 % with rows alone, for the mean of all; with the spread not."""
     alarms = load("_claim_alarms")
     found = alarms.rates()
     rows_only, prior, seeds = alarms.SPREADS
