@@ -87,9 +87,9 @@ def reversed_truth() -> Truth:
 
 
 @cache
-def _seed_spreads() -> Mapping[str, Floats]:
-    """Each fine-tuned cell's spread over the stored seeds, over sqrt(p (1 - p)), by metric."""
-    stored = load_reference(default_folder() / "embedded").run
+def seed_spreads(folder: Path) -> Mapping[str, Floats]:
+    """Each fine-tuned cell's spread over a folder's seeds, over sqrt(p (1 - p)), by metric."""
+    stored = load_reference(folder).run
     values: dict[Cell, list[CellResult]] = {}
     for (cell, seed), result in stored.cells.items():
         if seed is not None:
@@ -139,7 +139,7 @@ def draw(
     truth = published_truth() if truth is None else truth
     cells: dict[tuple[Cell, int | None], CellResult] = {}
     shared = {cell.dataset: rng.standard_normal(n) for cell in truth}
-    luck = _seed_spreads()
+    luck = seed_spreads(default_folder() / "embedded")
     rows, digits = np.arange(n, dtype=np.int64), np.array(["00000000"] * n, dtype="S8")
     for cell, value in truth.items():
         metric = "accuracy" if study().task_of(cell).labels else "rougeL"
