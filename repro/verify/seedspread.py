@@ -84,7 +84,7 @@ def registered_spread(study: Study) -> SeedSpread:
         prior["df"],
         prior["shared"],
         {"weight change": prior["weight_change"], "final loss": prior["final_loss"]},
-        "the registered prior, measured on another model",
+        "the registered prior, measured on a small model",
     )
 
 
