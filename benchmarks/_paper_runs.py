@@ -2,7 +2,7 @@
 
 What a faithful reproduction of the paper on Llama-2-7b would deliver, if the published numbers were
 the truth: rows of a difficulty of their own that all models share, and fine-tunes whose true score
-moves from seed to seed as it does in `expected_results/embedded`. Each run is judged by the code
+moves from seed to seed as a real model's does (`REAL_SEEDS`). Each run is judged by the code
 that judges a results folder. A published number is itself a draw; to take it for the truth leaves
 its own luck out of our draws, but not out of the tests, which therefore alarm less often here than
 in truth.
@@ -26,7 +26,7 @@ from repro.studies.paper.cells import VARIANTS
 from repro.studies.paper.figures import points
 from repro.studies.paper.study import study
 from repro.studies.paper.tasks import TRAIN_SETS
-from repro.verify.published import default_folder, load_paper
+from repro.verify.published import load_paper
 from repro.verify.reference import load_reference
 from repro.verify.seedspread import scale
 from repro.verify.statistics import Floats
@@ -39,6 +39,8 @@ DIFFICULTY = 0.64
 """Share of a row's latent variance that all models have in common."""
 SPREAD = 0.9
 """Spread of ROUGE-L rows on the logit scale."""
+REAL_SEEDS = Path(__file__).parent / "real_seeds"
+"""Four seeds of SmolLM2-135M-Instruct on the authors' data; its README has the commands."""
 CANDIDATE_GAP = 0.03
 """How far the other cells behind a best-of bar lie below the one that is plotted."""
 
@@ -139,7 +141,7 @@ def draw(
     truth = published_truth() if truth is None else truth
     cells: dict[tuple[Cell, int | None], CellResult] = {}
     shared = {cell.dataset: rng.standard_normal(n) for cell in truth}
-    luck = seed_spreads(default_folder() / "embedded")
+    luck = seed_spreads(REAL_SEEDS)
     rows, digits = np.arange(n, dtype=np.int64), np.array(["00000000"] * n, dtype="S8")
     for cell, value in truth.items():
         metric = "accuracy" if study().task_of(cell).labels else "rougeL"

@@ -5,17 +5,14 @@ stored. Its accuracy and ROUGE-L are the 90th percentile of the real model's cel
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks._paper_runs import seed_spreads
+from benchmarks._paper_runs import REAL_SEEDS, seed_spreads
 from repro.verify.margins import margins
 from repro.verify.published import default_folder
 
 Row = dict[str, object]
-REAL = Path(__file__).parent / "real_seeds"
-"""SmolLM2-135M-Instruct on the authors' data; its README has the commands."""
 
 
 def run(*, small: bool = False, repeats: int = 1) -> list[Row]:
@@ -25,14 +22,14 @@ def run(*, small: bool = False, repeats: int = 1) -> list[Row]:
         small, repeats: without meaning here, since nothing is drawn or timed.
     """
     registered, rows = margins().seed_spread, []
-    for folder in (REAL, default_folder() / "embedded"):
+    for folder in (REAL_SEEDS, default_folder() / "embedded"):
         for metric, spreads in seed_spreads(folder).items():
             most = float(np.quantile(spreads, 0.9))
             row: Row = {"seeds of": folder.name, "metric": metric, "cells": len(spreads)}
             row |= {"median": f"{np.median(spreads):.3f}", "90 % within": f"{most:.3f}"}
             row["root mean square"] = f"{np.sqrt(np.mean(spreads**2)):.3f}"
             row["registered"] = registered[metric]
-            if folder == REAL:
+            if folder == REAL_SEEDS:
                 right = math.ceil(100 * most) / 100 == registered[metric]
                 row["target met"] = "yes" if right else "no"
             rows.append({"target met": ""} | row)
