@@ -89,7 +89,7 @@ def test_fc1_on_peerread_is_above_the_base_that_its_figure_shows_and_fc2_equals_
 @pytest.mark.parametrize(
     ("claim", "verdict"),
     [
-        ("C1", Answer.AGREES),
+        ("C1", Answer.HOLDS),
         ("C2", Answer.AGREES),
         ("C5", Answer.AGREES),
         ("C9", Answer.HOLDS),
