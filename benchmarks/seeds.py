@@ -29,8 +29,7 @@ def run(*, small: bool = False, repeats: int = 1) -> list[Row]:
             row |= {"median": f"{np.median(spreads):.3f}", "90 % within": f"{most:.3f}"}
             row["root mean square"] = f"{np.sqrt(np.mean(spreads**2)):.3f}"
             row["registered"] = registered[metric]
-            if folder == REAL_SEEDS:
-                right = math.ceil(100 * most) / 100 == registered[metric]
-                row["target met"] = "yes" if right else "no"
-            rows.append({"target met": ""} | row)
+            met = math.ceil(100 * most) / 100 == registered[metric]
+            row["target met"] = ("yes" if met else "no") if folder == REAL_SEEDS else ""
+            rows.append(row)
     return rows
