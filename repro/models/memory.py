@@ -179,8 +179,9 @@ def evaluation_peak_bytes(
     layer = tokens * (3 * sizes.intermediate + 4 * width) * number
     if shared:
         kept = 0 if cached else tokens * pair
-        attention = (rows * sight * pair + tokens * 5 * width + kept) * number + tokens * sight
+        attention = (rows * sight * pair + tokens * 5 * width + kept) * number
         layer = max(layer, attention)
+        around += tokens * sight * number
     held = shared + rows * (own + new) * cached
     return weights_bytes(sizes, dtype) + held * cache_bytes(sizes, dtype) + layer + around
 
