@@ -3,6 +3,7 @@
 import hashlib
 import json
 import runpy
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def test_what_is_missing_is_named_and_is_no_pass(
     assert done.output.split("\n")[0].startswith("NOT COMPLETE: exit code 3")
     assert message in said(done)
     if message not in ("run.json",):
-        assert f"--out {run}" in said(done)
+        assert f"--out {shlex.quote(str(run))}" in said(done)
 
 
 def drop(run: Path, which: Callable[[dict[str, Any]], bool]) -> None:

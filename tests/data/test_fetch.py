@@ -1,6 +1,7 @@
 import hashlib
 import io
 import resource
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -166,7 +167,7 @@ class Trial:
         with pytest.raises(ReproError) as caught:
             self(*parts)
         assert caught.value.exit_code == 3
-        assert f"repro data check --data-dir {self.folder}" in caught.value.hint
+        assert f"repro data check --data-dir {shlex.quote(str(self.folder))}" in caught.value.hint
         return caught.value
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,7 @@ def test_changed_file_is_never_used(folder: Path, part: Part, name: str) -> None
         assert str(path) in str(error)
         assert "expected" in str(error)
         assert "found" in str(error)
-        assert f"repro data fetch --data-dir {folder}" in error.hint
+        assert f"repro data fetch --data-dir {shlex.quote(str(folder))}" in error.hint
 
 
 def test_absent_files_are_named_with_the_command_that_gets_them(tmp_path: Path) -> None:
